@@ -1,0 +1,1 @@
+"""Text or Exchange -> Hit: one file a detector; the same ones serve guard, look-back, scan and attack."""

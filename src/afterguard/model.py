@@ -1,0 +1,447 @@
+"""The nouns. Everything that crosses from one area to another is one of these frozen structs.
+
+Spans are UTF-8 byte offsets into the original bytes of the text they point at. Times are seconds since the epoch, UTC,
+as the event gave them; `None` when it gave none. Paths are POSIX and relative to the PATH the user named.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+
+class Severity(StrEnum):
+    """How bad it is if true. Order with `SEVERITIES.index`."""
+
+    info = "info"
+    low = "low"
+    medium = "medium"
+    high = "high"
+    critical = "critical"
+
+
+SEVERITIES = tuple(Severity)
+
+
+class Confidence(StrEnum):
+    """How sure Afterguard is of a finding, hit or incident."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+class Certainty(StrEnum):
+    """How an asset is known: written down, concluded from signs, or seen without being understood."""
+
+    declared = "declared"
+    inferred = "inferred"
+    unresolved = "unresolved"
+
+
+class AssetKind(StrEnum):
+    """What an AI application is made of."""
+
+    provider = "provider"
+    model = "model"
+    embedding_model = "embedding_model"
+    framework = "framework"
+    agent = "agent"
+    tool = "tool"
+    mcp_server = "mcp_server"
+    vector_store = "vector_store"
+    dataset = "dataset"
+    prompt = "prompt"
+    inference_server = "inference_server"
+    cloud_ai_service = "cloud_ai_service"
+    model_artifact = "model_artifact"
+    secret_reference = "secret_reference"
+    ai_endpoint = "ai_endpoint"
+
+
+class Origin(StrEnum):
+    """The channel a text came through."""
+
+    system = "system"
+    user = "user"
+    document = "document"
+    tool = "tool"
+    model = "model"
+
+
+class Trust(StrEnum):
+    """Who can have written a text. Third-party is whatever an outsider can write."""
+
+    system = "system"
+    user = "user"
+    first_party = "first_party"
+    third_party = "third_party"
+    model = "model"
+
+
+class Outcome(StrEnum):
+    """What a check answered. "Could not tell" is data."""
+
+    hit = "hit"
+    miss = "miss"
+    not_applicable = "not_applicable"
+    not_available = "not_available"
+    error = "error"
+
+
+class App(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One application, the unit that is ranked, priced and reported."""
+
+    name: str
+    tenant: str = "default"
+    root: str = ""
+    owner: str = ""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One file as read: `path` relative and POSIX, `data` whole (capped by files.py), `kind` from its content and name.
+
+    `kind` is one of code.KINDS: python notebook javascript typescript java kotlin go yaml json toml hcl dockerfile env
+    ini manifest text log csv model binary.
+    """
+
+    path: str
+    data: bytes
+    kind: str
+    size: int = 0
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where an asset was seen. `line` is 1-based and physical, 0 where lines make no sense (a binary file)."""
+
+    path: str
+    line: int
+    matched: str
+    source: str = "code"
+    """code, manifest, config, infrastructure, traffic, audit, billing, artefact or lookback."""
+
+
+class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A relation from the asset that holds it: uses, calls, reads, serves, authenticates_with, part_of, trained_on."""
+
+    relation: str
+    kind: AssetKind
+    name: str
+
+
+class Asset(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing, joined over all its evidence. Identity is (kind, name); see discover.inventory.join."""
+
+    kind: AssetKind
+    name: str
+    confidence: Certainty
+    evidence: tuple[Evidence, ...]
+    edges: tuple[Edge, ...] = ()
+    owner: str = ""
+    attributes: dict[str, str] = {}
+    """Small facts with fixed names: version, provider, model, host, image, region, transport, command, task, digest."""
+    first_seen: float | None = None
+    last_seen: float | None = None
+
+
+class Coverage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was not read, or not judged, and why. `reason` is a fixed word, `detail` is for a person."""
+
+    path: str
+    reason: str
+    """binary too_large unreadable vanished not_a_file symlink_loop bomb bad_encoding bad_syntax unsupported depth
+    time cap excluded encrypted truncated"""
+    detail: str = ""
+    count: int = 1
+    bytes: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A weakness with a place. `fingerprint` survives line moves: see scan.fingerprint."""
+
+    rule: str
+    severity: Severity
+    confidence: Confidence
+    path: str
+    line: int
+    taxonomies: tuple[str, ...]
+    message: str
+    """What is wrong here, in one sentence that names the thing found."""
+    fix: str
+    title: str = ""
+    end_line: int = 0
+    snippet: str = ""
+    """The line as read, secrets redacted, at most 200 characters."""
+    asset: str = ""
+    """kind:name of the asset it belongs to, where known."""
+    fingerprint: str = ""
+    attributes: dict[str, str] = {}
+
+
+class Unjudged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of an exchange nobody could look at: unparsed, truncated, opaque, too long."""
+
+    reason: str
+    """unknown_shape bad_json bad_encoding truncated opaque_reasoning image audio binary prompt_not_logged
+    response_not_logged too_long budget"""
+    where: str = ""
+    bytes: int = 0
+
+
+class Text(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of text with where it came from. Never print it directly: see report.safe."""
+
+    value: str
+    origin: Origin
+    trust: Trust
+    where: str = ""
+    """Place in the record, for instance messages[3].content."""
+    name: str = ""
+    """The tool or document it came from."""
+    turn: int = 0
+    """Order in the conversation; a text can only be explained by texts of a lower turn."""
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call the model asked for. `arguments` is the JSON text as sent."""
+
+    name: str
+    arguments: str
+    id: str = ""
+    turn: int = 0
+
+
+class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool as offered to the model. `parameters` is its JSON schema as text."""
+
+    name: str
+    description: str = ""
+    parameters: str = ""
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call of a predictive model: feature values by name, the decision, the score."""
+
+    features: dict[str, float | str | bool | None]
+    decision: str = ""
+    score: float | None = None
+
+
+class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request to a model with its reply, or one conversation as logged."""
+
+    id: str
+    source: str
+    line: int
+    protocol: str
+    """openai anthropic bedrock litellm otel har messages predictive mapped"""
+    time: float | None = None
+    time_zone_known: bool = True
+    app: str = ""
+    tenant: str = "default"
+    conversation: str = ""
+    identity: str = ""
+    """The caller as logged. Only a keyed hash of it is ever stored or shown."""
+    key: str = ""
+    """Name or hash of the API key used, never the key."""
+    provider: str = ""
+    model: str = ""
+    address: str = ""
+    client: str = ""
+    texts: tuple[Text, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    """US dollars as logged; never estimated here."""
+    status: int = 0
+    prediction: Prediction | None = None
+    unjudged: tuple[Unjudged, ...] = ()
+    bytes: int = 0
+
+
+class Span(NamedTuple):
+    """UTF-8 byte offsets [start, end)."""
+
+    start: int
+    end: int
+
+
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something a detector saw in one exchange."""
+
+    detector: str
+    """Kebab-case id of the detector: detect/<id with underscores>.py"""
+    kind: str
+    """Snake-case incident kind, for instance secret_in_output; `inventory` for data that is merely present."""
+    severity: Severity
+    confidence: Confidence
+    exchange: str
+    taxonomies: tuple[str, ...]
+    text: int = -1
+    """Index into Exchange.texts, -1 where the hit is about calls or the whole exchange."""
+    span: Span = Span(0, 0)
+    excerpt: str = ""
+    """Redacted, at most 240 characters."""
+    identifiers: tuple[str, ...] = ()
+    """Salted hashes of the distinct personal identifiers or secrets seen."""
+    data_classes: tuple[str, ...] = ()
+    cause: str = ""
+    """What hits of one cause share: a payload family, a key, a host, an identity. Incidents merge on (kind, cause)."""
+    rule: str = ""
+    """The rule or mechanism that matched, for a person: "argument amount came only from third-party text"."""
+    would_change: str = ""
+    """What would change the verdict."""
+
+
+class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Hits of one cause, merged. Suspected until a person confirms it."""
+
+    id: str
+    kind: str
+    title: str
+    severity: Severity
+    confidence: Confidence
+    first_seen: float | None
+    last_seen: float | None
+    exchange_ids: tuple[str, ...]
+    identifiers: int
+    """Distinct identifiers seen; never "people affected"."""
+    taxonomies: tuple[str, ...]
+    excerpt: str
+    count: int = 0
+    """Exchanges touched; exchange_ids may be cut, this is not."""
+    data_classes: tuple[str, ...] = ()
+    cause: str = ""
+    rule: str = ""
+    would_change: str = ""
+    app: str = ""
+    tenant: str = "default"
+    status: str = "suspected"
+
+    @property
+    def dwell(self) -> float | None:
+        """Seconds between the first and the last sighting."""
+        if self.first_seen is None or self.last_seen is None:
+            return None
+        return max(0.0, self.last_seen - self.first_seen)
+
+
+class Range(msgspec.Struct, frozen=True):
+    """An 80 % interval of a quantity with its middle: 10th, 50th and 90th percentile."""
+
+    low: float
+    mid: float
+    high: float
+
+
+class Factor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A number the loss rests on, with where it came from."""
+
+    name: str
+    value: str
+    grade: str
+    """A own telemetry, B claims or regulatory, C survey, D press or vendor, owner = told by the application's owner."""
+    source: str = ""
+    year: int = 0
+    measured: bool = False
+
+
+class ScenarioLoss(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one scenario contributes."""
+
+    id: str
+    title: str
+    frequency: Range
+    """Loss events a year."""
+    severity: Range
+    """US dollars (or the business currency) if it happens."""
+    annual_mean: float
+    chance: float
+    """Probability of at least one loss event in a year."""
+    factors: tuple[Factor, ...] = ()
+    driven_by: tuple[str, ...] = ()
+    """Fingerprints of findings and ids of incidents that moved it."""
+    capped_by: str = ""
+
+
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A counted fact that leads the page: records reachable, keys exposed, payment limit."""
+
+    label: str
+    value: str
+    source: str
+    measured: bool = True
+
+
+class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The money of one application for one year."""
+
+    app: str
+    currency: str
+    seed: int
+    years: int
+    scenarios: tuple[ScenarioLoss, ...]
+    facts: tuple[Fact, ...]
+    chance_of_loss: float
+    if_it_happens: Range
+    annual_mean: float
+    one_in_twenty: float
+    curve: tuple[tuple[float, float], ...]
+    """(loss, probability that a year's loss exceeds it), ascending in loss."""
+    band: tuple[tuple[float, float, float], ...] = ()
+    """(loss, 10th, 90th percentile of the exceedance probability) from parameter uncertainty."""
+    prior_share: float = 1.0
+    """Share of the expected loss that rests on industry priors rather than own facts."""
+    not_measured: tuple[str, ...] = ()
+    unknown_business: tuple[str, ...] = ()
+    controls: tuple[ControlValue, ...] = ()
+
+
+class ControlValue(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a decision changes, by paired simulation with common random numbers."""
+
+    id: str
+    title: str
+    avoided: Range
+    """Loss avoided a year."""
+    cost: float
+    chance_net_positive: float
+    cost_of_waiting_a_week: float
+    closes: tuple[str, ...] = ()
+
+
+class Survey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one walk over the paths found: input of reports, risk and the store."""
+
+    app: App
+    assets: tuple[Asset, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    files: int = 0
+    bytes: int = 0
+    checks: dict[str, str] = {}
+    """Check id -> Outcome, so that 'could not tell' shows."""
+
+
+class Lookback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What recorded traffic showed."""
+
+    exchanges: int
+    incidents: tuple[Incident, ...]
+    unjudged: dict[str, int]
+    inventory: dict[str, int] = {}
+    """Data class -> distinct identifiers merely present."""
+    first_seen: float | None = None
+    last_seen: float | None = None
+    models: dict[str, int] = {}
+    protocols: dict[str, int] = {}
+    coverage: tuple[Coverage, ...] = ()
+    bytes: int = 0
+    seconds: float = 0.0
+    change_request: str = ""
+    """Markdown: the change that would log prompts, where they were never logged."""
+    time_zone_assumed: int = 0

@@ -18,7 +18,18 @@ EXTRA = {
     "attack": {"detect", "wire"},
 }
 EDGE_EXTRA = {"guard": {"store"}, "respond": {"store"}, "web": {"store"}, "tap": {"store"}, "discover": {"store"}}
-BANNED_IN_ENGINES = {"socket", "sqlite3", "asyncio", "time", "datetime.now", "random", "os", "pathlib", "requests", "httpx"}
+BANNED_IN_ENGINES = {
+    "socket",
+    "sqlite3",
+    "asyncio",
+    "time",
+    "datetime.now",
+    "random",
+    "os",
+    "pathlib",
+    "requests",
+    "httpx",
+}
 
 
 def area(path: Path) -> str:

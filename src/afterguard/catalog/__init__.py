@@ -23,4 +23,6 @@ def load(name: str) -> Any:
 def names(folder: str) -> list[str]:
     """Names that `load` takes below a folder, sorted."""
     root = resources.files(__name__).joinpath(folder)
-    return sorted(f"{folder}/{entry.name.removesuffix('.yaml')}" for entry in root.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        f"{folder}/{entry.name.removesuffix('.yaml')}" for entry in root.iterdir() if entry.name.endswith(".yaml")
+    )

@@ -1,0 +1,123 @@
+"""The native multi-pattern prefilter that feeds detectors and discovery: one pass over the bytes for all patterns.
+
+In: patterns as (name, regular expression) in the common subset of Hyperscan, RE2 and Python. Out: (name, end offset)
+pairs in order of end offset, ends only. It says where to look, never that something is there: detectors verify.
+Backends in order: Hyperscan, RE2, Python's own re; all three return the same set of names (tests/detect/test_prefilter.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+
+class Pattern(NamedTuple):
+    """`name` is what a match reports. `expression` is bytes-oriented; no look-around, no back-references."""
+
+    name: str
+    expression: str
+    ignore_case: bool = False
+    once: bool = False
+    """Report at most one match a scan: for "is it there at all"."""
+
+
+class Match(NamedTuple):
+    """A pattern seen, ending before byte offset `end`."""
+
+    name: str
+    end: int
+
+
+class Prefilter:
+    """Compiled patterns. Not thread-safe: one per thread or process."""
+
+    def __init__(self, patterns: Iterable[Pattern], backend: str = "") -> None:
+        self.patterns: Sequence[Pattern] = list(patterns)
+        self.backend = backend or _best()
+        self._scan = {"hyperscan": _hyperscan, "re2": _re2, "python": _python}[self.backend](self.patterns)
+
+    def scan(self, data: bytes) -> list[Match]:
+        """All matches, ascending by end."""
+        return sorted(self._scan(data), key=lambda match: match.end)
+
+
+def _best() -> str:
+    for name, module in (("hyperscan", "hyperscan"), ("re2", "re2")):
+        try:
+            __import__(module)
+        except ImportError:
+            continue
+        return name
+    return "python"
+
+
+def _hyperscan(patterns: Sequence[Pattern]) -> Any:
+    import hyperscan
+
+    database = hyperscan.Database()
+    flags = [
+        (hyperscan.HS_FLAG_CASELESS if p.ignore_case else 0) | (hyperscan.HS_FLAG_SINGLEMATCH if p.once else 0)
+        for p in patterns
+    ]
+    database.compile(
+        expressions=[p.expression.encode() for p in patterns],
+        ids=list(range(len(patterns))),
+        elements=len(patterns),
+        flags=flags,
+    )
+    names = [p.name for p in patterns]
+
+    def scan(data: bytes) -> list[Match]:
+        out: list[Match] = []
+
+        def seen(number: int, _start: int, end: int, _flags: int, _context: Any) -> None:
+            out.append(Match(names[number], end))
+
+        if data:
+            database.scan(data, match_event_handler=seen)
+        return out
+
+    return scan
+
+
+def _re2(patterns: Sequence[Pattern]) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = 64 << 20
+    options.log_errors = False
+    chosen = re2.Set.SearchSet(options)
+    for p in patterns:
+        chosen.Add((f"(?i){p.expression}" if p.ignore_case else p.expression).encode())
+    chosen.Compile()
+    single = [
+        re2.compile((f"(?i){p.expression}" if p.ignore_case else p.expression).encode(), options) for p in patterns
+    ]
+
+    def scan(data: bytes) -> list[Match]:
+        out: list[Match] = []
+        for number in chosen.Match(data):
+            for found in single[number].finditer(data):
+                out.append(Match(patterns[number].name, found.end()))
+                if patterns[number].once:
+                    break
+        return out
+
+    return scan
+
+
+def _python(patterns: Sequence[Pattern]) -> Any:
+    compiled = [(p, re.compile(p.expression.encode(), re.I if p.ignore_case else 0)) for p in patterns]
+
+    def scan(data: bytes) -> list[Match]:
+        out: list[Match] = []
+        for p, expression in compiled:
+            for found in expression.finditer(data):
+                out.append(Match(p.name, found.end()))
+                if p.once:
+                    break
+        return out
+
+    return scan

@@ -1,0 +1,289 @@
+"""The one Config struct, and where each value came from: default < file < environment < flag.
+
+In: a TOML file (afterguard.toml, or [tool.afterguard] in pyproject.toml), environment variables, flags. Out: Config and an
+origin for every value. An unknown key is an error that names the nearest known one and its line. It reads no other file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from afterguard.errors import UsageError
+from afterguard.model import Severity
+
+FILE = "afterguard.toml"
+PREFIX = "AFTERGUARD_"
+MAX_BYTES = 1 << 20
+
+
+class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where runs, assets, findings and incidents are kept."""
+
+    url: str = ""
+    """Path of an SQLite file, or postgresql://... Empty: afterguard/store.db in the user's data folder."""
+    enabled: bool = True
+    """Whether commands record their runs at all."""
+
+
+class EvidenceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Encrypted originals, kept only when asked for."""
+
+    keep: bool = False
+    """Keep the original text of suspected incidents, encrypted."""
+    folder: str = ""
+    """Where the encrypted blobs lie. Empty: evidence/ beside the store."""
+    key_file: str = ""
+    """File with the key that wraps the per-application keys; a mounted secret is a file too."""
+    key_command: str = ""
+    """Command that prints that key, run without a shell."""
+    retention_days: dict[str, int] = {}
+    """Days to keep, per data class; "default" for the rest."""
+
+
+class ScanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which findings are shown and which decide the exit code."""
+
+    persona: str = "regular"
+    """regular, or auditor: also shows what is right to ask about but often fine."""
+    min_severity: Severity = Severity.info
+    """Leave out findings below this."""
+    fail_on: str = ""
+    """Exit with 10 when a finding is at or above this severity. Empty: never."""
+    disable: list[str] = []
+    """Rule ids that do not run."""
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Caps on what is read, in bytes or counts; beyond them a coverage row says so."""
+
+    source_bytes: int = 4 << 20
+    """A source or configuration file is read up to this."""
+    line_bytes: int = 32 << 20
+    """A log line above this is skipped and counted."""
+    archive_bytes: int = 1 << 30
+    """Unpacked bytes of one archive."""
+    files: int = 500_000
+    """Files in one run."""
+
+
+class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The simulation."""
+
+    seed: int = 20261101
+    """Same seed, same figures."""
+    years: int = 20_000
+    """Simulated years."""
+
+
+class Suppression(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A dated exception. After `expires` the finding is back."""
+
+    rule: str
+    """Rule id, or * for all."""
+    reason: str
+    """Why; required."""
+    expires: date
+    """Last day it holds, as a TOML date."""
+    path: str = "*"
+    """Glob over the path of the finding."""
+    by: str = ""
+    """Who decided."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    tenant: str = "default"
+    """Whose data this is; every stored row carries it."""
+    app: str = ""
+    """Name of the application. Empty: the name of the folder."""
+    store: StoreConfig = StoreConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    scan: ScanConfig = ScanConfig()
+    limits: LimitsConfig = LimitsConfig()
+    risk: RiskConfig = RiskConfig()
+    suppress: list[Suppression] = []
+    """Dated exceptions, [[suppress]]."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A Config with, per dotted key, where its value came from."""
+
+    config: Config
+    origins: dict[str, str]
+    file: str = ""
+
+
+def settings(kind: type[msgspec.Struct] = Config, prefix: str = "") -> list[str]:
+    """Every dotted key, in order: tenant, app, store.url..."""
+    out: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        name = f"{prefix}{field.name}"
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            out += settings(field.type, f"{name}.")
+        else:
+            out.append(name)
+    return out
+
+
+def find(start: Path) -> Path | None:
+    """The configuration file for a folder: searched upwards to the repository root and no further."""
+    for folder in [start, *start.parents]:
+        if (folder / FILE).is_file():
+            return folder / FILE
+        project = folder / "pyproject.toml"
+        if project.is_file() and "[tool.afterguard" in project.read_text(encoding="utf-8", errors="replace"):
+            return project
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Loaded:
+    """Merge the layers. `flags` maps dotted keys to values that were given on the command line. Raises UsageError."""
+    origins = dict.fromkeys(settings(), "default")
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = _from_file(file)
+        for key in _dotted(values):
+            origins[key] = f"{file}:{_line(file, key)}"
+    for key, text in _from_environment(environment).items():
+        _put(values, key, text)
+        origins[key] = f"environment {variable(key)}"
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, key, value)
+            origins[key] = "flag"
+    try:
+        config = msgspec.convert(values, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"configuration: {error}",
+            hint="see `afterguard config schema` for names and types",
+            slug="bad-configuration",
+        ) from None
+    _check(config, origins)
+    return Loaded(config, origins, str(file or ""))
+
+
+def variable(key: str) -> str:
+    """The environment variable of a dotted key: scan.fail_on -> AFTERGUARD_SCAN_FAIL_ON."""
+    return PREFIX + key.replace(".", "_").upper()
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the configuration file."""
+    return msgspec.json.schema(Config)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()[: MAX_BYTES + 1]
+        if len(data) > MAX_BYTES:
+            raise UsageError(
+                f"{file}: larger than {MAX_BYTES} bytes", hint="is this the right file?", slug="bad-configuration"
+            )
+        values = tomllib.loads(data.decode("utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such configuration file: {file}", hint="check --config", slug="no-such-path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"{file}: {error}", hint="mend the TOML, or pass --no-config", slug="bad-configuration"
+        ) from None
+    if file.name == "pyproject.toml":
+        values = values.get("tool", {}).get("afterguard", {})
+    known = settings()
+    for key in _dotted(values):
+        if key not in known:
+            raise UsageError(
+                f"{file}:{_line(file, key)}: unknown setting {key!r}", hint=nearest(key, known), slug="unknown-setting"
+            )
+    return values
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A sentence that names the closest known word."""
+    close = difflib.get_close_matches(word, known, 1, 0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known[:20])}"
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    out: list[str] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and name not in ("evidence.retention_days",):
+            out += _dotted(value, f"{name}.")
+        else:
+            out.append(name)
+    return out
+
+
+def _line(file: Path, key: str) -> int:
+    last = key.rsplit(".", 1)[-1]
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        word = line.strip().lstrip("[").strip()
+        if word.startswith(last) and word[len(last) :].lstrip()[:1] in ("=", "]"):
+            return number
+    return 1
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    known = {
+        variable(key): key for key in settings() if key not in ("suppress", "evidence.retention_days", "scan.disable")
+    }
+    out: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(PREFIX) or name in (f"{PREFIX}CONFIG", f"{PREFIX}POSTGRES_TEST_URL"):
+            continue
+        if name not in known:
+            raise UsageError(
+                f"unknown environment variable {name}", hint=nearest(name, list(known)), slug="unknown-setting"
+            )
+        out[known[name]] = text
+    return out
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UsageError(
+                f"configuration: {part!r} must be a table",
+                hint="see `afterguard config schema`",
+                slug="bad-configuration",
+            )
+        values = inner
+    values[last] = value
+
+
+def _check(config: Config, origins: Mapping[str, str]) -> None:
+    def wrong(key: str, why: str) -> UsageError:
+        return UsageError(
+            f"{key} {why} (from {origins.get(key, 'default')})",
+            hint="see `afterguard config schema`",
+            slug="bad-configuration",
+        )
+
+    for key in ("source_bytes", "line_bytes", "archive_bytes", "files"):
+        if getattr(config.limits, key) < 1:
+            raise wrong(f"limits.{key}", "must be at least 1")
+    if not 1_000 <= config.risk.years <= 5_000_000 or not math.isfinite(config.risk.years):
+        raise wrong("risk.years", "must be between 1000 and 5000000")
+    if config.risk.seed < 0:
+        raise wrong("risk.seed", "must not be negative")
+    if config.scan.fail_on and config.scan.fail_on not in list(Severity):
+        raise wrong("scan.fail_on", f"must be one of {', '.join(Severity)}")
+    if config.scan.persona not in ("regular", "auditor"):
+        raise wrong("scan.persona", "must be regular or auditor")
+    for one in config.suppress:
+        if not one.reason.strip():
+            raise wrong("suppress", f"for {one.rule!r} needs a reason")

@@ -1,0 +1,82 @@
+"""Configuration: layers, origins, and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterguard import config
+from afterguard.errors import UsageError
+
+
+def test_layers_and_origins(tmp_path: Path) -> None:
+    file = tmp_path / "afterguard.toml"
+    file.write_text('tenant = "bank"\n[scan]\nfail_on = "high"\n')
+    loaded = config.load(file, {"AFTERGUARD_SCAN_FAIL_ON": "low"}, {"app": "chat"})
+    assert (loaded.config.tenant, loaded.config.scan.fail_on, loaded.config.app) == ("bank", "low", "chat")
+    assert loaded.origins["tenant"] == f"{file}:1"
+    assert loaded.origins["scan.fail_on"] == "environment AFTERGUARD_SCAN_FAIL_ON"
+    assert loaded.origins["app"] == "flag"
+    assert loaded.origins["risk.seed"] == "default"
+
+
+def test_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "afterguard.toml"
+    file.write_text("\n[scan]\nfail_onn = 'high'\n")
+    with pytest.raises(UsageError, match=r"afterguard.toml:3: unknown setting 'scan.fail_onn'") as caught:
+        config.load(file, {})
+    assert "scan.fail_on" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        config.load(None, {"AFTERGUARD_TENNANT": "x"})
+    assert "AFTERGUARD_TENANT" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tenant = 1.5",
+        "scan = 3",
+        "[risk]\nyears = 10",
+        "[limits]\nfiles = 0",
+        "[[suppress]]\nrule = 'x'",
+        "a = [" * 3000,
+        "\x00",
+    ],
+)
+def test_bad_values_are_usage_errors(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "afterguard.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError):
+        config.load(file, {})
+
+
+def test_pyproject_and_search_stop_at_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "afterguard.toml").write_text("")
+    inner = tmp_path / "repo" / "src"
+    inner.mkdir(parents=True)
+    (tmp_path / "repo" / ".git").mkdir()
+    assert config.find(inner) is None
+    (tmp_path / "repo" / "pyproject.toml").write_text("[tool.afterguard]\napp = 'x'\n")
+    found = config.find(inner)
+    assert found is not None
+    assert config.load(found, {}).config.app == "x"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_loader(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    file = tmp_path_factory.mktemp("c") / "afterguard.toml"
+    file.write_bytes(data)
+    try:
+        config.load(file, {})
+    except UsageError:
+        pass
+
+
+def test_every_setting_has_a_variable_and_the_schema_names_it() -> None:
+    text = str(config.schema())
+    for key in config.settings():
+        assert key.rsplit(".", 1)[-1] in text
+        assert config.variable(key).startswith("AFTERGUARD_")

@@ -445,3 +445,117 @@ class Lookback(msgspec.Struct, frozen=True, omit_defaults=True):
     change_request: str = ""
     """Markdown: the change that would log prompts, where they were never logged."""
     time_zone_assumed: int = 0
+
+
+class Changed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that differs from the run before."""
+
+    what: str
+    """finding, incident or asset."""
+    id: str
+    """Fingerprint of a finding, id of an incident, kind:name of an asset."""
+    title: str
+    severity: str = ""
+    where: str = ""
+    """path:line of a finding or of an asset's first evidence."""
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """This run against the one before, by fingerprints that survive line moves."""
+
+    new: tuple[Changed, ...] = ()
+    fixed: tuple[Changed, ...] = ()
+    """Gone, and the place it was in was read this time."""
+    not_examined: tuple[Changed, ...] = ()
+    """Was there before; its place was not read this time, so nobody can say that it is fixed."""
+    unchanged: dict[str, int] = {}
+    """finding, incident, asset -> how many stayed."""
+    previous_run: str = ""
+    previous_time: float | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing the owner can decide today. "Do nothing" is one of them, with the price of waiting."""
+
+    id: str
+    title: str
+    detail: str
+    """What happens when it is chosen, one or two sentences."""
+    is_nothing: bool = False
+    avoided: Range | None = None
+    """Loss avoided a year."""
+    cost: float | None = None
+    chance_net_positive: float | None = None
+    cost_of_waiting_a_week: float | None = None
+    closes: tuple[str, ...] = ()
+    """Fingerprints of findings and ids of incidents it closes."""
+    command: str = ""
+
+
+class BusinessUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A question nobody has answered yet and what an answer would change on the first page."""
+
+    key: str
+    """Path of the field in business.yaml."""
+    question: str
+    assumed: str = ""
+    """What the calculation used instead."""
+    effect: str = ""
+    """How the page moves with the answer."""
+
+
+class DataUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row of the data-protection sheet."""
+
+    what: str
+    """What was read: "12,400 exchanges of logs/litellm.jsonl"."""
+    classes: str
+    """Data classes seen in it, in words."""
+    kept: str
+    """What stays after the run: nothing, redacted excerpts, encrypted originals."""
+    where: str
+    who: str
+    """Who can read what is kept."""
+    how_long: str
+    legal_note: str = ""
+
+
+class AppResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything one run says about one application."""
+
+    survey: Survey
+    summary: str = ""
+    """What the application is, in one sentence."""
+    lookback: Lookback | None = None
+    """None when no traffic was given."""
+    loss: Loss | None = None
+    change: Change | None = None
+    """None on a first run."""
+    decisions: tuple[Decision, ...] = ()
+    unknowns: tuple[BusinessUnknown, ...] = ()
+    deltas: dict[str, float] = {}
+    """Fingerprint or incident id -> expected loss a year it adds, in the loss's currency."""
+    appetite: float | None = None
+    """Loss the owner accepts in a bad year (1 in 20), where told."""
+    policy_path: str = ""
+    """Path of the drafted policy, relative to the report."""
+    logs: tuple[str, ...] = ()
+    """Names of the traffic files read."""
+
+
+class OnboardResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `afterguard onboard` hands to the reports. Applications come ranked, worst first."""
+
+    apps: tuple[AppResult, ...]
+    created_at: float
+    """Seconds since the epoch, UTC: an argument, so that the same input gives the same bytes."""
+    version: str
+    command: str
+    """The command line as typed."""
+    data_sheet: tuple[DataUse, ...] = ()
+    next_command: str = ""
+    run: str = ""
+    files: dict[str, str] = {}
+    """Name of each file written beside the report -> what it is for."""
+    retention: str = ""
+    """One sentence on how long what was kept is kept."""

@@ -1,0 +1,8 @@
+"""`afterguard doctor`."""
+
+from __future__ import annotations
+
+
+def doctor() -> int:
+    """doctor."""
+    return 0

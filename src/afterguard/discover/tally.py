@@ -1,0 +1,267 @@
+"""Events of one log added up into assets: one entry per (kind, name), in bounded memory, with the first line each was seen on.
+
+In: Events. Out: Assets with counts, hours, caller families and the period. Two marks make a claim: a known host is two, a path
+nobody else uses is two, everything weaker is one and needs a second sign. Client addresses are counted through a keyed
+hash that dies with the process; no address, query or identifier leaves this file.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from afterguard.catalog import load
+from afterguard.discover import shapes, signals, stamps
+from afterguard.discover.events import Event
+from afterguard.model import Asset, AssetKind, Certainty, Edge, Evidence
+
+CLIENTS = 10_000
+NAMES = 5_000
+PLACES = 8
+OPAQUE = re.compile(r"\A(?:\d+|[0-9a-fA-F-]{12,}|[A-Za-z0-9_~-]*\d[A-Za-z0-9_~-]{19,}|.*(?:@|%40).*|.{65,})\Z")
+SECRET = re.compile(r"(?:sk|pk|hf|gsk|xai|AIza|eyJ|ghp|key|token)[-_]?[A-Za-z0-9_-]{12,}")
+SLOW_SECONDS = 1.0
+KIND_OF_HOST = {
+    "provider": AssetKind.provider,
+    "gateway": AssetKind.provider,
+    "staff_tool": AssetKind.provider,
+    "coding_tool": AssetKind.provider,
+    "vector_store": AssetKind.vector_store,
+    "observability": AssetKind.framework,
+    "registry": AssetKind.provider,
+}
+
+
+class Entry:
+    """What was seen of one asset. Grows no further than CLIENTS hashes and PLACES places."""
+
+    def __init__(self, kind: AssetKind, name: str, certainty: Certainty) -> None:
+        self.kind, self.name, self.certainty = kind, name, certainty
+        self.requests = self.bytes = 0
+        self.clients: set[bytes] = set()
+        self.first: float | None = None
+        self.last: float | None = None
+        self.undated: list[float] = []
+        self.assumed = False
+        self.agents: dict[str, int] = {}
+        self.places: dict[str, int] = {}
+        self.edges: dict[Edge, None] = {}
+        self.attributes: dict[str, str] = {}
+
+    def add(self, event: Event, matched: str, client: bytes, agent: str) -> None:
+        """Count one more event."""
+        self.requests += 1
+        self.bytes += event.bytes
+        if client and len(self.clients) < CLIENTS:
+            self.clients.add(client)
+        if event.time is not None and event.dated:
+            self.first = event.time if self.first is None else min(self.first, event.time)
+            self.last = event.time if self.last is None else max(self.last, event.time)
+            self.assumed = self.assumed or not event.zoned
+        if agent and (agent in self.agents or len(self.agents) < 16):
+            self.agents[agent] = self.agents.get(agent, 0) + 1
+        if matched not in self.places and len(self.places) < PLACES:
+            self.places[matched] = event.line
+
+    def asset(self, path: str, source: str) -> Asset:
+        """The entry as an Asset with evidence in `path`."""
+        facts = dict(self.attributes)
+        facts["requests"] = str(self.requests)
+        if self.bytes:
+            facts["bytes"] = str(self.bytes)
+        if self.clients:
+            full = len(self.clients) >= CLIENTS
+            facts["distinct_clients"] = f"{CLIENTS}+" if full else str(len(self.clients))
+        if self.first is not None and self.last is not None:
+            facts["first_hour"], facts["last_hour"] = stamps.hour(self.first), stamps.hour(self.last)
+        if self.assumed:
+            facts["time_zone"] = "assumed"
+        if self.agents:
+            facts["user_agent"] = max(sorted(self.agents), key=lambda name: self.agents[name])
+        evidence = tuple(
+            Evidence(path, line, matched, source)
+            for matched, line in sorted(self.places.items(), key=lambda one: one[1])
+        )
+        return Asset(
+            self.kind, self.name, self.certainty, evidence, tuple(self.edges), "", dict(sorted(facts.items())), self.first,
+            self.last,
+        )  # fmt: skip
+
+
+class Tally:
+    """Adds up the events of one file."""
+
+    def __init__(self, path: str, source: str = "traffic") -> None:
+        self.path, self.source = path, source
+        self.entries: dict[tuple[AssetKind, str], Entry] = {}
+        self.weak: dict[tuple[str, str], list[tuple[Event, shapes.Shape]]] = {}
+        self.refused = 0
+        self.salt = secrets.token_bytes(16)
+
+    def entry(self, kind: AssetKind, name: str, certainty: Certainty = Certainty.inferred) -> Entry | None:
+        """The entry of an asset, None when the file names more than NAMES (counted in `refused`)."""
+        known = self.entries.get((kind, name))
+        if known is None:
+            if len(self.entries) >= NAMES:
+                self.refused += 1
+                return None
+            known = self.entries[(kind, name)] = Entry(kind, name, certainty)
+        return known
+
+    def count(self, event: Event, kind: AssetKind, name: str, matched: str, **facts: str) -> Entry | None:
+        """Add an event to an asset; `facts` become attributes, the first value of each stays."""
+        entry = self.entry(kind, name)
+        if entry is None:
+            return None
+        agent = shapes.agent(event.agent) if event.agent else None
+        entry.add(event, matched, self._client(event.client), agent.family if agent else "")
+        for key, value in facts.items():
+            if value:
+                entry.attributes.setdefault(key, value)
+        return entry
+
+    def _client(self, address: str) -> bytes:
+        if not address:
+            return b""
+        return blake2b(address.encode("utf-8", "replace"), key=self.salt, digest_size=8).digest()
+
+    def add(self, event: Event) -> None:
+        """Judge one event and count what it shows."""
+        agent = shapes.agent(event.agent) if event.agent else None
+        if agent and agent.use == "crawler":
+            return
+        signal = signals.host(event.host, event.path) if event.host else None
+        if signal is None and event.upstream:
+            signal = signals.host(event.upstream, event.path)
+            if signal:
+                event = _sent_to(event, event.upstream)
+        if signal is not None:
+            self._outward(event, signal, agent)
+        elif event.channel == "http" and event.path:
+            self._own(event, agent)
+
+    def _outward(self, event: Event, signal: signals.HostSignal, agent: shapes.Agent | None) -> None:
+        staff = signal.kind in ("staff_tool", "coding_tool") or bool(agent and agent.use == "staff")
+        shape = shapes.path(event.method, event.path) if event.path else None
+        kind = KIND_OF_HOST[signal.kind]
+        name = event.host if signal.kind in ("staff_tool", "coding_tool") else signal.provider
+        if kind is AssetKind.provider and signal.provider in _cloud_services():
+            kind = AssetKind.cloud_ai_service
+        entry = self.count(
+            event, kind, name, matched(event), host=event.host, region=signal.region, provider=signal.provider,
+            channel=event.channel, use="staff" if staff else "model_download" if signal.kind == "registry" else "application",
+        )  # fmt: skip
+        if shape and shape[1] and entry is not None and signal.kind in ("provider", "gateway"):
+            task = AssetKind.embedding_model if shape[0].task == "embedding" else AssetKind.model
+            entry.edges.setdefault(Edge("serves", task, shape[1]))
+            self.count(
+                event, task, shape[1], matched(event), provider=signal.provider, task=shape[0].task, host=event.host
+            )
+
+    def _own(self, event: Event, agent: shapes.Agent | None) -> None:
+        found = shapes.path(event.method, event.path)
+        if found is None:
+            return
+        shape, model = found
+        if event.status in (301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 501):
+            return
+        marks = shape.marks + _second(event, agent, shape)
+        if marks >= 2:
+            self.claim(event, shape, model)
+        elif shape.family:
+            self._sibling(event, shape)
+
+    def _sibling(self, event: Event, shape: shapes.Shape) -> None:
+        """Two different paths of one product on one host are two marks."""
+        held = self.weak.setdefault((event.host or event.upstream, shape.family), [])
+        if len(held) < 64:
+            held.append((event, shape))
+        if len({one.id for _, one in held}) >= 2:
+            for old, known in held:
+                self.claim(old, known, "")
+            held.clear()
+            held.append((event, shape))
+
+    def claim(self, event: Event, shape: shapes.Shape, model: str) -> None:
+        """Count an AI interface of our own, and what stands behind it where the port or the path tells."""
+        kind = AssetKind(shape.kind)
+        if kind is AssetKind.vector_store:
+            self.count(event, kind, shape.product, matched(event), host=event.host)
+            return
+        name = f"{event.method} {tidy(event.path)}" if kind is AssetKind.ai_endpoint else event.host or tidy(event.path)
+        entry = self.count(event, kind, name, matched(event), host=event.host, api=shape.api, task=shape.task)
+        if entry is None:
+            return
+        if model:
+            entry.edges.setdefault(Edge("calls", AssetKind.model, model))
+            self.count(event, AssetKind.model, model, matched(event), task=shape.task)
+        server = _server(event, shape)
+        if server:
+            entry.edges.setdefault(Edge("calls", AssetKind.inference_server, server))
+            self.count(event, AssetKind.inference_server, server, matched(event), host=event.host or event.upstream)
+
+    def assets(self) -> Iterator[Asset]:
+        """All assets, in a stable order."""
+        for key in sorted(self.entries, key=lambda one: (one[0].value, one[1])):
+            yield self.entries[key].asset(self.path, self.source)
+
+
+def _sent_to(event: Event, target: str) -> Event:
+    from afterguard.discover.events import host_of
+
+    host, port = host_of(target)
+    return Event(
+        event.line, host, port, event.method, event.path, event.time, event.zoned, event.dated, event.status, event.bytes,
+        event.seconds, event.client, event.agent, event.media, "", event.channel,
+    )  # fmt: skip
+
+
+def _second(event: Event, agent: shapes.Agent | None, shape: shapes.Shape) -> int:
+    """How many further signs stand beside the path: an SDK, an event stream, a known port, an upstream that is an AI server."""
+    marks = 0
+    if (
+        agent
+        and agent.use in ("sdk", "staff")
+        and (not agent.api or agent.api == shape.api or shape.api in ("mcp", "a2a"))
+    ):
+        marks += 1
+    if "event-stream" in event.media:
+        marks += 1
+    for number in (event.port, _port_of(event.upstream)):
+        known = shapes.port(number) if number else None
+        if known and shape.api in known[2]:
+            marks += 1
+    return marks
+
+
+def _server(event: Event, shape: shapes.Shape) -> str:
+    for number in (event.port, _port_of(event.upstream)):
+        known = shapes.port(number) if number else None
+        if known and known[1] == "inference_server" and shape.api in known[2] and not known[3]:
+            return known[0]
+    return {"tensorflow-serving": "tensorflow-serving", "torchserve": "torchserve", "kserve-v2": "triton"}.get(
+        shape.api, ""
+    )
+
+
+def _port_of(text: str) -> int:
+    tail = text.rpartition(":")[2]
+    return int(tail) if tail.isascii() and tail.isdigit() and len(tail) <= 5 else 0
+
+
+def _cloud_services() -> frozenset[str]:
+    return frozenset(load("signals/audit_events")["cloud_services"])
+
+
+def tidy(path: str) -> str:
+    """A path with numbers, identifiers, addresses and anything secret-shaped replaced by "*"."""
+    parts = path[:512].split("/")
+    return "/".join("*" if OPAQUE.match(part) or SECRET.search(part) else part for part in parts[:12])
+
+
+def matched(event: Event) -> str:
+    """What is shown of an event: method, host and tidied path; never a query, a client or an identity."""
+    target = event.host + (tidy(event.path) if event.path else f":{event.port}" if event.port else "")
+    return f"{event.method} {target}".strip()[:200] if event.channel == "http" else f"{event.channel} {target}"[:200]

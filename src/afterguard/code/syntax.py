@@ -16,7 +16,8 @@ class Expr(msgspec.Struct, frozen=True, gc=False):
     """An expression. `kind` decides which fields mean something.
 
     name      `text` is the dotted name, with imports resolved: `from openai import OpenAI as O; O()` gives openai.OpenAI.
-              A base that is not a name shows as its own callee: `OpenAI().chat.create` is `openai.OpenAI().chat.create`.
+              A base that is not a name shows as its own callee: `OpenAI().chat.create` is `openai.OpenAI().chat.create`,
+              `r.choices[0].text` is `r.choices[].text`; that base is then in `base`.
     text      `text` is the value of a string literal.
     number, bool, none   `text` is the literal as written ("true"/"false" in lower case).
     call      `text` is the dotted callee (as for name), `parts` the positional arguments, `fields` the keyword ones.
@@ -26,7 +27,8 @@ class Expr(msgspec.Struct, frozen=True, gc=False):
     map       `fields` (key, value); keys that are not literals show as "*". Object literals and struct literals too.
     index     `parts[0]` is the base, `parts[1]` the subscript when it is an expression; `text` is the dotted name if any.
     lambda    `parts` holds the body's expressions.
-    other     anything else, `parts` its sub-expressions (conditional, comparison, await, unary...).
+    other     anything else, `parts` its sub-expressions (conditional, comparison, unary...). Await and casts are looked
+              through: `await f()` is the call.
     """
 
     kind: str
@@ -49,10 +51,11 @@ class Import(msgspec.Struct, frozen=True, gc=False):
 
 
 class Param(msgspec.Struct, frozen=True, gc=False):
-    """A parameter of a function: its name and its annotation as dotted name (or "")."""
+    """A parameter of a function: its name, its annotation as dotted name (or "") and its default value."""
 
     name: str
     annotation: str = ""
+    default: Expr | None = None
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):

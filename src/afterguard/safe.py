@@ -1,0 +1,60 @@
+"""Untrusted text made fit to print: for a terminal, a web page, Markdown, a spreadsheet cell.
+
+In: text that somebody outside may have written. Out: text that cannot move a cursor, reorder a line, hide characters, become
+markup or become a formula. It does not redact secrets and does not judge; HTML escaping itself is the template engine's.
+"""
+
+from __future__ import annotations
+
+import re
+
+ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b\n]{0,2048}(?:\x07|\x1b\\)|[PX^_][^\x1b\n]{0,2048}\x1b\\|[()][0-9A-Z])"
+)
+UNSEEN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f"
+    "\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff9-\\ufffb\\ufffe\\uffff\\ud800-\\udfff"
+    "\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff]"
+)
+BLANKS = re.compile(r"\s+")
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$@:])")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def encodable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates, as in odd file names) written as \\udcXX."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def terminal(text: str) -> str:
+    """The text without terminal escapes, control, bidi, zero-width and tag characters; newlines and tabs stay."""
+    return UNSEEN.sub("", ESCAPE.sub("", text))
+
+
+def visible(text: str) -> str:
+    """The text with every character a reader could not see replaced by its code point, as in ⟨U+202E⟩."""
+    return UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+
+
+def line(text: str, limit: int = 0) -> str:
+    """`terminal` on one line, runs of blanks joined, cut with … after `limit` characters (0: not cut)."""
+    out = BLANKS.sub(" ", terminal(text)).strip()
+    return out if not limit or len(out) <= limit else out[: max(1, limit - 1)] + "…"
+
+
+def markdown(text: str, limit: int = 0) -> str:
+    """One line of visible text that Markdown prints as it stands: no link, image, HTML, heading, table or mention."""
+    out = BLANKS.sub(" ", visible(text)).strip()
+    if limit and len(out) > limit:
+        out = out[: max(1, limit - 1)] + "…"
+    return MARKDOWN.sub(r"\\\1", out).replace("www.", "www\\.")
+
+
+def cell(text: str) -> str:
+    """A value for a CSV cell that no spreadsheet takes for a formula (a leading apostrophe where it would)."""
+    out = visible(text)
+    return "'" + out if out.lstrip(" \u00a0").startswith(FORMULA) else out

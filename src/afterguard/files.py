@@ -236,17 +236,31 @@ def kind_of(path: str, data: bytes) -> str:
 def sources(roots: list[Path], note: Note, limits: Limits = DEFAULT) -> Iterator[Source]:
     """Every readable file as a Source, archives opened in place. Binary files come with their first cap bytes."""
     for entry in walk(roots, note, limits):
-        if MINIFIED.search(entry.path):
-            note(Coverage(entry.path, "excluded", "minified or generated", bytes=entry.size))
-            continue
-        data = read(entry, note, limits.source_bytes)
-        if data is None:
-            continue
-        if archive_kind(entry.path, data):
-            yield Source(entry.path, data[:65536], "binary", entry.size)
-            yield from _members(entry.path, entry.full, note, limits)
-            continue
-        yield Source(entry.path, data, kind_of(entry.path, data), entry.size)
+        yield from opened(entry, note, limits)
+
+
+def opened(entry: Entry, note: Note, limits: Limits = DEFAULT) -> Iterator[Source]:
+    """One entry as a Source, followed by its members when it is an archive; nothing, with a note, when it cannot be read."""
+    if MINIFIED.search(entry.path):
+        note(Coverage(entry.path, "excluded", "minified or generated", bytes=entry.size))
+        return
+    data = read(entry, note, limits.source_bytes)
+    if data is None:
+        return
+    if archive_kind(entry.path, data):
+        yield Source(entry.path, data[:65536], "binary", entry.size)
+        yield from _members(entry.path, entry.full, note, limits)
+        return
+    yield Source(entry.path, data, kind_of(entry.path, data), entry.size)
+
+
+def head(entry: Entry, size: int = 65536) -> bytes:
+    """The first bytes of a file, unpacked when it is a compressed stream; empty when it cannot be read."""
+    try:
+        with open_stream(entry.full, entry.path, lambda _row: None) as stream:
+            return stream.read(size)
+    except (OSError, EOFError, ValueError):
+        return b""
 
 
 ARCHIVES = (".zip", ".whl", ".jar", ".war", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".nupkg", ".egg")

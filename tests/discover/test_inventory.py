@@ -1,0 +1,108 @@
+"""Joining assets over their evidence, and the gaps between code and traffic."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterguard.discover.inventory import EVIDENCE, Period, gaps, join
+from afterguard.model import Asset, AssetKind, Certainty, Edge, Evidence
+from afterguard.names import is_taxonomy
+
+DAY = Period("dns.log", "bind", 10, 0.0, 90_000.0, outward=True)
+
+
+def asset(name: str, source: str = "code", kind: AssetKind = AssetKind.provider, line: int = 1, **facts: str) -> Asset:
+    sure = Certainty.declared if source == "code" else Certainty.inferred
+    path = {"code": "app.py", "manifest": "requirements.txt"}.get(source, "proxy.log")
+    return Asset(kind, name, sure, (Evidence(path, line, name, source),), attributes=facts)
+
+
+def test_one_asset_over_all_its_evidence() -> None:
+    (one,) = join(
+        [
+            asset("OpenAI", "traffic", requests="3", first_hour="2026-11-02T10", use="application"),
+            asset("openai", version="1.2", owner="x"),
+            asset("openai", "traffic", line=9, requests="4", first_hour="2026-11-01T10", use="staff"),
+        ]
+    )
+    assert (one.name, one.confidence, len(one.evidence)) == ("openai", Certainty.declared, 3)
+    assert one.attributes["requests"] == "7"
+    assert one.attributes["first_hour"] == "2026-11-01T10"
+    assert one.attributes["use"] == "application staff"
+    assert one.attributes["sources"] == "code traffic"
+
+
+def test_evidence_is_capped_and_every_source_stays() -> None:
+    many = [asset("openai", line=number) for number in range(1, 200)]
+    (one,) = join([*many, asset("openai", "traffic")])
+    assert len(one.evidence) == EVIDENCE
+    assert one.attributes["evidence_total"] == "200"
+    assert {place.source for place in one.evidence} == {"code", "traffic"}
+
+
+def test_edges_point_at_the_joined_name() -> None:
+    agent = Asset(AssetKind.agent, "a", Certainty.declared, (), (Edge("uses", AssetKind.provider, "OPENAI"),))
+    joined = join([agent, asset("openai")])
+    assert joined[0].edges == (Edge("uses", AssetKind.provider, "openai"),)
+
+
+def test_used_but_not_in_code() -> None:
+    joined = join([asset("openai"), asset("deepseek", "traffic", requests="12"), asset("openai", "traffic")])
+    (found,) = gaps(joined)
+    assert (found.rule, found.path, found.line, found.asset) == (
+        "shadow-ai-traffic",
+        "proxy.log",
+        1,
+        "provider:deepseek",
+    )
+    assert "12 times" in found.message
+    assert found.fix
+    assert all(is_taxonomy(one) for one in found.taxonomies)
+
+
+def test_logs_alone_say_nothing_about_code() -> None:
+    joined = join([asset("deepseek", "traffic")])
+    assert gaps(joined) == ()
+    assert [one.rule for one in gaps(joined, code_read=True)] == ["shadow-ai-traffic"]
+
+
+def test_a_library_that_reaches_the_provider_counts_as_code() -> None:
+    library = asset("langchain-openai", kind=AssetKind.framework, provider="openai")
+    assert gaps(join([library, asset("openai", "traffic")])) == ()
+
+
+def test_unused_needs_a_day_of_a_log_that_would_show_it() -> None:
+    joined = join([asset("openai"), asset("mistral"), asset("openai", "traffic")])
+    assert gaps(joined) == ()
+    assert gaps(joined, [Period("d", "bind", 1, 0.0, 3600.0, outward=True)]) == ()
+    assert gaps(joined, [Period("d", "access", 1, 0.0, 90_000.0)]) == ()
+    (found,) = gaps(joined, [DAY])
+    assert (found.rule, found.asset, found.path) == ("unused-ai-dependency", "provider:mistral", "app.py")
+
+
+def test_fingerprints_do_not_depend_on_the_place() -> None:
+    first = gaps(join([asset("openai"), asset("deepseek", "traffic", line=4)]))
+    second = gaps(join([asset("openai"), asset("DeepSeek", "traffic", line=99)]))
+    assert first[0].fingerprint == second[0].fingerprint
+
+
+ASSETS = st.builds(
+    asset,
+    st.sampled_from(["openai", "OpenAI", "a b", "a_b", "", "\ud800"]),
+    st.sampled_from(["code", "traffic", "manifest"]),
+    st.sampled_from(list(AssetKind)),
+    st.integers(0, 5),
+    requests=st.sampled_from(["1", "x", "10000+"]),
+)
+
+
+@given(st.lists(ASSETS, max_size=30), st.integers(0, 99))
+def test_the_order_of_the_input_does_not_matter(assets: list[Asset], seed: int) -> None:
+    joined = join(assets)
+    shuffled = list(assets)
+    random.Random(seed).shuffle(shuffled)
+    assert join(shuffled) == joined
+    gaps(joined, [DAY])

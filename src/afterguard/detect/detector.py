@@ -1,0 +1,80 @@
+"""What a detector is, and what it may keep between exchanges.
+
+In: nothing. Out: `Detector` (a row of the explicit list in detect/__init__.py) and `Context` (bounded caches and the keyed
+hash). A detector reads one Scene and yields Hits; it opens nothing, knows no clock and never raises on hostile text.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from afterguard.detect.prefilter import Pattern
+from afterguard.model import Hit, Severity
+
+if TYPE_CHECKING:
+    from afterguard.detect.scene import Scene
+
+V = TypeVar("V")
+Pseudonym = Callable[[str], str]
+"""Keyed hash of an identifier: text -> short hex. The key is the caller's."""
+
+
+class Detector(NamedTuple):
+    """One detector. `patterns` go into the shared prefilter; their names are topics that `Scene.found` answers."""
+
+    id: str
+    """Kebab-case; the module is the same word with underscores."""
+    kinds: tuple[str, ...]
+    """Incident kinds it may emit; `inventory` for data that is merely present."""
+    taxonomies: tuple[str, ...]
+    severity: Severity
+    """The worst it emits."""
+    why: str
+    """One sentence for a person: what is seen and why it matters."""
+    find: Callable[[Scene], Iterator[Hit]]
+    patterns: tuple[Pattern, ...] = ()
+
+
+class Bounded(Generic[V]):
+    """A dictionary of at most `size` entries that forgets the least recently used."""
+
+    __slots__ = ("_rows", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._rows: OrderedDict[str, V] = OrderedDict()
+
+    def get(self, key: str) -> V | None:
+        """The value, or None; asking makes it recent."""
+        value = self._rows.get(key)
+        if value is not None:
+            self._rows.move_to_end(key)
+        return value
+
+    def put(self, key: str, value: V) -> V:
+        """Store and return it."""
+        self._rows[key] = value
+        if len(self._rows) > self.size:
+            self._rows.popitem(last=False)
+        return value
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class Context:
+    """State with the lifetime of one look-back or one guard process: bounded caches, nothing that changes a verdict."""
+
+    def __init__(self, pseudonym: Pseudonym) -> None:
+        self._pseudonym = pseudonym
+        self._names: Bounded[str] = Bounded(20_000)
+        self.scans: Bounded[tuple[tuple[str, int], ...]] = Bounded(512)
+        """Prefilter answers of long texts that repeat (system prompts, history)."""
+        self.notes: Bounded[object] = Bounded(4_096)
+        """What a detector derived from a text that repeats, under `detector-id:...`."""
+
+    def pseudonym(self, value: str) -> str:
+        """Keyed hash of a value, cached."""
+        return self._names.get(value) or self._names.put(value, self._pseudonym(value))

@@ -1,0 +1,139 @@
+"""One exchange as detectors see it: every text scanned once by the prefilter, views computed only when asked for.
+
+In: an Exchange, a Context and a Prefilter. Out: `Scene`. It judges nothing. Spans are UTF-8 byte offsets into a text's bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+from afterguard.detect.detector import Context
+from afterguard.detect.prefilter import Prefilter
+from afterguard.detect.redact import redacted
+from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Span, Text
+
+REPEATED = 600
+"""Texts of at least this many characters are remembered by value: system prompts and history repeat."""
+SEPARATOR = "\x1e\n"
+FOUND_CAP = 2_000
+"""Places of one topic kept for one exchange."""
+
+
+class Place(NamedTuple):
+    """A prefilter match: it ends before byte `end` of texts[text]."""
+
+    text: int
+    end: int
+
+
+class Scene:
+    """Lazily computed views of one exchange."""
+
+    def __init__(self, exchange: Exchange, context: Context, prefilter: Prefilter) -> None:
+        self.exchange = exchange
+        self.texts = exchange.texts
+        self.context = context
+        self._bytes: dict[int, bytes] = {}
+        self._found = self._scan(prefilter)
+
+    def _scan(self, prefilter: Prefilter) -> dict[str, list[Place]]:
+        found: dict[str, list[Place]] = {}
+        fresh: list[int] = []
+        for index, text in enumerate(self.texts):
+            if len(text.value) < REPEATED:
+                fresh.append(index)
+                continue
+            known = self.context.scans.get(text.value)
+            if known is None:
+                known = self.context.scans.put(text.value, tuple(prefilter.scan(self.data(index))))
+            for name, end in known:
+                _keep(found, name, Place(index, end))
+        starts: list[int] = []
+        at = 0
+        pieces: list[bytes] = []
+        for index in fresh:
+            piece = self.data(index)
+            starts.append(at)
+            pieces.append(piece)
+            at += len(piece) + len(SEPARATOR)
+        for name, end in prefilter.scan(SEPARATOR.encode().join(pieces)):
+            row = bisect_right(starts, end - 1) - 1
+            _keep(found, name, Place(fresh[row], min(end - starts[row], len(pieces[row]))))
+        return found
+
+    def data(self, index: int) -> bytes:
+        """UTF-8 bytes of texts[index]."""
+        known = self._bytes.get(index)
+        if known is None:
+            known = self._bytes[index] = self.texts[index].value.encode("utf-8", "surrogatepass")
+        return known
+
+    def found(self, topic: str) -> list[Place]:
+        """Where the prefilter saw a topic, in the order of the conversation."""
+        return self._found.get(topic, [])
+
+    def touched(self, topic: str) -> list[int]:
+        """Indexes of the texts in which the prefilter saw a topic."""
+        return sorted({place.text for place in self._found.get(topic, [])})
+
+    def of(self, *origins: Origin) -> Iterator[tuple[int, Text]]:
+        """(index, text) of these origins."""
+        for index, text in enumerate(self.texts):
+            if text.origin in origins:
+                yield index, text
+
+    @cached_property
+    def explaining(self) -> str:
+        """What system and user said, joined and lower-cased: a value in it is explained."""
+        return "\n".join(t.value for t in self.texts if t.origin in (Origin.system, Origin.user)).lower()
+
+    def excerpt(self, index: int, span: Span) -> str:
+        """The span with a little around it, redacted, at most 240 characters."""
+        data = self.data(index)
+        cut = data[max(0, span.start - 60) : min(len(data), span.end + 60, max(0, span.start - 60) + 400)]
+        return redacted(cut.decode("utf-8", "ignore"))[:240]
+
+
+def _keep(found: dict[str, list[Place]], name: str, place: Place) -> None:
+    rows = found.setdefault(name, [])
+    if len(rows) < FOUND_CAP:
+        rows.append(place)
+
+
+def hit(
+    scene: Scene,
+    detector: str,
+    kind: str,
+    taxonomies: tuple[str, ...],
+    *,
+    severity: Severity,
+    confidence: Confidence = Confidence.high,
+    text: int = -1,
+    span: Span = Span(0, 0),  # noqa: B008 - an immutable tuple
+    values: tuple[str, ...] = (),
+    data_classes: tuple[str, ...] = (),
+    cause: str = "",
+    rule: str = "",
+    would_change: str = "",
+    excerpt: str = "",
+) -> Hit:
+    """A Hit with redacted excerpt and hashed values. `values` are raw identifiers; only their keyed hashes leave."""
+    return Hit(
+        detector=detector,
+        kind=kind,
+        severity=severity,
+        confidence=confidence,
+        exchange=scene.exchange.id,
+        taxonomies=taxonomies,
+        text=text,
+        span=span,
+        excerpt=excerpt or (scene.excerpt(text, span) if text >= 0 and kind != "inventory" else ""),
+        identifiers=tuple(scene.context.pseudonym(value) for value in values),
+        data_classes=data_classes,
+        cause=cause,
+        rule=rule,
+        would_change=would_change,
+    )

@@ -1,0 +1,116 @@
+"""Recorded traffic -> what has already happened: every exchange through every detector, hits merged into incidents.
+
+In: paths of logs. Out: model.Lookback. It streams: memory does not grow with the log. It sends nothing and keeps no original text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from afterguard import files, tap
+from afterguard.detect import Context, look
+from afterguard.model import Coverage, Exchange, Hit, Lookback
+from afterguard.watch.distinct import Distinct
+from afterguard.watch.merge import Merger
+
+Progress = Callable[[int, int], None]
+"""Called now and then with (exchanges, bytes) so far."""
+STEP = 2_000
+NAMES_CAP = 1_000
+COVERAGE_CAP = 10_000
+
+
+class Tally:
+    """What one look-back counts."""
+
+    def __init__(self, app: str, pseudonym: Callable[[str], str]) -> None:
+        self.context = Context(pseudonym)
+        self.merger = Merger(app)
+        self.exchanges = self.bytes = self.assumed = self.without_prompt = 0
+        self.first: float | None = None
+        self.last: float | None = None
+        self.unjudged: Counter[str] = Counter()
+        self.models: Counter[str] = Counter()
+        self.protocols: Counter[str] = Counter()
+        self.inventory: dict[str, Distinct] = {}
+        self.coverage: list[Coverage] = []
+
+    def note(self, row: Coverage) -> None:
+        """Keep a Coverage row, up to a cap."""
+        if len(self.coverage) < COVERAGE_CAP:
+            self.coverage.append(row)
+
+    def add(self, exchange: Exchange) -> None:
+        """Judge and count one exchange."""
+        self.exchanges += 1
+        self.bytes += exchange.bytes
+        self._when(exchange)
+        self.protocols[exchange.protocol] += 1
+        if exchange.model and (exchange.model in self.models or len(self.models) < NAMES_CAP):
+            self.models[exchange.model] += 1
+        for part in exchange.unjudged:
+            self.unjudged[part.reason] += 1
+        if not exchange.texts and exchange.prediction is None:
+            self.without_prompt += 1
+        for hit in look(exchange, self.context):
+            if hit.kind == "inventory":
+                self._present(hit)
+            else:
+                self.merger.add(exchange, hit)
+
+    def _when(self, exchange: Exchange) -> None:
+        if exchange.time is None:
+            return
+        self.assumed += not exchange.time_zone_known
+        self.first = exchange.time if self.first is None else min(self.first, exchange.time)
+        self.last = exchange.time if self.last is None else max(self.last, exchange.time)
+
+    def _present(self, hit: Hit) -> None:
+        for name in hit.data_classes:
+            counted = self.inventory.setdefault(name, Distinct())
+            for identifier in hit.identifiers:
+                counted.add(identifier)
+
+
+def lookback(
+    paths: Sequence[Path],
+    *,
+    app: str,
+    pseudonym: Callable[[str], str],
+    mapping: Any = None,
+    clock: Callable[[], float] | None = None,
+    progress: Progress | None = None,
+    limits: files.Limits = files.DEFAULT,
+) -> Lookback:
+    """Judge every exchange of every log. `clock` gives seconds for the duration only. Raises UsageError for a missing path."""
+    began = clock() if clock else 0.0
+    tally = Tally(app, pseudonym)
+    for entry in files.walk(list(paths), tally.note, limits):
+        for exchange in tap.read(entry.full, entry.path, tally.note, mapping=mapping, limits=limits):
+            tally.add(exchange)
+            if progress and tally.exchanges % STEP == 0:
+                progress(tally.exchanges, tally.bytes)
+    if progress:
+        progress(tally.exchanges, tally.bytes)
+    return result(tally, (clock() - began) if clock else 0.0)
+
+
+def result(tally: Tally, seconds: float) -> Lookback:
+    """The counted state as one struct."""
+    return Lookback(
+        exchanges=tally.exchanges,
+        incidents=tuple(tally.merger.incidents()),
+        unjudged=dict(sorted(tally.unjudged.items())),
+        inventory={name: len(seen) for name, seen in sorted(tally.inventory.items())},
+        first_seen=tally.first,
+        last_seen=tally.last,
+        models=dict(tally.models.most_common()),
+        protocols=dict(tally.protocols.most_common()),
+        coverage=tuple(tally.coverage),
+        bytes=tally.bytes,
+        seconds=seconds,
+        time_zone_assumed=tally.assumed,
+    )

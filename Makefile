@@ -23,11 +23,32 @@ lock:
 	$(BIN)/uv pip compile -q --no-annotate --universal --no-header --python-version 3.11 --generate-hashes pyproject.toml requirements/build.in -o requirements/run.txt
 	$(BIN)/uv pip compile -q --no-annotate --universal --no-header --python-version 3.11 --generate-hashes --all-extras --group dev pyproject.toml requirements/build.in -o requirements/dev.txt
 
+demo: $(VENV)/.run
+	@$(BIN)/python examples/generate_logs.py demo-out/logs
+	@$(BIN)/afterguard onboard examples/assistant examples/fraud --logs demo-out/logs --out demo-out/report --store demo-out/store.db --no-fail
+
+# Servers and the browser that tests start themselves. Without root or apt those tests skip and say so.
+system:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  need=""; command -v chromium >/dev/null || need="$$need chromium"; ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$$need postgresql"; \
+	  if [ -n "$$need" ]; then echo "installing$$need"; (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$need) >/dev/null 2>&1 || echo "could not install$$need; the tests that need it will skip"; fi; \
+	fi
+
 lint: setup
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy --no-error-summary
 
 test: setup system lint
 	@$(BIN)/pytest -q -n auto
 
+gold: setup
+	@$(BIN)/pytest -q tests/report --update-gold
+
+bench: setup
+	@for one in bench/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+# Long runs: memory stays flat over ten gigabytes.
+soak: setup
+	@$(BIN)/python bench/lookback.py --gigabytes 10
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache

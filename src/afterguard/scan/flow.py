@@ -1,0 +1,474 @@
+"""Value flow through one file: which values came from a model, a user or an AI client, and what is done with them.
+
+In: a syntax.Module of any language, its physical lines, and what is known of other files. Out: `Flow`: every call with the
+origins of its arguments, every assignment and return. It follows source order, through assignments, text put together, fields,
+calls and returns; a function is followed once, with its parameters as symbols that are filled in from all its callers.
+It does not model branches, aliasing or time, and never guesses from a variable's name alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from afterguard.code.syntax import Expr, Function, Module, Statement, walk
+from afterguard.scan.recognise import cleans, fold, is_ai_package, is_model_call, is_user_text, uses_ai, words
+from afterguard.scan.tools import tool_functions
+from afterguard.scan.value import EMPTY, Atom, Value, cleaned, of, union
+
+DEPTH = 40
+"""Expressions nested deeper than this are taken as the union of their parts."""
+CHAIN = 24
+"""Calls of one function of the file by another that are followed in a row."""
+ADDS = {
+    "append",
+    "extend",
+    "add",
+    "update",
+    "push",
+    "insert",
+    "unshift",
+    "concat",
+    "write",
+    "put",
+    "set",
+    "addall",
+    "offer",
+}
+_MEMBER = re.compile(r"\bin\b|\.(includes|has|contains|containsKey|Contains|some|indexOf)\s*\(|slices\.Contains")
+_PATH_GUARDS = {"isrelativeto", "relativeto", "startswith", "commonpath", "commonprefix", "hasprefix", "islocal"}
+
+
+class External(NamedTuple):
+    """What other files are known to do: by last word of a function's name, (file stem, parameters, origins of its result)."""
+
+    returns: Mapping[str, tuple[tuple[str, tuple[str, ...], frozenset[Atom]], ...]]
+    incoming: Mapping[str, tuple[tuple[str, tuple[tuple[str, frozenset[Atom]], ...]], ...]]
+    """By last word of a callee: (dotted callee, origins by position or keyword) of calls that carry model or user text."""
+
+
+NOWHERE = External({}, {})
+
+
+class Seen(NamedTuple):
+    """A call: `name` with imports and objects resolved, origins of receiver, positional and keyword arguments."""
+
+    function: Function
+    call: Expr
+    name: str
+    folded: str
+    receiver: Value
+    args: tuple[Value, ...]
+    keys: tuple[tuple[str, Value], ...]
+    is_model: bool
+
+    def key(self, *names: str) -> Value:
+        """The keyword argument of one of the names."""
+        return next((value for name, value in self.keys if name in names), EMPTY)
+
+
+class Flow:
+    """What was seen in one file. `resolve` replaces parameters by what callers pass."""
+
+    def __init__(self, module: Module | None) -> None:
+        self.module = module
+        self.calls: list[Seen] = []
+        self.assigned: list[tuple[Function, Statement, str, Value]] = []
+        self.returned: list[tuple[Function, Statement, Value]] = []
+        self.returns: dict[str, frozenset[Atom]] = {}
+        self.tools: dict[str, str] = {}
+        """Functions a model can call, with the reason."""
+        self.passed: dict[str, set[Atom]] = {}
+        """function#parameter -> origins its callers pass."""
+        self.with_ai = False
+
+    def resolve(self, atoms: Iterable[Atom]) -> frozenset[Atom]:
+        """Origins with every parameter replaced by what reaches it, as far as is known."""
+        out: set[Atom] = set()
+        todo = [(atom, atom.clean) for atom in atoms]
+        met: set[tuple[str, frozenset[str]]] = set()
+        while todo and len(met) < 400:
+            atom, clean = todo.pop()
+            if atom.kind != "param":
+                out.add(atom._replace(clean=atom.clean | clean))
+                continue
+            if (atom.what, clean) in met:
+                continue
+            met.add((atom.what, clean))
+            out.add(atom._replace(clean=clean))
+            todo.extend((source, source.clean | clean) for source in self.passed.get(atom.what, ()))
+        return frozenset(out)
+
+    def tainted(self, value: Value, sink: str, kinds: tuple[str, ...] = ("model", "tool")) -> Atom | None:
+        """The origin that makes a value dangerous for a sink, None when nothing does."""
+        return of(self.resolve(value.atoms), kinds, sink) if value.atoms else None
+
+
+def follow(module: Module | None, lines: list[str], external: External = NOWHERE) -> Flow:
+    """Follow every value of a module once. Pure and bounded; an empty Flow for no module."""
+    flow = Flow(module)
+    if module is None or not module.functions:
+        return flow
+    _Follower(module, lines, external, flow).run()
+    return flow
+
+
+class _Follower:
+    """State of one walk through a file."""
+
+    def __init__(self, module: Module, lines: list[str], external: External, flow: Flow) -> None:
+        self.module, self.lines, self.external, self.flow = module, lines, external, flow
+        flow.with_ai = self.with_ai = uses_ai(module)
+        flow.tools = tool_functions(module)
+        self.functions = {function.name: function for function in module.functions}
+        self.classes = {klass.name for klass in module.classes}
+        self.fields: dict[str, Value] = {}
+        self.globals: dict[str, Value] = {}
+        self.done: dict[str, frozenset[Atom]] = {}
+        self.busy: list[str] = []
+        self.envs: dict[str, dict[str, Value]] = {}
+        self.imported = {one.alias or one.name or one.module for one in module.imports}
+        self.stem = module.path.rsplit("/", 1)[-1].split(".", 1)[0]
+
+    def run(self) -> None:
+        top = self.module.functions[0]
+        for klass in self.module.classes:
+            env: dict[str, Value] = {}
+            for statement in klass.body:
+                self._statement(statement, Function(klass.name, klass.line, klass.end_line), env)
+            for name, value in env.items():
+                self.fields[f"{klass.name}.{name}"] = value
+        self._function(top)
+        ordered = sorted(self.module.functions[1:], key=lambda f: not _is_constructor(f))
+        for function in ordered:
+            self._function(function)
+        self._incoming()
+        self.flow.returns = self.done
+
+    def _incoming(self) -> None:
+        for function in self.module.functions:
+            if function.name in self.flow.tools:
+                for param in function.params:
+                    if param.name not in ("self", "this", "cls", "ctx", "context", "config", "runtime"):
+                        atom = Atom("tool", f"{function.name}({param.name})", function.line)
+                        self.flow.passed.setdefault(f"{function.name}#{param.name}", set()).add(atom)
+            last = function.name.rsplit(".", 1)[-1]
+            for dotted, given in self.external.incoming.get(last, ()):
+                if self.stem in re.split(r"[./:]", dotted):
+                    self._bind(function, given)
+
+    def _bind(self, function: Function, given: Iterable[tuple[str, frozenset[Atom]]]) -> None:
+        params = [p.name for p in function.params if p.name not in ("self", "cls", "this")]
+        for key, atoms in given:
+            name = params[int(key)] if key.isdigit() and int(key) < len(params) else key
+            if name in params or key == "*":
+                for one in params if key == "*" else [name]:
+                    self.flow.passed.setdefault(f"{function.name}#{one}", set()).update(atoms)
+
+    def _function(self, function: Function) -> frozenset[Atom]:
+        if function.name in self.done:
+            return self.done[function.name]
+        if function.name in self.busy or len(self.busy) > CHAIN:
+            return frozenset()
+        self.busy.append(function.name)
+        env = {
+            param.name: Value(
+                frozenset({Atom("param", f"{function.name}#{param.name}", function.line)}), param.annotation
+            )
+            for param in function.params
+            if param.name
+        }
+        if not function.name:
+            env = self.globals
+        self.envs[function.name] = env
+        out: set[Atom] = set()
+        for statement in function.body:
+            value = self._statement(statement, function, env)
+            if statement.kind == "return":
+                out |= value.atoms
+        self.busy.pop()
+        self.done[function.name] = union([Value(frozenset(out))])
+        return self.done[function.name]
+
+    def _statement(self, statement: Statement, function: Function, env: dict[str, Value]) -> Value:
+        value = self._value(statement.value, function, env, 0)
+        if statement.kind == "other" and statement.value is not None:
+            self._guard(statement.value, function, env)
+        elif statement.kind in ("assign", "for"):
+            for target in statement.targets:
+                kept = value if len(statement.targets) == 1 and statement.kind == "assign" else Value(value.atoms, "")
+                self._assign(target, kept, statement, function, env)
+        elif statement.kind == "return":
+            self.flow.returned.append((function, statement, value))
+        return value
+
+    def _assign(
+        self, target: str, value: Value, statement: Statement, function: Function, env: dict[str, Value]
+    ) -> None:
+        self.flow.assigned.append((function, statement, target, value))
+        if target.startswith(("self.", "this.")):
+            self.fields[f"{_class_of(function.name)}.{target.split('.', 1)[1]}"] = value
+        elif "." in target or "[" in target:
+            base = re.split(r"[.\[]", target, maxsplit=1)[0]
+            before = self._look(base, function, env)
+            env[target] = value
+            if base in env or value.atoms:
+                env[base] = Value(union((before, value)), before.name)
+        else:
+            env[target] = value
+
+    def _look(self, name: str, function: Function, env: dict[str, Value]) -> Value:
+        """The value of a dotted name: the longest known prefix, its fields sharing its origins."""
+        klass = _class_of(function.name)
+        bare = name.split(".", 1)[1] if name.startswith(("self.", "this.")) else name
+        parts = bare.split(".")
+        for cut in range(min(len(parts), 8), 0, -1):
+            prefix = ".".join(parts[:cut])
+            found = None if bare is not name else env.get(prefix)
+            if found is None:
+                found = self.fields.get(f"{klass}.{prefix}")
+            if found is None and bare is name and env is not self.globals:
+                found = self._outer(prefix, function)
+            if found is not None:
+                rest = parts[cut:]
+                if rest and fold(rest[-1]) in words().metadata and of(found.atoms, ("model", "param")):
+                    return Value(frozenset(a for a in found.atoms if a.kind in ("handle", "param")), "")
+                return found if not rest else Value(found.atoms, ".".join((found.name, *rest)) if found.name else "")
+        return EMPTY
+
+    def _outer(self, name: str, function: Function) -> Value | None:
+        """A variable of an enclosing function or of the module."""
+        scope = function.name
+        while scope:
+            scope = scope.rpartition(".")[0]
+            found = self.envs[scope].get(name) if scope in self.envs else None
+            if found is not None:
+                return found
+        return self.globals.get(name)
+
+    def _value(self, expr: Expr | None, function: Function, env: dict[str, Value], depth: int) -> Value:
+        if expr is None or expr.kind in ("number", "bool", "none"):
+            return EMPTY
+        if expr.kind == "text":
+            return Value(text=expr.text[:4000])
+        if expr.kind == "name" and expr.base is None:
+            return self._name(expr, function, env)
+        if depth > DEPTH:
+            return Value(union(self._name(e, function, env) for e in walk(expr) if e.kind == "name"))
+        if expr.kind == "call":
+            return self._call(expr, function, env, depth)
+        if expr.kind == "name":
+            return self._attribute(expr, self._value(expr.base, function, env, depth + 1))
+        parts = [self._value(part, function, env, depth + 1) for part in expr.parts]
+        parts += [self._value(field, function, env, depth + 1) for _, field in expr.fields]
+        if expr.base is not None:
+            parts.append(self._value(expr.base, function, env, depth + 1))
+        if expr.kind == "index" and len(parts) > 1:
+            named = self._look(expr.text, function, env) if expr.text else EMPTY
+            return Value(union((parts[0], named)), parts[0].name)
+        if expr.kind == "other" and len(expr.parts) == 1 and not expr.fields:
+            return parts[0]
+        if expr.kind == "other" and len(expr.parts) > 2:
+            return Value(self._conditional(expr, function, parts))
+        text = "".join(part.text for part in parts) if expr.kind == "join" else ""
+        return Value(union(parts), "", text[:4000])
+
+    def _attribute(self, expr: Expr, held: Value) -> Value:
+        """A field of a value that is not a plain name: reply().choices[0].text."""
+        last = expr.text.rpartition(".")[2]
+        name = f"{held.name}.{last}" if held.name else expr.text
+        if fold(last) in words().metadata and of(held.atoms, ("model", "param")):
+            return Value(frozenset(a for a in held.atoms if a.kind in ("handle", "param")), name)
+        if not held.atoms and is_user_text(fold(name)):
+            return Value(frozenset({Atom("user", expr.text, expr.line)}), name)
+        return Value(held.atoms, name)
+
+    def _conditional(self, expr: Expr, function: Function, parts: list[Value]) -> frozenset[Atom]:
+        atoms = union(parts)
+        for part in expr.parts:
+            if part.kind in ("other", "call") and any(self._guarded(part, self._text(expr), function)):
+                return cleaned(atoms, frozenset({"any"}))
+        return atoms
+
+    def _name(self, expr: Expr, function: Function, env: dict[str, Value]) -> Value:
+        found = self._look(expr.text, function, env)
+        if found is not EMPTY:
+            return found
+        if is_user_text(fold(expr.text)):
+            return Value(frozenset({Atom("user", expr.text, expr.line)}), expr.text)
+        if is_ai_package(expr.text):
+            return Value(frozenset({Atom("handle", expr.text, expr.line)}), expr.text)
+        return Value(frozenset(), expr.text)
+
+    def _call(self, expr: Expr, function: Function, env: dict[str, Value], depth: int) -> Value:
+        args = tuple(self._value(part, function, env, depth + 1) for part in expr.parts)
+        keys = tuple((key, self._value(field, function, env, depth + 1)) for key, field in expr.fields)
+        receiver, name = self._receiver(expr, function, env, depth)
+        folded = fold(name)
+        handle = of(receiver.atoms, ("handle",)) is not None
+        constants = [value.text for value in (*args, *(v for _, v in keys), receiver) if value.text]
+        is_model = is_model_call(name, handle or is_ai_package(name), self.with_ai, constants)
+        if not is_model and "." not in folded and handle and name.endswith("()"):
+            is_model = not any(word in folded for word in words().not_models)
+        seen = Seen(function, expr, name, folded, receiver, args, keys, is_model)
+        self.flow.calls.append(seen)
+        self._mutate(expr, seen, function, env)
+        return self._result(seen, function)
+
+    def _receiver(self, expr: Expr, function: Function, env: dict[str, Value], depth: int) -> tuple[Value, str]:
+        """The object a method is called on and the callee's name with that object's own name put in."""
+        head, dot, last = expr.text.rpartition(".")
+        if expr.base is not None:
+            receiver = self._value(expr.base, function, env, depth + 1)
+            return receiver, f"{receiver.name}.{last}" if receiver.name and dot else expr.text
+        if not dot:
+            held = self._look(expr.text, function, env)
+            return held, held.name + "()" if held.name and held.atoms else expr.text
+        receiver = self._name(Expr("name", expr.line, head), function, env)
+        return receiver, f"{receiver.name}.{last}" if receiver.name else expr.text
+
+    def _result(self, seen: Seen, function: Function) -> Value:
+        named = seen.name + "()"
+        if seen.is_model:
+            return Value(frozenset({Atom("model", seen.call.text or seen.name, seen.call.line)}), named)
+        if words().user_calls.match(seen.folded) or is_user_text(seen.folded):
+            return Value(frozenset({Atom("user", seen.call.text, seen.call.line)}), named)
+        local = self._local(seen, function)
+        if local is not None:
+            return self._called(local, seen)
+        given = union((seen.receiver, *seen.args, *(value for _, value in seen.keys)))
+        known = self._elsewhere(seen)
+        if known is not None:
+            return Value(known, named)
+        kinds = cleans(seen.name)
+        if kinds:
+            return Value(cleaned(given, kinds), named)
+        last = seen.folded.rsplit(".", 1)[-1]
+        if last in ("get", "getordefault") and seen.receiver.name and len(seen.args) >= 1:
+            given = union((seen.receiver, *seen.args[1:]))
+        if is_ai_package(seen.name):
+            given = given | {Atom("handle", seen.name, seen.call.line)}
+        elif seen.call.text.split(".")[0] and not seen.receiver.atoms:
+            given = (
+                given | {Atom("ret", seen.call.text, seen.call.line)} if self._may_be_ours(seen.call.text) else given
+            )
+        return Value(given, named)
+
+    def _may_be_ours(self, text: str) -> bool:
+        root = re.split(r"[.(]", text.lstrip("./@"), maxsplit=1)[0]
+        return "." in text and not is_ai_package(text) and root not in ("json", "os", "re", "subprocess", "logging")
+
+    def _local(self, seen: Seen, function: Function) -> Function | None:
+        """The function of this file that a call means."""
+        text = seen.call.text
+        for lead in ("self.", "this.", "cls."):
+            if text.startswith(lead):
+                return self.functions.get(f"{_class_of(function.name)}.{text[len(lead) :]}")
+        if "." not in text:
+            scope = function.name
+            while scope:
+                found = self.functions.get(f"{scope}.{text}")
+                if found:
+                    return found
+                scope = scope.rpartition(".")[0]
+            return self.functions.get(text) or self.functions.get(f"{text}.__init__")
+        plain = seen.name.replace("()", "")
+        return self.functions.get(plain) if plain.split(".")[0] in self.classes else None
+
+    def _called(self, local: Function, seen: Seen) -> Value:
+        given = [(str(i), value.atoms) for i, value in enumerate(seen.args)]
+        given += [(key, value.atoms) for key, value in seen.keys]
+        self._bind(local, given)
+        returned = self._function(local)
+        params = [p.name for p in local.params if p.name not in ("self", "cls", "this")]
+        by_param = {params[i]: value for i, value in enumerate(seen.args) if i < len(params)}
+        by_param.update(dict(seen.keys))
+        atoms = _substitute(returned, local.name, by_param)
+        name = seen.name + "()" if local.name.endswith("__init__") or local.name in self.classes else ""
+        return Value(cleaned(atoms, cleans(seen.name) - {"all"}), name)
+
+    def _elsewhere(self, seen: Seen) -> frozenset[Atom] | None:
+        """What a function of another file gives back, None when none is known by that name."""
+        last = seen.call.text.rsplit(".", 1)[-1]
+        for stem, params, returned in self.external.returns.get(last, ()):
+            if stem != self.stem and stem in re.split(r"[./:()]+", seen.name):
+                by_param = {params[i]: value for i, value in enumerate(seen.args) if i < len(params)}
+                by_param.update(dict(seen.keys))
+                return _substitute(returned, "", by_param)
+        return None
+
+    def _mutate(self, expr: Expr, seen: Seen, function: Function, env: dict[str, Value]) -> None:
+        head, dot, last = expr.text.rpartition(".")
+        if not dot or fold(last) not in ADDS or expr.base is not None:
+            return
+        added = union((*seen.args, *(value for _, value in seen.keys)))
+        if added:
+            held = Value(union((seen.receiver, Value(added))), seen.receiver.name)
+            if head.startswith(("self.", "this.")):
+                self.fields[f"{_class_of(function.name)}.{head.split('.', 1)[1]}"] = held
+            else:
+                env[head] = held
+
+    def _text(self, expr: Expr) -> str:
+        last = min(max(expr.end_line, expr.line), expr.line + 3)
+        return " ".join(self.lines[expr.line - 1 : last])[:600]
+
+    def _guard(self, test: Expr, function: Function, env: dict[str, Value]) -> None:
+        """A test of a value against an allow-list, a full pattern or a root folder makes it safe from here on."""
+        for name, kinds in self._guarded(test, self._text(test), function):
+            held = self._look(name, function, env)
+            if held.atoms:
+                env[name] = Value(cleaned(held.atoms, kinds), held.name)
+
+    def _guarded(self, test: Expr, text: str, function: Function) -> Iterable[tuple[str, frozenset[str]]]:
+        for one in walk(test):
+            if one.kind == "other" and len(one.parts) == 2 and _MEMBER.search(text):
+                left, right = one.parts
+                if left.kind in ("name", "index", "call") and right.kind in ("name", "list", "map", "call"):
+                    yield from ((name, frozenset({"any"})) for name in _names(left))
+            elif one.kind == "call":
+                yield from self._call_guard(one)
+
+    def _call_guard(self, call: Expr) -> Iterable[tuple[str, frozenset[str]]]:
+        last = fold(call.text.rsplit(".", 1)[-1])
+        receiver = call.text.rpartition(".")[0]
+        if last in ("fullmatch", "match", "test", "matches", "matchstring"):
+            pattern = next((part.text for part in walk(call) if part.kind == "text"), "")
+            if last in ("fullmatch", "matches", "matchstring", "test") or pattern.endswith(("$", "\\Z")):
+                yield from ((name, frozenset({"any"})) for part in call.parts for name in _names(part))
+        elif last in ("includes", "has", "contains", "containskey") and call.parts and call.parts[-1].kind != "text":
+            for name in _names(call.parts[-1]):
+                if name != receiver:
+                    yield name, frozenset({"any"})
+        elif last in _PATH_GUARDS:
+            for name in (receiver, *(n for part in call.parts for n in _names(part))):
+                if name:
+                    yield name, frozenset({"path"})
+        elif cleans(call.text) == frozenset({"any"}) or last.startswith(("isvalid", "isallowed", "issafe")):
+            yield from ((name, frozenset({"any"})) for part in call.parts for name in _names(part))
+
+
+def _names(expr: Expr) -> list[str]:
+    return [one.text for one in walk(expr) if one.kind in ("name", "index") and one.text]
+
+
+def _substitute(returned: frozenset[Atom], function: str, given: dict[str, Value]) -> frozenset[Atom]:
+    out: set[Atom] = set()
+    for atom in returned:
+        if atom.kind != "param" or (function and not atom.what.startswith(function + "#")):
+            out.add(atom)
+            continue
+        value = given.get(atom.what.rpartition("#")[2])
+        if value is not None:
+            out |= {one._replace(clean=one.clean | atom.clean) for one in value.atoms}
+    return frozenset(out)
+
+
+def _is_constructor(function: Function) -> bool:
+    last = function.name.rsplit(".", 1)[-1]
+    return last in ("__init__", "constructor", "init") or last == function.name.rsplit(".", 2)[0]
+
+
+def _class_of(name: str) -> str:
+    return name.rpartition(".")[0] or name

@@ -1,0 +1,229 @@
+"""The rate of a loss event: attempts a year that pass every stage, moved by findings and by what a look-back saw.
+
+In: a scenario, findings, incidents. Out: a Chain whose `rate` gives loss events a year for each parameter draw.
+
+Theory of operation. Attempts are Gamma, stages are Beta; a finding multiplies the odds of its stage (or the attempts'
+rate), once for each driver however many findings name it, at the strength of the worst of them. Incidents update the
+rate at the deepest stage they prove: a Gamma of the chain's own mean and spread, plus k real events in t years seen.
+Every draw is keyed by what it is for, so that adding a finding or an incident moves nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+
+from .. import catalog
+from ..model import Finding, Incident, Lookback
+from .scenario import Driver, Scenario, Stage, says, sources, words
+from .simulate import Floats, generator
+
+YEAR = 365.25 * 86400
+SHORTEST = 1.0 / 365.25
+"""Exposure is never taken as shorter than a day."""
+ASSUMED_EXPOSURE = 30.0 / 365.25
+"""Years, where the records carry no times."""
+PRIOR_YEARS = 0.5
+"""A prior of this catalogue never counts for more than half a year of own records: once something has been seen here,
+what industry surveys expected matters little."""
+HIGHEST = 12.0
+"""Loss events a year: after one a month somebody switches it off."""
+MOST_ODDS = 40.0
+"""Findings together never move the odds of one stage by more."""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A driver that is active: the findings behind it and its multiplier for each parameter draw."""
+
+    driver: Driver
+    findings: tuple[Finding, ...]
+    factor: Floats
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """Incidents that prove a stage: how many real events they count for in how many years, and the weight of own data."""
+
+    stage: str
+    incidents: tuple[Incident, ...]
+    events: float
+    exposure: float
+    weight: float
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """Everything that makes the rate of one scenario; arrays have one value for each parameter draw."""
+
+    scenario: Scenario
+    attempts: Floats
+    stages: dict[str, Floats]
+    moves: tuple[Move, ...]
+    observed: tuple[Observed, ...]
+    rate: Floats
+
+    def share_left(self, closed: frozenset[str], odds: dict[str, Floats]) -> Floats:
+        """Share of the rate that stays when findings are closed (by fingerprint) and stages are guarded (odds factors)."""
+        moves = tuple(move for move in self.moves if not closed.issuperset(name_of(one) for one in move.findings))
+        before = _prior(self.attempts, self.stages, self.moves, {})
+        after = _prior(self.attempts, self.stages, moves, odds)
+        out: Floats = np.minimum(1.0, after / np.maximum(before, 1e-300))
+        return out
+
+    @property
+    def own(self) -> float:
+        """Share of the rate that rests on own telemetry: depth of the deepest stage proven times the weight of the data."""
+        order = ["attempts", *(stage.id for stage in self.scenario.stages)]
+        return max((one.weight * (order.index(one.stage) + 1) / len(order) for one in self.observed), default=0.0)
+
+
+def name_of(finding: Finding) -> str:
+    """What a finding is called in a report: its fingerprint, else rule and place."""
+    return finding.fingerprint or f"{finding.rule}@{finding.path}:{finding.line}"
+
+
+def build(
+    scenario: Scenario,
+    findings: tuple[Finding, ...],
+    lookback: Lookback | None,
+    *,
+    seed: int,
+    size: int,
+    public: Floats,
+) -> Chain:
+    """The chain of one scenario with `size` parameter draws; `public` is the chance to become known outside."""
+    attempts = scenario.attempts
+    base = generator(seed, scenario.id, "attempts").gamma(attempts.shape, attempts.mean / attempts.shape, size)
+    stages = {stage.id: _stage(scenario, stage, seed, size, public) for stage in scenario.stages}
+    moves = tuple(
+        move for driver in scenario.drivers if (move := _move(scenario, driver, findings, seed, size)) is not None
+    )
+    rate, observed = _posterior(scenario, base, stages, moves, lookback, seed)
+    return Chain(scenario, base, stages, moves, observed, np.minimum(rate, HIGHEST))
+
+
+def _stage(scenario: Scenario, stage: Stage, seed: int, size: int, public: Floats) -> Floats:
+    if stage.public:
+        return public
+    drawn: Floats = generator(seed, scenario.id, stage.id).beta(*stage.beta, size)
+    return drawn
+
+
+def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], seed: int, size: int) -> Move | None:
+    matching = tuple(one for one in findings if moves_it(driver, one) and strength(one) > 0)
+    if not matching:
+        return None
+    low, high = (math.log(end) for end in driver.factor)
+    z = generator(seed, scenario.id, driver.id, "factor").standard_normal(size)
+    logarithm = np.maximum(0.0, (low + high) / 2 + (high - low) / 2.563 * z)
+    return Move(driver, matching, np.exp(max(strength(one) for one in matching) * logarithm))
+
+
+def moves_it(driver: Driver, finding: Finding) -> bool:
+    """Whether a finding belongs to a driver, by its rule's words or by a taxonomy id."""
+    if any(identifier in driver.taxonomies for identifier in finding.taxonomies):
+        return True
+    found = words(finding.rule)
+    return any(says(entry, found) for entry in driver.rules)
+
+
+def strength(finding: Finding) -> float:
+    """0 to 1: how strongly a finding moves its stage, by severity and confidence."""
+    table = catalog.load("losses/sources")
+    weight = table["severity_weight"][finding.severity.value] * table["confidence_weight"][finding.confidence.value]
+    return float(weight)
+
+
+def _prior(attempts: Floats, stages: dict[str, Floats], moves: tuple[Move, ...], odds: dict[str, Floats]) -> Floats:
+    rate = attempts * _factor("attempts", moves, odds)
+    for name, chance in stages.items():
+        rate = rate * shifted(chance, _factor(name, moves, odds))
+    out: Floats = rate
+    return out
+
+
+def _factor(stage: str, moves: tuple[Move, ...], odds: dict[str, Floats]) -> Floats | float:
+    factor: Floats | float = 1.0
+    for move in moves:
+        if move.driver.stage == stage:
+            factor = factor * move.factor
+    return np.minimum(factor, MOST_ODDS) * odds.get(stage, np.float64(1.0))
+
+
+def shifted(chance: Floats, odds: Floats | float) -> Floats:
+    """A probability whose odds are multiplied."""
+    out: Floats = chance * odds / (1.0 - chance + chance * odds)
+    return out
+
+
+def _posterior(
+    scenario: Scenario,
+    base: Floats,
+    stages: dict[str, Floats],
+    moves: tuple[Move, ...],
+    lookback: Lookback | None,
+    seed: int,
+) -> tuple[Floats, tuple[Observed, ...]]:
+    """Attempts through the stages in order; at each stage with evidence the rate so far is updated Gamma-Poisson."""
+    rate = base * _factor("attempts", moves, {})
+    plain = base
+    observed: list[Observed] = []
+    for name in ("attempts", *stages):
+        if name != "attempts":
+            rate = rate * shifted(stages[name], _factor(name, moves, {}))
+            plain = plain * stages[name]
+        seen = _seen(scenario, name, lookback)
+        if seen is None:
+            continue
+        shape = float(np.mean(plain) ** 2 / max(float(np.var(plain)), 1e-300))
+        mean = max(float(np.mean(rate)), 1e-12)
+        worth = min(shape / mean, PRIOR_YEARS)
+        drawn = generator(seed, scenario.id, name, "posterior").gamma(mean * worth + seen.events, 1.0, len(base))
+        rate = drawn / (worth + seen.exposure)
+        weight = seen.events / (mean * worth + seen.events)
+        observed.append(msgspec.structs.replace(seen, weight=weight))
+    return rate, tuple(observed)
+
+
+def _seen(scenario: Scenario, stage: str, lookback: Lookback | None) -> Observed | None:
+    """What the look-back says of one stage; None where no incident proves it (absence moves nothing)."""
+    if lookback is None or not lookback.exchanges:
+        return None
+    table = catalog.load("losses/sources")
+    found: dict[str, tuple[Incident, float]] = {}
+    for entry in scenario.seen:
+        if entry.stage != stage:
+            continue
+        for incident in lookback.incidents:
+            kind = words(incident.kind)
+            if any(says(word, kind) for word in entry.kinds) and not any(says(word, kind) for word in entry.excluded):
+                a, b = table["precision"][incident.confidence.value]
+                found[incident.id] = (incident, entry.weight * a / (a + b))
+    if not found:
+        return None
+    a, b = table["recall"]["beta"]
+    return Observed(
+        stage,
+        tuple(incident for incident, _ in found.values()),
+        sum(weight for _, weight in found.values()),
+        exposure(lookback)[0] * a / (a + b),
+        0.0,
+    )
+
+
+def exposure(lookback: Lookback) -> tuple[float, bool]:
+    """Years the records span, and whether that was counted (False: assumed, the records carry no times)."""
+    if lookback.first_seen is None or lookback.last_seen is None:
+        return ASSUMED_EXPOSURE, False
+    span = (lookback.last_seen - lookback.first_seen) / YEAR
+    if not math.isfinite(span) or span < 0:
+        return ASSUMED_EXPOSURE, False
+    return min(max(span, SHORTEST), 20.0), True
+
+
+def known_sources(scenario: Scenario) -> list[str]:
+    """Ids of every source a scenario names; a contract test holds them against the catalogue."""
+    named = {scenario.attempts.source, *(stage.source for stage in scenario.stages)}
+    named |= {driver.source for driver in scenario.drivers}
+    named |= {part.source for form in scenario.forms for part in form.parts} | {form.source for form in scenario.forms}
+    return sorted(named & set(sources()))

@@ -1,0 +1,96 @@
+"""Where every number comes from: factors with grade, source and year, drivers by name, what nobody measured.
+
+In: priced scenarios. Out: Factor rows and sentences for a report. Computes no figure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..model import Factor, Lookback, Survey
+from . import chain as chains
+from .business import Business
+from .figures import short
+from .scenario import Cost, Part, sources
+from .severity import answer_of
+
+if TYPE_CHECKING:
+    from .price import Priced
+
+
+def factors_of(one: Priced) -> tuple[Factor, ...]:
+    """Every number one scenario rests on, in the order of the chain, then the amounts."""
+    scenario, chain = one.scenario, one.chain
+    rows = [_sourced("attempts a year", short(scenario.attempts.mean), scenario.attempts.source)]
+    for stage in scenario.stages:
+        rows.append(
+            _sourced(f"chance that {stage.title}", f"{float(np.mean(chain.stages[stage.id])):.0%}", stage.source)
+        )
+    for move in chain.moves:
+        named = ", ".join(chains.name_of(one) for one in move.findings[:3])
+        more = f" and {len(move.findings) - 3} more" if len(move.findings) > 3 else ""
+        what = "attempts" if move.driver.stage == "attempts" else f"odds of {move.driver.stage}"
+        value = f"x {float(np.median(move.factor)):.1f} because of {named}{more}"
+        rows.append(_sourced(f"{what}: {move.driver.id}", value, move.driver.source))
+    for seen in chain.observed:
+        rows.append(_observed(seen))
+    for form in scenario.forms:
+        if any(done.id == form.id for done in one.process.forms):
+            rows += _amounts(form)
+    return tuple(rows)
+
+
+def _observed(seen: chains.Observed) -> Factor:
+    value = (
+        f"{len(seen.incidents)} suspected, counted as {seen.events:.1f} real ones in {seen.exposure * 365.25:.1f} days"
+        f" of full sight; own data weighs {seen.weight:.0%}"
+    )
+    source = sources()["telemetry"]
+    return Factor(f"seen in the records: {seen.stage}", value, source.grade, source.title, source.year, measured=True)
+
+
+def _amounts(form: Cost) -> list[Factor]:
+    return [_sourced(f"{form.title}: {_what(part)}", _value(part), part.source) for part in form.parts]
+
+
+def _what(part: Part) -> str:
+    return part.answer.replace("_", " ") if part.answer else part.what or "amount"
+
+
+def _value(part: Part) -> str:
+    if part.fixed:
+        return short(part.fixed)
+    low, high = (part.p10, part.p90) if not part.answer else part.assume or (0.0, 0.0)
+    return f"{short(low)} to {short(high)}" + (" unless told" if part.answer else "")
+
+
+def _sourced(name: str, value: str, source: str) -> Factor:
+    where = sources()[source]
+    return Factor(name, value, where.grade, where.title, where.year, measured=where.grade == "A")
+
+
+def drivers_of(one: Priced) -> tuple[str, ...]:
+    """Names of the findings and incidents that moved a scenario."""
+    names = [chains.name_of(finding) for move in one.chain.moves for finding in move.findings]
+    names += [incident.id for seen in one.chain.observed for incident in seen.incidents]
+    return tuple(dict.fromkeys(names))
+
+
+def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookback | None) -> tuple[str, ...]:
+    """What these figures rest on without anybody having looked, one sentence each."""
+    rows = [sentence for one in priced for sentence in one.scenario.never_measured]
+    if lookback is None or not lookback.exchanges:
+        rows.append("what already happened: no recorded traffic was given")
+    elif not chains.exposure(lookback)[1]:
+        rows.append("how long the records span: they carry no times, 30 days were assumed")
+    return tuple(dict.fromkeys(rows))
+
+
+def unknown_of(priced: tuple[Priced, ...], business: Business) -> tuple[str, ...]:
+    """Answers missing from business.yaml and what each leaves open."""
+    return tuple(dict.fromkeys((*business.unknown(), *(why for one in priced for why in one.sized.left_out))))
+
+
+__all__ = ["answer_of", "drivers_of", "factors_of", "never_measured", "unknown_of"]

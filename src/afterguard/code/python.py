@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator
 
+from afterguard.code.python_tree import Builder
 from afterguard.code.syntax import Import, Module
 from afterguard.model import Source
 
@@ -65,18 +66,27 @@ def _by_cookie(data: bytes, cookie: str, errors: Errors) -> str:
     return data.decode("latin-1")
 
 
-def read(path: str, text: str, errors: Errors, language: str = "python") -> Module:
-    """The module of decoded text. `errors` already found are kept."""
-    from afterguard.code.python_tree import Builder
-
+def read(path: str, text: str, errors: Errors, language: str = "python", physical: list[int] | None = None) -> Module:
+    """The module of decoded text. `physical[n]` is the line to report for line n + 1 of the text, where they differ."""
     builder = Builder(path, language, errors)
     tree = tree_of(text)
-    if isinstance(tree, ast.Module):
-        builder.add(tree.body)
-    else:
-        for part in pieces(text, errors, builder.imports):
-            builder.add(part)
-    return builder.module(text.count("\n") + 1)
+    parts = [tree.body] if isinstance(tree, ast.Module) else pieces(text, errors, builder.imports)
+    for part in parts:
+        if physical:
+            _move(part, physical)
+        builder.add(part)
+    if physical:
+        errors[:] = [(physical[min(line, len(physical)) - 1], what) for line, what in errors]
+    return builder.module(physical[-1] if physical else text.count("\n") + 1)
+
+
+def _move(part: list[ast.stmt], physical: list[int]) -> None:
+    last = len(physical)
+    for statement in part:
+        for node in ast.walk(statement):
+            if isinstance(node, (ast.stmt, ast.expr)):
+                node.lineno = physical[min(node.lineno, last) - 1]
+                node.end_lineno = physical[min(node.end_lineno or 1, last) - 1]
 
 
 def tree_of(text: str) -> ast.Module | tuple[int, str]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from afterguard import files
 from afterguard.model import Coverage, Exchange
-from afterguard.tap.record import exchange, unknown
+from afterguard.tap.decode import Broken, decode
+from afterguard.tap.record import Place, exchanges, unknown
 
 
 def recognise(path: str, head: bytes) -> str:
@@ -33,11 +32,11 @@ def read(
     with stream:
         for number, data, cut in files.lines(stream, limits.line_bytes):
             if cut:
-                yield unknown(name, number, "too_long", cut)
+                yield unknown(Place(name, number, cut), "too_long")
             elif data and not data.isspace():
                 try:
-                    record = msgspec.json.decode(data)
-                except (msgspec.MsgspecError, ValueError, RecursionError):
-                    yield unknown(name, number, "bad_json", len(data))
+                    record, _ = decode(data)
+                except Broken:
+                    yield unknown(Place(name, number, len(data)), "bad_json")
                     continue
-                yield exchange(record, name, number, len(data))
+                yield from exchanges(record, Place(name, number, len(data)))

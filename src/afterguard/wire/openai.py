@@ -1,147 +1,157 @@
-"""OpenAI's shapes: chat completions, legacy completions and responses, requests and replies.
+"""OpenAI's envelopes: chat completions, legacy completions, embeddings, responses; requests and whole replies.
 
-In: decoded JSON (any shape, hostile included). Out: pieces in a `Parts`. It never raises on a wrong shape: what it cannot read
-it counts as unjudged.
+In: decoded JSON (any shape, hostile included). Out: pieces in a `Parts`, and whether the body was one of OpenAI's. It never
+raises on a wrong shape: what it cannot read it counts as unjudged. Streams are put together first, by wire/deltas.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from afterguard.model import Origin, ToolSpec, Trust
+from afterguard.model import ToolSpec
+from afterguard.wire import blocks
+from afterguard.wire.blocks import MODEL, SYSTEM, USER
 from afterguard.wire.parts import Parts, count_of, dumps, text_of
+from afterguard.wire.template import prompt
 
-ROLES = {
-    "system": (Origin.system, Trust.system),
-    "developer": (Origin.system, Trust.system),
-    "user": (Origin.user, Trust.user),
-    "human": (Origin.user, Trust.user),
-    "assistant": (Origin.model, Trust.model),
-    "model": (Origin.model, Trust.model),
-    "ai": (Origin.model, Trust.model),
-    "gpt": (Origin.model, Trust.model),
-}
-TOOL_ROLES = {"tool", "function", "ipython", "observation", "tool_response"}
+SIDE_CALLS = {
+    "web_search_call", "file_search_call", "computer_call", "code_interpreter_call", "local_shell_call", "shell_call",
+    "mcp_call", "image_generation_call", "apply_patch_call",
+}  # fmt: skip
+"""Responses items in which the provider ran a tool itself; what came back is often not in the log."""
 
 
-def messages(items: Any, parts: Parts, where: str = "messages") -> bool:
-    """A list of chat messages; False when none of them looked like one."""
-    seen = False
-    for index, item in enumerate(items if isinstance(items, list) else ()):
-        parts.turn += 1
-        if isinstance(item, dict) and message(item, parts, f"{where}[{index}]"):
-            seen = True
-        else:
-            parts.skip("unknown_shape", f"{where}[{index}]")
-    return seen
-
-
-def message(item: dict[str, Any], parts: Parts, where: str) -> bool:
-    """One chat message with its tool calls; False when it has no role."""
-    role = item.get("role")
-    content_ = item.get("content")
-    if role in TOOL_ROLES:
-        name = text_of(item.get("name")) or parts.tool_names.get(text_of(item.get("tool_call_id")), "")
-        if isinstance(content_, str):
-            parts.result(content_, name, where + ".content")
-        else:
-            content(content_, Origin.tool, None, parts, where + ".content", name)
-        return True
-    who = ROLES.get(role) if isinstance(role, str) else None
-    if who is None:
-        return False
-    if isinstance(content_, str):
-        parts.text(content_, who[0], who[1], where + ".content")
-    elif content_ is not None:
-        content(content_, who[0], who[1], parts, where + ".content")
-    if who[0] is Origin.model:
-        calls(item, parts)
-        for key in ("refusal", "reasoning_content", "reasoning"):
-            parts.text(text_of(item.get(key)), Origin.model, Trust.model, f"{where}.{key}")
-    return True
-
-
-def content(value: Any, origin: Origin, trust: Trust | None, parts: Parts, where: str, name: str = "") -> None:
-    """A list of content parts. `trust` None means a tool's result, whose trust the tool's name decides."""
-    for index, part in enumerate(value if isinstance(value, list) else [value]):
-        place = f"{where}[{index}]"
-        text = part if isinstance(part, str) else None
-        if isinstance(part, dict):
-            text = part.get("text")
-            if not isinstance(text, str):
-                text = part.get("refusal") or part.get("content")
-        if not isinstance(text, str):
-            kind = text_of(part.get("type")) if isinstance(part, dict) else ""
-            reason = "image" if "image" in kind else "audio" if "audio" in kind else "unknown_shape"
-            parts.skip(reason, place, len(dumps(part)))
-        elif trust is None:
-            parts.result(text, name, place)
-        else:
-            parts.text(text, origin, trust, place, name)
-
-
-def calls(item: dict[str, Any], parts: Parts) -> None:
-    """tool_calls and the legacy function_call of an assistant message."""
-    found = item.get("tool_calls")
-    for call in found if isinstance(found, list) else ():
-        if isinstance(call, dict):
-            function = call.get("function")
-            if isinstance(function, dict):
-                parts.call(text_of(function.get("name")), function.get("arguments"), text_of(call.get("id")))
-    legacy = item.get("function_call")
-    if isinstance(legacy, dict):
-        parts.call(text_of(legacy.get("name")), legacy.get("arguments"))
-
-
-def tools(items: Any, parts: Parts) -> None:
-    """Tools offered: chat's nested function, responses' flat one."""
-    for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict):
-            spec = item.get("function") if isinstance(item.get("function"), dict) else item
-            assert isinstance(spec, dict)
-            name = text_of(spec.get("name")) or text_of(spec.get("type"))
-            schema = spec.get("parameters")
-            parts.tools.append(ToolSpec(name, text_of(spec.get("description")), dumps(schema) if schema else ""))
-
-
-def request(body: Any, parts: Parts, where: str = "request") -> bool:
+def request(body: dict[str, Any], parts: Parts, where: str = "request") -> bool:
     """A request body; False when it is none of OpenAI's."""
-    if not isinstance(body, dict):
-        return False
-    parts.model = text_of(body.get("model")) or parts.model
     tools(body.get("tools") or body.get("functions"), parts)
+    found = False
     if "messages" in body:
-        return messages(body["messages"], parts, where + ".messages")
-    return False
+        found = blocks.messages(body["messages"], parts, where + ".messages")
+    elif "input" in body or "instructions" in body:
+        found = _input(body, parts, where)
+    elif "prompt" in body:
+        found = prompt(body["prompt"], parts, where + ".prompt")
+    return found
 
 
-def response(body: Any, parts: Parts, where: str = "response") -> bool:
+def response(body: dict[str, Any], parts: Parts, where: str = "response") -> bool:
     """A whole reply; False when it is none of OpenAI's."""
-    if not isinstance(body, dict):
-        return False
-    parts.model = text_of(body.get("model")) or parts.model
-    usage(body.get("usage"), parts)
     choices = body.get("choices")
-    if not isinstance(choices, list):
-        return False
+    if isinstance(choices, list):
+        _choices(choices, parts, where)
+        return True
+    if isinstance(body.get("output"), list) and (
+        body.get("object") == "response" or "status" in body or "usage" in body
+    ):
+        for index, item in enumerate(body["output"]):
+            output(item, parts, f"{where}.output[{index}]")
+        return True
+    return bool(body.get("object") == "list" and isinstance(body.get("data"), list))
+
+
+def _choices(choices: list[Any], parts: Parts, where: str) -> None:
     parts.turn += 1
     for index, choice in enumerate(choices):
         place = f"{where}.choices[{index}]"
-        found = choice.get("message") if isinstance(choice, dict) else None
+        found = (choice.get("message") or choice.get("delta")) if isinstance(choice, dict) else None
         if isinstance(found, dict):
-            message({"role": "assistant", **found}, parts, place + ".message")
+            if not blocks.message(
+                found if "role" in found else {"role": "assistant", **found}, parts, place + ".message"
+            ):
+                parts.skip("unknown_shape", place, len(dumps(choice)))
         elif isinstance(choice, dict) and isinstance(choice.get("text"), str):
-            parts.text(choice["text"], Origin.model, Trust.model, place + ".text")
+            parts.text(choice["text"], *MODEL, place + ".text")
         else:
-            parts.skip("unknown_shape", place)
-    return True
+            parts.skip("unknown_shape", place, len(dumps(choice)))
+
+
+def _input(body: dict[str, Any], parts: Parts, where: str) -> bool:
+    """The Responses API's input (and the embedding API's, whose texts are the user's)."""
+    given = body.get("input")
+    instructions = body.get("instructions")
+    if isinstance(instructions, str):
+        blocks.text(instructions, SYSTEM, parts, where + ".instructions")
+    if body.get("previous_response_id"):
+        parts.skip("prompt_not_logged", where + ".previous_response_id")
+    if isinstance(given, str):
+        parts.turn += 1
+        blocks.text(given, USER, parts, where + ".input")
+        return True
+    if not isinstance(given, list):
+        return bool(instructions)
+    for index, item in enumerate(given):
+        parts.turn += 1
+        if isinstance(item, str):
+            blocks.text(item, USER, parts, f"{where}.input[{index}]")
+        elif not isinstance(item, (int, float)):
+            output(item, parts, f"{where}.input[{index}]")
+    return bool(given)
+
+
+def output(item: Any, parts: Parts, where: str) -> None:
+    """One item of the Responses API, from its input or its output."""
+    kind = item.get("type") if isinstance(item, dict) else None
+    parts.turn += 1
+    if kind in SIDE_CALLS:
+        _side_call(item, parts, where)
+    elif isinstance(kind, str) and kind in blocks.READERS and kind != "message":
+        blocks.READERS[kind](item, MODEL, parts, where, "", 0)
+    elif not blocks.message(item, parts, where):
+        parts.skip("unknown_shape", where, len(dumps(item)))
+
+
+def _side_call(item: dict[str, Any], parts: Parts, where: str) -> None:
+    name = text_of(item.get("name")) or str(item["type"]).removesuffix("_call")
+    given = next((item[key] for key in ("arguments", "action", "queries", "code", "operation") if item.get(key)), "")
+    parts.call(name, given, text_of(item.get("call_id")) or text_of(item.get("id")))
+    found = next((item[key] for key in ("output", "results", "outputs") if item.get(key)), None)
+    if found is None:
+        parts.skip("response_not_logged", where)
+        return
+    parts.turn += 1
+    blocks.result(found, parts, where, name)
+
+
+def tools(items: Any, parts: Parts) -> None:
+    """Tools offered: chat's nested function, responses' and Anthropic's flat one, Bedrock's toolSpec."""
+    for item in items[:2000] if isinstance(items, list) else ():
+        if not isinstance(item, dict):
+            continue
+        spec = next((item[k] for k in ("function", "toolSpec", "custom") if isinstance(item.get(k), dict)), item)
+        name = text_of(spec.get("name")) or text_of(spec.get("server_label")) or text_of(spec.get("type"))
+        schema = (
+            spec.get("parameters")
+            or spec.get("input_schema")
+            or spec.get("inputSchema")
+            or spec.get("parameter_definitions")
+        )
+        if name:
+            parts.tools.append(ToolSpec(name, text_of(spec.get("description")), dumps(schema) if schema else ""))
+
+
+INPUT_NAMES = (
+    "prompt_tokens",
+    "input_tokens",
+    "inputTokens",
+    "promptTokenCount",
+    "inputTokenCount",
+    "prompt_eval_count",
+    "promptTokens",
+    "input",
+)
+OUTPUT_NAMES = (
+    "completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount", "outputTokenCount", "eval_count",
+    "completionTokens", "output",
+)  # fmt: skip
 
 
 def usage(value: Any, parts: Parts) -> None:
-    """prompt_tokens/completion_tokens or input_tokens/output_tokens."""
-    if isinstance(value, dict):
-        given, made = count_of(value.get("prompt_tokens")), count_of(value.get("completion_tokens"))
-        given = count_of(value.get("input_tokens")) if given is None else given
-        made = count_of(value.get("output_tokens")) if made is None else made
-        parts.input_tokens = given if given is not None else parts.input_tokens
-        parts.output_tokens = made if made is not None else parts.output_tokens
+    """Token counts under any provider's names; the last one given wins."""
+    if not isinstance(value, dict):
+        return
+    for names, field in ((INPUT_NAMES, "input_tokens"), (OUTPUT_NAMES, "output_tokens")):
+        for name in names:
+            count = count_of(value.get(name))
+            if count is not None:
+                setattr(parts, field, count)
+                break

@@ -76,6 +76,10 @@ class Parts:
         if identifier:
             self.tool_names[identifier] = name
 
+    def tool_name(self, identifier: Any) -> str:
+        """The tool a call id belongs to, "" where the call was not seen."""
+        return self.tool_names.get(identifier, "") if isinstance(identifier, str) else ""
+
     def skip(self, reason: str, where: str, size: int = 0) -> None:
         """A part that nobody can look at. Reasons: model.Unjudged."""
         if len(self.unjudged) < 1000:

@@ -1,0 +1,126 @@
+"""Writes the generated pages of docs/reference from the code; tests/test_docs.py fails when they are stale.
+
+python docs/build_reference.py          writes cli.md, settings.md, rules.md
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from afterguard import config, names
+
+HERE = Path(__file__).parent / "reference"
+SOURCE = Path(config.__file__)
+NOTE = "<!-- Made by docs/build_reference.py; change the code, then run it. -->\n\n"
+
+
+def cli() -> str:
+    """Every command with its options, as --help prints them."""
+    from rich.console import Console
+
+    from afterguard.cli.app import COMMANDS, app
+
+    out = [NOTE, "# Commands\n"]
+    for words in commands([name for name, _, _ in COMMANDS]):
+        console = Console(width=110, color_system=None, force_terminal=False, legacy_windows=False)
+        with console.capture() as capture:
+            app.help_print(words, console=console)
+        text = "\n".join(line.rstrip() for line in capture.get().splitlines()).strip()
+        out.append(f"\n## afterguard {' '.join(words)}\n\n```text\n{text}\n```\n")
+    return "".join(out)
+
+
+def commands(tops: list[str]) -> Iterator[list[str]]:
+    """Every command path: ["scan"], ["config", "show"]..."""
+    from afterguard.cli.app import app
+
+    for top in tops:
+        inner = app[top]
+        below = [name for name in inner if not name.startswith("-")]
+        yield [top]
+        for name in below:
+            yield [top, name]
+
+
+def settings() -> str:
+    """Every setting with type, default, environment variable and meaning."""
+    meanings = attribute_texts(SOURCE)
+    defaults = msgspec.to_builtins(config.Config())
+    out = [
+        NOTE,
+        "# Settings\n\nIn `afterguard.toml`, in `[tool.afterguard]` of `pyproject.toml`, or as an environment variable. ",
+        "A flag beats the environment, the environment beats the file. `afterguard config show --origin` says what holds.\n\n",
+        "| setting | default | environment | meaning |\n|---|---|---|---|\n",
+    ]
+    owners = {
+        "store": "StoreConfig",
+        "evidence": "EvidenceConfig",
+        "scan": "ScanConfig",
+        "limits": "LimitsConfig",
+        "risk": "RiskConfig",
+    }
+    for key in config.settings():
+        head, _, last = key.rpartition(".")
+        value: Any = defaults
+        for part in key.split("."):
+            value = value[part]
+        meaning = meanings[owners.get(head, "Config")].get(last or key, "")
+        shown = msgspec.json.encode(value).decode()
+        out.append(f"| `{key}` | `{shown}` | `{config.variable(key)}` | {meaning} |\n")
+    out.append("\n## Exceptions\n\nEach `[[suppress]]` has:\n\n| key | meaning |\n|---|---|\n")
+    out += [f"| `{name}` | {text} |\n" for name, text in meanings["Suppression"].items()]
+    return "".join(out)
+
+
+def attribute_texts(path: Path) -> dict[str, dict[str, str]]:
+    """Class -> attribute -> the string literal below it."""
+    out: dict[str, dict[str, str]] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            rows = out.setdefault(node.name, {})
+            for one, after in zip(node.body, node.body[1:]):
+                text = after.value if isinstance(after, ast.Expr) else None
+                named = isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+                if named and isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    rows[one.target.id] = " ".join(text.value.split())
+    return out
+
+
+def rules() -> str:
+    """Every check and detector: what, why, fix, ids."""
+    from afterguard.detect import DETECTORS
+    from afterguard.scan import CHECKS
+
+    out = [
+        NOTE,
+        "# Rules\n\nChecks look at what is built (`afterguard scan`), detectors at what happened (`afterguard lookback`).\n\n## Checks\n",
+    ]
+    for check in sorted(CHECKS, key=lambda one: one.id):
+        out.append(
+            f"\n### {check.id}\n\n{check.title}. Severity {check.severity}"
+            + (", shown with `--persona auditor`" if check.persona == "auditor" else "")
+            + f".\n\nWhy: {check.why}\n\nFix: {check.fix}\n\nReads: {', '.join(check.kinds)}.\n\n{_ids(check.taxonomies)}"
+        )
+    out.append("\n## Detectors\n")
+    for one in sorted(DETECTORS, key=lambda one: one.id):
+        kinds = ", ".join(f"`{kind}`" for kind in one.kinds)
+        out.append(
+            f"\n### {one.id}\n\n{one.why}\n\nIncident kinds: {kinds}. Worst severity: {one.severity}.\n\n{_ids(one.taxonomies)}"
+        )
+    return "".join(out)
+
+
+def _ids(taxonomies: tuple[str, ...]) -> str:
+    return "Taxonomies: " + "; ".join(names.describe(one) for one in taxonomies) + ".\n"
+
+
+PAGES = {"cli.md": cli, "settings.md": settings, "rules.md": rules}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")

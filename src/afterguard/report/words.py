@@ -145,3 +145,27 @@ def size(value: int) -> str:
             return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
         amount /= 1024
     return f"{value} B"
+
+
+def day(seconds: float | None) -> str:
+    """A UTC date in words: 9 November 2026; "unknown" for none or one no calendar has."""
+    if seconds is None:
+        return "unknown"
+    try:
+        at = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "unknown"
+    return f"{at.day} {at:%B %Y}"
+
+
+def rate(value: float) -> str:
+    """Events a year with two digits: 0.02, 2.1, 140."""
+    if value != value:
+        return "unknown"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def grade(letter: str) -> str:
+    """What an evidence grade means: `A, own telemetry`."""
+    meaning = GRADES.get(letter, "")
+    return meaning if letter == "owner" else f"{letter}, {meaning}" if meaning else letter

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 
+from afterguard.code.expression import dotted, joined, plain
 from afterguard.code.syntax import Class, Expr, Function, Import, Module, Param, Statement
 
 DEPTH = 120
@@ -102,9 +103,9 @@ class Builder:
         )
 
     def params(self, args: ast.arguments) -> tuple[Param, ...]:
-        plain = [*args.posonlyargs, *args.args]
-        defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
-        pairs = [*zip(plain, defaults), *zip(args.kwonlyargs, args.kw_defaults)]
+        ordered = [*args.posonlyargs, *args.args]
+        defaults: list[ast.expr | None] = [None] * (len(ordered) - len(args.defaults)) + list(args.defaults)
+        pairs = [*zip(ordered, defaults), *zip(args.kwonlyargs, args.kw_defaults)]
         pairs += [(one, None) for one in (args.vararg, args.kwarg) if one]
         out = []
         for one, default in pairs:
@@ -237,7 +238,7 @@ class Builder:
             return Expr("name", line, self.scope.get(node.id, node.id))
         if isinstance(node, ast.Attribute):
             base = self.expr(node.value)
-            return Expr("name", line, f"{dotted(base)}.{node.attr}", base=None if _plain(base) else base, end_line=end)
+            return Expr("name", line, f"{dotted(base)}.{node.attr}", base=None if plain(base) else base, end_line=end)
         if isinstance(node, ast.Call):
             return self.call(node, line, end)
         if isinstance(node, (ast.Await, ast.Starred, ast.FormattedValue)):
@@ -296,15 +297,13 @@ class Builder:
         if name in _DYNAMIC:
             return self.dynamic(name, parts, line, end)
         if name == "getattr" and len(parts) > 1 and parts[1].kind == "text":
-            return Expr(
-                "name", line, f"{dotted(parts[0])}.{parts[1].text}", base=None if _plain(parts[0]) else parts[0]
-            )
+            return Expr("name", line, f"{dotted(parts[0])}.{parts[1].text}", base=None if plain(parts[0]) else parts[0])
         receiver = self.receiver(node.func, callee)
         if isinstance(node.func, ast.Attribute) and receiver is not None:
             wanted = node.func.attr in ("format", "join", "format_map") and receiver.kind in ("text", "join")
             if wanted or (node.func.attr == "format" and receiver.kind == "name"):
                 return Expr("join", line, parts=(receiver, *parts), fields=fields, end_line=end)
-        base = receiver if receiver is not None and not _plain(receiver) else None
+        base = receiver if receiver is not None and not plain(receiver) else None
         return Expr("call", line, name, parts, fields, base, end)
 
     def receiver(self, func: ast.expr, callee: Expr) -> Expr | None:
@@ -324,32 +323,6 @@ class Builder:
         if not module:
             return Expr("call", line, name, parts, end_line=end)
         return Expr("name", line, module.split(".")[0] if name.endswith("__import__") else module, end_line=end)
-
-
-def dotted(expr: Expr) -> str:
-    """How an expression shows inside a longer dotted name."""
-    if expr.kind == "name":
-        return expr.text
-    if expr.kind == "call":
-        return f"{expr.text}()"
-    if expr.kind == "index":
-        return f"{expr.text}[]"
-    if expr.kind in ("text", "join"):
-        return "str"
-    if expr.kind == "other" and len(expr.parts) == 1:
-        return dotted(expr.parts[0])
-    return "?"
-
-
-def joined(parts: tuple[Expr, ...], line: int, end: int) -> Expr:
-    """Text put together; literals alone are one literal."""
-    if all(part.kind == "text" for part in parts):
-        return Expr("text", line, "".join(part.text for part in parts), end_line=end)
-    return Expr("join", line, parts=parts, end_line=end)
-
-
-def _plain(expr: Expr) -> bool:
-    return expr.kind == "name" and expr.base is None
 
 
 def _constant(node: ast.Constant, line: int, end: int) -> Expr:

@@ -399,6 +399,17 @@ class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
     not_measured: tuple[str, ...] = ()
     unknown_business: tuple[str, ...] = ()
     controls: tuple[ControlValue, ...] = ()
+    mean_range: Range | None = None
+    """80 % of parameter draws of the expected yearly loss; shown instead of annual_mean where priors carry it."""
+    chance_range: Range | None = None
+    twenty_range: Range | None = None
+    deltas: dict[str, float] = {}
+    """Fingerprint or incident id -> expected loss a year it adds."""
+    appetite: float | None = None
+    """Loss in a year the owner wants to stay below with 95 %, where told."""
+    chance_over_appetite: float | None = None
+    note: str = ""
+    """One sentence that must stand beside the figures, for instance that no scenario applies."""
 
 
 class ControlValue(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -412,6 +423,12 @@ class ControlValue(msgspec.Struct, frozen=True, omit_defaults=True):
     chance_net_positive: float
     cost_of_waiting_a_week: float
     closes: tuple[str, ...] = ()
+    false_positive_cost: float = 0.0
+    """Part of `cost`: what wrongly blocked requests and reviews cost a year."""
+    one_in_twenty_after: float | None = None
+    """One-in-twenty loss of the same simulated years with it in place."""
+    note: str = ""
+    factors: tuple[Factor, ...] = ()
 
 
 class Survey(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -425,6 +442,8 @@ class Survey(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes: int = 0
     checks: dict[str, str] = {}
     """Check id -> Outcome, so that 'could not tell' shows."""
+    suppressed: tuple[Finding, ...] = ()
+    """Findings set aside by an inline suppression or a dated exception: counted, never lost."""
 
 
 class Lookback(msgspec.Struct, frozen=True, omit_defaults=True):

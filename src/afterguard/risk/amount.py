@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from ..model import Range
+from afterguard.model import Range
 
 LARGEST = 1e15
 """No company, user count or amount is larger; what is larger is a typing mistake."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from ..errors import UsageError
+from afterguard.errors import UsageError
 
 BYTES = 1 << 20
 DEPTH = 4
@@ -56,7 +56,7 @@ class _Events:
     def next(self) -> Any:
         event = next(self.events)
         self.seen += 1
-        line = event.start_mark.line + 1 if event.start_mark else 1
+        line = _line(event)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise _refuse(self.path, line, "anchors and aliases are not read here; write the value out")
         if getattr(event, "tag", None) and not isinstance(event, yaml.DocumentStartEvent):
@@ -79,12 +79,16 @@ def _document(events: _Events) -> dict[str, Answer]:
         raise _refuse(events.path, top.line, "the file must be a list of `key: value` lines")
     while not isinstance(event := events.next(), yaml.StreamEndEvent):
         if isinstance(event, yaml.DocumentStartEvent):
-            raise _refuse(events.path, event.start_mark.line + 1, "a second document (---) follows; keep one")
+            raise _refuse(events.path, _line(event), "a second document (---) follows; keep one")
     return top.fields
 
 
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1 if event.start_mark else 1
+
+
 def _value(events: _Events, event: Any, depth: int) -> Answer:
-    line = event.start_mark.line + 1
+    line = _line(event)
     if depth > DEPTH:
         raise _refuse(events.path, line, f"nested deeper than {DEPTH} levels")
     if isinstance(event, yaml.ScalarEvent):
@@ -96,7 +100,7 @@ def _value(events: _Events, event: Any, depth: int) -> Answer:
         return Answer("list", line, items=items)
     fields: dict[str, Answer] = {}
     while not isinstance(inner := events.next(), yaml.MappingEndEvent):
-        key_line = inner.start_mark.line + 1
+        key_line = _line(inner)
         if not isinstance(inner, yaml.ScalarEvent):
             raise _refuse(events.path, key_line, "a key must be a plain word")
         if inner.value in fields:

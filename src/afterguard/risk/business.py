@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from .. import catalog
-from ..errors import UsageError
-from ..model import Range
-from .amount import amount, between
-from .answers import Answer, read
+from afterguard import catalog
+from afterguard.errors import UsageError
+from afterguard.model import Range
+from afterguard.risk.amount import amount, between
+from afterguard.risk.answers import Answer, read
 
 UNKNOWN = ("", "unknown", "~", "null", "?")
 

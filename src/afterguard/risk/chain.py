@@ -15,10 +15,10 @@ import math
 import msgspec
 import numpy as np
 
-from .. import catalog
-from ..model import Finding, Incident, Lookback
-from .scenario import Driver, Scenario, Stage, says, sources, words
-from .simulate import Floats, generator
+from afterguard import catalog
+from afterguard.model import Finding, Incident, Lookback
+from afterguard.risk.scenario import Driver, Scenario, Stage, says, words
+from afterguard.risk.simulate import Floats, generator
 
 YEAR = 365.25 * 86400
 SHORTEST = 1.0 / 365.25
@@ -48,6 +48,8 @@ class Observed(msgspec.Struct, frozen=True):
     stage: str
     incidents: tuple[Incident, ...]
     events: float
+    each: tuple[float, ...]
+    """What each incident counts for."""
     exposure: float
     weight: float
 
@@ -61,6 +63,8 @@ class Chain(msgspec.Struct, frozen=True):
     moves: tuple[Move, ...]
     observed: tuple[Observed, ...]
     rate: Floats
+    unseen: Floats
+    """The rate that priors and findings alone would give."""
 
     def share_left(self, closed: frozenset[str], odds: dict[str, Floats]) -> Floats:
         """Share of the rate that stays when findings are closed (by fingerprint) and stages are guarded (odds factors)."""
@@ -99,7 +103,8 @@ def build(
         move for driver in scenario.drivers if (move := _move(scenario, driver, findings, seed, size)) is not None
     )
     rate, observed = _posterior(scenario, base, stages, moves, lookback, seed)
-    return Chain(scenario, base, stages, moves, observed, np.minimum(rate, HIGHEST))
+    unseen = np.minimum(_prior(base, stages, moves, {}), HIGHEST)
+    return Chain(scenario, base, stages, moves, observed, np.minimum(rate, HIGHEST), unseen)
 
 
 def _stage(scenario: Scenario, stage: Stage, seed: int, size: int, public: Floats) -> Floats:
@@ -206,6 +211,7 @@ def _seen(scenario: Scenario, stage: str, lookback: Lookback | None) -> Observed
         stage,
         tuple(incident for incident, _ in found.values()),
         sum(weight for _, weight in found.values()),
+        tuple(weight for _, weight in found.values()),
         exposure(lookback)[0] * a / (a + b),
         0.0,
     )
@@ -219,11 +225,3 @@ def exposure(lookback: Lookback) -> tuple[float, bool]:
     if not math.isfinite(span) or span < 0:
         return ASSUMED_EXPOSURE, False
     return min(max(span, SHORTEST), 20.0), True
-
-
-def known_sources(scenario: Scenario) -> list[str]:
-    """Ids of every source a scenario names; a contract test holds them against the catalogue."""
-    named = {scenario.attempts.source, *(stage.source for stage in scenario.stages)}
-    named |= {driver.source for driver in scenario.drivers}
-    named |= {part.source for form in scenario.forms for part in form.parts} | {form.source for form in scenario.forms}
-    return sorted(named & set(sources()))

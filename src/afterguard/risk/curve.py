@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..model import Range
-from .simulate import Floats
+from afterguard.model import Range
+from afterguard.risk.simulate import Floats
 
 POINTS = 60
 
@@ -60,3 +60,10 @@ def band(years: Floats, size: int) -> tuple[tuple[float, float, float], ...]:
         low, high = np.quantile(mean + keep * (share - mean), (0.1, 0.9))
         out.append((float(at), float(max(0.0, low)), float(min(1.0, high))))
     return tuple(out)
+
+
+def where(limits: tuple[tuple[float, float, float], ...], chance: float, middle: float) -> Range:
+    """The losses at which the two edges of a band fall to a chance, about the middle curve's loss."""
+    low = max((loss for loss, edge, _ in limits if edge > chance), default=0.0 if limits else middle)
+    high = max((loss for loss, _, edge in limits if edge > chance), default=middle)
+    return Range(min(low, middle), middle, max(high, middle))

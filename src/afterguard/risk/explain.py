@@ -5,25 +5,23 @@ In: priced scenarios. Out: Factor rows and sentences for a report. Computes no f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ..model import Factor, Lookback, Survey
+from afterguard.model import Factor, Lookback
+from afterguard.risk.business import Business
+from afterguard.risk.figures import short
+from afterguard.risk.portfolio import Priced
+from afterguard.risk.scenario import Cost, Part, sources
+from afterguard.risk.severity import answer_of
+
 from . import chain as chains
-from .business import Business
-from .figures import short
-from .scenario import Cost, Part, sources
-from .severity import answer_of
-
-if TYPE_CHECKING:
-    from .price import Priced
 
 
-def factors_of(one: Priced) -> tuple[Factor, ...]:
+def factors_of(one: Priced, business: Business) -> tuple[Factor, ...]:
     """Every number one scenario rests on, in the order of the chain, then the amounts."""
     scenario, chain = one.scenario, one.chain
-    rows = [_sourced("attempts a year", short(scenario.attempts.mean), scenario.attempts.source)]
+    start = short(scenario.attempts.mean) + (f" ({scenario.attempts.why})" if scenario.attempts.why else "")
+    rows = [_sourced("attempts a year", start, scenario.attempts.source)]
     for stage in scenario.stages:
         rows.append(
             _sourced(f"chance that {stage.title}", f"{float(np.mean(chain.stages[stage.id])):.0%}", stage.source)
@@ -38,7 +36,7 @@ def factors_of(one: Priced) -> tuple[Factor, ...]:
         rows.append(_observed(seen))
     for form in scenario.forms:
         if any(done.id == form.id for done in one.process.forms):
-            rows += _amounts(form)
+            rows += _amounts(form, business)
     return tuple(rows)
 
 
@@ -51,8 +49,18 @@ def _observed(seen: chains.Observed) -> Factor:
     return Factor(f"seen in the records: {seen.stage}", value, source.grade, source.title, source.year, measured=True)
 
 
-def _amounts(form: Cost) -> list[Factor]:
-    return [_sourced(f"{form.title}: {_what(part)}", _value(part), part.source) for part in form.parts]
+def _amounts(form: Cost, business: Business) -> list[Factor]:
+    rows = []
+    for part in form.parts:
+        told = answer_of(business, part.answer) if part.answer else None
+        if told is not None:
+            rows.append(_sourced(f"{form.title}: {_what(part)}", f"{short(told.low)} to {short(told.high)}", "owner"))
+        else:
+            rows.append(_sourced(f"{form.title}: {_what(part)}", _value(part), part.source))
+    if not isinstance(form.chance, int):
+        a, b = form.chance
+        rows.insert(0, _sourced(f"{form.title}: happens in", f"{a / (a + b):.0%} of events", form.source))
+    return rows
 
 
 def _what(part: Part) -> str:
@@ -63,7 +71,7 @@ def _value(part: Part) -> str:
     if part.fixed:
         return short(part.fixed)
     low, high = (part.p10, part.p90) if not part.answer else part.assume or (0.0, 0.0)
-    return f"{short(low)} to {short(high)}" + (" unless told" if part.answer else "")
+    return f"{short(low)} to {short(high)}" + (", assumed: nobody told" if part.answer else "")
 
 
 def _sourced(name: str, value: str, source: str) -> Factor:
@@ -78,7 +86,7 @@ def drivers_of(one: Priced) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookback | None) -> tuple[str, ...]:
+def never_measured(priced: tuple[Priced, ...], lookback: Lookback | None) -> tuple[str, ...]:
     """What these figures rest on without anybody having looked, one sentence each."""
     rows = [sentence for one in priced for sentence in one.scenario.never_measured]
     if lookback is None or not lookback.exchanges:
@@ -91,6 +99,3 @@ def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookbac
 def unknown_of(priced: tuple[Priced, ...], business: Business) -> tuple[str, ...]:
     """Answers missing from business.yaml and what each leaves open."""
     return tuple(dict.fromkeys((*business.unknown(), *(why for one in priced for why in one.sized.left_out))))
-
-
-__all__ = ["answer_of", "drivers_of", "factors_of", "never_measured", "unknown_of"]

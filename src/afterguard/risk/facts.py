@@ -1,14 +1,125 @@
-"""Counted facts that lead the page: numbers somebody counted, before any that is estimated.
+"""Counted facts that lead the page: numbers somebody counted or told, before any that is estimated.
 
-In: survey, look-back, business facts. Out: Fact rows, the most telling first. Nothing here is a probability.
+In: survey, look-back, business facts. Out: Fact rows, the most telling first. Nothing here is a probability, and a count
+of identifiers is never called a number of people.
 """
 
 from __future__ import annotations
 
-from ..model import Fact, Lookback, Survey
-from .business import Business
+from collections.abc import Callable
+
+from afterguard.model import AssetKind, Fact, Finding, Incident, Lookback, Survey
+from afterguard.risk.business import Business
+from afterguard.risk.figures import money, short, span
+from afterguard.risk.scenario import says, traits, words
+from afterguard.risk.severity import answer_of
+
+TOLD = "business.yaml: told, not counted"
+RECORDS = "recorded traffic"
+SCAN = "files given"
+DAY = 86400.0
+OPEN = ("CWE-306",)
+KEYS = ("CWE-798",)
+ACTING = ("LLM06:2025", "LLM03:2026")
 
 
 def facts(survey: Survey, lookback: Lookback | None, business: Business) -> tuple[Fact, ...]:
-    """The counted facts of one application."""
-    return ()
+    """The counted facts of one application; a count of zero is shown only where zero was really counted."""
+    past = _past(lookback) if lookback is not None and lookback.exchanges else []
+    return (*past, *_told(survey, lookback, business), *_found(survey, lookback), *_unseen(survey, lookback))
+
+
+def _past(lookback: Lookback) -> list[Fact]:
+    incidents = lookback.incidents
+    of = f"{RECORDS}, {lookback.exchanges} exchanges"
+    rows = [Fact("suspected incidents", str(len(incidents)), of)]
+    dwells = [incident.dwell for incident in incidents if incident.dwell is not None]
+    if dwells:
+        rows.append(Fact("longest suspected incident, first to last sighting", _days(max(dwells)), of))
+    identifiers = sum(incident.identifiers for incident in incidents if not _is_secret(incident))
+    if identifiers:
+        rows.append(Fact("distinct identifiers seen in suspected incidents (at most)", str(identifiers), of))
+    secrets = sum(max(1, incident.identifiers) for incident in incidents if _is_secret(incident))
+    if secrets:
+        rows.append(Fact("distinct secrets seen in conversations (at most)", str(secrets), of))
+    present = sum(lookback.inventory.values())
+    if present:
+        classes = ", ".join(
+            f"{name.replace('_', ' ')} {count}" for name, count in sorted(lookback.inventory.items())[:6]
+        )
+        rows.append(Fact("distinct identifiers merely present", f"{present} ({classes})", of))
+    return rows
+
+
+def _is_secret(incident: Incident) -> bool:
+    return any(says(word, words(incident.kind)) for word in ("secret", "credential", "key"))
+
+
+def _days(seconds: float) -> str:
+    days = seconds / DAY
+    if days >= 1:
+        return f"{short(days)} days"
+    return f"{short(seconds / 3600)} hours" if seconds >= 3600 else f"{short(seconds / 60)} minutes"
+
+
+def _told(survey: Survey, lookback: Lookback | None, business: Business) -> list[Fact]:
+    rows = []
+    records = answer_of(business, "records")
+    if records is not None:
+        value = short(records.low) if records.low == records.high else f"{short(records.low)} to {short(records.high)}"
+        unknown = f", {', '.join(business.records_unknown)} unknown" if business.records_unknown else ""
+        rows.append(
+            Fact("people whose records it can reach", f"{value} ({', '.join(business.records)}{unknown})", TOLD, False)
+        )
+    if "money_tools" in traits(survey, lookback, business):
+        for label, limit in (("in one action", business.action_limit), ("in a day", business.daily_limit)):
+            if limit is None:
+                value = "unknown"
+            elif limit.low == limit.high:
+                value = money(limit.high, business.currency)
+            else:
+                value = span(limit, business.currency)
+            rows.append(Fact(f"money its tools can move {label}", value, TOLD, False))
+    return rows
+
+
+def _found(survey: Survey, lookback: Lookback | None) -> list[Fact]:
+    rows = []
+    checked = bool(survey.checks) or bool(survey.findings)
+    groups: tuple[tuple[str, Callable[[Finding], bool]], ...] = (
+        ("distinct keys written in files", lambda one: any(name in KEYS for name in one.taxonomies)),
+        ("AI endpoints or servers open without a login", lambda one: any(name in OPEN for name in one.taxonomies)),
+        (
+            "places where a tool acts without a person agreeing",
+            lambda one: any(name in ACTING for name in one.taxonomies),
+        ),
+    )
+    for label, belongs in groups:
+        places = {_identity(one) for one in survey.findings if belongs(one)}
+        if checked and places:
+            rows.append(Fact(label, str(len(places)), SCAN))
+    for kind, label in ((AssetKind.provider, "AI providers in use"), (AssetKind.model, "models in use")):
+        count = sum(asset.kind == kind for asset in survey.assets)
+        if count:
+            rows.append(Fact(label, str(count), SCAN))
+    return rows
+
+
+def _identity(finding: Finding) -> str:
+    """A key pasted in three files is one key where the scan says so."""
+    named = finding.attributes.get("secret_hash") or finding.attributes.get("secret")
+    return named or finding.fingerprint or f"{finding.path}:{finding.line}"
+
+
+def _unseen(survey: Survey, lookback: Lookback | None) -> list[Fact]:
+    rows = []
+    shadow = {one.asset or one.message for one in survey.findings if one.rule == "shadow-ai-traffic"}
+    if shadow:
+        rows.append(Fact("AI services seen in traffic that no file given explains", str(len(shadow)), RECORDS))
+    unjudged = sum(lookback.unjudged.values()) if lookback else 0
+    if unjudged:
+        rows.append(Fact("parts of recorded traffic nobody could judge", str(unjudged), RECORDS))
+    unread = sum(row.count for row in survey.coverage if row.reason != "excluded")
+    if unread:
+        rows.append(Fact("files or parts that were not read", str(unread), SCAN))
+    return rows

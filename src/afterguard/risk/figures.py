@@ -9,7 +9,7 @@ import math
 
 import msgspec
 
-from ..model import Loss, Range
+from afterguard.model import Loss, Range
 
 HALF = 0.5
 
@@ -46,16 +46,51 @@ def money(value: float, currency: str, digits: int = 2) -> str:
 
 
 def span(value: Range, currency: str) -> str:
-    """A range of an amount: USD 12k to 3.4M."""
-    return f"{currency} {short(value.low)} to {short(value.high)}"
+    """A range of an amount: USD 12k to 3.4M; one number where both ends read the same."""
+    low, high = short(value.low), short(value.high)
+    return f"{currency} {low}" if low == high else f"{currency} {low} to {high}"
+
+
+def percent(share: float) -> str:
+    """A probability with two digits: 4.3 %, under 0.1 %, over 99 %."""
+    if 0 < share < 0.001:
+        return "under 0.1 %"
+    if 0.99 < share < 1:
+        return "over 99 %"
+    return f"{rounded(share * 100):g} %"
+
+
+def carried_by_priors(loss: Loss) -> bool:
+    """Whether figures of this Loss must be shown as ranges."""
+    return loss.prior_share > HALF
 
 
 def figures(loss: Loss) -> Figures:
     """The texts of a Loss."""
+    unit = loss.currency
+    if not loss.scenarios:
+        return Figures("no figure", "no figure", "no figure", "no figure", loss.note)
+    if not carried_by_priors(loss):
+        note = f"{percent(loss.prior_share)} of the expected loss rests on published priors, the rest on this application's own facts."
+        return Figures(
+            span(loss.if_it_happens, unit),
+            percent(loss.chance_of_loss),
+            money(loss.annual_mean, unit),
+            money(loss.one_in_twenty, unit),
+            note,
+        )
+    point = Range(loss.chance_of_loss, loss.chance_of_loss, loss.chance_of_loss)
+    chance = loss.chance_range or point
+    note = (
+        f"{percent(loss.prior_share)} of the expected loss rests on published priors and assumptions, not on facts of this "
+        "application: read these as ranges."
+    )
     return Figures(
-        if_it_happens=span(loss.if_it_happens, loss.currency),
-        chance_of_loss=f"{rounded(loss.chance_of_loss * 100):g} %",
-        annual_mean=money(loss.annual_mean, loss.currency),
-        one_in_twenty=money(loss.one_in_twenty, loss.currency),
-        note="",
+        span(loss.if_it_happens, unit),
+        percent(chance.low)
+        if percent(chance.low) == percent(chance.high)
+        else f"{percent(chance.low)} to {percent(chance.high)}",
+        span(loss.mean_range, unit) if loss.mean_range else money(loss.annual_mean, unit),
+        span(loss.twenty_range, unit) if loss.twenty_range else money(loss.one_in_twenty, unit),
+        note,
     )

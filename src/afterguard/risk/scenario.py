@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from .. import catalog
-from ..model import Asset, AssetKind, Lookback, Survey
-from .business import Business
+from afterguard import catalog
+from afterguard.model import Asset, AssetKind, Lookback, Survey
+from afterguard.risk.business import Business
 
 MIXED = "mixed_kinds"
 

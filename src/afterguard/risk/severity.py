@@ -11,11 +11,11 @@ import math
 import msgspec
 import numpy as np
 
-from .. import catalog
-from ..model import Range
-from .business import Business
-from .scenario import Ceiling, Cost, Part, Scenario, sources
-from .simulate import Floats, Form, generator
+from afterguard import catalog
+from afterguard.model import Range
+from afterguard.risk.business import Business
+from afterguard.risk.scenario import Ceiling, Cost, Part, Scenario, sources
+from afterguard.risk.simulate import Floats, Form, generator
 
 P10_P90 = 2.563
 """Standard normal distance between the 10th and the 90th percentile."""
@@ -134,10 +134,37 @@ def _cap(ceiling: Ceiling | None, business: Business, draws: int) -> Floats:
     return np.full(draws, max(value.high * ceiling.times, ceiling.floor * business.rate))
 
 
-def revenue_cap(business: Business, draws: int) -> Floats:
-    """No event costs more than the company earns in a year; no ceiling while revenue is unknown."""
+def ceiling(business: Business) -> float:
+    """Most that an event or a year can cost: what the company earns in a year. No ceiling while that is unknown or zero."""
     value = business.annual_revenue
-    return np.full(draws, value.high if value else np.inf)
+    return value.high if value is not None and value.high > 0 else math.inf
+
+
+def expected(forms: tuple[Form, ...], cap: Floats) -> Floats:
+    """Mean cost of an event for each parameter draw: lognormal means limited by the caps, summed over the forms."""
+    total = np.zeros(len(cap))
+    for form in forms:
+        total = total + form.chance * _limited(form.mu, form.sigma, np.minimum(form.cap, cap))
+    out: Floats = np.minimum(total, cap)
+    return out
+
+
+def _limited(mu: Floats, sigma: float, cap: Floats) -> Floats:
+    """E[min(X, cap)] of a lognormal X."""
+    mean = np.exp(np.minimum(mu + sigma * sigma / 2, 690.0))
+    bounded = np.isfinite(cap) & (cap > 0) & np.isfinite(mu)
+    if not bounded.any() or sigma <= 0:
+        return np.minimum(mean, cap)
+    out = np.where(cap > 0, mean, 0.0)
+    m, c = mu[bounded], cap[bounded]
+    below = np.exp(np.minimum(m + sigma * sigma / 2, 690.0)) * _normal((np.log(c) - m) / sigma - sigma)
+    out[bounded] = below + c * _normal((m - np.log(c)) / sigma)
+    return out
+
+
+def _normal(z: Floats) -> Floats:
+    """The standard normal distribution function."""
+    return np.array([0.5 * math.erfc(-one / math.sqrt(2)) for one in z.tolist()])
 
 
 def breach_scale(business: Business) -> float:

@@ -14,6 +14,7 @@ rate or amount share every other draw (common random numbers): raising a rate on
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -59,12 +60,11 @@ class Events(msgspec.Struct, frozen=True):
 
     process: Ints
     year: Ints
+    index: NDArray[np.uint64]
+    """Key number of the event within its process."""
     loss: Floats
     weight: Floats
     mark: Floats
-    form: Ints
-    """The form that cost most, as an index into the forms of the process."""
-    capped: NDArray[np.bool_]
 
 
 def draws(years: int) -> int:
@@ -120,30 +120,22 @@ def counts(uniform: Floats, rate: Floats) -> Ints:
     return total
 
 
-def severities(
-    process: Process, seed: int, k: Ints, index: NDArray[np.uint64]
-) -> tuple[Floats, Ints, NDArray[np.bool_]]:
-    """Cost of events with parameter draws `k` and key numbers `index`; the dearest form; whether a cap held it down."""
+def severities(process: Process, seed: int, k: Ints, index: NDArray[np.uint64]) -> tuple[Floats, tuple[int, ...]]:
+    """Cost of events with parameter draws `k` and key numbers `index`; events held down by each form's cap and the last."""
     loss = np.zeros(len(k))
-    highest = np.full(len(k), -1.0)
-    dearest = np.zeros(len(k), dtype=np.int64)
-    capped = np.zeros(len(k), dtype=np.bool_)
+    held = []
     common = normals(key(seed, process.id, "size"), index)
-    for number, form in enumerate(process.forms):
+    for form in process.forms:
         inside = uniforms(key(seed, process.id, form.id, "chance"), index) < form.chance[k]
         own = normals(key(seed, process.id, form.id, "amount"), index)
         # A bad event is bad in all its forms: correlation 0.5 (a Gaussian copula).
         z = np.sqrt(0.5) * common + np.sqrt(0.5) * own
         with np.errstate(over="ignore"):
             cost = np.where(inside, np.exp(np.minimum(form.mu[k] + form.sigma * z, 690.0)), 0.0)
-        held = cost > form.cap[k]
-        capped |= held
-        cost = np.minimum(cost, form.cap[k])
-        loss += cost
-        dearest[cost > highest] = number
-        highest = np.maximum(highest, cost)
-    capped |= loss > process.cap[k]
-    return np.minimum(loss, process.cap[k]), dearest, capped
+        held.append(int(np.count_nonzero(cost > form.cap[k])))
+        loss += np.minimum(cost, form.cap[k])
+    held.append(int(np.count_nonzero(loss > process.cap[k])))
+    return np.minimum(loss, process.cap[k]), tuple(held)
 
 
 def simulate(processes: tuple[Process, ...], *, seed: int, years: int, frailty: dict[str, float]) -> Events:
@@ -151,11 +143,11 @@ def simulate(processes: tuple[Process, ...], *, seed: int, years: int, frailty: 
     if not processes:
         empty = np.zeros(0)
         none = np.zeros(0, dtype=np.int64)
-        return Events(none, none, empty, empty, empty, none, np.zeros(0, dtype=np.bool_))
+        return Events(none, none, none.astype(np.uint64), empty, empty, empty)
     size = len(processes[0].rate)
     every = np.arange(years, dtype=np.int64)
     owner = every * size // years
-    parts = []
+    parts: list[tuple[Any, ...]] = []
     shared: dict[str, Floats] = {}
     for number, process in enumerate(processes):
         if process.group not in shared:
@@ -166,12 +158,11 @@ def simulate(processes: tuple[Process, ...], *, seed: int, years: int, frailty: 
         year = np.repeat(every, shown)
         rank = np.arange(len(year), dtype=np.int64) - np.repeat(np.cumsum(shown) - shown, shown)
         index = (year * EVENTS + rank).astype(np.uint64)
-        loss, form, capped = severities(process, seed, owner[year], index)
+        loss, _ = severities(process, seed, owner[year], index)
         weight = (found / np.maximum(shown, 1))[year]
         mark = uniforms(key(seed, process.id, "mark"), index)
-        parts.append((np.full(len(year), number, dtype=np.int64), year, loss, weight, mark, form, capped))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Events(*columns)
+        parts.append((np.full(len(year), number, dtype=np.int64), year, index, loss, weight, mark))
+    return Events(*(np.concatenate([part[column] for part in parts]) for column in range(6)))
 
 
 def _frailty(seed: int, group: str, years: int, variance: float) -> Floats:

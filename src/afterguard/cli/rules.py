@@ -1,8 +1,89 @@
-"""`afterguard rules`."""
+"""`afterguard rules`: every check and detector."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
 
-def rules() -> int:
-    """rules."""
+from cyclopts import App
+
+from afterguard import names
+from afterguard.cli.options import DEFAULT, Common, open_session, writing
+from afterguard.config import nearest
+from afterguard.errors import UsageError
+
+rules = App(name="rules", help="Every check and detector.", help_format="plaintext")
+
+
+@rules.command(name="list")
+def list_rules(*, common: Common = DEFAULT) -> int:
+    """One line for each check and detector."""
+    session = open_session(common)
+    rows = _rows()
+    with writing(common.output) as out:
+        if common.format == "json":
+            out.write(json.dumps({"format": "afterguard.rules/1", "rules": rows}, indent=2) + "\n")
+            return 0
+        for row in rows:
+            out.write(f"{row['area']:<9} {row['id']:<36} {row['severity']:<9} {row['title']}\n")
+    session.next("afterguard rules show " + str(rows[0]["id"]))
     return 0
+
+
+@rules.command
+def show(rule: str, /, *, common: Common = DEFAULT) -> int:
+    """Why one rule exists, how to mend what it finds, and its ids in the public taxonomies.
+
+    Parameters
+    ----------
+    rule
+        Id of a check or detector.
+    """
+    session = open_session(common)
+    rows = {str(row["id"]): row for row in _rows()}
+    if rule not in rows:
+        raise UsageError(f"no rule {rule!r}", hint=nearest(rule, list(rows)), slug="no-such-rule")
+    row = rows[rule]
+    with writing(common.output) as out:
+        if common.format == "json":
+            out.write(json.dumps({"format": "afterguard.rule/1", **row}, indent=2) + "\n")
+            return 0
+        out.write(f"{row['id']} ({row['area']}, {row['severity']})\n{row['title']}\n\nWhy: {row['why']}\n")
+        if row["fix"]:
+            out.write(f"Fix: {row['fix']}\n")
+        out.write("\n" + "\n".join(names.describe(one) for one in row["taxonomies"]) + "\n")
+    session.next("afterguard scan PATH" if row["area"] == "scan" else "afterguard lookback FILE")
+    return 0
+
+
+def _rows() -> list[dict[str, Any]]:
+    from afterguard.detect import DETECTORS
+    from afterguard.scan import CHECKS
+
+    checks = [
+        {
+            "area": "scan",
+            "id": one.id,
+            "title": one.title,
+            "severity": str(one.severity),
+            "persona": one.persona,
+            "why": one.why,
+            "fix": one.fix,
+            "taxonomies": list(one.taxonomies),
+        }
+        for one in CHECKS
+    ]
+    detectors = [
+        {
+            "area": "lookback",
+            "id": one.id,
+            "title": ", ".join(one.kinds),
+            "severity": str(one.severity),
+            "persona": "regular",
+            "why": one.why,
+            "fix": "",
+            "taxonomies": list(one.taxonomies),
+        }
+        for one in DETECTORS
+    ]
+    return sorted(checks, key=lambda row: str(row["id"])) + sorted(detectors, key=lambda row: str(row["id"]))

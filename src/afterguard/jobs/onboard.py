@@ -1,0 +1,276 @@
+"""Everything at once, for one application or several: survey, look-back, money, ranking.
+
+In: paths (each folder is an application), logs, business facts. Out: OnboardResult, worst application first. It reads files and
+writes none; jobs/report_files.py writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from afterguard import files, tap
+from afterguard.config import Config
+from afterguard.discover import traffic
+from afterguard.errors import UsageError
+from afterguard.jobs import data_sheet, triage
+from afterguard.jobs.lookback import lookback
+from afterguard.jobs.survey import Progress, survey
+from afterguard.model import (
+    App,
+    AppResult,
+    AssetKind,
+    BusinessUnknown,
+    Change,
+    Coverage,
+    Decision,
+    Lookback,
+    Loss,
+    OnboardResult,
+    Survey,
+)
+from afterguard.risk import business as facts
+from afterguard.risk.price import price
+
+UNASSIGNED = "unassigned traffic"
+
+
+class Logs(NamedTuple):
+    """Log files of one application: AI traffic to judge, and traffic or bills that show use."""
+
+    judged: list[Path]
+    seen: list[Path]
+
+
+class Request(NamedTuple):
+    """What to onboard. `logs` are (application name or "", path)."""
+
+    apps: list[tuple[App, list[Path]]]
+    logs: list[tuple[str, Path]]
+    business: facts.Business | None
+    config: Config
+    command: str
+    version: str
+    mapping: object = None
+
+
+class Clock(NamedTuple):
+    """Time as arguments: `now` in seconds since the epoch, `today` for exceptions, `ticking` for durations."""
+
+    now: float
+    ticking: Callable[[], float]
+
+
+def assign(request: Request, note: files.Note) -> dict[str, Logs]:
+    """Logs by application: named explicitly, else by the path naming the application, else the only one, else nobody's."""
+    names = [app.name for app, _ in request.apps]
+    out: dict[str, Logs] = {}
+    for told, root in request.logs:
+        if told and told not in names:
+            raise UsageError(
+                f"--logs names the application {told!r}, which is not onboarded",
+                hint=f"known: {', '.join(names)}",
+                slug="unknown-application",
+            )
+        for entry in files.walk([root], note):
+            parts = {part.lower() for part in (*entry.full.parts[-4:-1], entry.full.stem.split(".")[0])}
+            by_path = next((name for name in names if name.lower() in parts), "")
+            name = told or by_path or (names[0] if len(names) == 1 else UNASSIGNED)
+            logs = out.setdefault(name, Logs([], []))
+            _sort(entry, logs, note)
+    return out
+
+
+def _sort(entry: files.Entry, logs: Logs, note: files.Note) -> None:
+    head = files.head(entry)
+    seen = traffic.recognise(entry.path, head)
+    judged = tap.recognise(entry.path, head)
+    if seen:
+        logs.seen.append(entry.full)
+    if judged and judged != "unknown" and (not seen or judged == "har"):
+        logs.judged.append(entry.full)
+    if not seen and (not judged or judged == "unknown"):
+        logs.judged.append(entry.full)
+
+
+def onboard(
+    request: Request, clock: Clock, *, pseudonym: Callable[[str], str], note: files.Note, progress: Progress
+) -> OnboardResult:
+    """Survey, look back and price every application. Raises UsageError for a missing path."""
+    logs = assign(request, note)
+    todo = list(request.apps)
+    if UNASSIGNED in logs:
+        todo.append((App(UNASSIGNED, request.config.tenant), []))
+    results = []
+    for app, roots in todo:
+        mine = logs.get(app.name, Logs([], []))
+        results.append(_one(request, clock, app, roots, mine, pseudonym, note, progress))
+    ranked = sorted(results, key=_rank)
+    sheet = tuple(row for one in ranked for row in data_sheet.rows(one, request.config))
+    return OnboardResult(
+        tuple(ranked),
+        clock.now,
+        request.version,
+        request.command,
+        sheet,
+        retention=data_sheet.retention(request.config),
+    )
+
+
+def _one(
+    request: Request,
+    clock: Clock,
+    app: App,
+    roots: list[Path],
+    logs: Logs,
+    pseudonym: Callable[[str], str],
+    note: files.Note,
+    progress: Progress,
+) -> AppResult:
+    limits = limits_of(request.config)
+    full = survey([*roots, *logs.seen], app, note=note, limits=limits, progress=progress)
+    past = _past(request, clock, app, logs, pseudonym, limits, progress)
+    shown = triage.survey(full, request.config, _day(clock.now))
+    business = request.business or facts.Business()
+    loss = price(shown, past, business, seed=request.config.risk.seed, years=request.config.risk.years, app=app.name)
+    return AppResult(
+        survey=shown,
+        summary=summary(shown, past),
+        lookback=past,
+        loss=loss,
+        decisions=_decisions(loss),
+        unknowns=_unknowns(business.for_app(app.name)),
+        appetite=_appetite(business.for_app(app.name)),
+        logs=tuple(sorted(one.name for one in (*logs.judged, *logs.seen))),
+    )
+
+
+def _past(
+    request: Request,
+    clock: Clock,
+    app: App,
+    logs: Logs,
+    pseudonym: Callable[[str], str],
+    limits: files.Limits,
+    progress: Progress,
+) -> Lookback | None:
+    if not logs.judged:
+        return None
+    return lookback(
+        logs.judged,
+        app=app.name,
+        pseudonym=pseudonym,
+        mapping=request.mapping,
+        clock=clock.ticking,
+        progress=lambda count, done: progress(count, "exchanges", done),
+        limits=limits,
+    )
+
+
+def limits_of(config: Config) -> files.Limits:
+    """Caps of the configuration."""
+    chosen = config.limits
+    return files.Limits(
+        source_bytes=chosen.source_bytes,
+        archive_bytes=chosen.archive_bytes,
+        line_bytes=chosen.line_bytes,
+        files=chosen.files,
+    )
+
+
+def summary(survey: Survey, past: Lookback | None) -> str:
+    """What the application is, in one sentence built from what was found."""
+
+    def named(*kinds: AssetKind) -> list[str]:
+        return [one.name for one in survey.assets if one.kind in kinds and not one.name.startswith("unresolved")]
+
+    models = named(AssetKind.model)
+    tools, stores = named(AssetKind.tool), named(AssetKind.vector_store)
+    endpoints = named(AssetKind.ai_endpoint)
+    predictive = any(one.attributes.get("task") == "predictive" for one in survey.assets)
+    if not survey.assets:
+        what = "No AI was found in what was read"
+    elif tools:
+        what = f"An agent that can act through {_count(len(tools), 'tool')}"
+    elif predictive and not models:
+        what = "A predictive model"
+    elif models or endpoints:
+        what = "An application that calls a language model"
+    else:
+        what = "Parts of an AI application"
+    details = []
+    if models:
+        details.append("on " + _listed(models))
+    if stores:
+        details.append("with retrieval from " + _listed(stores))
+    if endpoints:
+        details.append(f"behind {_count(len(endpoints), 'endpoint')}")
+    if past is not None:
+        details.append(f"with {past.exchanges:,} recorded exchanges")
+    return " ".join([what, *[", ".join(details)]]).strip() + "."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(names: list[str]) -> str:
+    head = ", ".join(names[:3])
+    return head if len(names) <= 3 else f"{head} and {len(names) - 3} more"
+
+
+def _decisions(loss: Loss) -> tuple[Decision, ...]:
+    out = []
+    for one in loss.controls:
+        nothing = one.id == "do-nothing"
+        out.append(
+            Decision(
+                one.id,
+                one.title,
+                one.note,
+                is_nothing=nothing,
+                avoided=None if nothing else one.avoided,
+                cost=None if nothing else one.cost,
+                chance_net_positive=None if nothing else one.chance_net_positive,
+                cost_of_waiting_a_week=one.cost_of_waiting_a_week,
+                closes=one.closes,
+            )
+        )
+    return tuple(out)
+
+
+def _unknowns(business: facts.Business) -> tuple[BusinessUnknown, ...]:
+    return tuple(
+        BusinessUnknown(str(row["key"]), str(row["ask"]), effect=str(row["changes"]))
+        for row in facts.questions()
+        if row["key"] != "per_usd" and not business.answered(row["key"])
+    )
+
+
+def _appetite(business: facts.Business) -> float | None:
+    return business.appetite.mid if business.appetite else None
+
+
+def _rank(result: AppResult) -> tuple[float, int, str]:
+    loss = -result.loss.annual_mean if result.loss else 0.0
+    incidents = -len(result.lookback.incidents) if result.lookback else 0
+    return (loss, incidents, result.survey.app.name)
+
+
+def _day(now: float) -> date:
+    return datetime.fromtimestamp(now, UTC).date()
+
+
+def coverage_of(results: Iterable[AppResult]) -> list[Coverage]:
+    """Every coverage row of a run."""
+    return [row for one in results for row in (*one.survey.coverage, *(one.lookback.coverage if one.lookback else ()))]
+
+
+def with_change(result: OnboardResult, changes: Mapping[str, Change]) -> OnboardResult:
+    """The same result with what changed since the run before, by application name."""
+    apps = tuple(msgspec.structs.replace(one, change=changes.get(one.survey.app.name)) for one in result.apps)
+    return msgspec.structs.replace(result, apps=apps)

@@ -1,0 +1,120 @@
+"""One walk over the paths: discover and scan share every parsed file.
+
+In: paths and an App. Out: a Survey. Logs are streamed, sources are parsed once and kept (up to a cap) for the second pass of
+the checks. It does not judge recorded prompts (jobs/lookback.py) and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from afterguard import files, scan
+from afterguard.code.parse import FORMATS, Parsed, parse
+from afterguard.discover import finders, inventory, owners, signals, traffic
+from afterguard.model import App, Asset, Coverage, Finding, Source, Survey
+
+KEPT_BYTES = 192 << 20
+"""Source bytes kept parsed for flows across files; beyond it files are checked one by one."""
+LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
+Progress = Callable[[int, str, int], None]
+
+
+class Walk:
+    """State of one walk: what was found so far and how much was read."""
+
+    def __init__(self, note: files.Note, limits: files.Limits, progress: Progress) -> None:
+        self.note, self.limits, self.progress = note, limits, progress
+        self.assets: list[Asset] = []
+        self.periods: list[inventory.Period] = []
+        self.kept: list[Parsed] = []
+        self.loose: list[Parsed] = []
+        self.files = self.bytes = self.kept_bytes = 0
+
+    def read(self, roots: list[Path]) -> None:
+        """Read everything below the roots once."""
+        for entry in files.walk(roots, self.note, self.limits):
+            self.files += 1
+            self.bytes += entry.size
+            self.progress(self.files, "files", self.bytes)
+            if not self._traffic(entry):
+                for source in files.opened(entry, self.note, self.limits):
+                    self._source(source)
+
+    def _traffic(self, entry: files.Entry) -> bool:
+        if files.kind_of(entry.path, b"") not in LOG_KINDS:
+            return False
+        kind = traffic.recognise(entry.path, files.head(entry))
+        if not kind:
+            return False
+        try:
+            with files.open_stream(entry.full, entry.path, self.note, self.limits) as stream:
+                lines = files.lines(stream, self.limits.line_bytes)
+                self.assets += traffic.read(kind, entry.path, lines, self.note, self.periods.append)
+        except OSError as error:
+            self.note(Coverage(entry.path, "unreadable", error.strerror or str(error)))
+        return True
+
+    def _source(self, source: Source) -> None:
+        if source.kind not in ("manifest", "binary") and not signals.worth_parsing(source.data):
+            return
+        parsed = parse(source)
+        for line, what in parsed.errors[:3]:
+            self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))
+        self.assets += finders.find(parsed, self.note)
+        if source.kind == "binary":
+            # A check reads a model file's first bytes; keeping more would not fit in memory.
+            parsed = msgspec.structs.replace(parsed, source=msgspec.structs.replace(source, data=source.data))
+        self.kept_bytes += len(source.data)
+        self.kept.append(parsed)
+
+
+def survey(
+    roots: list[Path],
+    app: App,
+    *,
+    note: files.Note,
+    limits: files.Limits = files.DEFAULT,
+    progress: Progress = lambda _count, _unit, _done: None,
+    checking: bool = True,
+) -> Survey:
+    """Discover, and with `checking` scan, everything below the roots. Raises UsageError for a missing path."""
+    rows: list[Coverage] = []
+
+    def keep(row: Coverage) -> None:
+        rows.append(row)
+        note(row)
+
+    walk = Walk(keep, limits, progress)
+    walk.read(roots)
+    owner = owners.owners_of(_folder(roots))
+    assets = tuple(_owned(one, owner) for one in inventory.join(walk.assets))
+    findings: list[Finding] = list(inventory.gaps(assets, walk.periods))
+    checks: dict[str, str] = {}
+    suppressed: tuple[Finding, ...] = ()
+    if checking:
+        context = scan.context_of(walk.kept, assets)
+        result = scan.gather(scan.examine(one, context) for one in walk.kept)
+        findings += result.findings
+        checks, suppressed = result.outcomes, result.suppressed
+        for row in result.coverage:
+            keep(row)
+    return Survey(app, assets, tuple(findings), tuple(rows), walk.files, walk.bytes, checks, suppressed)
+
+
+def _folder(roots: Iterable[Path]) -> Path:
+    first = next(iter(roots))
+    return first if first.is_dir() else first.parent
+
+
+def _owned(asset: Asset, owner: Callable[[str], str]) -> Asset:
+    if asset.owner or not asset.evidence:
+        return asset
+    return msgspec.structs.replace(asset, owner=owner(asset.evidence[0].path))
+
+
+def formats() -> Iterator[str]:
+    """Kinds of sources that are parsed, for `doctor`."""
+    yield from FORMATS

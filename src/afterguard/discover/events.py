@@ -60,8 +60,9 @@ def split_target(target: str) -> tuple[str, int, str]:
         return host, port or {"https": 443, "http": 80}.get(found[1].lower(), 0), found[3] or "/"
     if target.startswith("/"):
         return "", 0, target.partition("?")[0].partition("#")[0]
-    host, port = host_of(target.partition("/")[0])
-    return host, port, "/" + target.partition("/")[2].partition("?")[0]
+    name, slash, path = target.partition("/")
+    host, port = host_of(name)
+    return host, port, slash + path.partition("?")[0].partition("#")[0]
 
 
 def _port(text: str) -> int:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from afterguard.catalog import load
 from afterguard.discover import shapes, signals, stamps
-from afterguard.discover.events import Event
+from afterguard.discover.events import Event, host_of
 from afterguard.model import Asset, AssetKind, Certainty, Edge, Evidence
 
 CLIENTS = 10_000
@@ -23,6 +23,13 @@ PLACES = 8
 OPAQUE = re.compile(r"\A(?:\d+|[0-9a-fA-F-]{12,}|[A-Za-z0-9_~-]*\d[A-Za-z0-9_~-]{19,}|.*(?:@|%40).*|.{65,})\Z")
 SECRET = re.compile(r"(?:sk|pk|hf|gsk|xai|AIza|eyJ|ghp|key|token)[-_]?[A-Za-z0-9_-]{12,}")
 SLOW_SECONDS = 1.0
+SMALL_BYTES = 4096
+SAMPLES = 200
+REFUSED = frozenset({301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 501})
+DENIED = frozenset({403, 407})
+PREDICTIVE = frozenset({"predict", "prediction", "predictions", "infer", "inference", "classify", "score"})
+VAGUE = frozenset({"ask", "generate", "agent", "classify", "summarize", "summarise"})
+OWN = shapes.Shape("own", "POST", 2, "own", "ai_endpoint")
 KIND_OF_HOST = {
     "provider": AssetKind.provider,
     "gateway": AssetKind.provider,
@@ -49,6 +56,8 @@ class Entry:
         self.places: dict[str, int] = {}
         self.edges: dict[Edge, None] = {}
         self.attributes: dict[str, str] = {}
+        self.source = ""
+        self.denied = 0
 
     def add(self, event: Event, matched: str, client: bytes, agent: str) -> None:
         """Count one more event."""
@@ -69,6 +78,8 @@ class Entry:
         """The entry as an Asset with evidence in `path`."""
         facts = dict(self.attributes)
         facts["requests"] = str(self.requests)
+        if self.denied:
+            facts["denied"] = str(self.denied)
         if self.bytes:
             facts["bytes"] = str(self.bytes)
         if self.clients:
@@ -97,7 +108,10 @@ class Tally:
         self.path, self.source = path, source
         self.entries: dict[tuple[AssetKind, str], Entry] = {}
         self.weak: dict[tuple[str, str], list[tuple[Event, shapes.Shape]]] = {}
-        self.refused = 0
+        self.words: dict[str, _Word] = {}
+        self.refused = self.outward = 0
+        self.first: float | None = None
+        self.last: float | None = None
         self.salt = secrets.token_bytes(16)
 
     def entry(self, kind: AssetKind, name: str, certainty: Certainty = Certainty.inferred) -> Entry | None:
@@ -127,20 +141,29 @@ class Tally:
             return b""
         return blake2b(address.encode("utf-8", "replace"), key=self.salt, digest_size=8).digest()
 
-    def add(self, event: Event) -> None:
-        """Judge one event and count what it shows."""
+    def see(self, event: Event) -> None:
+        """Note the time of an event, AI or not, for the period the log covers."""
+        if event.time is not None:
+            self.first = event.time if self.first is None else min(self.first, event.time)
+            self.last = event.time if self.last is None else max(self.last, event.time)
+
+    def add(self, event: Event) -> bool:
+        """Judge one event and count what it shows; whether it showed anything."""
         agent = shapes.agent(event.agent) if event.agent else None
         if agent and agent.use == "crawler":
-            return
+            return True
         signal = signals.host(event.host, event.path) if event.host else None
         if signal is None and event.upstream:
             signal = signals.host(event.upstream, event.path)
             if signal:
                 event = _sent_to(event, event.upstream)
         if signal is not None:
+            self.outward += 1
             self._outward(event, signal, agent)
-        elif event.channel == "http" and event.path:
-            self._own(event, agent)
+            return True
+        if event.channel == "http" and event.path:
+            return self._own(event, agent)
+        return False
 
     def _outward(self, event: Event, signal: signals.HostSignal, agent: shapes.Agent | None) -> None:
         staff = signal.kind in ("staff_tool", "coding_tool") or bool(agent and agent.use == "staff")
@@ -153,6 +176,8 @@ class Tally:
             event, kind, name, matched(event), host=event.host, region=signal.region, provider=signal.provider,
             channel=event.channel, use="staff" if staff else "model_download" if signal.kind == "registry" else "application",
         )  # fmt: skip
+        if entry is not None and event.status in DENIED:
+            entry.denied += 1
         if shape and shape[1] and entry is not None and signal.kind in ("provider", "gateway"):
             task = AssetKind.embedding_model if shape[0].task == "embedding" else AssetKind.model
             entry.edges.setdefault(Edge("serves", task, shape[1]))
@@ -160,18 +185,38 @@ class Tally:
                 event, task, shape[1], matched(event), provider=signal.provider, task=shape[0].task, host=event.host
             )
 
-    def _own(self, event: Event, agent: shapes.Agent | None) -> None:
+    def _own(self, event: Event, agent: shapes.Agent | None) -> bool:
         found = shapes.path(event.method, event.path)
+        if event.status in REFUSED:
+            return False
         if found is None:
-            return
+            return self._word(event, agent)
         shape, model = found
-        if event.status in (301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 501):
-            return
         marks = shape.marks + _second(event, agent, shape)
         if marks >= 2:
             self.claim(event, shape, model)
-        elif shape.family:
+            return True
+        if shape.family:
             self._sibling(event, shape)
+        if shape.method == "POST" and event.method == "POST":
+            return self._word(event, agent)
+        return False
+
+    def _word(self, event: Event, agent: shapes.Agent | None) -> bool:
+        """A path of one's own that sounds like AI: one mark. The reply's kind, the caller or the whole log give the second."""
+        word = shapes.word(event.path) if event.method == "POST" and not 300 <= event.status < 600 else ""
+        if not word:
+            return False
+        if "event-stream" in event.media or (agent and agent.use == "sdk"):
+            self.claim(event, OWN, "")
+            return True
+        name = f"{event.host} {tidy(event.path)}"
+        known = self.words.get(name)
+        if known is None and len(self.words) < NAMES:
+            known = self.words[name] = _Word(event, word)
+        if known is not None:
+            known.add(event)
+        return False
 
     def _sibling(self, event: Event, shape: shapes.Shape) -> None:
         """Two different paths of one product on one host are two marks."""
@@ -184,7 +229,7 @@ class Tally:
             held.clear()
             held.append((event, shape))
 
-    def claim(self, event: Event, shape: shapes.Shape, model: str) -> None:
+    def claim(self, event: Event, shape: shapes.Shape, model: str, sign: str = "") -> None:
         """Count an AI interface of our own, and what stands behind it where the port or the path tells."""
         kind = AssetKind(shape.kind)
         if kind is AssetKind.vector_store:
@@ -194,6 +239,9 @@ class Tally:
         entry = self.count(event, kind, name, matched(event), host=event.host, api=shape.api, task=shape.task)
         if entry is None:
             return
+        if sign:
+            entry.certainty = Certainty.unresolved
+            entry.attributes.setdefault("sign", sign)
         if model:
             entry.edges.setdefault(Edge("calls", AssetKind.model, model))
             self.count(event, AssetKind.model, model, matched(event), task=shape.task)
@@ -204,13 +252,43 @@ class Tally:
 
     def assets(self) -> Iterator[Asset]:
         """All assets, in a stable order."""
+        for word in self.words.values():
+            sign = word.second()
+            if sign:
+                for event in word.events:
+                    self.claim(event, OWN, "", sign)
+        self.words.clear()
         for key in sorted(self.entries, key=lambda one: (one[0].value, one[1])):
             yield self.entries[key].asset(self.path, self.source)
 
 
-def _sent_to(event: Event, target: str) -> Event:
-    from afterguard.discover.events import host_of
+class _Word:
+    """A path that sounds like AI, watched over the whole log for a second sign. Keeps SAMPLES events."""
 
+    def __init__(self, event: Event, word: str) -> None:
+        self.word = word
+        self.events: list[Event] = []
+        self.count = self.slow = self.timed = self.small = 0
+
+    def add(self, event: Event) -> None:
+        """Count one more request."""
+        self.count += 1
+        self.timed += event.seconds > 0
+        self.slow += event.seconds >= SLOW_SECONDS
+        self.small += 0 < event.bytes <= SMALL_BYTES
+        if len(self.events) < SAMPLES:
+            self.events.append(event)
+
+    def second(self) -> str:
+        """What the log as a whole adds: replies that take as long as a model does, or a predictor's many small answers."""
+        if self.word in PREDICTIVE:
+            return "many small answers" if self.count >= 10 and self.small >= 0.9 * self.count else ""
+        if self.word in VAGUE:
+            return ""
+        return "slow answers" if self.timed >= 5 and self.slow >= 0.5 * self.timed else ""
+
+
+def _sent_to(event: Event, target: str) -> Event:
     host, port = host_of(target)
     return Event(
         event.line, host, port, event.method, event.path, event.time, event.zoned, event.dated, event.status, event.bytes,
@@ -263,5 +341,5 @@ def tidy(path: str) -> str:
 
 def matched(event: Event) -> str:
     """What is shown of an event: method, host and tidied path; never a query, a client or an identity."""
-    target = event.host + (tidy(event.path) if event.path else f":{event.port}" if event.port else "")
+    target = event.host[:120] + (tidy(event.path) if event.path else f":{event.port}" if event.port else "")
     return f"{event.method} {target}".strip()[:200] if event.channel == "http" else f"{event.channel} {target}"[:200]

@@ -1,0 +1,66 @@
+"""Records out of JSON documents too large to decode whole: the elements of one named array, or of an array at the top.
+
+In: lines of a document (a JSON string never spans lines, so each line holds whole tokens). Out: (line, bytes) for each element that
+is an object. Bounded: an element above CAP is skipped and counted; it never builds the document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from afterguard.files import Line, Note
+from afterguard.model import Coverage
+
+CAP = 16 << 20
+DEPTH = 200
+TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
+
+
+def records(lines: Iterator[Line], arrays: frozenset[str], path: str, note: Note) -> Iterator[tuple[int, bytes]]:
+    """Objects that are direct elements of an array named in `arrays`, or of the document's own top-level array."""
+    depth = 0
+    inside = -1
+    begun = -1
+    key = b""
+    parts: list[bytes] = []
+    size = line_of = skipped = 0
+    for line in lines:
+        if line.cut:
+            note(Coverage(path, "too_large", "a line of this document is too long to read", bytes=line.cut))
+            return
+        data = line.data
+        start = 0
+        for found in TOKEN.finditer(data):
+            one = data[found.start()]
+            if one == 0x22:
+                if inside < 0:
+                    key = found[0]
+            elif one in b"{[":
+                depth += 1
+                if one == 0x5B and inside < 0 and (depth == 1 or key[1:-1].decode("utf-8", "replace") in arrays):
+                    inside = depth
+                elif one == 0x7B and depth == inside + 1 and inside > 0:
+                    begun, start, line_of, parts, size = depth, found.start(), line.number, [], 0
+                if depth > DEPTH:
+                    note(Coverage(path, "depth", f"nested deeper than {DEPTH}; the rest was not read"))
+                    return
+            elif one in b"}]":
+                if begun == depth and one == 0x7D:
+                    parts.append(data[start : found.end()])
+                    if size + len(parts[-1]) <= CAP:
+                        yield line_of, b"\n".join(parts)
+                    else:
+                        skipped += 1
+                    begun, parts = -1, []
+                depth -= 1
+                if inside > depth:
+                    inside = -1
+        if begun >= 0:
+            size += len(data) - start
+            if size <= CAP:
+                parts.append(data[start:])
+    if skipped:
+        note(Coverage(path, "too_large", f"records above {CAP} bytes", count=skipped))
+    if depth != 0 or begun >= 0:
+        note(Coverage(path, "truncated", "the document ends before it is closed"))

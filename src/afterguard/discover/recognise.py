@@ -1,0 +1,157 @@
+"""Which kind of traffic a file holds, by its content.
+
+In: the first bytes of a file (64 KiB are plenty). Out: the kind that traffic.read takes, "" when the file is no traffic. Recorded
+conversations with models are not traffic in this sense: tap/ reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from afterguard.discover import access_logs, billing, dns, fields
+from afterguard.discover.access_logs import SQUID
+
+HEAD = 65536
+QUOTED = re.compile(r'"[A-Z]{3,12} \S+(?: (?:HTTP|H2C|h2)[^"]*)?"')
+LOG_TIME = re.compile(
+    r"\A\s*(?:[A-Z]+:? +)?[\[(\"']?(?:\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{2}:\d{2}|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}|\d{2}:\d{2}:\d{2}[.,]\d)"
+)
+DOCUMENTS = (
+    ("cloudtrail", re.compile(r'"(?:Records|Events)"\s*:\s*\['), re.compile(r'"eventSource"|"EventSource"|CloudTrailEvent')),
+    ("har", re.compile(r'"log"\s*:\s*\{'), re.compile(r'"entries"\s*:\s*\[|"creator"\s*:')),
+    ("gcp_audit", re.compile(r"\A\s*\["), re.compile(r'"protoPayload"')),
+    ("cloudtrail", re.compile(r"\A\s*\["), re.compile(r'"eventSource"[\s\S]*"eventName"|"eventName"[\s\S]*"eventSource"')),
+    ("azure_activity", re.compile(r'\A\s*\[|"(?:records|value)"\s*:\s*\['), re.compile(r'"operationName"[\s\S]*"resourceId"|"resourceId"[\s\S]*"operationName"')),
+)  # fmt: skip
+TIMES = {
+    "ts",
+    "time",
+    "timestamp",
+    "date",
+    "datetime",
+    "@timestamp",
+    "event_time",
+    "start_time",
+    "_time",
+    "logged_at",
+    "starttime",
+    "first_seen",
+    "log_time",
+    "eventtime",
+}
+HOSTS = {
+    "host", "hostname", "dest_host", "destination", "destination_host", "domain", "fqdn", "sni", "server_name", "url", "query", "dest_domain",
+    "destination_domain", "remote_host", "dst_host", "qname", "query_name", "dest", "http_host", "cs-host", "uri", "request_url", "dhost", "category_host",
+}  # fmt: skip
+
+
+def recognise(path: str, head: bytes) -> str:
+    """The kind of traffic in a file, from its first bytes; `path` is for messages only and decides nothing."""
+    text = head[:HEAD].decode("utf-8-sig", "replace")
+    if "\0" in text[:4096]:
+        return ""
+    whole = text if len(head) <= HEAD and not text.endswith("\n") else text.rpartition("\n")[0]
+    lines = [line.rstrip("\r") for line in (whole or text).split("\n") if line.strip()][:60]
+    if not lines:
+        return ""
+    first = text.lstrip()[:1]
+    if first in ("{", "["):
+        return _json(text, lines) or (_text(lines) if first == "[" else "")
+    return _table(lines) or _prefixed(lines) or _text(lines)
+
+
+def _json(text: str, lines: list[str]) -> str:
+    values = [value for line in lines[:20] if isinstance(value := fields.decode(line.rstrip(",")), dict)]
+    for kind, opening, inside in DOCUMENTS:
+        if opening.search(text) and inside.search(text) and (not values or len(lines) == 1):
+            return kind
+    if len(values) * 2 < min(len(lines), 20) or not values:
+        return ""
+    for kind, test in (
+        ("cloudtrail_lines", _is_cloudtrail),
+        ("gcp_audit_lines", _is_google),
+        ("azure_activity_lines", _is_azure),
+    ):
+        if sum(map(test, values)) * 2 > len(values):
+            return kind
+    return "json" if sum(map(fields.looks_like_requests, values)) * 2 > len(values) else ""
+
+
+def _prefixed(lines: list[str]) -> str:
+    """JSON behind a prefix of a container runtime or of syslog."""
+    values = [fields.decode(line[line.find("{") :]) for line in lines[:20] if 0 < line.find("{") < 400]
+    good = sum(1 for value in values if fields.looks_like_requests(value))
+    return "json" if good * 2 > min(len(lines), 20) else ""
+
+
+def _is_cloudtrail(value: dict[str, Any]) -> bool:
+    detail = value.get("detail")
+    return (
+        {"eventSource", "eventName"} <= value.keys()
+        or "CloudTrailEvent" in value
+        or (isinstance(detail, dict) and "eventSource" in detail)
+    )
+
+
+def _is_google(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("protoPayload") or value.get("proto_payload"), dict)
+
+
+def _is_azure(value: dict[str, Any]) -> bool:
+    names = {key.lower() for key in value}
+    return bool(names & {"operationname", "operationnamevalue"}) and bool(
+        names & {"resourceid", "_resourceid", "resource_id"}
+    )
+
+
+def _table(lines: list[str]) -> str:
+    if any(line.startswith(("#separator", "#fields\t", "#path\t")) for line in lines[:10]):
+        return "zeek"
+    if any(line.startswith("#Fields:") for line in lines[:10]):
+        return "w3c"
+    separator = max(",;\t|", key=lines[0].count)
+    header = [one.strip().lower() for one in fields.cells(lines[0], separator)]
+    if len(header) < 2 or len(set(header)) < len(header) * 0.8:
+        return ""
+    bill = billing.kind_of(header)
+    if bill:
+        return bill
+    rows = [fields.cells(line, separator) for line in lines[1:20]]
+    regular = sum(1 for row in rows if len(row) == len(header)) * 2 >= len(rows) > 0
+    plain = {re.sub(r"[ .-]+", "_", one) for one in header}
+    if (
+        regular
+        and plain & {re.sub(r"[ .-]+", "_", one) for one in HOSTS}
+        and (plain & TIMES or plain & {"method", "status", "client", "client_ip", "src_ip", "source_ip"})
+    ):
+        return "csv_hosts"
+    return ""
+
+
+def _text(lines: list[str]) -> str:
+    for kind, test in TESTS:
+        share = sum(1 for line in lines if test(line)) / len(lines)
+        if share >= (0.3 if kind in ("coredns", "bind", "windows_dns") else 0.5):
+            return kind
+    if sum(1 for line in lines if LOG_TIME.match(line)) * 2 >= len(lines) or sum(
+        1 for line in lines if access_logs.SENT.search(line)
+    ) * 3 > len(lines):
+        return "client"
+    return ""
+
+
+def _is_access(line: str) -> bool:
+    return bool(QUOTED.search(line)) and access_logs.read_text(1, line) is not None
+
+
+TESTS: tuple[tuple[str, Callable[[str], object]], ...] = (
+    ("squid", SQUID.match),
+    ("dnsmasq", lambda line: dns.DNSMASQ_OTHER.search(line[:200]) or dns.DNSMASQ.search(line)),
+    ("unbound", lambda line: dns.UNBOUND_OTHER.search(line[:200])),
+    ("bind", dns.BIND.search),
+    ("coredns", dns.COREDNS.search),
+    ("windows_dns", dns.WINDOWS.search),
+    ("access", _is_access),
+)

@@ -168,16 +168,17 @@ def lookback() -> Lookback:
     )  # fmt: skip
 
 
-def curve(scale: float, tail: float) -> tuple[tuple[float, float], ...]:
-    """A smooth exceedance curve."""
+def curve() -> tuple[tuple[float, float], ...]:
+    """The exceedance curve of a log-normal loss with median $62,431 that happens in 38 years of 100."""
     return tuple(
-        (0.0 if n == 0 else scale * 10 ** (n / 20 - 1), 0.38 * math.exp(-((n / 62) ** tail))) for n in range(81)
+        (loss, 0.38 * 0.5 * math.erfc(math.log(loss / 62_431) / 2.03 / math.sqrt(2)))
+        for loss in (10 ** (2 + n / 12) for n in range(61))
     )
 
 
 def loss() -> Loss:
     """Money that rests mostly on industry priors."""
-    points = curve(60_000, 1.6)
+    points = curve()
     return Loss(
         app="support-assistant", currency="USD", seed=7, years=200_000,
         scenarios=(
@@ -195,7 +196,7 @@ def loss() -> Loss:
             Fact("live keys in version control", "1", ".env.production:3"),
             Fact("exchanges with a suspected steered refund", "43", "two weeks of logs/litellm.jsonl"),
         ),
-        chance_of_loss=0.38, if_it_happens=Range(5_200, 62_431, 840_000), annual_mean=176_400, one_in_twenty=911_000,
+        chance_of_loss=0.38, if_it_happens=Range(5_200, 62_431, 840_000), annual_mean=176_400, one_in_twenty=605_000,
         curve=points, band=tuple((x, p * 0.55, min(1.0, p * 1.5)) for x, p in points), prior_share=0.64,
         not_measured=("how well people notice a wrong refund", "whether backups of the vector store exist"),
         unknown_business=("customers affected at most", "revenue an hour"),

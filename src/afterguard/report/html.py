@@ -68,9 +68,18 @@ def _environment() -> Environment:
     )
     env.globals.update(view=view, words=words, table=plots.curve_rows)
     env.filters.update(
-        describe=names.describe, money=words.money, number=words.number, plain=words.plain, percent=words.percent
+        describe=names.describe,
+        money=words.money,
+        number=words.number,
+        plain=words.plain,
+        percent=words.percent,
+        cut=_cut,
     )
     return env
+
+
+def _cut(text: str, limit: int = 48) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _finalize(value: Any) -> Any:
@@ -118,6 +127,7 @@ def _charts(app: AppResult, ident: str) -> dict[str, Markup]:
                 app.loss.curve,
                 band=app.loss.band,
                 appetite=app.appetite,
+                one_in_twenty=app.loss.one_in_twenty,
                 currency=app.loss.currency,
                 width=width,
                 height=250 if width == WIDE else 220,

@@ -19,6 +19,10 @@ from afterguard.report import words
 from afterguard.safe import line as one_line
 
 POINTS = 120
+GLYPH = 7.0
+"""Width of a letter in a label, px, on the safe side: fonts differ and nothing here measures them."""
+CEILINGS = (0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Heights of the probability axis."""
 TICKS = (
     (3600, "%H:%M"),
     (6 * 3600, "%d %b %H:%M"),
@@ -125,6 +129,7 @@ def loss_curve(
     *,
     band: Sequence[tuple[float, float, float]] = (),
     appetite: float | None = None,
+    one_in_twenty: float | None = None,
     currency: str = "USD",
     width: int = 720,
     height: int = 270,
@@ -132,11 +137,11 @@ def loss_curve(
 ) -> Markup:
     """The loss exceedance curve with its band of parameter uncertainty, the year in 20 and the owner's appetite."""
     points = _finite(points)
-    frame = _curve_frame(points, width, height, appetite)
+    band = [row for row in _thin(band) if all(math.isfinite(value) for value in row) and row[0] > 0]
+    frame = _curve_frame(points, band, width, height, appetite)
     if frame is None:
         return Markup("")
     body = _curve_axes(frame, currency, narrow=width < 500)
-    band = [row for row in _thin(band) if all(math.isfinite(value) for value in row) and row[0] > 0]
     if band:
         upper = [(frame.x(loss), frame.y(high)) for loss, _, high in band]
         lower = [(frame.x(loss), frame.y(low)) for loss, low, _ in reversed(band)]
@@ -144,7 +149,7 @@ def loss_curve(
     inside = [(loss, share) for loss, share in _thin(points) if frame.low <= loss <= frame.high]
     start = (frame.low, chance_at(points, frame.low))
     body.append(path([(frame.x(loss), frame.y(share)) for loss, share in [start, *inside]], "line"))
-    worst = loss_at(points, 0.05)
+    worst = loss_at(points, 0.05) if one_in_twenty is None else one_in_twenty
     said = "No year in 20 is expected to bring a loss."
     if worst > 0:
         said = f"One year in 20 is worse than {words.money(worst, currency, digits=2)}."
@@ -159,7 +164,9 @@ def loss_curve(
     return svg(width, height, ident, "Loss exceedance curve", said, body)
 
 
-def _curve_frame(points: Points, width: int, height: int, appetite: float | None) -> _Frame | None:
+def _curve_frame(
+    points: Points, band: Sequence[tuple[float, float, float]], width: int, height: int, appetite: float | None
+) -> _Frame | None:
     shown = [(loss, share) for loss, share in points if loss > 0 and share > 0]
     if len(shown) < 2:
         return None
@@ -169,7 +176,7 @@ def _curve_frame(points: Points, width: int, height: int, appetite: float | None
     if appetite is not None and appetite > 0 and math.isfinite(appetite):
         high, low = max(high, appetite * 1.3), min(low, appetite / 1.3)
     high = max(high, low * 10)
-    most = next((step for step in (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if peak <= step), 1.0)
+    most = next((step for step in CEILINGS if max([peak, *(row[2] for row in band)]) <= step), 1.0)
     return _Frame(42, width - 14, 30, height - 40, low, high, most)
 
 
@@ -196,8 +203,10 @@ def _curve_axes(frame: _Frame, currency: str, *, narrow: bool) -> list[str]:
 
 def _appetite(frame: _Frame, appetite: float, over: float, currency: str) -> list[str]:
     x = frame.x(appetite)
-    ending = x > (frame.left + frame.right) / 2
-    label = f"accepted {words.money(appetite, currency)}: {words.percent(over)} chance of more"
+    label = f"accepted {short(appetite, currency)}: exceeded with {words.percent(over)}"
+    if frame.right - frame.left < 400:
+        label = f"{short(appetite, currency)}: {words.percent(over)}"
+    ending = x - len(label) * GLYPH > frame.left
     place = text(x + (-6 if ending else 6), frame.top + 8, label, "note", "end" if ending else "start")
     return [rule(x, frame.top - 6, x, frame.bottom, "limit"), place]
 
@@ -235,7 +244,7 @@ def scenario_bars(
     for index, row in enumerate(rows):
         top = index * 44
         long = max(2.0, room * row.annual_mean / most)
-        body.append(text(0, top + 14, one_line(row.title, width // 7), ""))
+        body.append(text(0, top + 14, one_line(row.title, int(width / GLYPH))))
         body.append(f'<rect class="bar" x="0" y="{top + 21}" width="{_n(long)}" height="13" rx="2"/>')
         body.append(text(long + 8, top + 32, words.money(row.annual_mean, currency, digits=digits), "axis"))
     first = rows[0]
@@ -262,9 +271,8 @@ def timeline(moments: Sequence[Moment], *, width: int = 720, ident: str = "timel
         top = index * 34 + 4
         x, long = 8 + (row.first - start) * scale, max(6.0, (row.last - row.first) * scale)
         x = min(x, width - 8 - long) if long < width - 16 else 8
-        label = one_line(row.label, max(16, width // 7))
-        ending = x > width / 2
-        body.append(text(x + long if ending else x, top + 10, label, "note", "end" if ending else "start"))
+        label = one_line(row.label, int(width / GLYPH))
+        body.append(text(max(0.0, min(x, width - len(label) * GLYPH)), top + 10, label, "note"))
         body.append(
             f'<rect class="span {row.severity}" x="{_n(x)}" y="{top + 15}" width="{_n(long)}" height="9" rx="4"/>'
         )

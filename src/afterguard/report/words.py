@@ -99,7 +99,9 @@ def lasting(seconds: float | None) -> str:
 def span(first: float | None, last: float | None) -> str:
     """First and last sighting with the dwell time between them."""
     if first is None or last is None:
-        return "time not logged"
+        return "Time not logged"
+    if last <= first:
+        return moment(first)
     return f"{moment(first)} to {moment(last)}, dwell {lasting(last - first)}"
 
 

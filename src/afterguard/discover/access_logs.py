@@ -18,6 +18,9 @@ REQUEST = re.compile(rf"\A({METHODS}|[A-Z]{{3,12}}) (\S+)(?: (HTTP|H2C|h2)\S*)?\
 ADDRESS = re.compile(r"\A(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]+\]?)(?::\d{1,5})?\Z")
 NAMED = re.compile(r"\A([A-Za-z_][\w.:-]{0,40})[=:](.+)\Z")
 HOST_PORT = re.compile(r"\A(?:[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}(?::\d{1,5})?\Z")
+COMBINED = re.compile(
+    rf'\A((?:\d{{1,3}}\.){{3}}\d{{1,3}}|[0-9a-fA-F]{{0,4}}:[0-9a-fA-F:.]+) \S+ \S{{1,200}} \[([^\]]{{20,40}})\] "({METHODS}) (\S{{1,8000}}) HTTP/[\d.]{{1,3}}" (\d{{3}}) (\d{{1,15}}|-)(?: "([^"\\]*)" "([^"\\]*)")?\s*\Z'
+)
 SQUID = re.compile(
     rf"\A\s*(?:\S+ )?(\d{{9,10}}\.\d+)\s+(-?\d+)\s+(\S+)\s+([A-Z_]+)/(\d{{3}})\s+(\d+)\s+({METHODS}|NONE|[A-Z]+)\s+(\S+)\s+(\S+)\s+(\S+?)(?:\s+(\S+))?\s*\Z"
 )
@@ -32,8 +35,25 @@ UPSTREAMS = {"upstream", "upstream_addr", "us", "ua", "backend", "proxy", "upstr
 HOSTS = {"host", "http_host", "server_name", "vhost", "authority", "server", "proxy_host", "ssl_server_name", "sni"}
 
 
+def read_combined(line: int, text: str) -> Event | None:
+    """The common and combined formats as shipped, by position because they are most of what is read; else None."""
+    found = COMBINED.match(text)
+    stamp = stamps.read(found[2]) if found else None
+    if found is None or stamp is None:
+        return None
+    client, _, method, target, status, size, _, agent = found.groups()
+    host, port, path = split_target(target)
+    return Event(
+        line, host, port, method, path, stamp.seconds, stamp.zoned, stamp.dated, int(status), number(size), 0.0,
+        client, (agent or "")[:300],
+    )  # fmt: skip
+
+
 def read_text(line: int, text: str) -> Event | None:
     """nginx, Apache, ALB, ELB, Envoy text and Squid's combined format: any line with a quoted request and a time."""
+    plain = read_combined(line, text)
+    if plain is not None:
+        return plain
     tokens = [_Token(*_group(found), found.start()) for found in TOKEN.finditer(text[:16384])]
     at = next((i for i, one in enumerate(tokens) if one.quote == '"' and REQUEST.match(one.text)), -1)
     if at < 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 from afterguard.catalog import load
@@ -329,10 +330,12 @@ def _port_of(text: str) -> int:
     return int(tail) if tail.isascii() and tail.isdigit() and len(tail) <= 5 else 0
 
 
+@cache
 def _cloud_services() -> frozenset[str]:
     return frozenset(load("signals/audit_events")["cloud_services"])
 
 
+@lru_cache(maxsize=65536)
 def tidy(path: str) -> str:
     """A path with numbers, identifiers, addresses and anything secret-shaped replaced by "*"."""
     parts = path[:512].split("/")
@@ -341,5 +344,11 @@ def tidy(path: str) -> str:
 
 def matched(event: Event) -> str:
     """What is shown of an event: method, host and tidied path; never a query, a client or an identity."""
-    target = event.host[:120] + (tidy(event.path) if event.path else f":{event.port}" if event.port else "")
-    return f"{event.method} {target}".strip()[:200] if event.channel == "http" else f"{event.channel} {target}"[:200]
+    return shown(event.channel, event.method, event.host, event.port, event.path)
+
+
+@lru_cache(maxsize=65536)
+def shown(channel: str, method: str, host: str, port: int, path: str) -> str:
+    """The text of `matched` from its parts."""
+    target = host[:120] + (tidy(path) if path else f":{port}" if port else "")
+    return (f"{method} {target}" if channel == "http" else f"{channel} {target}").strip()[:200]

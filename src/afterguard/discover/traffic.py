@@ -233,8 +233,18 @@ def _blocks(lines: Iterator[Line]) -> Iterator[tuple[bytes, list[int], list[int]
 
 
 def _interesting(block: bytes, starts: list[int]) -> set[int]:
-    """Indexes of the lines with a sign of AI in them."""
-    return {max(0, bisect_left(starts, match.end) - 1) for match in prefilter().scan(block)}
+    """Indexes of the lines with a sign of AI in them; a mere word counts only where something was posted."""
+    out: set[int] = set()
+    for name, end in prefilter().scan(block):
+        at = max(0, bisect_left(starts, end) - 1)
+        if at not in out and (name != "own" or _is_post(block, starts, at)):
+            out.add(at)
+    return out
+
+
+def _is_post(block: bytes, starts: list[int], at: int) -> bool:
+    end = starts[at + 1] if at + 1 < len(starts) else len(block)
+    return block.find(b"POST", starts[at], end) >= 0 or block.find(b'"post"', starts[at], end) >= 0
 
 
 def _headers(block: bytes, starts: list[int], first: bool) -> set[int]:
@@ -269,8 +279,7 @@ def prefilter() -> Prefilter:
                 r"\(\d+\)(?:openai|anthropic|googleapis|amazonaws|azure|mistral|cohere|groq|huggingface|deepseek|chatgpt|claude|perplexity|openrouter)\(\d",
             ),
             Pattern("path", f"(?:{_any(paths)})"),
-            Pattern("own", rf'(?:POST|"post")[^\n]{{0,300}}?[/_-](?:{own})[^a-z]', ignore_case=True),
-            Pattern("own-json", rf'"[^"\n]{{0,200}}?/(?:{own})[^a-z\n][^\n]{{0,2000}}?"(?:POST|text/event-stream)'),
+            Pattern("own", rf"[/_-](?:{own})[^a-z]", ignore_case=True),
             Pattern("audit", f"(?:{_any(sources)})", ignore_case=True),
             Pattern("bill", f"(?:{_any(words)})", ignore_case=True),
             *(Pattern(f"gpu{number}", one, ignore_case=True) for number, one in enumerate(gpu)),

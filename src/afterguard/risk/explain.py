@@ -12,12 +12,12 @@ from afterguard.risk.business import Business
 from afterguard.risk.figures import short
 from afterguard.risk.portfolio import Priced
 from afterguard.risk.scenario import Cost, Part, sources
-from afterguard.risk.severity import answer_of
+from afterguard.risk.severity import Facts, answer_of, value_of
 
 from . import chain as chains
 
 
-def factors_of(one: Priced, business: Business) -> tuple[Factor, ...]:
+def factors_of(one: Priced, facts: Facts) -> tuple[Factor, ...]:
     """Every number one scenario rests on, in the order of the chain, then the amounts."""
     scenario, chain = one.scenario, one.chain
     start = short(scenario.attempts.mean) + (f" ({scenario.attempts.why})" if scenario.attempts.why else "")
@@ -36,7 +36,7 @@ def factors_of(one: Priced, business: Business) -> tuple[Factor, ...]:
         rows.append(_observed(seen))
     for form in scenario.forms:
         if any(done.id == form.id for done in one.process.forms):
-            rows += _amounts(form, business)
+            rows += _amounts(form, facts)
     return tuple(rows)
 
 
@@ -49,29 +49,32 @@ def _observed(seen: chains.Observed) -> Factor:
     return Factor(f"seen in the records: {seen.stage}", value, source.grade, source.title, source.year, measured=True)
 
 
-def _amounts(form: Cost, business: Business) -> list[Factor]:
-    rows = []
-    for part in form.parts:
-        told = answer_of(business, part.answer) if part.answer else None
-        if told is not None:
-            rows.append(_sourced(f"{form.title}: {_what(part)}", f"{short(told.low)} to {short(told.high)}", "owner"))
-        else:
-            rows.append(_sourced(f"{form.title}: {_what(part)}", _value(part), part.source))
+def _amounts(form: Cost, facts: Facts) -> list[Factor]:
+    rows = [_part(form, part, facts) for part in form.parts]
+    ceiling = answer_of(facts.business, form.cap.answer) if form.cap else None
+    if form.cap and ceiling:
+        most = max(ceiling.high * form.cap.times, form.cap.floor * facts.business.rate)
+        rows.append(_sourced(f"{form.title}: never more than", short(most), form.cap.source))
     if not isinstance(form.chance, int):
         a, b = form.chance
         rows.insert(0, _sourced(f"{form.title}: happens in", f"{a / (a + b):.0%} of events", form.source))
     return rows
 
 
-def _what(part: Part) -> str:
-    return part.answer.replace("_", " ") if part.answer else part.what or "amount"
-
-
-def _value(part: Part) -> str:
+def _part(form: Cost, part: Part, facts: Facts) -> Factor:
+    name = f"{form.title}: {part.answer.replace('_', ' ') if part.answer else part.what or 'amount'}"
+    unit = "USD " if part.usd else ""
     if part.fixed:
-        return short(part.fixed)
-    low, high = (part.p10, part.p90) if not part.answer else part.assume or (0.0, 0.0)
-    return f"{short(low)} to {short(high)}" + (", assumed: nobody told" if part.answer else "")
+        return _sourced(name, short(part.fixed), part.source)
+    if not part.answer:
+        return _sourced(name, f"{unit}{short(part.p10)} to {short(part.p90)}", part.source)
+    value, told = value_of(part, facts)
+    ends = f"{short(value.low)} to {short(value.high)}"
+    if part.answer == "records" and facts.counted and value.low == facts.counted:
+        return _sourced(name, f"{ends}; {facts.counted} counted in the records", "telemetry")
+    return (
+        _sourced(name, ends, "owner") if told else _sourced(name, f"{unit}{ends}, assumed: nobody told", "assumption")
+    )
 
 
 def _sourced(name: str, value: str, source: str) -> Factor:

@@ -64,6 +64,7 @@ class Model(msgspec.Struct, frozen=True):
     size: int
     seed: int
     year_cap: float
+    facts: severity.Facts
 
     def sums(self) -> Floats:
         """Loss of every simulated year, never above the ceiling of a year."""
@@ -102,28 +103,34 @@ def build(survey: Survey, lookback: Lookback | None, business: Business, *, seed
     size = draws(years)
     years = years // size * size
     public = severity.public_chance(business, seed=seed, draws=size)
-    has = traits(survey, lookback, business)
+    facts = facts_for(survey, lookback, business)
     priced = tuple(
-        _priced(scenario, survey, lookback, business, has, public, seed)
-        for scenario in applying(survey, lookback, business)
+        _priced(scenario, survey, lookback, facts, public, seed) for scenario in applying(survey, lookback, business)
     )
     events = simulate(tuple(one.process for one in priced), seed=seed, years=years, frailty=FRAILTY)
-    return Model(priced, events, years, size, seed, severity.ceiling(business))
+    return Model(priced, events, years, size, seed, severity.ceiling(business), facts)
+
+
+def facts_for(survey: Survey, lookback: Lookback | None, business: Business) -> severity.Facts:
+    """What amounts depend on."""
+    counted = sum(lookback.inventory.values()) if lookback else 0
+    return severity.Facts(business, traits(survey, lookback, business), counted)
 
 
 def _priced(
     scenario: Scenario,
     survey: Survey,
     lookback: Lookback | None,
-    business: Business,
-    has: frozenset[str],
+    facts: severity.Facts,
     public: Floats,
     seed: int,
 ) -> Priced:
     size = len(public)
     chain = chains.build(scenario, survey.findings, lookback, seed=seed, size=size, public=public)
-    sized = severity.size(scenario, business, has, seed=seed, draws=size, public=public)
-    process = Process(scenario.id, chain.rate, scenario.group, sized.forms, np.full(size, severity.ceiling(business)))
+    sized = severity.size(scenario, facts, seed=seed, public=public)
+    process = Process(
+        scenario.id, chain.rate, scenario.group, sized.forms, np.full(size, severity.ceiling(facts.business))
+    )
     # Key numbers far above those of simulated years, so that the sample is drawn apart from them.
     index = np.arange(SAMPLE, dtype=np.uint64) + np.uint64(1 << 40)
     sample, held = severities(process, seed, np.arange(SAMPLE) % size, index)

@@ -35,7 +35,7 @@ def price(
 def loss_of(model: Model, app: str, survey: Survey, lookback: Lookback | None, business: Business) -> Loss:
     """The report of a model that is already built."""
     yearly = model.sums()
-    rows = tuple(sorted((_row(one, business) for one in model.priced), key=lambda row: (-row.annual_mean, row.id)))
+    rows = tuple(sorted((_row(one, model) for one in model.priced), key=lambda row: (-row.annual_mean, row.id)))
     means = model.means()
     limits = band(yearly, model.size)
     twenty = float(np.quantile(yearly, 0.95))
@@ -67,7 +67,7 @@ def loss_of(model: Model, app: str, survey: Survey, lookback: Lookback | None, b
     )
 
 
-def _row(one: Priced, business: Business) -> ScenarioLoss:
+def _row(one: Priced, model: Model) -> ScenarioLoss:
     return ScenarioLoss(
         id=one.scenario.id,
         title=one.scenario.title,
@@ -75,7 +75,7 @@ def _row(one: Priced, business: Business) -> ScenarioLoss:
         severity=one.sample,
         annual_mean=one.mean,
         chance=one.chance,
-        factors=factors_of(one, business),
+        factors=factors_of(one, model.facts),
         driven_by=drivers_of(one),
         capped_by=", ".join(f"{name} (in {share:.0%} of events)" for name, share in sorted(one.capped.items())),
     )

@@ -58,6 +58,8 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     power: float = 1.0
     reference: float = 1.0
     what: str = ""
+    usd: bool = False
+    """The published or assumed ends are US dollars."""
 
 
 class Ceiling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +67,7 @@ class Ceiling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     answer: str
     times: float
+    source: str
     floor: float = 0.0
 
 

@@ -29,18 +29,23 @@ class Sized(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
-def size(
-    scenario: Scenario, business: Business, traits: frozenset[str], *, seed: int, draws: int, public: Floats
-) -> Sized:
-    """The forms that can happen here."""
+class Facts(msgspec.Struct, frozen=True):
+    """What amounts depend on: answers, what kind of application it is, identifiers counted in its own records."""
+
+    business: Business
+    traits: frozenset[str]
+    counted: int = 0
+
+
+def size(scenario: Scenario, facts: Facts, *, seed: int, public: Floats) -> Sized:
+    """The forms that can happen here, one median for each value of `public`."""
     forms, own, left_out = [], [], []
     for cost in scenario.forms:
-        why = _left_out(cost, business, traits)
+        why = _left_out(cost, facts.business, facts.traits)
         if why is None:
-            forms.append(_form(scenario, cost, business, seed, draws, public))
-            answers = [part for part in cost.parts if part.answer]
-            told = sum(answer_of(business, part.answer) is not None for part in answers)
-            own.append(told / len(cost.parts) if answers else 0.0)
+            forms.append(_form(scenario, cost, facts, seed, public))
+            told = sum(answer_of(facts.business, part.answer) is not None for part in cost.parts if part.answer)
+            own.append(told / len(cost.parts))
         elif why:
             left_out.append(why)
     return Sized(tuple(forms), tuple(own), tuple(left_out))
@@ -70,43 +75,49 @@ def answer_of(business: Business, name: str) -> Range | None:
     return value
 
 
-def _form(scenario: Scenario, cost: Cost, business: Business, seed: int, draws: int, public: Floats) -> Form:
+def _form(scenario: Scenario, cost: Cost, facts: Facts, seed: int, public: Floats) -> Form:
+    draws = len(public)
     mu = np.zeros(draws)
     variance = 0.0
     for number, part in enumerate(cost.parts):
-        middle, spread = _part(part, business, generator(seed, scenario.id, cost.id, str(number)), draws)
+        # An answer is the same truth in every form and scenario, so it is drawn once for all of them.
+        names = ("answer", part.answer) if part.answer else (scenario.id, cost.id, str(number))
+        middle, spread = _part(part, facts, generator(seed, *names), draws)
         mu = mu + middle
         variance += spread * spread
-    money = any(part.p10 and not part.answer and not part.what for part in cost.parts) or cost.id == "bill"
-    owner_money = any(part.answer and part.answer in MONEY and answer_of(business, part.answer) for part in cost.parts)
-    if not owner_money and (money or any(part.answer in MONEY for part in cost.parts)):
-        mu = mu + math.log(business.rate)
     if cost.breach:
-        mu = mu + math.log(breach_scale(business))
+        mu = mu + math.log(breach_scale(facts.business))
     if cost.reply:
-        mu = mu + math.log(catalog.load("losses/sources")["response"][business.response or "plan"])
-    return Form(
-        cost.id, _chance(scenario, cost, seed, draws, public), mu, math.sqrt(variance), _cap(cost.cap, business, draws)
-    )
+        mu = mu + math.log(catalog.load("losses/sources")["response"][facts.business.response or "plan"])
+    cap = _cap(cost.cap, facts.business, draws)
+    return Form(cost.id, _chance(scenario, cost, seed, draws, public), mu, math.sqrt(variance), cap)
 
 
-MONEY = ("action_limit", "incident_hour_cost", "decision_amount", "revenue_through_app")
-
-
-def _part(part: Part, business: Business, random: np.random.Generator, draws: int) -> tuple[Floats, float]:
+def _part(part: Part, facts: Facts, random: np.random.Generator, draws: int) -> tuple[Floats, float]:
     """Logarithm of the median for each parameter draw, and the spread that is chance (not ignorance)."""
     z = random.standard_normal(draws)
+    rate = math.log(facts.business.rate) if part.usd else 0.0
     if part.fixed:
         return np.full(draws, math.log(part.fixed)), 0.0
     if not part.answer:
         spread = catalog.load("losses/sources")["spread"][sources()[part.source].grade]
         low, high = math.log(part.p10), math.log(part.p90)
-        return (low + high) / 2 + spread * z, (high - low) / P10_P90
-    value = answer_of(business, part.answer)
+        return (low + high) / 2 + spread * z + rate, (high - low) / P10_P90
+    value, told = value_of(part, facts)
+    return part.power * (drawn(value, z) - math.log(part.reference)) + (0.0 if told else rate), 0.0
+
+
+def value_of(part: Part, facts: Facts) -> tuple[Range, bool]:
+    """The answer a part rests on and whether it was told; never fewer records than were counted in the own records."""
+    value = answer_of(facts.business, part.answer)
+    told = value is not None
     if value is None:
         assert part.assume is not None
         value = Range(part.assume[0], math.sqrt(part.assume[0] * part.assume[1]), part.assume[1])
-    return part.power * (drawn(value, z) - math.log(part.reference)), 0.0
+    if part.answer == "records" and facts.counted > value.low:
+        low, high = float(facts.counted), max(float(facts.counted), value.high)
+        value = Range(low, math.sqrt(low * high), high)
+    return value, told
 
 
 def drawn(value: Range, z: Floats) -> Floats:

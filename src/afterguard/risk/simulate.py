@@ -177,5 +177,4 @@ def totals(events: Events, years: int, keep: NDArray[np.bool_] | None = None, lo
     amount = (events.loss if loss is None else loss) * events.weight
     if keep is not None:
         amount = np.where(keep, amount, 0.0)
-    out: Floats = np.bincount(events.year, weights=amount, minlength=years)
-    return out
+    return np.bincount(events.year, weights=amount, minlength=years).astype(np.float64)

@@ -1,27 +1,26 @@
 """HAR captures of a browser or proxy -> Exchanges of the calls that went to an AI.
 
-In: a decoded HAR, or one entry of it. Out: Exchanges; entries that hold no AI call are left out, because a HAR is mostly pictures
-and scripts, and counted by the caller. It decides by the bodies' shape, not by a list of hosts.
+In: a decoded HAR, or one entry of it. Out: Exchanges; entries that hold no AI call come as None, to be counted: a HAR is mostly
+pictures and scripts. It decides by the bodies' shape, not by a list of hosts.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
 from typing import Any
 
 from afterguard.model import Exchange
 from afterguard.tap import bodies
 from afterguard.tap.meta import key_name
-from afterguard.tap.record import Place, build
+from afterguard.tap.record import Found, Place, build
 from afterguard.tap.when import when
 from afterguard.wire.parts import Parts, text_of
 
 BODY_CAP = 32 << 20
 
 
-def shape(record: dict[str, Any], place: Place) -> Iterator[Exchange] | None:
+def shape(record: dict[str, Any], place: Place) -> Found | None:
     """The exchanges of a HAR document or entry, None where the record is neither."""
     log = record.get("log")
     if isinstance(log, dict) and isinstance(log.get("entries"), list):
@@ -35,15 +34,14 @@ def shape(record: dict[str, Any], place: Place) -> Iterator[Exchange] | None:
     return None
 
 
-def _all(entries: list[Any], place: Place) -> Iterator[Exchange]:
+def _all(entries: list[Any], place: Place) -> Found:
     for index, entry in enumerate(entries):
         if isinstance(entry, dict):
             found = exchange(
                 entry,
                 place._replace(size=place.size // len(entries), part=index + 1 if len(entries) > 1 else place.part),
             )
-            if found is not None:
-                yield found
+            yield found
 
 
 def exchange(entry: dict[str, Any], place: Place) -> Exchange | None:

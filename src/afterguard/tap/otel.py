@@ -1,7 +1,7 @@
 """OpenTelemetry traces of AI calls -> Exchanges: OTLP JSON, single spans, and the attribute dialects in use.
 
-In: a decoded OTLP batch, span or log record. Out: Exchanges of the spans that speak of a model or a tool; others are left out
-and counted by the caller. Dialects: GenAI semantic conventions old (gen_ai.prompt.N.*, events) and new (gen_ai.input.messages),
+In: a decoded OTLP batch, span or log record. Out: Exchanges of the spans that speak of a model or a tool; others come as
+None, to be counted. Dialects: GenAI semantic conventions old (gen_ai.prompt.N.*, events) and new (gen_ai.input.messages),
 OpenInference (llm.input_messages.N.*), OpenLLMetry (traceloop.*).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from afterguard.model import Exchange
 from afterguard.tap import bodies
 from afterguard.tap.meta import columns
-from afterguard.tap.record import Place, build
+from afterguard.tap.record import Found, Place, build
 from afterguard.tap.when import When, when
 from afterguard.wire import blocks, openai
 from afterguard.wire.parts import Parts, count_of, text_of
@@ -22,7 +22,7 @@ PREFIXES = ("gen_ai.", "llm.", "traceloop.", "openinference.", "ai.prompt", "ai.
 DEPTH = 6
 
 
-def shape(record: dict[str, Any], place: Place) -> Iterator[Exchange] | None:
+def shape(record: dict[str, Any], place: Place) -> Found | None:
     """The exchanges of an OTLP batch or span, None for any other record."""
     for name in ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs"):
         if isinstance(record.get(name), list):
@@ -45,12 +45,11 @@ def shape(record: dict[str, Any], place: Place) -> Iterator[Exchange] | None:
     return None
 
 
-def _some(found: Exchange | None) -> Iterator[Exchange]:
-    if found is not None:
-        yield found
+def _some(found: Exchange | None) -> Found:
+    yield found
 
 
-def _batch(resources: list[Any], place: Place) -> Iterator[Exchange]:
+def _batch(resources: list[Any], place: Place) -> Found:
     number = 0
     for resource in resources:
         inner = resource.get("resource") if isinstance(resource, dict) else None
@@ -58,8 +57,7 @@ def _batch(resources: list[Any], place: Place) -> Iterator[Exchange]:
         for span in _spans(resource):
             number += 1
             attributes = flatten(span.get("attributes"))
-            if _speaks(attributes):
-                yield from _some(exchange(span, attributes, about, place._replace(part=number)))
+            yield exchange(span, attributes, about, place._replace(part=number)) if _speaks(attributes) else None
 
 
 def _spans(resource: Any) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ In: decoded JSON and its place. Out: usually one Exchange, several for a batch. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ BATCHES = (
     "value",
     "generations",
 )
+WITHHELD = re.compile(r"\W*(?:redacted|removed|hidden|masked|omitted|filtered)[\w\s-]*\W*$|\*+$", re.IGNORECASE)
+"""What gateways write in place of words that they were told not to keep."""
 DEPTH = 4
 BATCH_CAP = 1_000_000
 
@@ -90,6 +93,10 @@ class Place(NamedTuple):
     def id(self) -> str:
         """The id of a record that has none."""
         return f"{self.source}:{self.line}" + (f"#{self.part}" if self.part else "")
+
+
+Found = Iterator[Exchange | None]
+Special = Callable[[dict[str, Any], Place], Found | list[Exchange] | None]
 
 
 def unknown(place: Place, reason: str, **known: Any) -> Exchange:
@@ -121,8 +128,9 @@ def build(parts: Parts, known: dict[str, Any], protocol: str, place: Place) -> E
     )
 
 
-def exchanges(record: Any, place: Place, depth: int = 0) -> Iterator[Exchange]:
-    """The Exchanges of one record; at least one, whatever it is."""
+def exchanges(record: Any, place: Place, depth: int = 0) -> Found:
+    """The Exchanges of one record; at least one item, whatever it is. None stands for a part of a capture or trace that
+    speaks of no AI (a picture, a database span), so that the caller can count it."""
     if isinstance(record, list):
         yield from _listed(record, place, depth)
     elif isinstance(record, dict):
@@ -136,16 +144,13 @@ def exchanges(record: Any, place: Place, depth: int = 0) -> Iterator[Exchange]:
         yield unknown(place, "unknown_shape")
 
 
-Special = Callable[[dict[str, Any], Place], "Iterator[Exchange] | list[Exchange] | None"]
-
-
 def _special() -> tuple[Special, ...]:
     from afterguard.tap import cloud, har, otel  # these build on this file
 
     return (otel.shape, har.shape, cloud.shape)
 
 
-def _listed(items: list[Any], place: Place, depth: int) -> Iterator[Exchange]:
+def _listed(items: list[Any], place: Place, depth: int) -> Found:
     """A bare list of messages is one exchange; any other list holds records."""
     parts = Parts()
     if depth > DEPTH or not any(isinstance(item, (dict, list)) for item in items[:100]):
@@ -167,11 +172,11 @@ def _is_message(item: dict[str, Any]) -> bool:
     )
 
 
-def _plain(record: dict[str, Any], place: Place, depth: int) -> Iterator[Exchange]:
+def _plain(record: dict[str, Any], place: Place, depth: int) -> Found:
     known = columns(record)
     found = pair(record, known, place)
     if found is None:
-        row = predict.prediction(record)
+        row = None if _is_call(record, known) else predict.prediction(record)
         if row is not None:
             yield Exchange(
                 source=place.source, line=place.line, protocol="predictive", prediction=row, bytes=place.size,
@@ -191,6 +196,8 @@ def pair(record: dict[str, Any], known: dict[str, Any], place: Place) -> Exchang
     parts = Parts()
     body = _first(record, REQUESTS)
     answer = _first(record, RESPONSES)
+    if answer and not body and record.get("body"):
+        body = "body"
     _beside(record, body, parts)
     asked = _asked(record, body, parts)
     replied = ""
@@ -242,17 +249,20 @@ def _beside(record: dict[str, Any], body: str, parts: Parts) -> None:
 
 
 def _first(record: dict[str, Any], names: tuple[str, ...]) -> str:
-    """The first of these names with something under it."""
+    """The first of these names with something under it that was not withheld."""
     for name in names:
-        if record.get(name):
+        value = record.get(name)
+        if value and not (isinstance(value, str) and len(value) < 60 and WITHHELD.match(value)):
             return name
     return ""
 
 
 def _is_row(record: dict[str, Any], body: str, answer: str) -> bool:
     """Whether short plain values under names such as query or output belong to a feature row after all."""
-    texts = [record.get(name) for name in (body, answer) if name]
-    if any(isinstance(text, str) and (len(text) > 60 or text.count(" ") > 4) for text in texts) or (body and answer):
+    texts = [str(record[name]) for name in (body, answer) if name and isinstance(record[name], (str, int, float))]
+    if any(len(text) > 60 or text.count(" ") > 4 for text in texts):
+        return False
+    if body and answer and any(not predict.NUMBER.match(text.strip()[:90]) for text in texts):
         return False
     row = predict.prediction(record)
     return row is not None and len(row.features) >= 2
@@ -269,7 +279,7 @@ def _protocol(record: dict[str, Any], asked: str, replied: str, body: str) -> st
     return "messages"
 
 
-def _unwrapped(record: dict[str, Any], known: dict[str, Any], place: Place, depth: int) -> Iterator[Exchange]:
+def _unwrapped(record: dict[str, Any], known: dict[str, Any], place: Place, depth: int) -> Found:
     """Records inside the envelopes of log shippers, and batches under one key."""
     for name in BATCHES:
         items = record.get(name)
@@ -282,15 +292,18 @@ def _unwrapped(record: dict[str, Any], known: dict[str, Any], place: Place, dept
         if isinstance(inner, (dict, list)) and inner and inner is not record:
             found_inside = list(exchanges(inner, place, depth + 1))
             if any(
-                found.protocol != "unknown" or found.unjudged[0].reason == "prompt_not_logged" for found in found_inside
+                found is None or found.protocol != "unknown" or found.unjudged[0].reason == "prompt_not_logged"
+                for found in found_inside
             ):
                 for found in found_inside:
                     yield _inherit(found, known)
                 return
 
 
-def _inherit(found: Exchange, known: dict[str, Any]) -> Exchange:
+def _inherit(found: Exchange | None, known: dict[str, Any]) -> Exchange | None:
     """Columns of the envelope where the inner record has none of its own."""
+    if found is None:
+        return None
     changed = {
         name: value
         for name, value in known.items()
@@ -307,15 +320,18 @@ def _inherit(found: Exchange, known: dict[str, Any]) -> Exchange:
 
 def _empty(record: dict[str, Any], known: dict[str, Any], place: Place) -> Exchange:
     """A record about a model call without its words, or a record about nothing we know."""
-    has_counts = any(name in known for name in ("input_tokens", "output_tokens", "cost")) or isinstance(
-        record.get("usage"), dict
+    is_call = _is_call(record, known) or (
+        "model" in known and bool(record.keys() & {"prompt", "completion", "response"})
     )
-    is_call = has_counts or "call_type" in record or bool(record.keys() & {"messages", "prompt", "completion"})
-    if "model" not in known and not has_counts:
-        is_call = "messages" in record and not record["messages"]
     parts = Parts()
     openai.usage(record.get("usage"), parts)
     if not is_call:
         return unknown(place, "unknown_shape", **known)
     parts.skip("prompt_not_logged", "", place.size)
     return build(parts, known, "litellm" if "call_type" in record else "unknown", place)
+
+
+def _is_call(record: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether a record without words counts tokens or names its call as gateways do."""
+    counts = "input_tokens" in known or "output_tokens" in known
+    return counts or isinstance(record.get("usage"), dict) or "call_type" in record or "messages" in record

@@ -11,6 +11,8 @@ import re
 from functools import cache, lru_cache
 from typing import Any
 
+import msgspec
+
 from afterguard.catalog import load
 from afterguard.model import Prediction
 
@@ -105,21 +107,35 @@ def prediction(record: dict[str, Any]) -> Prediction | None:
     decided, scored = "", None
     for name, value in record.items():
         role = role_of(name)
-        if role == "features":
-            _nested(value, features)
-        elif role == "decision" and not decided and not isinstance(value, (dict, list)):
+        if role == "features" and _is_nested(value):
+            _nested(_opened(value), features)
+        elif role == "decision" and not decided and not _is_nested(value):
             decided = label(value)
-        elif role in ("decision", "score") and isinstance(value, (dict, list)):
+        elif role in ("decision", "score") and _is_nested(value):
             inner = _first(value)
             decided = decided or (label(inner[0]) if inner else "")
             scored = inner[1] if inner and scored is None else scored if scored is not None else score(value)
         elif role == "score":
             scored = score(value) if scored is None else scored
-        elif not role and len(features) < FEATURES_CAP and not isinstance(value, (dict, list)):
+        elif role in ("", "features") and len(features) < FEATURES_CAP and not isinstance(value, (dict, list)):
             features[name] = feature(value)
     if not features or (not decided and scored is None):
         return None
     return Prediction(features, decided, scored)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list)) or (isinstance(value, str) and value[:1] in ("{", "["))
+
+
+def _opened(value: Any) -> Any:
+    """JSON in a string, decoded."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _nested(value: Any, features: dict[str, Feature]) -> None:
@@ -140,6 +156,7 @@ def _nested(value: Any, features: dict[str, Feature]) -> None:
 
 def _first(value: Any) -> tuple[Any, float | None] | None:
     """(label, score) of {"label": ..., "score": ...}, {"predictions": [{...}]} or [0.97]."""
+    value = _opened(value) if _is_nested(value) else value
     for _ in range(4):
         if isinstance(value, list):
             if not value:

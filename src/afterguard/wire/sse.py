@@ -20,18 +20,20 @@ CAP = 8 << 20
 
 
 class Event(NamedTuple):
-    """One event: its type ("" where none was named), its data, its id; `cut` bytes were dropped by the cap."""
+    """One event: its type ("" where none was named), its data, its id; `cut` bytes were dropped by the cap; the 1-based
+    physical line of its first data."""
 
     name: str
     data: str
     id: str = ""
     cut: int = 0
+    line: int = 0
 
 
 class Events:
     """State of one stream."""
 
-    __slots__ = ("bad", "cap", "cut", "data", "first", "id", "name", "rest", "size")
+    __slots__ = ("bad", "cap", "cut", "data", "first", "id", "line", "name", "number", "rest", "size")
 
     def __init__(self, cap: int = CAP) -> None:
         self.cap = cap
@@ -42,6 +44,8 @@ class Events:
         self.name = ""
         self.id = ""
         self.first = True
+        self.number = 0
+        self.line = 0
         self.bad = 0
         """Lines that were not UTF-8; they are given with replacement characters."""
 
@@ -78,15 +82,17 @@ class Events:
         return out
 
     def _line(self, line: bytes, out: list[Event]) -> None:
+        self.number += 1
         if not line:
             if self.data or self.cut:
-                out.append(Event(self.name, self._text(b"\n".join(self.data)), self.id, self.cut))
+                out.append(Event(self.name, self._text(b"\n".join(self.data)), self.id, self.cut, self.line))
             self.data, self.size, self.name, self.cut = [], 0, "", 0
             return
         field, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
         if field == b"data":
+            self.line = self.line if self.data else self.number
             room = self.cap - self.size
             if len(value) > room:
                 self.cut += len(value) - max(0, room)

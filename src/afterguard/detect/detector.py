@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from afterguard.detect.prefilter import Pattern
-from afterguard.model import Hit, Severity
+from afterguard.model import Hit, Origin, Severity
 
 if TYPE_CHECKING:
     from afterguard.detect.scene import Scene
@@ -35,6 +35,8 @@ class Detector(NamedTuple):
     """One sentence for a person: what is seen and why it matters."""
     find: Callable[[Scene], Iterator[Hit]]
     patterns: tuple[Pattern, ...] = ()
+    origins: tuple[Origin, ...] = tuple(Origin)
+    """Texts of these origins are scanned for the patterns."""
 
 
 class Bounded(Generic[V]):

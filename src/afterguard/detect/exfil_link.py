@@ -138,4 +138,5 @@ DETECTOR = Detector(
     why="A rendered link or image sends whatever its address carries to its host; that is how a hijacked assistant leaks.",
     find=find,
     patterns=(PATTERN,),
+    origins=(Origin.model,),
 )

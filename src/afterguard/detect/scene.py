@@ -6,13 +6,14 @@ In: an Exchange, a Context and a Prefilter. Out: `Scene`. It judges nothing. Spa
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
 from afterguard.detect.detector import Context
 from afterguard.detect.prefilter import Prefilter
 from afterguard.detect.redact import redacted
+from afterguard.detect.result import Result, results
 from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Span, Text
 
 REPEATED = 600
@@ -32,23 +33,31 @@ class Place(NamedTuple):
 class Scene:
     """Lazily computed views of one exchange."""
 
-    def __init__(self, exchange: Exchange, context: Context, prefilter: Prefilter) -> None:
+    def __init__(self, exchange: Exchange, context: Context, prefilters: Mapping[Origin, Prefilter]) -> None:
         self.exchange = exchange
         self.texts = exchange.texts
         self.context = context
         self._bytes: dict[int, bytes] = {}
-        self._found = self._scan(prefilter)
-
-    def _scan(self, prefilter: Prefilter) -> dict[str, list[Place]]:
-        found: dict[str, list[Place]] = {}
-        fresh: list[int] = []
+        self._lower: dict[int, str] = {}
+        self._found: dict[str, list[Place]] = {}
+        groups: dict[Origin, list[int]] = {}
         for index, text in enumerate(self.texts):
-            if len(text.value) < REPEATED:
+            groups.setdefault(text.origin, []).append(index)
+        for origin, indexes in groups.items():
+            self._scan(prefilters[origin], origin, indexes)
+
+    def _scan(self, prefilter: Prefilter, origin: Origin, indexes: list[int]) -> None:
+        found = self._found
+        fresh: list[int] = []
+        for index in indexes:
+            value = self.texts[index].value
+            if len(value) < REPEATED:
                 fresh.append(index)
                 continue
-            known = self.context.scans.get(text.value)
+            key = origin.value + value
+            known = self.context.scans.get(key)
             if known is None:
-                known = self.context.scans.put(text.value, tuple(prefilter.scan(self.data(index))))
+                known = self.context.scans.put(key, tuple(prefilter.scan(self.data(index))))
             for name, end in known:
                 _keep(found, name, Place(index, end))
         starts: list[int] = []
@@ -62,7 +71,6 @@ class Scene:
         for name, end in prefilter.scan(SEPARATOR.encode().join(pieces)):
             row = bisect_right(starts, end - 1) - 1
             _keep(found, name, Place(fresh[row], min(end - starts[row], len(pieces[row]))))
-        return found
 
     def data(self, index: int) -> bytes:
         """UTF-8 bytes of texts[index]."""
@@ -89,6 +97,25 @@ class Scene:
     def explaining(self) -> str:
         """What system and user said, joined and lower-cased: a value in it is explained."""
         return "\n".join(t.value for t in self.texts if t.origin in (Origin.system, Origin.user)).lower()
+
+    @cached_property
+    def results(self) -> list[Result]:
+        """Tool results and documents, pieces joined; see detect/result.py."""
+        return results(self.texts)
+
+    @cached_property
+    def tool_names(self) -> list[str]:
+        """Names of tools offered or called, at most 200."""
+        names = dict.fromkeys([t.name for t in self.exchange.tools] + [c.name for c in self.exchange.calls])
+        return [name for name in names if name][:200]
+
+    def lower(self, text: Text) -> str:
+        """The text in lower case, kept while the exchange is judged."""
+        key = id(text)
+        known = self._lower.get(key)
+        if known is None:
+            known = self._lower[key] = text.value.lower()
+        return known
 
     def excerpt(self, index: int, span: Span) -> str:
         """The span with a little around it, redacted, at most 240 characters."""

@@ -1,0 +1,144 @@
+"""Where prose stands in what should be a record: the structural half of finding spliced instructions.
+
+In: a tool result as text. Out: `Passage`s: runs of natural language with the container they stand in. It judges no wording. Containers,
+most suspicious first: `broken` (between or across tokens of JSON, inside a key, or splitting a number), `odd` (in a field that is
+no free text), `status` (a short plain result), `free` (a field or document meant for prose).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+from afterguard.catalog import load
+
+RUN = re.compile(
+    r"(?:(?<=[^\w])|^)(?:[^\W\d_][\w'’.-]{0,30}[,;:.!?)]{0,3}[ \u00a0]{1,3}(?:[\"'(*`$€£#<]{0,2})(?:\d[\w.,]{0,12}[ \u00a0])?){4}[^\W\d_]"
+    r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f][^\"{}\[\]\n]{7}"
+)
+STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+KEYED_LINE = re.compile(r"^[ \t]*-?[ \t]*([A-Za-z_][\w .-]{0,40}?)[ \t]*[:=][ \t]*(.*)$", re.M)
+NUMBER_AROUND = re.compile(r"^\s*-?[\d.,]*\s*\D*?$|^$")
+STATUS_CAP = 500
+"""A plain result up to this many characters is a status line, longer ones are documents."""
+PASSAGES_CAP = 60
+NEAR = 80
+
+
+class Passage(NamedTuple):
+    """Natural language in a result: character span and container."""
+
+    start: int
+    end: int
+    container: str
+    key: str = ""
+
+
+@cache
+def free_keys() -> frozenset[str]:
+    """Words of field names that hold free text."""
+    return frozenset(load("rules/structure")["free_text_fields"])
+
+
+def passages(value: str) -> list[Passage]:
+    """Prose passages of a tool result, in order, at most PASSAGES_CAP."""
+    if len(value) < 12 or RUN.search(value) is None:
+        return []
+    head = value.lstrip()[:1]
+    if head in ("{", "[", '"'):
+        return _merged(list(_in_json(value)))
+    keyed = KEYED_LINE.findall(value[:20_000])
+    lines = value[:20_000].count("\n") + 1
+    if len(keyed) >= 3 and len(keyed) * 10 >= lines * 6:
+        return _merged(list(_in_lines(value)))
+    if len(value) > STATUS_CAP:
+        return [Passage(0, len(value), "free")]
+    return [Passage(0, len(value), "broken" if _splits_number(value) else "status")]
+
+
+def _splits_number(value: str) -> bool:
+    """ "25 words words 5.0": a scalar result torn apart."""
+    first, last = value.split()[0], value.split()[-1]
+    return _is_number(first) and _is_number(last)
+
+
+def _is_number(text: str) -> bool:
+    return len(text) < 24 and any(c.isdigit() for c in text) and all(c in "0123456789.,+-eE%" for c in text)
+
+
+def _runs(value: str) -> Iterator[re.Match[str]]:
+    for number, found in enumerate(RUN.finditer(value)):
+        if number >= PASSAGES_CAP * 8:
+            return
+        yield found
+
+
+def _in_json(value: str) -> Iterator[Passage]:
+    strings = STRING.finditer(value)
+    current = next(strings, None)
+    key = ""
+    for run in _runs(value):
+        while current is not None and current.end() <= run.start():
+            if _is_key(value, current.end()):
+                key = current.group()[1:-1]
+            current = next(strings, None)
+        if current is None or not current.start() <= run.start() < current.end():
+            yield Passage(run.start(), _edge(value, run.end()), "broken")
+            continue
+        if _is_key(value, current.end()):
+            yield Passage(current.start() + 1, current.end() - 1, "broken")
+        elif not _is_closed(value, current.end()):
+            yield Passage(run.start(), max(_edge(value, run.end()), current.end() - 1), "broken", key)
+        else:
+            container = "free" if is_free(key) else "odd"
+            yield Passage(current.start() + 1, current.end() - 1, container, key)
+
+
+def is_free(key: str) -> bool:
+    """Whether a field of this name holds prose by its nature."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key)
+    return any(word.lower() in free_keys() for word in words)
+
+
+def _is_key(value: str, end: int) -> bool:
+    return value[end : end + 3].lstrip()[:1] == ":"
+
+
+def _is_closed(value: str, end: int) -> bool:
+    return value[end : end + 40].lstrip()[:1] in ("", ",", "}", "]", ":")
+
+
+EDGE = re.compile(r"[{}\[\]\n]|\"\s*[:,]|$")
+
+
+def _edge(value: str, at: int) -> int:
+    found = EDGE.search(value, at, min(len(value), at + 2_000))
+    return found.start() if found else min(len(value), at + 2_000)
+
+
+def _in_lines(value: str) -> Iterator[Passage]:
+    at = 0
+    for line in value.split("\n"):
+        if RUN.search(line):
+            keyed = KEYED_LINE.match(line)
+            key = keyed.group(1) if keyed else ""
+            container = "free" if not key or is_free(key) else "odd"
+            yield Passage(at, at + len(line), container, key)
+        at += len(line) + 1
+
+
+def _merged(rows: list[Passage]) -> list[Passage]:
+    """Neighbouring passages of a torn text become one; duplicates go."""
+    out: list[Passage] = []
+    for row in rows:
+        last = out[-1] if out else None
+        if last and row.start <= last.end:
+            if row.end > last.end:
+                out[-1] = last._replace(end=row.end)
+        elif last and "broken" in (last.container, row.container) and row.start - last.end < NEAR:
+            out[-1] = Passage(last.start, row.end, "broken", last.key)
+        elif len(out) < PASSAGES_CAP:
+            out.append(row)
+    return out

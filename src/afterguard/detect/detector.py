@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from afterguard.detect.prefilter import Pattern
+from afterguard.detect.status_lines import StatusLines
 from afterguard.model import Hit, Origin, Severity
 
 if TYPE_CHECKING:
@@ -67,13 +68,15 @@ class Bounded(Generic[V]):
 
 
 class Context:
-    """State with the lifetime of one look-back or one guard process: bounded caches, nothing that changes a verdict."""
+    """State with the lifetime of one look-back or one guard process: bounded caches and what tools usually say."""
 
     def __init__(self, pseudonym: Pseudonym) -> None:
         self._pseudonym = pseudonym
         self._names: Bounded[str] = Bounded(20_000)
         self.scans: Bounded[tuple[tuple[str, int], ...]] = Bounded(512)
         """Prefilter answers of long texts that repeat (system prompts, history)."""
+        self.lines = StatusLines()
+        """Status lines each tool gave so far."""
         self.notes: Bounded[object] = Bounded(4_096)
         """What a detector derived from a text that repeats, under `detector-id:...`."""
 

@@ -18,14 +18,14 @@ from afterguard.detect.phrases import Sighting, Sign, Window
 from afterguard.detect.provenance import has_side_effects, is_explained, stands_in, values
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
-from afterguard.detect.structure import Passage, passages
+from afterguard.detect.structure import Passage, is_short_elsewhere, passages
 from afterguard.model import Confidence, Hit, Origin, Severity, ToolCall
 
 ID = "injection"
 RULES = "injection"
 TAXONOMIES = ("LLM01:2025", "LLM01:2026", "ASI01:2026", "AML.T0051.001", "CWE-1427")
 WINDOW = 420
-THRESHOLDS = {"broken": 1.0, "odd": 3.0, "status": 3.0, "free": 5.0}
+THRESHOLDS = {"broken": 0.0, "odd": 3.0, "status": 3.0, "free": 5.0, "hidden": 4.0}
 STRONG = {"addressed", "vocative", "override", "role-markup", "secrecy", "names-tool"}
 OUTSIDE = (Origin.tool, Origin.document)
 HOST = re.compile(r"[a-z]+://([a-z0-9.-]{4,80})", re.I)
@@ -44,10 +44,27 @@ def suspects(scene: Scene) -> Iterator[Found]:
     seen = _sightings(scene)
     for result in scene.results:
         rows = seen.get(result.index, [])
-        found = [_judge(scene, result, passage, rows) for passage in passages(result.value)]
+        found = [_judge(scene, result, passage, rows) for passage in _passages(scene, result, rows)]
         kept = [one for one in found if one is not None]
         if kept:
             yield max(kept, key=lambda one: one.window.score - THRESHOLDS[one.passage.container])
+
+
+def _passages(scene: Scene, result: Result, rows: list[Sighting]) -> Iterator[Passage]:
+    """Passages of a result, raised to `broken` where the field or the status line is known to be short."""
+    seen = False
+    for passage in passages(result.value):
+        seen = True
+        if passage.container == "odd" and is_short_elsewhere(
+            passage.key, result.value, [r.value for r in scene.results]
+        ):
+            yield passage._replace(container="broken")
+        elif passage.container == "status":
+            yield passage._replace(container=scene.context.lines.container(result.name, result.value))
+        else:
+            yield passage
+    if rows and not seen:
+        yield Passage(0, len(result.value), "hidden")
 
 
 def _sightings(scene: Scene) -> dict[int, list[Sighting]]:
@@ -102,6 +119,8 @@ def find(scene: Scene) -> Iterator[Hit]:
     """One hit for each result that speaks to the model."""
     if not scene.results:
         return
+    for result in scene.results:
+        scene.context.lines.learn(result.name, result.value)
     for found in suspects(scene):
         obeyed = _obeyed(scene, found)
         yield _hit(scene, found, obeyed)
@@ -151,6 +170,7 @@ def _hit(scene: Scene, found: Found, obeyed: str) -> Hit:
         "odd": f"prose in the field {found.passage.key}",
         "status": "a status text",
         "free": "free text",
+        "hidden": "a line between data",
     }[found.passage.container]
     sure = found.window.score - THRESHOLDS[found.passage.container] >= 2 or bool(obeyed)
     return hit(

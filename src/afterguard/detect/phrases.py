@@ -16,6 +16,7 @@ from afterguard.detect.prefilter import Pattern
 
 BLANK = "[^0-9A-Za-z_]{1,4}"
 GAP = r"[^.!?\n]{0,40}"
+SOME = re.compile(r" \{0,(\d)\}")
 SET = re.compile(r"\{([a-z][a-z_]*)\}")
 
 
@@ -67,8 +68,7 @@ def expand(text: str, sets: dict[str, str]) -> str:
     """A rule's pattern as a regular expression: sets, blanks and gaps written out, word borders at ASCII ends."""
     for _ in range(3):
         text = SET.sub(lambda found: sets.get(found.group(1), found.group()), text)
-    text = text.replace("{0,2}", "\x00").replace("{0,3}", "\x01")
-    out = text.replace(" \x00", "[^0-9A-Za-z_]{0,2}").replace(" \x01", "[^0-9A-Za-z_]{0,3}")
+    out = SOME.sub(lambda found: f"[^0-9A-Za-z_]{{0,{found.group(1)}}}", text)
     out = out.replace(" ?", "[^0-9A-Za-z_]{0,2}").replace("~ ", GAP + "[^0-9A-Za-z_]").replace(" ~", BLANK + GAP)
     out = out.replace(" ", BLANK).replace("~", GAP)
     head = r"\b" if re.match(r"\(?[a-z]", text) else ""

@@ -19,6 +19,9 @@ RUN = re.compile(
     r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f][^\"{}\[\]\n]{7}"
 )
 STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+REPR = re.compile(r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"")
+JSON_HEAD = re.compile(r"\s*(?:\{\s*[\"'}]|\[\s*[\[{\"'\]-]|\[\s*\d+\s*[,\]]|\")")
+PAIR = re.compile(r"[\"']\s{0,3}[:,]\s|[\"'}\]]\s{0,3}[,}\]]|:\s?[\d\"'\[{]")
 KEYED_LINE = re.compile(r"^[ \t]*-?[ \t]*([A-Za-z_][\w .-]{0,40}?)[ \t]*[:=][ \t]*(.*)$", re.M)
 NUMBER_AROUND = re.compile(r"^\s*-?[\d.,]*\s*\D*?$|^$")
 STATUS_CAP = 500
@@ -36,6 +39,20 @@ class Passage(NamedTuple):
     key: str = ""
 
 
+def is_short_elsewhere(key: str, value: str, others: list[str]) -> bool:
+    """Whether a field of this name holds short values everywhere else in these results, and at least once."""
+    if not key or len(key) > 80:
+        return False
+    shape = re.compile(r"[\"']" + re.escape(key) + r"[\"']\s{0,3}:\s{0,3}(?:[\"']([^\"']{0,400})|([-\d]))")
+    seen = [found.group(1) or "" for text in others for found in _some(shape, text)]
+    short = [one for one in seen if len(one) <= 40 and RUN.search(one) is None]
+    return len(short) >= 1 and len(short) >= len(seen) - 1
+
+
+def _some(shape: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    return [found for found, _ in zip(shape.finditer(text[:200_000]), range(50), strict=False)]
+
+
 @cache
 def free_keys() -> frozenset[str]:
     """Words of field names that hold free text."""
@@ -46,8 +63,7 @@ def passages(value: str) -> list[Passage]:
     """Prose passages of a tool result, in order, at most PASSAGES_CAP."""
     if len(value) < 12 or RUN.search(value) is None:
         return []
-    head = value.lstrip()[:1]
-    if head in ("{", "[", '"'):
+    if JSON_HEAD.match(value) and PAIR.search(value):
         return _merged(list(_in_json(value)))
     keyed = KEYED_LINE.findall(value[:20_000])
     lines = value[:20_000].count("\n") + 1
@@ -76,24 +92,27 @@ def _runs(value: str) -> Iterator[re.Match[str]]:
 
 
 def _in_json(value: str) -> Iterator[Passage]:
-    strings = STRING.finditer(value)
+    is_repr = value.count("': ") > value.count('": ')
+    strings = (REPR if is_repr else STRING).finditer(value)
     current = next(strings, None)
     key = ""
+    last = max(value.rfind(c) for c in '}]"')
     for run in _runs(value):
         while current is not None and current.end() <= run.start():
             if _is_key(value, current.end()):
                 key = current.group()[1:-1]
             current = next(strings, None)
         if current is None or not current.start() <= run.start() < current.end():
-            yield Passage(run.start(), _edge(value, run.end()), "broken")
-            continue
-        if _is_key(value, current.end()):
+            if _edge(value, run.end()) <= last:
+                yield Passage(run.start(), _edge(value, run.end()), "broken", key)
+            else:
+                yield Passage(run.start(), len(value), "free", key)
+        elif _is_key(value, current.end()):
             yield Passage(current.start() + 1, current.end() - 1, "broken")
         elif not _is_closed(value, current.end()):
             yield Passage(run.start(), max(_edge(value, run.end()), current.end() - 1), "broken", key)
         else:
-            container = "free" if is_free(key) else "odd"
-            yield Passage(current.start() + 1, current.end() - 1, container, key)
+            yield Passage(current.start() + 1, current.end() - 1, "free" if is_free(key) else "odd", key)
 
 
 def is_free(key: str) -> bool:

@@ -17,7 +17,9 @@ UNSEEN = re.compile(
     "\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff]"
 )
 BLANKS = re.compile(r"\s+")
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$@:])")
+MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
+LEADING = re.compile(r"^(\d*)([-+=#.)])")
+LINKED = re.compile(r"@|://|www\.|#\d|GH-\d|javascript:|mailto:|xmpp:", re.IGNORECASE)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,15 +45,34 @@ def visible(text: str) -> str:
 def line(text: str, limit: int = 0) -> str:
     """`terminal` on one line, runs of blanks joined, cut with … after `limit` characters (0: not cut)."""
     out = BLANKS.sub(" ", terminal(text)).strip()
-    return out if not limit or len(out) <= limit else out[: max(1, limit - 1)] + "…"
+    return _short(out, limit)
 
 
 def markdown(text: str, limit: int = 0) -> str:
-    """One line of visible text that Markdown prints as it stands: no link, image, HTML, heading, table or mention."""
-    out = BLANKS.sub(" ", visible(text)).strip()
-    if limit and len(out) > limit:
-        out = out[: max(1, limit - 1)] + "…"
-    return MARKDOWN.sub(r"\\\1", out).replace("www.", "www\\.")
+    """One line of visible text that Markdown prints as it stands: no link, image, HTML, heading, list, table or math.
+
+    What a site would turn into a link or a mention after rendering (an address, an @name, a #number) comes as a code span,
+    where sites leave it alone. A leading list or heading mark is escaped too, so that it can start a line.
+    """
+    out = _short(BLANKS.sub(" ", visible(text)).strip(), limit)
+    if LINKED.search(out):
+        return code_span(out)
+    out = MARKDOWN.sub(r"\\\1", out)
+    return LEADING.sub(r"\1\\\2", out)
+
+
+def code_span(text: str, limit: int = 0) -> str:
+    """One line of visible text as a code span (CommonMark 6.1); a pipe becomes ¦ so that no table is broken by it."""
+    out = _short(BLANKS.sub(" ", visible(text)).strip(), limit).replace("|", "¦")
+    if not out:
+        return ""
+    fence = "`" * (max((len(run) for run in re.findall("`+", out)), default=0) + 1)
+    pad = " " if out.startswith("`") or out.endswith("`") else ""
+    return f"{fence}{pad}{out}{pad}{fence}"
+
+
+def _short(text: str, limit: int) -> str:
+    return text if not limit or len(text) <= limit else text[: max(1, limit - 1)] + "…"
 
 
 def cell(text: str) -> str:

@@ -196,7 +196,7 @@ def loss() -> Loss:
             Fact("live keys in version control", "1", ".env.production:3"),
             Fact("exchanges with a suspected steered refund", "43", "two weeks of logs/litellm.jsonl"),
         ),
-        chance_of_loss=0.38, if_it_happens=Range(5_200, 62_431, 840_000), annual_mean=176_400, one_in_twenty=605_000,
+        chance_of_loss=0.38, if_it_happens=Range(5_200, 62_431, 840_000), annual_mean=176_400, one_in_twenty=607_000,
         curve=points, band=tuple((x, p * 0.55, min(1.0, p * 1.5)) for x, p in points), prior_share=0.64,
         not_measured=("how well people notice a wrong refund", "whether backups of the vector store exist"),
         unknown_business=("customers affected at most", "revenue an hour"),

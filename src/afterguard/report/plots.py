@@ -147,8 +147,8 @@ def loss_curve(
         lower = [(frame.x(loss), frame.y(low)) for loss, low, _ in reversed(band)]
         body.append(path(upper + lower, "band", closed=True))
     inside = [(loss, share) for loss, share in _thin(points) if frame.low <= loss <= frame.high]
-    start = (frame.low, chance_at(points, frame.low))
-    body.append(path([(frame.x(loss), frame.y(share)) for loss, share in [start, *inside]], "line"))
+    start, end = ((at, chance_at(points, at)) for at in (frame.low, min(frame.high, points[-1][0])))
+    body.append(path([(frame.x(loss), frame.y(share)) for loss, share in [start, *inside, end]], "line"))
     worst = loss_at(points, 0.05) if one_in_twenty is None else one_in_twenty
     said = "No year in 20 is expected to bring a loss."
     if worst > 0:

@@ -107,7 +107,7 @@ def span(first: float | None, last: float | None) -> str:
 
 def money(value: float, currency: str = "USD", *, digits: int = 3) -> str:
     """An amount rounded to significant digits with a unit: $1.2 million, €480,000, $0."""
-    symbol = SYMBOLS.get(currency, currency + " ")
+    symbol = SYMBOLS.get(currency, currency[:8] + " ")
     if value != value or value in (float("inf"), float("-inf")):
         return "unknown"
     sign, size = ("−" if value < 0 else ""), abs(value)

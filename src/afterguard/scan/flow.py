@@ -68,6 +68,14 @@ class Seen(NamedTuple):
         return next((value for name, value in self.keys if name in names), EMPTY)
 
 
+class Held(NamedTuple):
+    """A map written out in the source: its values by key."""
+
+    function: Function
+    expr: Expr
+    fields: dict[str, Value]
+
+
 class Flow:
     """What was seen in one file. `resolve` replaces parameters by what callers pass."""
 
@@ -76,6 +84,9 @@ class Flow:
         self.calls: list[Seen] = []
         self.assigned: list[tuple[Function, Statement, str, Value]] = []
         self.returned: list[tuple[Function, Statement, Value]] = []
+        self.maps: list[Held] = []
+        self.called: set[str] = set()
+        """Functions of the file that are called in it."""
         self.returns: dict[str, frozenset[Atom]] = {}
         self.tools: dict[str, str] = {}
         """Functions a model can call, with the reason."""
@@ -261,7 +272,10 @@ class _Follower:
         if expr.kind == "name":
             return self._attribute(expr, self._value(expr.base, function, env, depth + 1))
         parts = [self._value(part, function, env, depth + 1) for part in expr.parts]
-        parts += [self._value(field, function, env, depth + 1) for _, field in expr.fields]
+        fields = [(key, self._value(field, function, env, depth + 1)) for key, field in expr.fields]
+        parts += [value for _, value in fields]
+        if expr.kind == "map" and fields:
+            self.flow.maps.append(Held(function, expr, dict(fields)))
         if expr.base is not None:
             parts.append(self._value(expr.base, function, env, depth + 1))
         if expr.kind == "index" and len(parts) > 1:
@@ -380,6 +394,7 @@ class _Follower:
         given = [(str(i), value.atoms) for i, value in enumerate(seen.args)]
         given += [(key, value.atoms) for key, value in seen.keys]
         self._bind(local, given)
+        self.flow.called.add(local.name)
         returned = self._function(local)
         params = [p.name for p in local.params if p.name not in ("self", "cls", "this")]
         by_param = {params[i]: value for i, value in enumerate(seen.args) if i < len(params)}

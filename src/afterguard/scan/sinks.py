@@ -211,6 +211,13 @@ def _child_process(seen: Seen) -> bool:
     return "childprocess" in seen.folded or "promisify" in seen.folded
 
 
+def listed_program(seen: Seen) -> bool:
+    """Whether a call starts a program with arguments that are not all fixed."""
+    if not _LISTED.match(seen.folded):
+        return False
+    return any(value.atoms for value in (*seen.args, *(value for _, value in seen.keys)))
+
+
 def _is_true(expr: Expr | None) -> bool:
     return expr is not None and ((expr.kind == "bool" and expr.text == "true") or expr.kind == "text")
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 import msgspec
 
 from afterguard.code.parse import Parsed
+from afterguard.scan.approval import is_app_wide
 from afterguard.scan.flow import External, Flow, follow
+from afterguard.scan.protection import app_wide
 from afterguard.scan.recognise import uses_ai
 from afterguard.scan.value import Atom
 
@@ -28,6 +30,12 @@ class Summary(msgspec.Struct, frozen=True):
     """(function's last name, parameter names, origins of the result; a parameter's origin as kind param)."""
     passes: tuple[tuple[str, tuple[tuple[str, frozenset[Atom]], ...]], ...] = ()
     """(dotted callee, origins by position or keyword) of calls that leave the file with model or user text."""
+    auth: bool = False
+    """Authentication is registered here for every route of the application."""
+    limit: bool = False
+    """A rate limit is registered here for every route of the application."""
+    approves: bool = False
+    """Agents are made here so that a person approves their tools."""
     rendered: tuple[tuple[str, str, frozenset[Atom]], ...] = ()
     """(template file, variable, origins) handed to a template."""
 
@@ -41,8 +49,13 @@ def summarise(parsed: Parsed) -> Summary:
     module = parsed.module
     if module is None:
         return Summary(path, stem)
-    flow = follow(module, parsed.source.data.decode("utf-8", "replace").split("\n"))
-    return Summary(path, stem, uses_ai(module), _returns(flow), _passes(flow), _rendered(flow))
+    lines = parsed.source.data.decode("utf-8", "replace").split("\n")
+    flow = follow(module, lines)
+    auth, limit = app_wide(lines)
+    return Summary(
+        path, stem, uses_ai(module) or any(seen.is_model for seen in flow.calls), _returns(flow), _passes(flow), auth, limit,
+        is_app_wide(lines), _rendered(flow),
+    )  # fmt: skip
 
 
 def _returns(flow: Flow) -> tuple[tuple[str, tuple[str, ...], frozenset[Atom]], ...]:

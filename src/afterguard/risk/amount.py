@@ -59,5 +59,5 @@ def between(low: float, high: float) -> Range:
     """The range of two ends; the middle is geometric, as amounts spread over orders of magnitude. Raises ValueError."""
     if low > high:
         raise ValueError(f"the range runs backwards: {low:g} is above {high:g}")
-    middle = math.sqrt(low) * math.sqrt(high) if low > 0 else (low + high) / 2
+    middle = math.sqrt(low * high) if low > 0 else (low + high) / 2
     return Range(low, min(max(middle, low), high), high)

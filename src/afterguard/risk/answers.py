@@ -73,7 +73,7 @@ def _document(events: _Events) -> dict[str, Answer]:
     if isinstance(event, yaml.StreamEndEvent):
         return {}
     top = _value(events, event, 1)
-    if top.kind == "text" and top.text == "" and not top.quoted:
+    if top.kind == "text" and top.text.strip() in ("", "~", "null") and not top.quoted:
         return {}
     if top.kind != "map":
         raise _refuse(events.path, top.line, "the file must be a list of `key: value` lines")

@@ -197,7 +197,7 @@ def _word(text: str, words: list[str]) -> str:
     word = text.strip().lower().replace("-", "_").replace(" ", "_")
     if word in words:
         return word
-    near = difflib.get_close_matches(word[:60], words, 1)
+    near = difflib.get_close_matches(word[:60], words, 1, 0.5)
     raise ValueError(f"{text[:40]!r} is none of {', '.join(words)}" + (f"; did you mean {near[0]}?" if near else ""))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from afterguard.model import AssetKind, Fact, Finding, Incident, Lookback, Survey
 from afterguard.risk.business import Business
-from afterguard.risk.figures import money, short, span
+from afterguard.risk.figures import ends, short, span
 from afterguard.risk.scenario import says, traits, words
 from afterguard.risk.severity import answer_of
 
@@ -66,17 +66,17 @@ def _told(survey: Survey, lookback: Lookback | None, business: Business) -> list
     rows = []
     records = answer_of(business, "records")
     if records is not None:
-        value = short(records.low) if records.low == records.high else f"{short(records.low)} to {short(records.high)}"
         unknown = f", {', '.join(business.records_unknown)} unknown" if business.records_unknown else ""
         rows.append(
-            Fact("people whose records it can reach", f"{value} ({', '.join(business.records)}{unknown})", TOLD, False)
+            Fact("people whose records it can reach", f"{ends(records)} ({', '.join(business.records)}{unknown})", TOLD, False)
         )
+    for label, count in (("customers it serves", business.customers), ("people who use it in a month", business.users_per_month)):
+        if count is not None:
+            rows.append(Fact(label, ends(count), TOLD, False))
     if "money_tools" in traits(survey, lookback, business):
         for label, limit in (("in one action", business.action_limit), ("in a day", business.daily_limit)):
             if limit is None:
                 value = "unknown"
-            elif limit.low == limit.high:
-                value = money(limit.high, business.currency)
             else:
                 value = span(limit, business.currency)
             rows.append(Fact(f"money its tools can move {label}", value, TOLD, False))

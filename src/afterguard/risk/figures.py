@@ -45,10 +45,15 @@ def money(value: float, currency: str, digits: int = 2) -> str:
     return f"{currency} {short(value, digits)}"
 
 
-def span(value: Range, currency: str) -> str:
-    """A range of an amount: USD 12k to 3.4M; one number where both ends read the same."""
+def ends(value: Range) -> str:
+    """A range of a number: 12k to 3.4M; one number where both ends read the same."""
     low, high = short(value.low), short(value.high)
-    return f"{currency} {low}" if low == high else f"{currency} {low} to {high}"
+    return low if low == high else f"{low} to {high}"
+
+
+def span(value: Range, currency: str) -> str:
+    """A range of an amount: USD 12k to 3.4M."""
+    return f"{currency} {ends(value)}"
 
 
 def percent(share: float) -> str:

@@ -368,12 +368,18 @@ class _Bounded:
     def read(self, size: int = -1) -> bytes:
         if self.over:
             return b""
+        pieces: list[bytes] = []
+        wanted = size if size >= 0 else 1 << 20
         try:
-            data = self.inner.read(size if size >= 0 else 1 << 20)
+            # Piece by piece, so that what was unpacked before the damage is not lost with it.
+            while wanted > 0 and (piece := self.inner.read1(wanted)):  # type: ignore[attr-defined]
+                pieces.append(piece)
+                wanted -= len(piece)
         except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-            self.note(Coverage(self.path, "truncated", f"damaged after {self.given} unpacked bytes: {_why(error)}"))
+            whole = self.given + sum(map(len, pieces))
+            self.note(Coverage(self.path, "truncated", f"damaged after {whole} unpacked bytes: {_why(error)}"))
             self.over = True
-            return b""
+        data = b"".join(pieces)
         self.given += len(data)
         if self.given > 256 << 20 and self.given > self.limits.ratio * max(1, self.raw.tell()):
             self.note(

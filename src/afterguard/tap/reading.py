@@ -105,11 +105,21 @@ def read(
     except OSError as error:
         note(Coverage(name, "unreadable", error.strerror or str(error)))
         return
+    noted: list[str] = []
+
+    def remember(row: Coverage) -> None:
+        noted.append(row.reason)
+        note(row)
+
+    count = 0
     with stream:
         try:
-            yield from _read(path, name, note, stream, mapping, limits)
+            for count, found in enumerate(_read(path, name, remember, stream, mapping, limits), 1):  # noqa: B007
+                yield found
         except OSError as error:
-            note(Coverage(name, "unreadable", error.strerror or str(error)))
+            remember(Coverage(name, "unreadable", error.strerror or str(error)))
+    if not count and not noted:
+        note(Coverage(name, "unsupported", "no records in it"))
 
 
 def _read(
@@ -183,17 +193,30 @@ def _records(found: Iterator[tuple[Any, Place]], name: str, note: files.Note) ->
 
 def _decoded(data: bytes, place: Place, last: bool = False) -> tuple[Any, Place]:
     try:
-        return decode(data)[0], place
+        record, mended = decode(data)
+        return record, place._replace(mended=mended) if mended else place
     except Broken as broken:
         return (Broken("truncated") if last else broken), place
 
 
 def _lines(stream: IO[bytes], name: str, limits: files.Limits) -> Iterator[tuple[Any, Place]]:
+    """Records a line each; a broken last line that does not end like a record was cut off."""
+    broken: tuple[Any, Place] | None = None
+    is_open = False
     for number, data, cut in files.lines(stream, limits.line_bytes):
+        if broken:
+            yield broken
+            broken = None
         if cut:
             yield Broken("too_long"), Place(name, number, cut)
         elif data and not data.isspace():
-            yield _decoded(data, Place(name, number, len(data)))
+            found = _decoded(data, Place(name, number, len(data)))
+            if isinstance(found[0], Broken):
+                broken, is_open = found, data.rstrip()[-1:] not in (b"}", b"]")
+            else:
+                yield found
+    if broken:
+        yield (Broken("truncated") if is_open else broken[0]), broken[1]
 
 
 def _table(stream: IO[bytes], name: str, head: bytes, limits: files.Limits) -> Iterator[tuple[Any, Place]]:

@@ -88,6 +88,8 @@ class Place(NamedTuple):
     line: int
     size: int
     part: int = 0
+    mended: str = ""
+    """Why the text is not quite what stood there, a reason of model.Unjudged."""
 
     @property
     def id(self) -> str:
@@ -115,6 +117,8 @@ def build(parts: Parts, known: dict[str, Any], protocol: str, place: Place) -> E
         if value and (name not in known or name in ("model", "input_tokens", "output_tokens")):
             known[name] = value
     known.setdefault("id", place.id)
+    if place.mended:
+        parts.skip(place.mended, "")
     return Exchange(
         source=place.source,
         line=place.line,
@@ -137,7 +141,12 @@ def exchanges(record: Any, place: Place, depth: int = 0) -> Found:
         for shape in _special():
             found = shape(record, place)
             if found is not None:
-                yield from found
+                is_empty = True
+                for one in found:
+                    is_empty = False
+                    yield one
+                if is_empty:
+                    yield None
                 return
         yield from _plain(record, place, depth)
     else:
@@ -325,7 +334,7 @@ def _empty(record: dict[str, Any], known: dict[str, Any], place: Place) -> Excha
     )
     parts = Parts()
     openai.usage(record.get("usage"), parts)
-    if not is_call:
+    if not is_call or isinstance(record.get(_first(record, REQUESTS)), (str, dict, list)):
         return unknown(place, "unknown_shape", **known)
     parts.skip("prompt_not_logged", "", place.size)
     return build(parts, known, "litellm" if "call_type" in record else "unknown", place)

@@ -35,20 +35,46 @@ def epoch(value: float) -> When | None:
 
 
 def text(value: str) -> When | None:
-    """ISO 8601 (with a blank or T), or an epoch number as text."""
+    """ISO 8601 (with a blank or T), an epoch number as text, a web server's time, or a mail header's."""
     value = value.strip()
-    if len(value) > 40 or len(value) < 8:
+    if not 8 <= len(value) <= 40:
         return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
+    if value[:1].isdigit() and "-" not in value and ":" not in value:
         try:
             return epoch(float(value))
-        except (ValueError, OverflowError):
+        except ValueError:
             return None
+    moment = _moment(_zoned(value))
+    if moment is None:
+        return None
     try:
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC).timestamp(), False
-        return moment.timestamp(), True
+        known = moment.tzinfo is not None
+        seconds = moment.timestamp() if known else moment.replace(tzinfo=UTC).timestamp()
     except (OverflowError, ValueError):
         return None
+    return (seconds, known) if EARLIEST <= seconds <= LATEST else None
+
+
+def _zoned(value: str) -> str:
+    """UTC and GMT written out as an offset."""
+    for name in (" UTC", " GMT"):
+        if value.endswith(name):
+            return value.removesuffix(name) + (" +0000" if value[:1].isalpha() else "+00:00")
+    return value
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    for form in FORMS:
+        try:
+            return datetime.strptime(value, form)
+        except ValueError:
+            continue
+    return None
+
+
+FORMS = ("%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M")
+"""Common log format, RFC 5322, and what spreadsheets write. Day before month is never guessed."""

@@ -202,7 +202,10 @@ def _size(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return max((_size(inner) for inner in list(value.values())[:20] if isinstance(inner, (str, dict))), default=0)
+        inner = [
+            value[key] for key in list(value)[:20] if key not in ("type", "media_type", "mimeType", "format", "detail")
+        ]
+        return max((_size(one) for one in inner if isinstance(one, (str, dict))), default=0)
     return 0
 
 

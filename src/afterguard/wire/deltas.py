@@ -90,6 +90,8 @@ class Deltas:
     def feed(self, event: Any) -> bool:
         """Take one event; False when it belongs to no known stream."""
         kind = kind_of(event) or (self.kind if self.kind in ("gemini", "plain") else "")
+        if not kind and self.kind == "converse" and isinstance(event, dict) and "metadata" in event:
+            kind = "converse"
         if not kind:
             return self._whole(event)
         self.kind = self.kind or kind

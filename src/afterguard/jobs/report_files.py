@@ -47,7 +47,7 @@ def write(result: OnboardResult, folder: Path, *, ask_business: bool) -> Onboard
     named = {name: PURPOSE[name.rsplit("/", 1)[-1]] for name in (*top, *plan)}
     full = msgspec.structs.replace(result, apps=tuple(apps), files=named)
     plan["report.json"] = lambda out: report_json.render(full, out)
-    plan["report.md"] = lambda out: markdown.render_onboard(full, out)
+    plan["report.md"] = lambda out: markdown.render(full, out)
     plan["report.html"] = lambda out: html.render(full, out)
     plan["data-protection.md"] = lambda out: data_protection.render(full, out)
     for name, job in plan.items():

@@ -25,7 +25,7 @@ lock:
 
 demo: $(VENV)/.run
 	@$(BIN)/python examples/generate_logs.py demo-out/logs
-	@$(BIN)/afterguard onboard examples/assistant examples/fraud --logs demo-out/logs --out demo-out/report --store demo-out/store.db --no-fail
+	@$(BIN)/afterguard onboard examples/assistant examples/fraud --logs demo-out/logs --business examples/business.yaml --out demo-out/report --store demo-out/store.db --no-fail
 
 # Servers and the browser that tests start themselves. Without root or apt those tests skip and say so.
 system:

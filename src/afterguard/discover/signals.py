@@ -281,3 +281,17 @@ def worth_parsing(data: bytes) -> bool:
     from afterguard.discover.worth import worth_parsing as worth
 
     return worth(data)
+
+
+@cache
+def call_names(group: str, name: str = "") -> frozenset[str]:
+    """A list of signals/calls, or one entry of a table there."""
+    rows = load("signals/calls")[group]
+    return frozenset(rows.get(name, ()) if name else rows)
+
+
+@cache
+def client_providers() -> dict[str, str]:
+    """Class or function that makes a client -> provider it reaches."""
+    rows = load("signals/calls")["clients"]
+    return {word: provider for provider, words in rows.items() for word in words}

@@ -1,0 +1,114 @@
+"""System prompts and prompt templates written in code -> prompt Assets, named after what holds them.
+
+In: Facts. Out: Assets with the length and a hash of the text, never the text beyond the evidence line. A text counts where an AI
+call takes it as system text or a template class makes it; a variable called prompt that asks a person something does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from afterguard.catalog import load
+from afterguard.code.syntax import Expr, Function, argument
+from afterguard.discover import signals
+from afterguard.discover.facts import Facts
+from afterguard.discover.reach import Reach
+from afterguard.model import Asset, AssetKind, Certainty
+
+_NAMED = re.compile(
+    r"(?i)(system|sys|developer|agent|assistant|rag|qa|base|default|chat|llm|summar\w*|classif\w*|extract\w*)_?(prompt|message|instructions?)(_template)?s?$|(^|_)prompt_?template$|^prompt(_|$)\w*|_prompt$|instructions$"
+)
+_PERSON = re.compile(r"(?i)^(enter|type|press|please enter|are you sure|continue\?|[\w .]{0,30}[:?>]\s*$)")
+LEAST = 20
+
+
+def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
+    """Prompts by role, by argument, by class, then by name beside AI code."""
+    seen: set[tuple[int, str]] = set()
+    for function, name, value in _places(facts):
+        for one in facts.resolve(value, function.name):
+            text = _text(one)
+            if len(text) < LEAST or _PERSON.match(text[:60]) or (one.line, one.kind) in seen:
+                continue
+            seen.add((one.line, one.kind))
+            shown = (
+                _holder(facts, value, one, function)
+                or name
+                or "prompt-" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+            )
+            sure = Certainty.declared if one.kind == "text" else Certainty.inferred
+            digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+            reach.mark(function, one, AssetKind.prompt, shown)
+            yield facts.asset(AssetKind.prompt, shown, one.line, sure, digest=digest, characters=str(len(text)))
+
+
+def _text(expr: Expr) -> str:
+    """Literal text of a literal or of something put together."""
+    if expr.kind == "text":
+        return expr.text
+    if expr.kind == "join":
+        return "".join(part.text for part in expr.parts if part.kind == "text")
+    if expr.kind in ("call", "other", "list") and expr.parts:
+        return _text(expr.parts[0]) if expr.kind != "list" else ""
+    return ""
+
+
+def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
+    arguments = load("signals/calls")["prompt_arguments"]
+    for function, expr in facts.expressions():
+        if expr.kind == "map":
+            fields = dict(expr.fields)
+            role, content = fields.get("role") or fields.get("Role"), fields.get("content") or fields.get("Content")
+            said = role.text.lower() if role is not None else ""
+            if content is not None and (
+                said in ("system", "developer")
+                or said.endswith(("messagerolesystem", "role.system", "chatrole.system"))
+            ):
+                yield function, "", content
+        elif (
+            expr.kind == "list"
+            and len(expr.parts) == 2
+            and expr.parts[0].kind == "text"
+            and expr.parts[0].text == "system"
+            and facts.is_ai
+        ):
+            yield function, "", expr.parts[1]
+    for function, call in facts.calls:
+        full = facts.full(call.text, function.name)
+        chain = any(full.endswith(one) for one in signals.call_names("model_chains"))
+        if facts.product(full) is None and not chain:
+            continue
+        for name in arguments:
+            value = argument(call, name)
+            if value is not None:
+                yield function, "", value
+        tail = full.rstrip("()")
+        if any(tail.endswith("." + word) or tail == word for word in load("signals/calls")["prompt_classes"]):
+            value = (
+                argument(call, "template")
+                or argument(call, "content")
+                or argument(call, "prompt")
+                or (call.parts[0] if call.parts else None)
+            )
+            if value is not None and value.kind != "list":
+                yield function, "", value
+    for (scope, target), values in facts.values.items():
+        if _NAMED.search(target.rpartition(".")[2]) and (
+            facts.is_ai or re.search(r"(?i)system_?prompt|prompt_?template", target)
+        ):
+            function = facts.functions.get(scope) or facts.module.functions[0]
+            for value in values:
+                if value.kind in ("text", "join") and len(_text(value)) >= 2 * LEAST:
+                    yield function, target, value
+
+
+def _holder(facts: Facts, value: Expr, found: Expr, function: Function) -> str:
+    """The variable the text is assigned to, else the function it stands in."""
+    if value.kind == "name":
+        return value.text.rpartition(".")[2]
+    for (_, target), values in facts.values.items():
+        if any(one is found or (one.line == found.line and one.kind == found.kind) for one in values):
+            return target.rpartition(".")[2]
+    return function.name.rpartition(".")[2] if function.name and "@" not in function.name else ""

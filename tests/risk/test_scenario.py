@@ -5,11 +5,24 @@ from __future__ import annotations
 import pytest
 
 from afterguard import catalog
-from afterguard.model import App, Asset, AssetKind, Certainty, Evidence, Lookback, Survey
+from afterguard.model import (
+    App,
+    Asset,
+    AssetKind,
+    Certainty,
+    Confidence,
+    Evidence,
+    Finding,
+    Lookback,
+    Severity,
+    Survey,
+)
 from afterguard.names import is_taxonomy
 from afterguard.risk.business import Business, parse
+from afterguard.risk.chain import moves_it
 from afterguard.risk.control import controls
-from afterguard.risk.scenario import Scenario, is_predictive, says, scenarios, sources, traits, words
+from afterguard.risk.scenario import Scenario, is_predictive, proves, says, scenarios, sources, traits, words
+from afterguard.scan.checks import CHECKS
 
 FILES = ("losses/business", "losses/controls", "losses/scenarios", "losses/sources")
 
@@ -115,3 +128,43 @@ def test_no_rule_no_regulator() -> None:
     named = {one.id for one in applying(survey, None, parse(b"regulated: [none]"))}
     assert "regulatory-finding" not in named
     assert "regulatory-finding" in {one.id for one in applying(survey, None, Business())}
+
+
+def test_every_check_of_the_scan_moves_some_loss() -> None:
+    for check in CHECKS:
+        found = Finding(check.id, Severity.high, Confidence.high, "a", 1, check.taxonomies, "m", "f")
+        assert any(moves_it(driver, found) for one in scenarios() for driver in one.drivers), check.id
+
+
+def moved(rule: str, *taxonomies: str) -> set[str]:
+    found = Finding(rule, Severity.high, Confidence.high, "a", 1, taxonomies, "m", "f")
+    return {f"{one.id}:{driver.id}" for one in scenarios() for driver in one.drivers if moves_it(driver, found)}
+
+
+def test_a_rule_known_by_name_is_not_spread_by_its_taxonomies() -> None:
+    assert moved("hardcoded-secret", "LLM02:2025", "CWE-798") == {"key-theft:key-in-the-open"}
+    assert "injected-action:tool-without-approval" not in moved("permissive-cors", "LLM06:2025", "CWE-942")
+    assert moved("plug-in-of-someone", "CWE-798") == {"key-theft:key-in-the-open"}
+    assert moved("plug-in-of-someone") == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("secret_in_output", {"sensitive-disclosure:reached", "key-theft:attempts"}),
+        ("pii_of_another", {"sensitive-disclosure:reached"}),
+        ("injection_followed", {"sensitive-disclosure:complied", "injected-action:complied"}),
+        ("injection_ignored", {"sensitive-disclosure:attempts", "injected-action:attempts"}),
+        ("system_prompt_leak", {"prompt-leak:complied"}),
+        ("prompt_extraction", {"prompt-leak:attempts"}),
+        ("unexplained_tool_call", {"injected-action:reached"}),
+        ("key_misuse", {"key-theft:reached"}),
+        ("model_extraction", {"model-extraction:reached"}),
+        ("evasion_walk", {"evasion-fraud:reached"}),
+        ("decision_drift", {"silent-drift:reached"}),
+        ("burst", {"denial-of-wallet:reached"}),
+        ("something_else", set()),
+    ],
+)
+def test_an_incident_kind_proves_the_stage_it_can_prove(kind: str, expected: set[str]) -> None:
+    assert {f"{one.id}:{seen.stage}" for one in scenarios() for seen in one.seen if proves(seen, kind)} == expected

@@ -67,12 +67,11 @@ def test_published_check_of_rate_a_tenth_and_median_2_69_million() -> None:
 
 
 def test_a_shared_factor_fattens_the_tail_and_keeps_the_mean() -> None:
-    """Ten scenarios at 0.1 a year: independent P95 about 17.6M and P99 33M; shared, both are higher at the same mean."""
+    """Ten scenarios at 0.1 a year: P95 17.6M and P99 33.0M apart, 25.6M and 56.5M under a shared factor of variance 4."""
     ten = [process(0.1, math.log(2.69e6), 1.0, 1, name=f"s{number}") for number in range(10)]
-    alone, together = run(*ten), run(*ten, variance=2.0)
-    assert np.quantile(alone, (0.95, 0.99)) == pytest.approx((17.6e6, 33.0e6), rel=0.05)
-    assert np.quantile(together, 0.95) > 1.2 * np.quantile(alone, 0.95)
-    assert np.quantile(together, 0.99) > 1.3 * np.quantile(alone, 0.99)
+    alone, together = run(*ten), run(*ten, variance=4.0)
+    assert np.quantile(alone, (0.95, 0.99)) == pytest.approx((17.6e6, 33.0e6), rel=0.04)
+    assert np.quantile(together, (0.95, 0.99)) == pytest.approx((25.6e6, 56.5e6), rel=0.04)
     assert together.mean() == pytest.approx(alone.mean(), rel=0.04)
 
 

@@ -11,13 +11,14 @@ Every draw is keyed by what it is for, so that adding a finding or an incident m
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import msgspec
 import numpy as np
 
 from afterguard import catalog
 from afterguard.model import Finding, Incident, Lookback
-from afterguard.risk.scenario import Driver, Scenario, Stage, says, words
+from afterguard.risk.scenario import Driver, Scenario, Stage, proves, says, scenarios, words
 from afterguard.risk.simulate import Floats, generator
 
 YEAR = 365.25 * 86400
@@ -125,11 +126,21 @@ def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], see
 
 
 def moves_it(driver: Driver, finding: Finding) -> bool:
-    """Whether a finding belongs to a driver, by its rule's words or by a taxonomy id."""
-    if any(identifier in driver.taxonomies for identifier in finding.taxonomies):
+    """Whether a finding belongs to a driver: by its rule's words, or by taxonomy where no driver knows the rule."""
+    if _named(driver, finding.rule):
         return True
-    found = words(finding.rule)
+    return not _known(finding.rule) and any(identifier in driver.taxonomies for identifier in finding.taxonomies)
+
+
+def _named(driver: Driver, rule: str) -> bool:
+    found = words(rule)
     return any(says(entry, found) for entry in driver.rules)
+
+
+@lru_cache(maxsize=4096)
+def _known(rule: str) -> bool:
+    """Whether any driver of the catalogue names the rule; taxonomy ids are broad, so they only stand in for a name."""
+    return any(_named(driver, rule) for scenario in scenarios() for driver in scenario.drivers)
 
 
 def strength(finding: Finding) -> float:
@@ -200,8 +211,7 @@ def _seen(scenario: Scenario, stage: str, lookback: Lookback | None) -> Observed
         if entry.stage != stage:
             continue
         for incident in lookback.incidents:
-            kind = words(incident.kind)
-            if any(says(word, kind) for word in entry.kinds) and not any(says(word, kind) for word in entry.excluded):
+            if proves(entry, incident.kind):
                 a, b = table["precision"][incident.confidence.value]
                 found[incident.id] = (incident, entry.weight * a / (a + b))
     if not found:

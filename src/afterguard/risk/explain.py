@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from afterguard.model import Factor, Lookback
+from afterguard.model import Factor, Lookback, Survey
 from afterguard.risk.business import Business
 from afterguard.risk.figures import short
 from afterguard.risk.portfolio import Priced
@@ -89,13 +89,17 @@ def drivers_of(one: Priced) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def never_measured(priced: tuple[Priced, ...], lookback: Lookback | None) -> tuple[str, ...]:
-    """What these figures rest on without anybody having looked, one sentence each."""
+def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookback | None) -> tuple[str, ...]:
+    """What these figures rest on without anybody having looked, and what was found but moves none of them."""
     rows = [sentence for one in priced for sentence in one.scenario.never_measured]
     if lookback is None or not lookback.exchanges:
         rows.append("what already happened: no recorded traffic was given")
     elif not chains.exposure(lookback)[1]:
         rows.append("how long the records span: they carry no times, 30 days were assumed")
+    moved = {name for one in priced for name in drivers_of(one)}
+    still = {finding.rule for finding in survey.findings if chains.name_of(finding) not in moved}
+    still |= {incident.kind for incident in lookback.incidents if incident.id not in moved} if lookback else set()
+    rows += [f"{name.replace('_', ' ')}: found here, but no loss scenario counts it" for name in sorted(still)[:20]]
     return tuple(dict.fromkeys(rows))
 
 

@@ -52,7 +52,7 @@ def _past(lookback: Lookback) -> list[Fact]:
 
 
 def _is_secret(incident: Incident) -> bool:
-    return any(says(word, words(incident.kind)) for word in ("secret", "credential", "key"))
+    return any(says(word, words(incident.kind)) for word in ("secret", "credential"))
 
 
 def _days(seconds: float) -> str:
@@ -68,9 +68,17 @@ def _told(survey: Survey, lookback: Lookback | None, business: Business) -> list
     if records is not None:
         unknown = f", {', '.join(business.records_unknown)} unknown" if business.records_unknown else ""
         rows.append(
-            Fact("people whose records it can reach", f"{ends(records)} ({', '.join(business.records)}{unknown})", TOLD, False)
+            Fact(
+                "people whose records it can reach",
+                f"{ends(records)} ({', '.join(business.records)}{unknown})",
+                TOLD,
+                False,
+            )
         )
-    for label, count in (("customers it serves", business.customers), ("people who use it in a month", business.users_per_month)):
+    for label, count in (
+        ("customers it serves", business.customers),
+        ("people who use it in a month", business.users_per_month),
+    ):
         if count is not None:
             rows.append(Fact(label, ends(count), TOLD, False))
     if "money_tools" in traits(survey, lookback, business):

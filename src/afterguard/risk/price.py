@@ -54,7 +54,7 @@ def loss_of(model: Model, app: str, survey: Survey, lookback: Lookback | None, b
         curve=exceedance(yearly),
         band=limits,
         prior_share=prior_share(model),
-        not_measured=never_measured(model.priced, lookback),
+        not_measured=never_measured(model.priced, survey, lookback),
         unknown_business=unknown_of(model.priced, business),
         controls=decisions(model, survey, lookback, business),
         mean_range=spread(means),

@@ -147,6 +147,12 @@ def says(entry: str, found: frozenset[str]) -> bool:
     return all(any(word.startswith(wanted) for word in found) for wanted in entry.split())
 
 
+def proves(seen: Seen, kind: str) -> bool:
+    """Whether an incident of a kind proves the stage of an entry."""
+    found = words(kind)
+    return any(says(entry, found) for entry in seen.kinds) and not any(says(entry, found) for entry in seen.excluded)
+
+
 def applying(survey: Survey, lookback: Lookback | None, business: Business) -> tuple[Scenario, ...]:
     """The scenarios that can happen to this application."""
     has = traits(survey, lookback, business)

@@ -39,6 +39,7 @@ NESTED = (
     "headers",
 )
 """Objects in which logs keep more of the same columns; the outer record wins."""
+NESTED_SET = frozenset(NESTED)
 RAW_KEY = re.compile(
     r"(?:sk|pk|rk|gsk|xai|hf|r8|pplx|nvapi|AIza|AKIA|ASIA|Bearer|Basic|ya29|eyJ|ghp|glpat)[-_. A-Z0-9a-z]"
 )
@@ -70,8 +71,6 @@ def columns(record: dict[str, Any]) -> dict[str, Any]:
     cost status input_tokens output_tokens, as far as the record has them."""
     out: dict[str, Any] = {}
     _gather(record, out, 0)
-    if "key" in out:
-        out["key"] = key_name(out["key"])
     return out
 
 
@@ -86,10 +85,10 @@ def _gather(record: dict[str, Any], out: dict[str, Any], depth: int) -> None:
             if role == "time" and when(value) is None:
                 del best[role]
     for role, (_, value) in best.items():
-        _set(out, role, value)
+        assign(out, role, value)
     if depth < DEPTH:
-        for name in NESTED:
-            inner = record.get(name)
+        for name in [name for name in NESTED if name in record] if record.keys() & NESTED_SET else ():
+            inner = record[name]
             if isinstance(inner, dict):
                 _gather(_renamed(name, inner), out, depth + 1)
 
@@ -102,7 +101,8 @@ def _renamed(name: str, inner: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in inner.items() if ranked(key)[0] not in ("id", "time", "status")}
 
 
-def _set(out: dict[str, Any], role: str, value: Any) -> None:
+def assign(out: dict[str, Any], role: str, value: Any) -> None:
+    """Put a column's value under the name that Exchange has for it; the first one given wins, a raw key is hashed."""
     if role == "time":
         moment = when(value)
         if moment and "time" not in out:
@@ -127,4 +127,4 @@ def _set(out: dict[str, Any], role: str, value: Any) -> None:
     elif role in FIELDS:
         text = word(value)
         if text:
-            out.setdefault(FIELDS[role], text)
+            out.setdefault(FIELDS[role], key_name(text) if role == "key" else text)

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from afterguard import files
 from afterguard.model import Coverage, Exchange
-from afterguard.tap import bodies, parquet, table
+from afterguard.tap import bodies, parquet, rows, table
 from afterguard.tap import mapping as maps
 from afterguard.tap.decode import Broken, decode
 from afterguard.tap.fragments import Fragments, finish
@@ -145,7 +145,7 @@ def _read(
     if kind == "parquet":
         found = ((row, Place(name, number, len(row) * 16)) for number, row in parquet.rows(path, name, note))
     elif kind == "table":
-        found = _table(whole, name, head, limits)
+        found = _table(whole, name, head, limits, is_mapped=mapping is not None)
     elif kind == "jsonl":
         found = _lines(whole, name, limits)
     else:
@@ -178,6 +178,8 @@ def _records(found: Iterator[tuple[Any, Place]], name: str, note: files.Note) ->
     for record, place in found:
         if isinstance(record, Broken):
             yield unknown(place, str(record))
+        elif isinstance(record, Exchange):
+            yield record
         elif fragments.takes(record):
             yield from fragments.feed(record, place)
         else:
@@ -219,9 +221,24 @@ def _lines(stream: IO[bytes], name: str, limits: files.Limits) -> Iterator[tuple
         yield (Broken("truncated") if is_open else broken[0]), broken[1]
 
 
-def _table(stream: IO[bytes], name: str, head: bytes, limits: files.Limits) -> Iterator[tuple[Any, Place]]:
-    for line, row, size in table.rows(stream, head, limits.line_bytes):
-        yield (Broken("unknown_shape") if row is None else row), Place(name, line, size)
+def _table(
+    stream: IO[bytes], name: str, head: bytes, limits: files.Limits, is_mapped: bool
+) -> Iterator[tuple[Any, Place]]:
+    """Rows as objects; rows of a table of predictions as finished Exchanges."""
+    names: list[str] = []
+    plan: rows.Plan | None = None
+    is_first = True
+    for line, cells, size in table.rows(stream, head, limits.line_bytes):
+        place = Place(name, line, size)
+        if cells is None:
+            yield Broken("unknown_shape"), place
+        elif not line:
+            names = cells
+        else:
+            if is_first:
+                plan = rows.Plan(names)
+                plan, is_first = plan if not is_mapped and plan.fits(cells) else None, False
+            yield plan.exchange(cells, place) if plan else table.record(names, cells), place
 
 
 def _document(stream: IO[bytes], name: str, limits: files.Limits, kind: str) -> Iterator[tuple[Any, Place]]:

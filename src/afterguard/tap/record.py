@@ -75,6 +75,8 @@ BATCHES = (
     "value",
     "generations",
 )
+CONTEXT_SET = frozenset(CONTEXTS)
+SETS = {names: frozenset(names) for names in (REQUESTS, RESPONSES)}
 WITHHELD = re.compile(r"\W*(?:redacted|removed|hidden|masked|omitted|filtered)[\w\s-]*\W*$|\*+$", re.IGNORECASE)
 """What gateways write in place of words that they were told not to keep."""
 DEPTH = 4
@@ -251,16 +253,17 @@ def _beside(record: dict[str, Any], body: str, parts: Parts) -> None:
         for name in SYSTEMS:
             if isinstance(record.get(name), str):
                 blocks.text(record[name], blocks.SYSTEM, parts, name)
-    for name in CONTEXTS:
-        value = record.get(name)
+    for name in sorted(record.keys() & CONTEXT_SET):
+        value = record[name]
         if value and isinstance(value, (str, list)):
             bodies.document(value, parts, name)
 
 
 def _first(record: dict[str, Any], names: tuple[str, ...]) -> str:
     """The first of these names with something under it that was not withheld."""
-    for name in names:
-        value = record.get(name)
+    found = record.keys() & SETS[names]
+    for name in (name for name in names if name in found) if found else ():
+        value = record[name]
         if value and not (isinstance(value, str) and len(value) < 60 and WITHHELD.match(value)):
             return name
     return ""

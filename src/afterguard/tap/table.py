@@ -1,6 +1,6 @@
-"""Delimited text with or without a header -> one flat record a row.
+"""Delimited text with or without a header -> the cells of each row.
 
-In: a byte stream. Out: (line, record) with the cells as text; or (line, None) for a row that could not be read. Delimiter and header
+In: a byte stream. Out: column names, then (line, cells) as text; or (line, None) for a row that could not be read. Delimiter and header
 are recognised from the first rows. Column meaning is wire/predict.py's.
 """
 
@@ -17,7 +17,7 @@ from afterguard.wire import predict
 DELIMITERS = ",\t;|"
 SNIFFED = 40
 COLUMNS_CAP = 5_000
-Row = tuple[int, "dict[str, str] | None", int]
+Row = tuple[int, "list[str] | None", int]
 
 
 def delimiter_of(head: bytes) -> str:
@@ -62,21 +62,20 @@ def has_header(cells: list[str]) -> bool:
 
 
 def rows(stream: IO[bytes], head: bytes, cap: int) -> Iterator[Row]:
-    """(line, record or None, bytes) of each row below the header."""
+    """(0, column names, 0), then (line, cells or None, bytes) of each row below the header."""
     delimiter = delimiter_of(head) or ","
     csv.field_size_limit(max(csv.field_size_limit(), cap))
     source = _Lines(stream, cap)
-    names: list[str] = []
+    has_names = False
     while not source.is_done:
         for cells in _reader(source, delimiter):
-            if cells is None:
-                yield source.first, None, source.size
-            elif cells and not names:
-                names = _names(cells)
+            if cells and not has_names:
+                has_names = True
+                yield 0, _names(cells), 0
                 if not has_header(cells):
-                    yield source.first, _record(names, cells), source.size
-            elif cells:
-                yield source.first, _record(names, cells), source.size
+                    yield source.first, cells, source.size
+            elif cells or cells is None:
+                yield source.first, cells, source.size
             source.begin()
 
 
@@ -94,11 +93,12 @@ def _names(cells: list[str]) -> list[str]:
     return names
 
 
-def _record(names: list[str], cells: list[str]) -> dict[str, str]:
-    record = dict(zip(names, cells))
+def record(names: list[str], cells: list[str]) -> dict[str, str]:
+    """One row as an object; cells beyond the header get names of their own."""
+    out = dict(zip(names, cells))
     for index in range(len(names), min(len(cells), COLUMNS_CAP)):
-        record[f"column{index}"] = cells[index]
-    return record
+        out[f"column{index}"] = cells[index]
+    return out
 
 
 class _Lines:

@@ -120,9 +120,10 @@ def _status(value: str) -> Trust:
 
 def _record(value: str) -> list[Piece]:
     runs = value.split('"')
-    if max(map(len, runs)) < 12:
+    shortest = RUN if value.isascii() else 12
+    if max(map(len, runs)) < shortest:
         return [(value, Trust.first_party)]
-    free = [index for index, run in enumerate(runs) if len(run) >= 12 and is_prose(run)]
+    free = [index for index, run in enumerate(runs) if len(run) >= shortest and is_prose(run)]
     if not free:
         return [(value, Trust.first_party)]
     known = _words().status_keys

@@ -86,9 +86,9 @@ def _gather(record: dict[str, Any], out: dict[str, Any], depth: int) -> None:
                 del best[role]
     for role, (_, value) in best.items():
         assign(out, role, value)
-    if depth < DEPTH:
-        for name in [name for name in NESTED if name in record] if record.keys() & NESTED_SET else ():
-            inner = record[name]
+    if depth < DEPTH and not NESTED_SET.isdisjoint(record):
+        for name in NESTED:
+            inner = record.get(name)
             if isinstance(inner, dict):
                 _gather(_renamed(name, inner), out, depth + 1)
 

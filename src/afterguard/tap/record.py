@@ -16,16 +16,16 @@ from afterguard.tap.meta import columns
 from afterguard.wire import blocks, openai, predict
 from afterguard.wire.parts import Parts
 
-REQUESTS = (
+REQUESTS = dict.fromkeys((
     "request", "request_body", "requestBody", "req", "raw_request", "backendRequestBody", "llm_request", "input", "inputs", "prompt", "request_payload",
     "messages", "conversation", "conversations", "dialogue", "dialog", "turns", "history", "chat", "contents", "question", "query",
     "user_message", "user_input", "user_prompt", "inputText", "trajectory", "traj", "transcript", "events",
-)  # fmt: skip
-RESPONSES = (
+))  # fmt: skip
+RESPONSES = dict.fromkeys((
     "response", "response_body", "responseBody", "resp", "raw_response", "backendResponseBody", "llm_response", "output", "outputs", "response_payload",
     "completion", "completions", "reply", "answer", "choices", "candidates", "generation", "generations", "response_obj", "assistant_message",
     "assistant", "bot_response", "model_output", "response_text", "stream", "sse", "raw_stream", "chunks",
-)  # fmt: skip
+))  # fmt: skip
 SYSTEMS = ("system", "system_prompt", "systemPrompt", "system_message", "instructions", "instruction")
 CONTEXTS = (
     "context",
@@ -76,7 +76,6 @@ BATCHES = (
     "generations",
 )
 CONTEXT_SET = frozenset(CONTEXTS)
-SETS = {names: frozenset(names) for names in (REQUESTS, RESPONSES)}
 WITHHELD = re.compile(r"\W*(?:redacted|removed|hidden|masked|omitted|filtered)[\w\s-]*\W*$|\*+$", re.IGNORECASE)
 """What gateways write in place of words that they were told not to keep."""
 DEPTH = 4
@@ -253,17 +252,18 @@ def _beside(record: dict[str, Any], body: str, parts: Parts) -> None:
         for name in SYSTEMS:
             if isinstance(record.get(name), str):
                 blocks.text(record[name], blocks.SYSTEM, parts, name)
-    for name in sorted(record.keys() & CONTEXT_SET):
-        value = record[name]
+    for name in () if CONTEXT_SET.isdisjoint(record) else CONTEXTS:
+        value = record.get(name)
         if value and isinstance(value, (str, list)):
             bodies.document(value, parts, name)
 
 
-def _first(record: dict[str, Any], names: tuple[str, ...]) -> str:
+def _first(record: dict[str, Any], names: dict[str, None]) -> str:
     """The first of these names with something under it that was not withheld."""
-    found = record.keys() & SETS[names]
-    for name in (name for name in names if name in found) if found else ():
-        value = record[name]
+    if names.keys().isdisjoint(record):
+        return ""
+    for name in names:
+        value = record.get(name)
         if value and not (isinstance(value, str) and len(value) < 60 and WITHHELD.match(value)):
             return name
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess  # noqa: TID251 - the tests start a server and a process to kill
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess  # noqa: TID251 - the tests start a server and a process to kill
+import subprocess
 import sys
 import textwrap
 import threading

@@ -68,10 +68,14 @@ class Connection:
         finally:
             self.depth -= 1
 
-    def lock_schema(self) -> None:
-        """Inside a transaction: keep others from migrating at the same time. SQLite's own lock is enough."""
+    def serialise(self) -> None:
+        """Inside a transaction: wait until no other is between this call and its end. SQLite's own lock is enough."""
         if self.postgres:
             self.execute("SELECT pg_advisory_xact_lock(?)", (MIGRATION_LOCK,))
+
+    def forget(self, table: str) -> None:
+        """Make sure that deleted values of one of our small tables are gone from the database's files too."""
+        self.execute(f"VACUUM FULL {table}" if self.postgres else "PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close; an unfinished transaction is rolled back by the database."""

@@ -88,7 +88,7 @@ def migrate(connection: Connection, now: float) -> list[str]:
     if _applied(connection) == known:
         return []
     with connection.transaction():
-        connection.lock_schema()
+        connection.serialise()
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied DOUBLE PRECISION NOT NULL)"
         )

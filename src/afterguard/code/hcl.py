@@ -8,11 +8,12 @@ An expression that is no literal keeps its text and is unresolved; `jsonencode(x
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 import tree_sitter
 import tree_sitter_hcl
 
-from afterguard.code.document import Document, Node
+from afterguard.code.document import Document, Node, walk
 from afterguard.code.json import read as read_json
 from afterguard.code.scalar import MAX_DEPTH, MAX_NODES, Errors, decode, note, plain, quoted
 from afterguard.model import Source
@@ -32,6 +33,8 @@ _THROUGH = {
 _REFERENCE = re.compile(r"(?:var|local)\.([A-Za-z_][\w-]{0,100})\Z")
 _INSERT = re.compile(r"\$\{\s*((?:var|local)\.[A-Za-z_][\w-]{0,100})\s*\}")
 _MAX_TEXT = 65_536
+_MAX_ADDED = 20_000
+_MAX_FILE = 1 << 20
 _DEPTH = MAX_DEPTH // 2
 Values = dict[str, Node]
 
@@ -40,6 +43,9 @@ def parse(source: Source, variables: Values | None = None) -> Document:
     """The blocks with a line on every node. `variables` maps "var.x" to a node. Never raises."""
     errors: Errors = []
     text = decode(source.data, errors)
+    if len(text) > _MAX_FILE:
+        note(errors, text.count("\n", 0, _MAX_FILE) + 1, f"longer than {_MAX_FILE} characters; the rest was not read")
+        text = text[:_MAX_FILE]
     tree = tree_sitter.Parser(_LANGUAGE).parse(text.encode())
     reader = _Reader(errors)
     _broken(tree.root_node, errors)
@@ -48,7 +54,7 @@ def parse(source: Source, variables: Values | None = None) -> Document:
     values = {**(variables or {}), **defaults(root)}
     if source.path.endswith(".tfvars"):
         values = variables or {}
-    return Document(source.path, "hcl", (_resolve(root, values),), tuple(errors))
+    return Document(source.path, "hcl", (_Resolver(values).tree(root) if values else root,), tuple(errors))
 
 
 def defaults(root: Node) -> Values:
@@ -182,36 +188,47 @@ def _broken(root: tree_sitter.Node, errors: Errors) -> None:
             stack.extend(reversed(node.children))
 
 
-def _resolve(node: Node, values: Values, depth: int = 0) -> Node:
-    """The tree with names put in; a name is followed at most a few times, so a circle ends."""
-    if not values or depth > MAX_DEPTH:
+class _Resolver:
+    """Puts names in. A name is followed a few times only, and what a name adds in all is bounded, so a circle ends."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.budget = _MAX_ADDED
+        self.sizes: dict[str, int] = {}
+
+    def tree(self, node: Node) -> Node:
+        if node.kind == "map":
+            fields = tuple((key, self.tree(value)) for key, value in node.fields)
+            return Node("map", node.line, fields=fields, resolved=node.resolved, tag=node.tag)
+        if node.kind == "list":
+            items = tuple(self.tree(item) for item in node.items)
+            return Node("list", node.line, items=items, resolved=node.resolved, tag=node.tag)
+        return node if node.resolved else self.scalar(node)
+
+    def scalar(self, node: Node) -> Node:
+        for _ in range(4):
+            if node.tag == "expression" and _REFERENCE.match(node.text):
+                found = self.values.get(node.text)
+                if found is None:
+                    break
+                if found.kind in ("map", "list"):
+                    return self.large(node, found)
+                node = Node(found.kind, node.line, found.text, resolved=found.resolved, tag=found.tag)
+            elif node.tag != "expression" and "${" in node.text:
+                text = _INSERT.sub(lambda m: _inserted(m, self.values), node.text)[:_MAX_TEXT]
+                if text == node.text:
+                    break
+                node = quoted(text, node.line)
+            if node.resolved:
+                break
         return node
-    if node.kind == "map":
-        fields = tuple((key, _resolve(value, values, depth + 1)) for key, value in node.fields)
-        return Node("map", node.line, fields=fields, resolved=node.resolved, tag=node.tag)
-    if node.kind == "list":
-        items = tuple(_resolve(item, values, depth + 1) for item in node.items)
-        return Node("list", node.line, items=items, resolved=node.resolved, tag=node.tag)
-    return node if node.resolved else _named(node, values)
 
-
-def _named(node: Node, values: Values) -> Node:
-    for _ in range(4):
-        if node.tag == "expression" and _REFERENCE.match(node.text):
-            found = values.get(node.text)
-            if found is None:
-                break
-            if found.kind in ("map", "list"):
-                return found
-            node = Node(found.kind, node.line, found.text, resolved=found.resolved, tag=found.tag)
-        elif node.tag != "expression" and "${" in node.text:
-            text = _INSERT.sub(lambda m: _inserted(m, values), node.text)[:_MAX_TEXT]
-            if text == node.text:
-                break
-            node = quoted(text, node.line)
-        if node.resolved:
-            break
-    return node
+    def large(self, node: Node, found: Node) -> Node:
+        """A map or list by name, as long as the copies stay within the budget."""
+        if node.text not in self.sizes:
+            self.sizes[node.text] = sum(1 for _ in islice(walk(found), _MAX_ADDED + 1))
+        self.budget -= self.sizes[node.text]
+        return found if self.budget >= 0 else node
 
 
 def _inserted(found: re.Match[str], values: Values) -> str:

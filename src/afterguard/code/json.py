@@ -49,7 +49,7 @@ class _Frame:
 def parse(source: Source) -> Document:
     """The document with a line on every node. Never raises."""
     errors: Errors = []
-    roots = read(decode(source.data, errors), errors)
+    roots = read(decode(source.data, errors, keep=True), errors)
     return Document(source.path, "json", roots, tuple(errors))
 
 

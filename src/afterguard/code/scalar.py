@@ -27,8 +27,8 @@ _ODD = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def decode(data: bytes, errors: Errors) -> str:
-    """UTF-8 or, by its mark, UTF-16 text with one character for one; odd control characters become blanks."""
+def decode(data: bytes, errors: Errors, keep: bool = False) -> str:
+    """UTF-8 or, by its mark, UTF-16 text; unless `keep`, odd control characters become blanks, one for one."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", "replace")
     else:
@@ -37,7 +37,7 @@ def decode(data: bytes, errors: Errors) -> str:
         except UnicodeDecodeError as error:
             errors.append((data.count(b"\n", 0, error.start) + 1, "bytes that are not UTF-8"))
             text = data.decode("utf-8-sig", "replace")
-    return _ODD.sub(" ", text)
+    return text if keep else _ODD.sub(" ", text)
 
 
 def clean(text: str) -> str:

@@ -17,6 +17,7 @@ from afterguard.detect import (
     prompt_extraction,
     secrets,
     system_prompt_leak,
+    tool_provenance,
 )
 from afterguard.detect.detector import Context, Detector
 from afterguard.detect.prefilter import Prefilter
@@ -29,6 +30,7 @@ DETECTORS: tuple[Detector, ...] = (
     secrets.DETECTOR,
     pii.DETECTOR,
     injection.DETECTOR,
+    tool_provenance.DETECTOR,
     invisible.DETECTOR,
     exfil_link.DETECTOR,
     system_prompt_leak.DETECTOR,

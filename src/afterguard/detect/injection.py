@@ -25,8 +25,10 @@ ID = "injection"
 RULES = "injection"
 TAXONOMIES = ("LLM01:2025", "LLM01:2026", "ASI01:2026", "AML.T0051.001", "CWE-1427")
 WINDOW = 420
-THRESHOLDS = {"broken": 0.0, "odd": 3.0, "status": 3.0, "free": 5.0, "hidden": 4.0}
-STRONG = {"addressed", "vocative", "override", "role-markup", "secrecy", "names-tool"}
+THRESHOLDS = {"broken": 0.0, "odd": 3.0, "status": 3.0, "free": 6.0, "short": 4.5, "hidden": 4.0}
+STRONG = {"addressed", "vocative", "override", "drop-instructions", "role-markup", "secrecy", "names-tool"}
+"""Free text needs two of these: one alone is how documentation talks about assistants."""
+UNSEEN = {"override", "drop-instructions", "role-markup", "secrecy"}
 OUTSIDE = (Origin.tool, Origin.document)
 HOST = re.compile(r"[a-z]+://([a-z0-9.-]{4,80})", re.I)
 
@@ -60,7 +62,9 @@ def _passages(scene: Scene, result: Result, rows: list[Sighting]) -> Iterator[Pa
         ):
             yield passage._replace(container="broken")
         elif passage.container == "status":
-            yield passage._replace(container=scene.context.lines.container(result.name, result.value))
+            known = has_side_effects(result.name) or scene.context.lines.knows(result.name)
+            line = scene.context.lines.container(result.name, result.value)
+            yield passage._replace(container=line if known or line == "broken" else "short")
         else:
             yield passage
     if rows and not seen:
@@ -96,7 +100,11 @@ def _judge(scene: Scene, result: Result, passage: Passage, rows: list[Sighting])
     window = phrases.best(inside, weights, WINDOW)
     if window.score < THRESHOLDS[passage.container]:
         return None
-    if passage.container == "free" and not window.signs & STRONG:
+    if passage.container == "free" and len(window.signs & STRONG) < 2:
+        return None
+    if passage.container == "short" and not window.signs & STRONG:
+        return None
+    if passage.container == "hidden" and not window.signs & UNSEEN:
         return None
     return Found(result, passage, window)
 
@@ -170,6 +178,7 @@ def _hit(scene: Scene, found: Found, obeyed: str) -> Hit:
         "odd": f"prose in the field {found.passage.key}",
         "status": "a status text",
         "free": "free text",
+        "short": "a short text",
         "hidden": "a line between data",
     }[found.passage.container]
     sure = found.window.score - THRESHOLDS[found.passage.container] >= 2 or bool(obeyed)

@@ -36,6 +36,10 @@ class StatusLines:
             if self._host(known, line) is None:
                 known[line] = None
 
+    def knows(self, tool: str) -> bool:
+        """Whether this tool has given short plain results before."""
+        return bool(self._lines.get(tool))
+
     def container(self, tool: str, value: str) -> str:
         """ "broken" when the result is a known line with text inserted, else "status"."""
         known = self._lines.get(tool, {})

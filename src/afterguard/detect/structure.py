@@ -20,7 +20,7 @@ RUN = re.compile(
 )
 STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
 REPR = re.compile(r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"")
-JSON_HEAD = re.compile(r"\s*(?:\{\s*[\"'}]|\[\s*[\[{\"'\]-]|\[\s*\d+\s*[,\]]|\")")
+JSON_HEAD = re.compile(r"\s*(?:\{\s*[\"'}]|\[\s*[\[{\"'\]-]|\[\s*\d+\s*[,\]])")
 PAIR = re.compile(r"[\"']\s{0,3}[:,]\s|[\"'}\]]\s{0,3}[,}\]]|:\s?[\d\"'\[{]")
 KEYED_LINE = re.compile(r"^[ \t]*-?[ \t]*([A-Za-z_][\w .-]{0,40}?)[ \t]*[:=][ \t]*(.*)$", re.M)
 NUMBER_AROUND = re.compile(r"^\s*-?[\d.,]*\s*\D*?$|^$")
@@ -39,12 +39,13 @@ class Passage(NamedTuple):
     key: str = ""
 
 
-def is_short_elsewhere(key: str, value: str, others: list[str]) -> bool:
+def is_short_elsewhere(key: str, passage: str, others: list[str]) -> bool:
     """Whether a field of this name holds short values everywhere else in these results, and at least once."""
     if not key or len(key) > 80:
         return False
     shape = re.compile(r"[\"']" + re.escape(key) + r"[\"']\s{0,3}:\s{0,3}(?:[\"']([^\"']{0,400})|([-\d]))")
     seen = [found.group(1) or "" for text in others for found in _some(shape, text)]
+    seen = [one for one in seen if not one or not passage.startswith(one)]
     short = [one for one in seen if len(one) <= 40 and RUN.search(one) is None]
     return len(short) >= 1 and len(short) >= len(seen) - 1
 

@@ -44,6 +44,7 @@ applications:
   fraud:
     decisions_per_day: 3000
     provider_quota_month: 400
+    records: {contact: [5, 7]}
 """
 
 

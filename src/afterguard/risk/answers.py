@@ -15,7 +15,7 @@ import yaml
 from afterguard.errors import UsageError
 
 BYTES = 1 << 20
-DEPTH = 4
+DEPTH = 6
 ENTRIES = 2000
 
 

@@ -66,14 +66,24 @@ class Business(msgspec.Struct, frozen=True, omit_defaults=True):
             return self.no_quota or self.provider_quota_month is not None
         return getattr(self, key) is not None
 
-    def unknown(self) -> tuple[str, ...]:
-        """What was not answered and what that leaves open, one sentence each."""
+    def unknown(self, traits: frozenset[str] | None = None) -> tuple[str, ...]:
+        """What was not answered and what that leaves open, one sentence each; only what matters to the traits given."""
         skip = {"per_usd"} if self.currency == "USD" or self.per_usd else set()
-        return tuple(
-            f"{question['key']}: {question['changes']}"
-            for question in questions()
-            if question["key"] not in skip and not self.answered(question["key"])
-        )
+        rows = []
+        for question in questions():
+            key, matters = question["key"], question.get("matters")
+            if (
+                key in skip
+                or self.answered(key)
+                or (traits is not None and matters and not traits.intersection(matters))
+            ):
+                continue
+            if key == "records" and self.records:
+                classes = ", ".join(self.records_unknown)
+                rows.append(f"records: {classes} unknown; the largest class known counts")
+            else:
+                rows.append(f"{key}: {question['changes']}")
+        return tuple(rows)
 
     @property
     def rate(self) -> float:

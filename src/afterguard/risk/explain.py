@@ -103,6 +103,6 @@ def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookbac
     return tuple(dict.fromkeys(rows))
 
 
-def unknown_of(priced: tuple[Priced, ...], business: Business) -> tuple[str, ...]:
+def unknown_of(priced: tuple[Priced, ...], business: Business, traits: frozenset[str]) -> tuple[str, ...]:
     """Answers missing from business.yaml and what each leaves open."""
-    return tuple(dict.fromkeys((*business.unknown(), *(why for one in priced for why in one.sized.left_out))))
+    return tuple(dict.fromkeys((*business.unknown(traits), *(why for one in priced for why in one.sized.left_out))))

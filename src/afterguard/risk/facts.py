@@ -66,11 +66,12 @@ def _told(survey: Survey, lookback: Lookback | None, business: Business) -> list
     rows = []
     records = answer_of(business, "records")
     if records is not None:
+        held = [name for name, count in business.records.items() if count.high > 0]
         unknown = f", {', '.join(business.records_unknown)} unknown" if business.records_unknown else ""
         rows.append(
             Fact(
                 "people whose records it can reach",
-                f"{ends(records)} ({', '.join(business.records)}{unknown})",
+                f"{ends(records)} ({', '.join(held)}{unknown})",
                 TOLD,
                 False,
             )

@@ -55,7 +55,7 @@ def loss_of(model: Model, app: str, survey: Survey, lookback: Lookback | None, b
         band=limits,
         prior_share=prior_share(model),
         not_measured=never_measured(model.priced, survey, lookback),
-        unknown_business=unknown_of(model.priced, business),
+        unknown_business=unknown_of(model.priced, business, model.facts.traits),
         controls=decisions(model, survey, lookback, business),
         mean_range=spread(means),
         chance_range=model.chances(),

@@ -173,7 +173,10 @@ def traits(survey: Survey, lookback: Lookback | None, business: Business) -> fro
     rules = [words(finding.rule) for finding in survey.findings]
     out = {name for name, rule in table.items() if _has(rule, survey.assets, incidents, rules)}
     predictive = [asset for asset in survey.assets if is_predictive(asset)]
-    if any(asset.kind in table["language_model"][MIXED] and asset not in predictive for asset in survey.assets):
+    other = [asset for asset in survey.assets if asset not in predictive]
+    if any(asset.kind in table["language_model"][MIXED] for asset in other):
+        out.add("language_model")
+    if not predictive and any(asset.kind in table["language_model"]["either_kinds"] for asset in other):
         out.add("language_model")
     protocols = lookback.protocols if lookback else {}
     if predictive or "predictive" in protocols or (business.decisions_per_day and business.decisions_per_day.high > 0):

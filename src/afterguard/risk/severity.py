@@ -55,7 +55,7 @@ def _left_out(cost: Cost, business: Business, traits: frozenset[str]) -> str | N
     """None where a form counts; otherwise why it does not ("" where there is nothing to say)."""
     if cost.trait and cost.trait not in traits:
         return ""
-    if cost.classes and business.records and not any(name in business.records for name in cost.classes):
+    if cost.classes and business.records and not any(_held(business, name) for name in cost.classes):
         return "" if not business.records_unknown else f"{cost.title}: the classes of data are unknown"
     for part in cost.parts:
         if part.drop and answer_of(business, part.answer) is None:
@@ -63,13 +63,17 @@ def _left_out(cost: Cost, business: Business, traits: frozenset[str]) -> str | N
     return None
 
 
+def _held(business: Business, name: str) -> bool:
+    return name in business.records and business.records[name].high > 0
+
+
 def answer_of(business: Business, name: str) -> Range | None:
-    """An answer as one Range; records are summed over their classes."""
+    """An answer as one Range; of records the largest class counts, because the classes are about the same people."""
     if name == "records":
         if not business.records:
             return None
         ranges = business.records.values()
-        return Range(*(sum(getattr(one, end) for one in ranges) for end in ("low", "mid", "high")))
+        return Range(*(max(getattr(one, end) for one in ranges) for end in ("low", "mid", "high")))
     value = getattr(business, name)
     assert value is None or isinstance(value, Range)
     return value
@@ -102,7 +106,7 @@ def _part(part: Part, facts: Facts, random: np.random.Generator, draws: int) -> 
     if not part.answer:
         spread = catalog.load("losses/sources")["spread"][sources()[part.source].grade]
         low, high = math.log(part.p10), math.log(part.p90)
-        return (low + high) / 2 + spread * z + rate, (high - low) / P10_P90
+        return part.power * ((low + high) / 2 + spread * z) + rate, part.power * (high - low) / P10_P90
     value, told = value_of(part, facts)
     return part.power * (drawn(value, z) - math.log(part.reference)) + (0.0 if told else rate), 0.0
 

@@ -22,11 +22,17 @@ _WIDE = re.compile(
 _COMMENT = re.compile(r"^\s*(?:#|//|\*|/\*)")
 
 
+def _code(text: str) -> str:
+    """The line without its trailing comment."""
+    cuts = [at for at in (text.find(" #"), text.find(" //")) if at >= 0]
+    return text[: min(cuts)] if cuts else text[:2000]
+
+
 def has_step(lines: list[str]) -> bool:
     """Whether these lines ask a person before they act."""
-    return any(_STEP.search(text[:2000]) for text in lines if not _COMMENT.match(text))
+    return any(_STEP.search(_code(text)) for text in lines if not _COMMENT.match(text))
 
 
 def is_app_wide(lines: list[str]) -> bool:
     """Whether agents made in this file have their tool calls approved."""
-    return any(_WIDE.search(text[:2000]) for text in lines if not _COMMENT.match(text))
+    return any(_WIDE.search(_code(text)) for text in lines if not _COMMENT.match(text))

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from afterguard.code.syntax import Expr, Function, Module, Statement, walk
 from afterguard.scan.recognise import cleans, fold, is_ai_package, is_model_call, is_user_text, uses_ai, words
 from afterguard.scan.tools import tool_functions
@@ -35,6 +37,20 @@ ADDS = {
     "set",
     "addall",
     "offer",
+}
+CALLBACKS = {
+    "then",
+    "map",
+    "foreach",
+    "filter",
+    "flatmap",
+    "subscribe",
+    "reduce",
+    "tap",
+    "finally",
+    "let",
+    "also",
+    "ifpresent",
 }
 _MEMBER = re.compile(r"\bin\b|\.(includes|has|contains|containsKey|Contains|some|indexOf)\s*\(|slices\.Contains")
 _PATH_GUARDS = {"isrelativeto", "relativeto", "startswith", "commonpath", "commonprefix", "hasprefix", "islocal"}
@@ -118,11 +134,27 @@ class Flow:
 
 def follow(module: Module | None, lines: list[str], external: External = NOWHERE) -> Flow:
     """Follow every value of a module once. Pure and bounded; an empty Flow for no module."""
-    flow = Flow(module)
     if module is None or not module.functions:
-        return flow
+        return Flow(module)
+    module = _told_apart(module)
+    flow = Flow(module)
     _Follower(module, lines, external, flow).run()
     return flow
+
+
+def _told_apart(module: Module) -> Module:
+    """The module with functions of one name told apart by their line: two `execute` of two tools are two functions."""
+    seen: set[str] = set()
+    functions = []
+    for function in module.functions:
+        name = function.name if function.name not in seen else f"{function.name}@{function.line}"
+        seen.add(name)
+        functions.append(function if name == function.name else msgspec.structs.replace(function, name=name))
+    return (
+        module
+        if len(seen) == len({f.name for f in module.functions})
+        else msgspec.structs.replace(module, functions=tuple(functions))
+    )
 
 
 class _Follower:
@@ -138,11 +170,26 @@ class _Follower:
         self.globals: dict[str, Value] = {}
         self.done: dict[str, frozenset[Atom]] = {}
         self.busy: list[str] = []
+        self.learnt = self.again = False
+        self.setters: dict[str, str] = {}
+        """React: name of a state's setter -> name of the state."""
+        self.states: dict[str, frozenset[Atom]] = {}
         self.envs: dict[str, dict[str, Value]] = {}
         self.imported = {one.alias or one.name or one.module for one in module.imports}
         self.stem = module.path.rsplit("/", 1)[-1].split(".", 1)[0]
 
     def run(self) -> None:
+        """Twice where the first walk learnt something that earlier statements should have known."""
+        self._walk()
+        if self.learnt:
+            self.learnt, self.again = False, True
+            self.flow.calls, self.flow.assigned, self.flow.returned, self.flow.maps = [], [], [], []
+            self.done, self.envs, self.globals = {}, {}, {}
+            self._walk()
+        self._incoming()
+        self.flow.returns = self.done
+
+    def _walk(self) -> None:
         top = self.module.functions[0]
         for klass in self.module.classes:
             env: dict[str, Value] = {}
@@ -154,8 +201,6 @@ class _Follower:
         ordered = sorted(self.module.functions[1:], key=lambda f: not _is_constructor(f))
         for function in ordered:
             self._function(function)
-        self._incoming()
-        self.flow.returns = self.done
 
     def _incoming(self) -> None:
         for function in self.module.functions:
@@ -207,6 +252,9 @@ class _Follower:
         if statement.kind == "other" and statement.value is not None:
             self._guard(statement.value, function, env)
         elif statement.kind in ("assign", "for"):
+            if len(statement.targets) == 2 and value.name.lower().endswith("usestate()"):
+                self.setters[statement.targets[1]] = statement.targets[0]
+                value = Value(value.atoms | self.states.get(statement.targets[0], frozenset()))
             for target in statement.targets:
                 kept = value if len(statement.targets) == 1 and statement.kind == "assign" else Value(value.atoms, "")
                 self._assign(target, kept, statement, function, env)
@@ -219,7 +267,11 @@ class _Follower:
     ) -> None:
         self.flow.assigned.append((function, statement, target, value))
         if target.startswith(("self.", "this.")):
-            self.fields[f"{_class_of(function.name)}.{target.split('.', 1)[1]}"] = value
+            key = f"{_class_of(function.name)}.{target.split('.', 1)[1]}"
+            before = self.fields.get(key)
+            if value.atoms - (before.atoms if before else frozenset()):
+                self.learnt = True
+            self.fields[key] = Value(union((value, before)), value.name) if self.again and before else value
         elif "." in target or "[" in target:
             base = re.split(r"[.\[]", target, maxsplit=1)[0]
             before = self._look(base, function, env)
@@ -328,6 +380,7 @@ class _Follower:
         seen = Seen(function, expr, name, folded, receiver, args, keys, is_model)
         self.flow.calls.append(seen)
         self._mutate(expr, seen, function, env)
+        self._callbacks(seen)
         return self._result(seen, function)
 
     def _receiver(self, expr: Expr, function: Function, env: dict[str, Value], depth: int) -> tuple[Value, str]:
@@ -359,7 +412,7 @@ class _Follower:
         if kinds:
             return Value(cleaned(given, kinds), named)
         last = seen.folded.rsplit(".", 1)[-1]
-        if last in ("get", "getordefault") and seen.receiver.name and len(seen.args) >= 1:
+        if last in ("get", "getordefault") and seen.args and seen.call.text.split(".")[0] not in self.imported:
             given = union((seen.receiver, *seen.args[1:]))
         if is_ai_package(seen.name):
             given = given | {Atom("handle", seen.name, seen.call.line)}
@@ -424,6 +477,17 @@ class _Follower:
                 self.fields[f"{_class_of(function.name)}.{head.split('.', 1)[1]}"] = held
             else:
                 env[head] = held
+
+    def _callbacks(self, seen: Seen) -> None:
+        """reply.then(text => ...): the callback's parameter is the receiver; setState(x): the state is x."""
+        last = seen.folded.rsplit(".", 1)[-1]
+        for part in seen.call.parts:
+            if part.kind == "lambda" and part.text in self.functions and last in CALLBACKS:
+                self._bind(self.functions[part.text], [("0", seen.receiver.atoms)])
+        state = self.setters.get(seen.call.text)
+        if state and seen.args and seen.args[0].atoms - self.states.get(state, frozenset()):
+            self.states[state] = union((Value(self.states.get(state, frozenset())), seen.args[0]))
+            self.learnt = True
 
     def _text(self, expr: Expr) -> str:
         last = min(max(expr.end_line, expr.line), expr.line + 3)

@@ -68,9 +68,9 @@ def _in_code(parsed: Parsed) -> Iterator[Prompt]:
         value = statement.value
         if value is None:
             continue
-        if statement.kind == "assign" and any(_NAME.search(target) for target in statement.targets):
-            if value.kind in ("text", "join", "list", "map"):
-                yield _prompt(value)
+        named = statement.kind == "assign" and any(_NAME.search(target) for target in statement.targets)
+        if named and value.kind in ("text", "join", "list", "map"):
+            yield _prompt(value)
         for one in walk(value):
             for key, field in one.fields:
                 if fold(key) in _KEYS and field.kind in ("text", "join"):

@@ -245,7 +245,7 @@ def _sql(seen: Seen) -> Iterator[Value]:
 
 
 def _template(seen: Seen) -> Iterator[Value]:
-    if not _TEMPLATE.match(seen.folded) or "sandbox" in seen.folded:
+    if not _TEMPLATE.match(seen.folded) or "sandbox" in seen.folded or seen.name.endswith("()"):
         return
     if seen.folded.endswith(("string.template", "safesubstitute")):
         return

@@ -75,9 +75,9 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
 
 def _in_code(parsed: Parsed, context: Context) -> Iterator[Finding]:
     assert parsed.module is not None
-    tools = context.flow(parsed).tools
-    for function in parsed.module.functions:
-        if function.name in tools and function.doc:
+    flow = context.flow(parsed)
+    for function in flow.module.functions if flow.module else ():
+        if function.name in flow.tools and function.doc:
             yield from _judge(
                 parsed, context, function.doc, function.doc_line or function.line, function.end_line, function.name
             )

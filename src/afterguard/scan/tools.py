@@ -54,9 +54,9 @@ def tool_functions(module: Module) -> dict[str, str]:
         if method in METHODS and any(fold(base).rsplit(".", 1)[-1] in BASES for base in bases.get(klass, ())):
             found[function.name] = f"method of the tool class {klass}"
     for name, reason in _registered(module):
-        for full in (name, *(n for n in names if n.endswith("." + name))) if name not in names else (name,):
-            if full in names:
-                found.setdefault(full, reason)
+        same = [n for n in names if n == name or n.startswith(name + "@")]
+        for full in same or [n for n in names if n.endswith("." + name)]:
+            found.setdefault(full, reason)
     return found
 
 
@@ -92,5 +92,5 @@ def _table(statement: Statement) -> Iterator[tuple[str, str]]:
 
 def _names(expr: Expr) -> Iterator[str]:
     for one in walk(expr):
-        if one.kind == "name":
+        if one.kind in ("name", "lambda") and one.text:
             yield one.text.removeprefix("self.").removeprefix("this.")

@@ -26,7 +26,7 @@ CHECK = Check(
     kinds=(*CODE, *CONFIG),
 )
 _LOOP = re.compile(
-    r"^\s*(?:\w+:\s*)?(?:\}?\s*)?(?:while\s*\(?\s*(?:True|true|1)\s*\)?\s*[:{]?|for\s*\(\s*;\s*;\s*\)\s*\{?|for\s*\{)\s*(?:#.*|//.*)?$"
+    r"^\s*(?:\w+:\s*)?(?:\}\s*)?(?:while\s*\(?\s*(?:True|true|1)\s*\)?\s*[:{]|while\s*\(\s*true\s*\)|for\s*\(\s*;\s*;\s*\)|for\s*\{\s*$)"
 )
 _BOUND = re.compile(
     r"max_|max[A-Z]|MAX|limit|budget|\bsteps?\b|iteration|\bturns?\b|\bcount|attempt|timeout|deadline|retries|\brounds?\b|remaining|ctx\.Done|time\.(?:time|monotonic)",

@@ -15,7 +15,7 @@ from afterguard.code.syntax import Expr, argument
 from afterguard.model import Confidence, Finding, Severity
 from afterguard.scan.check import CODE, Check, Context
 from afterguard.scan.flow import Seen
-from afterguard.scan.recognise import Tails, fold
+from afterguard.scan.recognise import Tails
 from afterguard.scan.servers import by_image
 from afterguard.scan.source_text import uncommented
 
@@ -143,8 +143,6 @@ def _images(parsed: Parsed, context: Context) -> Iterator[Finding]:
                     f"The image {node.text[:80]} has no fixed version.",
                     confidence=Confidence.high,
                 )
-            elif fold(path[-1]) == "image" and not node.resolved:
-                continue
 
 
 def _is_moving(image: str) -> bool:

@@ -155,12 +155,13 @@ def _roles(parsed: Parsed, context: Context, path: tuple[str, ...], node: Node) 
             f"The role {node.text} is not bounded to calling a model.",
             confidence=Confidence.medium,
         )
-    elif last in ("policy_arn", "managedpolicyarns", "managed_policy_arns") and _MANAGED.search(node.text):
-        if "Bedrock" in node.text or "SageMaker" in node.text or _AI.search(where):
-            name = node.text.rsplit("/", 1)[-1]
-            yield context.finding(
-                CHECK, parsed, node.line, f"The managed policy {name} allows every action.", confidence=Confidence.high
-            )
+    elif last in ("policy_arn", "managedpolicyarns", "managed_policy_arns") and _is_wide(node.text, where):
+        message = f"The managed policy {node.text.rsplit('/', 1)[-1]} allows every action."
+        yield context.finding(CHECK, parsed, node.line, message)
+
+
+def _is_wide(policy: str, where: str) -> bool:
+    return bool(_MANAGED.search(policy)) and ("Bedrock" in policy or "SageMaker" in policy or bool(_AI.search(where)))
 
 
 def _in_code(parsed: Parsed, context: Context) -> Iterator[Finding]:

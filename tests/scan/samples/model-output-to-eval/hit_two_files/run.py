@@ -1,0 +1,5 @@
+from llm import ask
+
+
+def main():
+    eval(ask("one plus one"))  # hit: model-output-to-eval

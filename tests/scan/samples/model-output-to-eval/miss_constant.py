@@ -1,0 +1,18 @@
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+def compute(response):
+    answer = ask("x")
+    value = eval("1 + 1")
+    model = load()
+    model.eval()
+    return answer, value, response

@@ -1,0 +1,21 @@
+import ast
+import json
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+def compute(question):
+    return ast.literal_eval(ask(question))
+
+
+def parse(question):
+    return json.loads(ask(question))

@@ -1,0 +1,15 @@
+import streamlit as st
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+st.markdown(f"<div>{ask('hello')}</div>", unsafe_allow_html=True)  # hit: model-output-to-html

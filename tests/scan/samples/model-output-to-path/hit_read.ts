@@ -1,0 +1,18 @@
+import fs from "fs";
+import OpenAI from "openai";
+
+const openai = new OpenAI();
+
+export async function ask(question: string): Promise<string> {
+  const reply = await openai.chat.completions.create({
+    model: "gpt-4o",
+    max_tokens: 200,
+    messages: [{ role: "user", content: question }],
+  });
+  return reply.choices[0].message.content ?? "";
+}
+
+export async function show(question: string) {
+  const name = await ask(question);
+  return fs.readFileSync(`docs/${name}`, "utf8"); // hit: model-output-to-path
+}

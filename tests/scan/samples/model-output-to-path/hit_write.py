@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+def save(topic):
+    title = ask("A file name for " + topic)
+    target = Path("out") / title
+    target.write_text("done")  # hit: model-output-to-path

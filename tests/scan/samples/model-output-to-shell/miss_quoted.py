@@ -1,0 +1,19 @@
+import shlex
+import subprocess
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+def search(question):
+    word = ask(question)
+    subprocess.run("grep -r " + shlex.quote(word) + " notes", shell=True)
+    subprocess.run(["grep", "-r", "--", word, "notes"])

@@ -1,0 +1,18 @@
+import sqlite3
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+def find(question):
+    name = ask(question)
+    connection = sqlite3.connect("shop.db")
+    return connection.execute("SELECT * FROM users WHERE name = ?", (name,)).fetchall()

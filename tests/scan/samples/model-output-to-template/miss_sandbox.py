@@ -1,0 +1,16 @@
+from jinja2.sandbox import SandboxedEnvironment
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+def letter(topic):
+    return SandboxedEnvironment().from_string(ask(topic)).render(name="Ada")

@@ -1,0 +1,19 @@
+from jinja2 import Template
+
+from openai import OpenAI
+
+client = OpenAI()
+
+
+def ask(question):
+    reply = client.chat.completions.create(
+        model="gpt-4o", max_tokens=200, messages=[{"role": "user", "content": question}]
+    )
+    return reply.choices[0].message.content
+
+
+LETTER = Template("Dear {{ name }}, {{ body }}", autoescape=True)
+
+
+def letter(topic):
+    return LETTER.render(name="Ada", body=ask(topic))

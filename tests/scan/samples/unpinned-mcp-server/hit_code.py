@@ -1,0 +1,6 @@
+from mcp import StdioServerParameters
+
+server = StdioServerParameters(
+    command="npx",
+    args=["-y", "@modelcontextprotocol/server-github@latest"],  # hit: unpinned-mcp-server
+)

@@ -1,0 +1,2 @@
+#!/bin/sh
+vllm serve acme/chat --api-key "$KEY" # hit: unpinned-model

@@ -1,0 +1,7 @@
+import pickle
+
+import joblib
+
+with open("model.pkl", "rb") as handle:
+    model = pickle.load(handle)  # hit: unsafe-deserialization
+scaler = joblib.load("scaler.joblib")  # hit: unsafe-deserialization

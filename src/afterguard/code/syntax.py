@@ -24,9 +24,10 @@ class Expr(msgspec.Struct, frozen=True, gc=False):
               A method on a call chain keeps the chain in `text`; its receiver is `base`.
     join      text put together from `parts`: +, f-string, template literal, %, .format, String.format, concat, join.
     list      `parts`. Sets and tuples too.
-    map       `fields` (key, value); keys that are not literals show as "*". Object literals and struct literals too.
+    map       `fields` (key, value); keys that are not literals show as "*". Object literals and struct literals too; the
+              struct's type is then in `text`. A JSX element is a call with its attributes as `fields`.
     index     `parts[0]` is the base, `parts[1]` the subscript when it is an expression; `text` is the dotted name if any.
-    lambda    `parts` holds the body's expressions.
+    lambda    `parts` holds the body's expression; a body of statements is a Function of the module whose name is `text`.
     other     anything else, `parts` its sub-expressions (conditional, comparison, unary...). Await and casts are looked
               through: `await f()` is the call.
     """

@@ -134,7 +134,10 @@ class Facts:
                     continue
                 for target in statement.targets:
                     head, _, rest = target.partition(".")
-                    if head in ("self", "this", "cls") and owner:
+                    typed = next((one.annotation for one in function.params if one.name == head), "") if rest else ""
+                    if typed in self.classes:
+                        out[f"class {typed}", rest].append(statement.value)
+                    elif head in ("self", "this", "cls") and owner:
                         out[f"class {owner}", rest].append(statement.value)
                     else:
                         out[function.name, target].append(statement.value)
@@ -154,6 +157,10 @@ class Facts:
         if head in ("self", "this", "cls"):
             owner = self.owner(function)
             return self.values.get((f"class {owner}", rest), []) if owner else []
+        holder = self.functions.get(function)
+        typed = next((one.annotation for one in holder.params if one.name == head), "") if holder and rest else ""
+        if typed in self.classes and (f"class {typed}", rest) in self.values:
+            return self.values[f"class {typed}", rest]
         owner = self.owner(function)
         if owner and (f"class {owner}", name) in self.values and self.language in ("java", "kotlin"):
             return self.values[f"class {owner}", name]

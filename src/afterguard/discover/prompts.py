@@ -94,6 +94,16 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
             )
             if value is not None and value.kind != "list":
                 yield function, "", value
+    for function in facts.module.functions:
+        for one in function.decorators:
+            if one.text.endswith((".SystemMessage", ".UserMessage", ".SystemPrompt")) and facts.product(one.text):
+                value = argument(one, "value") or (one.parts[0] if one.parts else None)
+                if value is not None:
+                    yield (
+                        function,
+                        function.name.rpartition(".")[2],
+                        value.parts[0] if value.kind == "list" and value.parts else value,
+                    )
     for (scope, target), values in facts.values.items():
         if _NAMED.search(target.rpartition(".")[2]) and (
             facts.is_ai or re.search(r"(?i)system_?prompt|prompt_?template", target)

@@ -380,3 +380,40 @@ def test_any_bytes(data: bytes) -> None:
 
 def test_kinds_are_what_the_assets_model_knows() -> None:
     assert AssetKind("ai_endpoint") is AssetKind.ai_endpoint
+
+
+MORE = [
+    ('INFO:     10.0.0.7:54321 - "POST /v1/chat/completions HTTP/1.1" 200 OK\nINFO:     10.0.0.7:54321 - "GET /docs HTTP/1.1" 200 OK\n', "access", {("ai_endpoint", "POST /v1/chat/completions")}),
+    ('[GIN] 2026/11/03 - 10:00:00 | 200 |  3.212s |       127.0.0.1 | POST     "/api/chat"\n[GIN] 2026/11/03 - 10:00:00 | 200 |  1.1ms |       127.0.0.1 | GET      "/api/tags"\n', "gin", {("ai_endpoint", "POST /api/chat"), ("ai_endpoint", "GET /api/tags")}),
+    ('Nov  3 10:00:00 lb haproxy[12]: 10.0.0.1:3333 [03/Nov/2026:10:00:00.123] http-in~ be/srv 0/0/1/200/201 200 1234 - - ---- 1/1/1/0/0 0/0 "POST /v1/chat/completions HTTP/1.1"\n', "access", {("ai_endpoint", "POST /v1/chat/completions")}),
+    ('10.0.0.1 - - [03/Nov/2026:10:00:00 +0000] "POST /api/chat HTTP/1.1" 200 12 "-" "-" 5 "chat@docker" "http://10.0.0.5:11434" 3012ms\n', "access", {("ai_endpoint", "POST /api/chat"), ("inference_server", "ollama")}),
+    ('date=2026-11-03 time=10:00:00 devname="fw" srcip=10.0.0.1 dstport=443 hostname="api.anthropic.com" url="/v1/messages" action="passthrough" sentbyte=1200\n', "keyed", {("provider", "anthropic")}),
+    ('2026-11-03T10:00:00+00:00 heroku[router]: at=info method=POST path="/v1/chat/completions" host=app.example.com request_id=1 fwd="10.0.0.1" status=200 bytes=400\n', "keyed", {("ai_endpoint", "POST /v1/chat/completions")}),
+    (json.dumps({"timestamp": "2026-11-03T10:00:00.1+0000", "event_type": "tls", "src_ip": "10.0.0.1", "dest_port": 443, "tls": {"sni": "api.mistral.ai", "version": "TLS 1.3"}}) + "\n", "json", {("provider", "mistral")}),
+    (json.dumps({"EdgeStartTimestamp": "2026-11-03T10:00:00Z", "ClientRequestHost": "app.example", "ClientRequestURI": "/v1/embeddings", "ClientRequestMethod": "POST", "EdgeResponseStatus": 200, "ClientIP": "10.0.0.1"}) + "\n", "json", {("ai_endpoint", "POST /v1/embeddings")}),
+    (json.dumps({"timestamp": "2026-11-03T10:00:00Z", "httpRequest": {"requestMethod": "POST", "requestUrl": "https://app.example/v1/chat/completions", "status": 200, "remoteIp": "10.0.0.1"}}) + "\n", "json", {("ai_endpoint", "POST /v1/chat/completions")}),
+    ("#Version: 1.0\n#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent)\n2026-11-03\t10:00:00\tFRA\t100\t10.0.0.1\tPOST\td1.cloudfront.net\t/v1/chat/completions\t200\t-\tMozilla/5.0%20(X)\n", "w3c", {("ai_endpoint", "POST /v1/chat/completions")}),
+    ('2026-11-03T10:00:00Z stdout F {"time":"2026-11-03T10:00:00Z","method":"POST","host":"api.openai.com","path":"/v1/chat/completions","status":200}\n', "json", {("provider", "openai")}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "kind", "expected"), MORE)
+def test_more_servers(text: str, kind: str, expected: set[tuple[str, str]]) -> None:
+    found, assets, notes = run(text)
+    assert (found, names(assets), notes) == (kind, expected, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time,caller,amount,merchant,decision,score\n2026-11-01,a,3.4,x,deny,0.9\n",
+        "date,description,amount,label\n2026-11-01,x,3,1\n",
+        "timestamp,user,query,response\n2026-11-01T00:00:00Z,u,how do i,text\n",
+        "timestamp,user,query\n2026-11-01T00:00:00Z,u,how do i\n",
+        '{"timestamp":"2026-11-01T00:00:00Z","query":"refund","answer":"x"}\n',
+        '{"timestamp":"2026-11-01T00:00:00Z","query":"refund"}\n',
+        '{"id":"1","timestamp":"2026-11-01T00:00:00Z","url":"/pay","score":0.4,"method":"card"}\n',
+    ],
+)
+def test_conversations_and_predictions_are_left_to_their_readers(text: str) -> None:
+    assert recognise("any", text.encode()) == ""

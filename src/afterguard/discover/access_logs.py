@@ -29,7 +29,12 @@ SENT = re.compile(rf"\b({METHODS}) (https?://[^\s\"'<>]+)(?:[\"']? ?\"?(?:HTTP/[
 
 AGENT = re.compile(r"\A[A-Za-z][\w.!+-]*(?: [A-Za-z][\w.-]*)?(?:/[\w.]|\b.*[;(]| )")
 UPSTREAM_URL = re.compile(r"\A(?:tcp|http|https|grpc|fcgi)://[^/\s]+\Z")
-DECIMAL = re.compile(r"\A\d{1,7}\.\d{1,6}\Z")
+DURATION = re.compile(r"\A(\d{1,7}\.\d{1,9}|\d{1,9}(?:\.\d{1,9})?(?=[mµu]?s\Z))([mµu]?s|)\Z")
+UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+WITH_STATUS = re.compile(r'"[A-Z]{3,12} \S+ HTTP/[\d.]+" \d{3}\b')
+GIN = re.compile(
+    rf'(?:\[GIN\] ?)?(\d{{4}}/\d{{2}}/\d{{2}} - \d{{2}}:\d{{2}}:\d{{2}}) \| *(\d{{3}}) \| *([\d.]+[mµn]?s|[\dhm.]+s) *\| *(\S+) *\| *({METHODS}) +"([^"\s]*)"'
+)
 SECONDS = {"rt", "request_time", "urt", "upstream_response_time", "duration", "time", "elapsed", "uht", "took"}
 UPSTREAMS = {"upstream", "upstream_addr", "us", "ua", "backend", "proxy", "upstream_host", "uaddr", "to"}
 HOSTS = {"host", "http_host", "server_name", "vhost", "authority", "server", "proxy_host", "ssl_server_name", "sni"}
@@ -59,7 +64,7 @@ def read_text(line: int, text: str) -> Event | None:
     if at < 0:
         return None
     stamp = next((found for one in tokens if one.quote != '"' and (found := stamps.read(one.text))), None)
-    if stamp is None:
+    if stamp is None and not WITH_STATUS.match(text, tokens[at].start):
         return None
     method, target = tokens[at].text.split(" ", 2)[:2]
     host, port, path = split_target(target)
@@ -69,8 +74,9 @@ def read_text(line: int, text: str) -> Event | None:
     if not host:
         host, port = after.host or _vhost(tokens[:at])
     return Event(
-        line, host, port, method, path, stamp.seconds, stamp.zoned, stamp.dated, after.status, after.bytes,
-        after.seconds, _client(tokens), after.agent, after.media, after.upstream,
+        line, host, port, method, path, stamp.seconds if stamp else None, bool(stamp and stamp.zoned),
+        bool(stamp and stamp.dated), after.status, after.bytes, after.seconds, _client(tokens), after.agent, after.media,
+        after.upstream,
     )  # fmt: skip
 
 
@@ -123,7 +129,7 @@ def _after(tokens: list[_Token]) -> _After:
             host = host or host_of(value)
         elif not one.quote and ADDRESS.match(value) and ":" in value:
             upstream = upstream or value
-        elif not one.quote and DECIMAL.match(value):
+        elif not one.quote and DURATION.match(value):
             seconds = max(seconds, _float(value))
     return _After(status, size, agent, host, upstream, seconds, media)
 
@@ -148,7 +154,8 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _float(text: str) -> float:
-    return float(text) if DECIMAL.match(text) else 0.0
+    found = DURATION.match(text)
+    return float(found[1]) * UNITS[found[2]] if found else 0.0
 
 
 def _vhost(tokens: list[_Token]) -> tuple[str, int]:
@@ -176,6 +183,19 @@ def read_squid(line: int, text: str) -> Event | None:
     return Event(
         line, host, port, method, path if method != "CONNECT" else "", stamp.seconds, True, True, int(status), number(size),
         max(0, int(elapsed[:12])) / 1000, client, "", media or "", peer.partition("/")[2],
+    )  # fmt: skip
+
+
+def read_gin(line: int, text: str) -> Event | None:
+    """The log of Go servers built on Gin, Ollama among them."""
+    found = GIN.search(text[:8192])
+    if not found:
+        return None
+    when, status, took, client, method, target = found.groups()
+    host, port, path = split_target(target)
+    stamp = stamps.read(when.replace(" - ", " "))
+    return Event(
+        line, host, port, method, path, stamp.seconds if stamp else None, False, bool(stamp), int(status), 0, _float(took), client
     )  # fmt: skip
 
 

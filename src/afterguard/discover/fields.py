@@ -31,6 +31,25 @@ CHAT = {
     "input_tokens",
     "standard_logging_object",
 }
+ANSWERS = {
+    "response",
+    "answer",
+    "output",
+    "reply",
+    "completion",
+    "generation",
+    "decision",
+    "prediction",
+    "score",
+    "label",
+    "probability",
+    "features",
+}
+"""Names of answers of a model: with plain text or a number in them, a record is a conversation or a prediction, not traffic."""
+PAIR = re.compile(r"""(?:\A|[\s|,;])([A-Za-z_][\w.-]{0,40})=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s,;|]*))""")
+PREFIX_TIME = re.compile(
+    r"\A(?:<\d{1,3}>\d? ?)?(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2})"
+)
 REQUEST = re.compile(r"\A\"?([A-Z]{3,12}) (\S+)(?: HTTP\S*)?")
 UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}
 csv.field_size_limit(1 << 20)
@@ -134,6 +153,26 @@ def read_json(line: int, text: str) -> Event | None:
     return event_of(line, flatten(value)) if isinstance(value, dict) else None
 
 
+def keyed(text: str) -> dict[str, str]:
+    """name=value pairs of a line (logfmt, firewalls, CEF), with the time in front of them as "time"."""
+    out: dict[str, str] = {}
+    for found in PAIR.finditer(text[:16384]):
+        if len(out) >= FIELDS:
+            break
+        value = next((one for one in found.groups()[1:] if one is not None), "")
+        out.setdefault(found[1].lower(), value[:TEXT])
+    front = PREFIX_TIME.match(text)
+    if front and not ({"time", "ts", "timestamp", "date", "eventtime"} & out.keys()):
+        out["time"] = front[1]
+    return out
+
+
+def read_keyed(line: int, text: str) -> Event | None:
+    """A line of name=value pairs."""
+    pairs = keyed(text)
+    return event_of(line, pairs) if len(pairs) >= 3 else None
+
+
 def looks_like_requests(value: Any) -> bool:
     """Whether a JSON object is a record of a request or query rather than a conversation or anything else."""
     if not isinstance(value, dict):
@@ -141,10 +180,14 @@ def looks_like_requests(value: Any) -> bool:
     fields = flatten(value)
     if {key.rpartition(".")[2] for key in fields} & CHAT or {str(key).lower() for key in value} & CHAT:
         return False
+    if any(str(key).lower() in ANSWERS and not isinstance(one, dict | list) for key, one in value.items()):
+        return False
     event = event_of(0, fields)
     if event is None or event.time is None:
         return False
-    return event.channel in ("dns", "tls") or bool(event.method or event.status) or bool(event.host and event.bytes)
+    if event.channel in ("dns", "tls"):
+        return "." in event.host
+    return bool(event.method or event.status) or bool(event.host and event.bytes)
 
 
 class Table:
@@ -179,7 +222,11 @@ class Table:
         """Column -> value; empty when the row has another number of cells than the header."""
         if not self.columns:
             return {}
-        values = cells(text, self.separator) if self.kind == "csv_hosts" else text.split(self.separator)
+        if self.kind == "csv_hosts":
+            values = cells(text, self.separator)
+        else:
+            # CloudFront names its columns with spaces and writes its rows with tabs.
+            values = text.split("\t" if "\t" in text else self.separator)
         if abs(len(values) - len(self.columns)) > (0 if self.separator != " " else 2) or len(values) > FIELDS:
             return {}
         return {key: value[:TEXT] for key, value in zip(self.columns, values) if value not in ("-", "(empty)")}

@@ -18,6 +18,9 @@ QUOTED = re.compile(r'"[A-Z]{3,12} \S+(?: (?:HTTP|H2C|h2)[^"]*)?"')
 LOG_TIME = re.compile(
     r"\A\s*(?:[A-Z]+:? +)?[\[(\"']?(?:\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{2}:\d{2}|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}|\d{2}:\d{2}:\d{2}[.,]\d)"
 )
+HOSTLIKE = re.compile(
+    r"\A(?:[a-zA-Z][a-zA-Z0-9+.-]*://\S+|(?:[\w-]{1,63}\.)+[a-zA-Z][\w-]{1,62}\.?(?::\d{1,5})?|\d{1,3}(?:\.\d{1,3}){3}|/\S*)\Z"
+)
 DOCUMENTS = (
     ("cloudtrail", re.compile(r'"(?:Records|Events)"\s*:\s*\['), re.compile(r'"eventSource"|"EventSource"|CloudTrailEvent')),
     ("har", re.compile(r'"log"\s*:\s*\{'), re.compile(r'"entries"\s*:\s*\[|"creator"\s*:')),
@@ -115,6 +118,8 @@ def _table(lines: list[str]) -> str:
     header = [one.strip().lower() for one in fields.cells(lines[0], separator)]
     if len(header) < 2 or len(set(header)) < len(header) * 0.8:
         return ""
+    if {re.sub(r"[ .-]+", "_", one) for one in header} & fields.ANSWERS:
+        return ""
     bill = billing.kind_of(header)
     if bill:
         return bill
@@ -126,24 +131,52 @@ def _table(lines: list[str]) -> str:
         and plain & {re.sub(r"[ .-]+", "_", one) for one in HOSTS}
         and (plain & TIMES or plain & {"method", "status", "client", "client_ip", "src_ip", "source_ip"})
     ):
-        return "csv_hosts"
+        return "csv_hosts" if _names_hosts(header, rows) else ""
     return ""
+
+
+def _is_csv(lines: list[str]) -> bool:
+    """A header of plain names over rows of the same width: a table that some other reader may know."""
+    separator = max(",;\t|", key=lines[0].count)
+    header = fields.cells(lines[0], separator)
+    rows = [fields.cells(line, separator) for line in lines[1:8]]
+    return (
+        len(header) > 1
+        and all(re.fullmatch(r"[A-Za-z_][\w .-]{0,60}", one.strip()) for one in header)
+        and all(len(row) == len(header) for row in rows)
+    )
+
+
+def _names_hosts(header: list[str], rows: list[list[str]]) -> bool:
+    """Whether at least half of the rows have a host or an address in one of the columns that should."""
+    columns = [
+        at
+        for at, name in enumerate(header)
+        if re.sub(r"[ .-]+", "_", name) in {re.sub(r"[ .-]+", "_", one) for one in HOSTS}
+    ]
+    good = sum(1 for row in rows if any(at < len(row) and HOSTLIKE.match(row[at].strip()) for at in columns))
+    return good * 2 >= len(rows)
 
 
 def _text(lines: list[str]) -> str:
     for kind, test in TESTS:
         share = sum(1 for line in lines if test(line)) / len(lines)
-        if share >= (0.3 if kind in ("coredns", "bind", "windows_dns") else 0.5):
+        if share >= (0.3 if kind in ("coredns", "bind", "windows_dns", "gin") else 0.5):
             return kind
-    if sum(1 for line in lines if LOG_TIME.match(line)) * 2 >= len(lines) or sum(
-        1 for line in lines if access_logs.SENT.search(line)
-    ) * 3 > len(lines):
+    logged = sum(1 for line in lines if LOG_TIME.match(line)) * 2 >= len(lines)
+    if not _is_csv(lines) and (logged or sum(1 for line in lines if access_logs.SENT.search(line)) * 3 > len(lines)):
         return "client"
     return ""
 
 
 def _is_access(line: str) -> bool:
     return bool(QUOTED.search(line)) and access_logs.read_text(1, line) is not None
+
+
+def _is_keyed(line: str) -> bool:
+    pairs = fields.keyed(line)
+    event = fields.event_of(1, pairs) if len(pairs) >= 4 and not pairs.keys() & fields.ANSWERS else None
+    return event is not None and event.time is not None and bool(event.host or event.method)
 
 
 TESTS: tuple[tuple[str, Callable[[str], object]], ...] = (
@@ -153,5 +186,7 @@ TESTS: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("bind", dns.BIND.search),
     ("coredns", dns.COREDNS.search),
     ("windows_dns", dns.WINDOWS.search),
+    ("gin", access_logs.GIN.search),
     ("access", _is_access),
+    ("keyed", _is_keyed),
 )

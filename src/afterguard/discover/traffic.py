@@ -32,7 +32,9 @@ LINES: dict[str, ReadLine] = {
     "access": access_logs.read_text,
     "squid": access_logs.read_squid,
     "client": access_logs.read_client_log,
+    "gin": access_logs.read_gin,
     "json": fields.read_json,
+    "keyed": fields.read_keyed,
     "bind": dns.read_bind,
     "dnsmasq": dns.read_dnsmasq,
     "unbound": dns.read_unbound,
@@ -52,6 +54,8 @@ RECORD_LINES: dict[str, ReadRecord] = {
     "gcp_audit_lines": audit.read_google,
     "azure_activity_lines": audit.read_azure,
 }
+LOOSE = {"client", "gin", "keyed"}
+"""Logs in which requests stand among other lines."""
 OUTWARD = {"squid", "bind", "dnsmasq", "unbound", "coredns", "windows_dns", "zeek"}
 CLOUDS = {
     "cloudtrail": "aws", "cloudtrail_lines": "aws", "gcp_audit": "google", "gcp_audit_lines": "google",
@@ -168,7 +172,7 @@ def _judge(kind: str, tally: Tally) -> Any:
     def judge(number: int, data: bytes) -> bool:
         event = read_line(number, data.decode("utf-8", "replace"))
         if event is None:
-            return kind == "client"
+            return kind in LOOSE
         tally.see(event)
         tally.add(event)
         return True

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from afterguard.detect import (
+    encoded_payload,
     exfil_link,
     injection,
     invisible,
@@ -32,6 +33,7 @@ DETECTORS: tuple[Detector, ...] = (
     injection.DETECTOR,
     tool_provenance.DETECTOR,
     invisible.DETECTOR,
+    encoded_payload.DETECTOR,
     exfil_link.DETECTOR,
     system_prompt_leak.DETECTOR,
     jailbreak.DETECTOR,
@@ -39,17 +41,26 @@ DETECTORS: tuple[Detector, ...] = (
 )
 
 
+class _Prefilters(dict[Origin, Prefilter]):
+    """Compiled when an origin is first met: compiling takes a second or two, and a log of predictions needs none."""
+
+    def __missing__(self, origin: Origin) -> Prefilter:
+        for other, compiled in self.items():
+            if _readers(other) == _readers(origin):
+                self[origin] = compiled
+                return compiled
+        self[origin] = Prefilter(p for detector in _readers(origin) for p in detector.patterns)
+        return self[origin]
+
+
+def _readers(origin: Origin) -> tuple[Detector, ...]:
+    return tuple(detector for detector in DETECTORS if origin in detector.origins)
+
+
 @cache
 def prefilters() -> dict[Origin, Prefilter]:
     """A compiled prefilter for each origin of text, with the patterns of the detectors that read it."""
-    chosen = {
-        origin: tuple(p for detector in DETECTORS if origin in detector.origins for p in detector.patterns)
-        for origin in Origin
-    }
-    compiled: dict[tuple[str, ...], Prefilter] = {}
-    for patterns in chosen.values():
-        compiled.setdefault(tuple(p.expression for p in patterns), Prefilter(patterns))
-    return {origin: compiled[tuple(p.expression for p in patterns)] for origin, patterns in chosen.items()}
+    return _Prefilters()
 
 
 def look(exchange: Exchange, context: Context) -> Iterator[Hit]:

@@ -18,7 +18,7 @@ from afterguard.detect.phrases import Sighting, Sign, Window
 from afterguard.detect.provenance import has_side_effects, is_explained, stands_in, values
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
-from afterguard.detect.structure import Passage, is_short_elsewhere, passages
+from afterguard.detect.structure import Passage, is_short_elsewhere
 from afterguard.model import Confidence, Hit, Origin, Severity, ToolCall
 
 ID = "injection"
@@ -45,7 +45,7 @@ def suspects(scene: Scene) -> Iterator[Found]:
     """Passages above the threshold of their container, the strongest of each result."""
     seen = _sightings(scene)
     for result in scene.results:
-        rows = seen.get(result.index, [])
+        rows = seen.get(result.first, [])
         found = [_judge(scene, result, passage, rows) for passage in _passages(scene, result, rows)]
         kept = [one for one in found if one is not None]
         if kept:
@@ -55,7 +55,7 @@ def suspects(scene: Scene) -> Iterator[Found]:
 def _passages(scene: Scene, result: Result, rows: list[Sighting]) -> Iterator[Passage]:
     """Passages of a result, raised to `broken` where the field or the status line is known to be short."""
     seen = False
-    for passage in passages(result.value):
+    for passage in scene.prose.get(result.first, ()):
         seen = True
         if passage.container == "odd" and is_short_elsewhere(
             passage.key, result.value, [r.value for r in scene.results]
@@ -77,7 +77,7 @@ def _sightings(scene: Scene) -> dict[int, list[Sighting]]:
     for result in scene.results:
         at = 0
         for index in result.pieces:
-            starts[index] = (result.index, at)
+            starts[index] = (result.first, at)
             at += len(scene.data(index))
     out: dict[int, list[Sighting]] = {}
     for sign in phrases.signs(RULES):

@@ -15,7 +15,7 @@ import msgspec
 
 from afterguard.catalog import load
 from afterguard.detect.result import Result
-from afterguard.detect.structure import Passage, passages
+from afterguard.detect.structure import Passage
 from afterguard.model import Origin, ToolCall
 
 if TYPE_CHECKING:
@@ -113,15 +113,15 @@ def is_explained(scene: Scene, value: str, call_turn: int, source: Result, span:
     for earlier in scene.exchange.calls:
         if earlier.turn < source.turn and stands_in(value, earlier.arguments.lower()) >= 0:
             return True
-    return any(_in_record(result, value, source, span) for result in scene.results if result.turn < call_turn)
+    return any(_in_record(scene, result, value, source, span) for result in scene.results if result.turn < call_turn)
 
 
-def _in_record(result: Result, value: str, source: Result, span: Passage) -> bool:
+def _in_record(scene: Scene, result: Result, value: str, source: Result, span: Passage) -> bool:
     """Whether the value stands in a result outside of prose."""
     lower = result.value.lower()
-    if result.index == source.index:
+    if result.first == source.first:
         lower = lower[: span.start] + "\x00" * (span.end - span.start) + lower[span.end :]
     at = stands_in(value, lower)
     if at < 0:
         return False
-    return not any(p.start <= at < p.end for p in passages(result.value))
+    return not any(p.start <= at < p.end for p in scene.prose.get(result.first, ()))

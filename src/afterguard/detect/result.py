@@ -16,7 +16,7 @@ class Result(NamedTuple):
     """One tool result or document. `pieces` are indexes into the exchange's texts, in order."""
 
     turn: int
-    index: int
+    first: int
     name: str
     value: str
     origin: Origin
@@ -49,7 +49,7 @@ def _joined(texts: Sequence[Text], group: list[int]) -> Result:
 
 def place(texts: Sequence[Text], result: Result, start: int, end: int) -> tuple[int, Span]:
     """(text index, byte span) of characters [start, end) of the joined text; a span over a cut keeps its larger part."""
-    best = (result.index, Span(0, 0))
+    best = (result.first, Span(0, 0))
     size = -1
     at = 0
     for index in result.pieces:

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from afterguard.detect.detector import Context
-from afterguard.detect.prefilter import Prefilter
+from afterguard.detect.prefilter import Match, Prefilter
 from afterguard.detect.redact import redacted
 from afterguard.detect.result import Result, results
+from afterguard.detect.structure import Passage, passages
 from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Span, Text
 
 REPEATED = 600
@@ -37,6 +38,7 @@ class Scene:
         self.exchange = exchange
         self.texts = exchange.texts
         self.context = context
+        self._prefilters = prefilters
         self._bytes: dict[int, bytes] = {}
         self._lower: dict[int, str] = {}
         self._found: dict[str, list[Place]] = {}
@@ -79,6 +81,10 @@ class Scene:
             known = self._bytes[index] = self.texts[index].value.encode("utf-8", "surrogatepass")
         return known
 
+    def scan(self, data: bytes, origin: Origin) -> list[Match]:
+        """Prefilter matches in bytes that are not a text of the exchange, for instance a decoded view."""
+        return self._prefilters[origin].scan(data)
+
     def found(self, topic: str) -> list[Place]:
         """Where the prefilter saw a topic, in the order of the conversation."""
         return self._found.get(topic, [])
@@ -102,6 +108,12 @@ class Scene:
     def results(self) -> list[Result]:
         """Tool results and documents, pieces joined; see detect/result.py."""
         return results(self.texts)
+
+    @cached_property
+    def prose(self) -> dict[int, list[Passage]]:
+        """Passages of natural language by result index; results without one are left out."""
+        found = ((result.first, passages(result.value)) for result in self.results)
+        return {index: rows for index, rows in found if rows}
 
     @cached_property
     def tool_names(self) -> list[str]:

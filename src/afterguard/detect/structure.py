@@ -28,6 +28,8 @@ STATUS_CAP = 500
 """A plain result up to this many characters is a status line, longer ones are documents."""
 PASSAGES_CAP = 60
 NEAR = 80
+SHORT = 18
+"""Five words are longer than this; records whose pieces all stay below need no closer look."""
 
 
 class Passage(NamedTuple):
@@ -62,7 +64,7 @@ def free_keys() -> frozenset[str]:
 
 def passages(value: str) -> list[Passage]:
     """Prose passages of a tool result, in order, at most PASSAGES_CAP."""
-    if len(value) < 12 or RUN.search(value) is None:
+    if len(value) < 12 or max(map(len, value.split('"'))) < SHORT or RUN.search(value) is None:
         return []
     if JSON_HEAD.match(value) and PAIR.search(value):
         return _merged(list(_in_json(value)))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from afterguard.detect.detector import Detector
+from afterguard.detect.normalise import views
 from afterguard.detect.scene import Scene, hit
 from afterguard.model import Confidence, Hit, Origin, Severity, Span
 
@@ -22,9 +23,10 @@ RUN = 26
 """Aligned words in a row that make a leak."""
 COVERED = 45
 """Aligned words in all, in pieces, that make a leak when they are also a tenth of the prompt."""
-GAP = 3
+STRIDE = 4
 WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 WORDS_CAP = 20_000
+ENCODED = re.compile(r"[A-Za-z0-9+/_=-]{160}|(?:[0-9a-f]{2} ?){100}")
 
 
 class Index(NamedTuple):
@@ -57,27 +59,31 @@ class Overlap(NamedTuple):
 
 
 def overlap(words: list[str], prompt: Index) -> Overlap:
-    """How much of the output's words stand in the prompt in the same order. Linear in the output."""
-    best = total = start = 0
-    at = 0
-    while at <= len(words) - SHINGLE:
-        place = prompt.places.get(hash(tuple(words[at : at + SHINGLE])))
+    """How much of the output's words stand in the prompt in the same order. Linear in the output; runs below SHINGLE + STRIDE words
+    may go unseen."""
+    best = total = start = at = floor = 0
+    places, size = prompt.places, len(words)
+    while at <= size - SHINGLE:
+        place = places.get(hash(tuple(words[at : at + SHINGLE])))
         if place is None:
-            at += 1
+            at += STRIDE
             continue
-        size = _extend(words, at, prompt.words, place)
-        total += size
-        if size > best:
-            best, start = size, at
-        at += max(1, size)
+        begin, end = _extend(words, at, prompt.words, place, floor)
+        total += end - begin
+        if end - begin > best:
+            best, start = end - begin, begin
+        at = floor = max(end, at + 1)
     return Overlap(best, total, start)
 
 
-def _extend(words: list[str], at: int, other: list[str], place: int) -> int:
-    size = 0
-    while at + size < len(words) and place + size < len(other) and words[at + size] == other[place + size]:
-        size += 1
-    return size
+def _extend(words: list[str], at: int, other: list[str], place: int, floor: int) -> tuple[int, int]:
+    begin, there = at, place
+    while begin > floor and there > 0 and words[begin - 1] == other[there - 1]:
+        begin, there = begin - 1, there - 1
+    end, there = at, place
+    while end < len(words) and there < len(other) and words[end] == other[there]:
+        end, there = end + 1, there + 1
+    return begin, end
 
 
 def find(scene: Scene) -> Iterator[Hit]:
@@ -88,7 +94,7 @@ def find(scene: Scene) -> Iterator[Hit]:
     for number, text in scene.of(Origin.model):
         if len(text.value) < RUN * 3:
             continue
-        words = words_of(text.value)
+        words = _words(text.value)
         if len(words) < RUN:
             continue
         for prompt in prompts:
@@ -97,6 +103,14 @@ def find(scene: Scene) -> Iterator[Hit]:
             if seen.run >= RUN or (seen.total >= COVERED and seen.total * 10 >= len(known.words)):
                 yield _hit(scene, number, seen, known)
                 break
+
+
+def _words(value: str) -> list[str]:
+    """Words as written; where there are few for its size, as decoded (base64, hex, backwards)."""
+    words = words_of(value)
+    if len(value) > 200 and ENCODED.search(value):
+        words = words + [word for view in views(value) for word in words_of(view.text)]
+    return words
 
 
 def _prepared(scene: Scene, prompt: str) -> Index:
@@ -110,9 +124,11 @@ def _prepared(scene: Scene, prompt: str) -> Index:
 def _hit(scene: Scene, number: int, seen: Overlap, prompt: Index) -> Hit:
     value = scene.texts[number].value
     matches = list(WORDS.finditer(value.lower()))
-    begin, last = matches[seen.start].start(), matches[min(len(matches), seen.start + seen.run) - 1].end()
-    start = len(value[:begin].encode("utf-8", "surrogatepass"))
-    span = Span(start, start + len(value[begin:last].encode("utf-8", "surrogatepass")))
+    span = Span(0, len(value.encode("utf-8", "surrogatepass")))
+    if seen.start + seen.run <= len(matches):
+        begin, last = matches[seen.start].start(), matches[seen.start + seen.run - 1].end()
+        start = len(value[:begin].encode("utf-8", "surrogatepass"))
+        span = Span(start, start + len(value[begin:last].encode("utf-8", "surrogatepass")))
     share = 100 * seen.total // max(1, len(prompt.words))
     return hit(
         scene,

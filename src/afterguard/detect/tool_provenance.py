@@ -14,7 +14,7 @@ from afterguard.detect.injection import suspects
 from afterguard.detect.provenance import ADDRESS, has_side_effects, is_explained, stands_in, values
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
-from afterguard.detect.structure import Passage, passages
+from afterguard.detect.structure import Passage
 from afterguard.model import Confidence, Hit, Origin, Severity, ToolCall
 
 ID = "tool-provenance"
@@ -27,12 +27,12 @@ def find(scene: Scene) -> Iterator[Hit]:
     calls = [call for call in scene.exchange.calls if has_side_effects(call.name)][:CALLS_CAP]
     if not calls or not any(result.turn < calls[-1].turn for result in scene.results):
         return
-    prose = [(result, p) for result in scene.results for p in passages(result.value)]
+    prose = [(result, p) for result in scene.results for p in scene.prose.get(result.first, ())]
     if not prose:
         return
-    blamed = {found.result.index for found in suspects(scene)}
+    blamed = {found.result.first for found in suspects(scene)}
     for call in calls:
-        found = _source(scene, call, [row for row in prose if row[0].turn < call.turn and row[0].index not in blamed])
+        found = _source(scene, call, [row for row in prose if row[0].turn < call.turn and row[0].first not in blamed])
         if found:
             yield _hit(scene, call, *found)
 

@@ -103,6 +103,10 @@ def test_traits_of_an_assistant_and_of_a_score() -> None:
     assert "predictive" not in assistant
     score = has(asset("framework", "scikit-learn"), asset("model_artifact", "fraud.pkl"))
     assert {"predictive", "own_weights"} <= score
+    notebook = has(asset("model", "card-fraud"), asset("framework", "jupyter"), asset("inference_server", "mlflow"))
+    assert "language_model" not in notebook
+    assert "language_model" in has(asset("model", "card-fraud"), asset("provider", "openai"))
+    assert has(asset("provider", "chatgpt.com", use="staff")) == {"provider_keys"}
     assert "language_model" not in score
     assert has() == frozenset()
 

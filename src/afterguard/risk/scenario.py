@@ -173,7 +173,8 @@ def traits(survey: Survey, lookback: Lookback | None, business: Business) -> fro
     rules = [words(finding.rule) for finding in survey.findings]
     out = {name for name, rule in table.items() if _has(rule, survey.assets, incidents, rules)}
     predictive = [asset for asset in survey.assets if is_predictive(asset)]
-    other = [asset for asset in survey.assets if asset not in predictive]
+    # A chat service that staff open in a browser is not part of the application.
+    other = [one for one in survey.assets if one not in predictive and one.attributes.get("use") != "staff"]
     if any(asset.kind in table["language_model"][MIXED] for asset in other):
         out.add("language_model")
     if not predictive and any(asset.kind in table["language_model"]["either_kinds"] for asset in other):

@@ -6,18 +6,22 @@ wire's; this file only unwraps.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from afterguard.tap.decode import Broken, decode
 from afterguard.wire import blocks, shapes
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.parts import Parts, dumps
+from afterguard.wire.predict import names
 from afterguard.wire.sse import Events, is_stream
 from afterguard.wire.template import prompt
 
 ENVELOPES = ("body", "payload", "json", "data", "kwargs", "value", "content_json", "parsed")
 JSON_CAP = 32 << 20
 LISTED = 2_000
+HTTP = re.compile(r"[A-Z]{3,8} \S{1,4000} HTTP/\d")
+"""The request line of an access log is no prompt."""
 
 
 def unwrap(value: Any, depth: int = 0) -> Any:
@@ -32,6 +36,8 @@ def unwrap(value: Any, depth: int = 0) -> Any:
             except Broken:
                 return value
         return value
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and value[0][:1] in ("{", "["):
+        return unwrap(value[0], depth + 1)
     if isinstance(value, dict) and not value.keys() & SHAPED:
         for name in ENVELOPES:
             inner = value.get(name)
@@ -49,6 +55,7 @@ SHAPED = {
     "output",
     "content",
     "candidates",
+    "object",
     "inputText",
     "instances",
     "role",
@@ -63,7 +70,7 @@ def ask(value: Any, parts: Parts, where: str) -> str:
     """A request; the protocol, "messages" for plain lists, "text" for a plain prompt, "" for none."""
     value = unwrap(value)
     if isinstance(value, str):
-        return "text" if value and prompt(value, parts, where) else ""
+        return "text" if value and not HTTP.match(value) and prompt(value, parts, where) else ""
     if isinstance(value, list):
         value = value[0] if len(value) == 1 and isinstance(value[0], list) else value
         return "messages" if value and prompt(value, parts, where) else ""
@@ -159,35 +166,12 @@ def _nested(items: list[Any], parts: Parts, where: str) -> str:
     return seen
 
 
-LOOSE = (
-    "text",
-    "content",
-    "answer",
-    "message",
-    "output",
-    "response",
-    "result",
-    "query",
-    "question",
-    "prompt",
-    "user_input",
-    "generations",
-    "messages",
-    "output_text",
-    "completion",
-    "value",
-    "input",
-    "reply",
-    "chat_history",
-)
-
-
 def _loose(value: dict[str, Any], parts: Parts, where: str, who: blocks.Who) -> str:
     """An object of no provider's shape that still holds words under a usual name."""
     if blocks.message(value, parts, where):
         return "messages"
     seen = ""
-    for name in LOOSE:
+    for name in names("loose"):
         inner = value.get(name)
         if isinstance(inner, str) and inner:
             blocks.text(inner, who, parts, f"{where}.{name}")

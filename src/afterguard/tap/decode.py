@@ -19,6 +19,18 @@ MEND_CAP = 8 << 20
 """Bytes of a broken record that a second, slower try may take."""
 
 
+def embedded(line: bytes) -> tuple[bytes, bytes]:
+    """(prefix, record) of a log line that puts a time, level or stream name before its JSON."""
+    if line[:1] in (b"{", b'"') or (line[:1] == b"[" and not STAMP.match(line)):
+        return b"", line
+    at = line.find(b"{", 0, PREFIX)
+    return (line[:at], line[at:]) if at > 0 else (b"", line)
+
+
+STAMP = re.compile(rb"\[[^\]{}\"]{8,40}\]\s")
+PREFIX = 300
+
+
 class Broken(ValueError):
     """A record that is no JSON. The text is a reason of model.Unjudged."""
 

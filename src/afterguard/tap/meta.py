@@ -13,33 +13,12 @@ from typing import Any
 
 from afterguard.tap.when import when
 from afterguard.wire.parts import count_of
-from afterguard.wire.predict import ranked
+from afterguard.wire.predict import names, ranked
 
 FIELDS = {
     "id": "id", "caller": "identity", "key": "key", "conversation": "conversation", "app": "app", "client": "client",
     "model": "model", "provider": "provider", "address": "address",
 }  # fmt: skip
-NESTED = (
-    "metadata",
-    "requestMetadata",
-    "request_metadata",
-    "hidden_params",
-    "extra",
-    "context",
-    "attributes",
-    "properties",
-    "identity",
-    "user",
-    "usage",
-    "api_key_info",
-    "tags",
-    "meta",
-    "info",
-    "trace",
-    "headers",
-)
-"""Objects in which logs keep more of the same columns; the outer record wins."""
-NESTED_SET = frozenset(NESTED)
 RAW_KEY = re.compile(
     r"(?:sk|pk|rk|gsk|xai|hf|r8|pplx|nvapi|AIza|AKIA|ASIA|Bearer|Basic|ya29|eyJ|ghp|glpat)[-_. A-Z0-9a-z]"
 )
@@ -86,8 +65,9 @@ def _gather(record: dict[str, Any], out: dict[str, Any], depth: int) -> None:
                 del best[role]
     for role, (_, value) in best.items():
         assign(out, role, value)
-    if depth < DEPTH and not NESTED_SET.isdisjoint(record):
-        for name in NESTED:
+    inside = names("nested")
+    if depth < DEPTH and not inside.keys().isdisjoint(record):
+        for name in inside:
             inner = record.get(name)
             if isinstance(inner, dict):
                 _gather(_renamed(name, inner), out, depth + 1)

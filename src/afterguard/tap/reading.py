@@ -16,10 +16,11 @@ from afterguard import files
 from afterguard.model import Coverage, Exchange
 from afterguard.tap import bodies, parquet, rows, table
 from afterguard.tap import mapping as maps
-from afterguard.tap.decode import Broken, decode
+from afterguard.tap.decode import Broken, decode, embedded
 from afterguard.tap.fragments import Fragments, finish
 from afterguard.tap.record import Place, exchanges, unknown
 from afterguard.tap.splitter import Splitter
+from afterguard.tap.when import When, when
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.parts import Parts
 from afterguard.wire.sse import Events, is_stream
@@ -51,8 +52,8 @@ def recognise(path: str, head: bytes) -> str:
         return "binary"
     if table.is_table(path, head):
         return "table"
-    lines = [line for line in text.split(b"\n")[:50] if line[:1] in (b"{", b"[")]
-    return "jsonl" if any(_is_record(line) for line in lines) else "unknown"
+    lines = [embedded(line.strip())[1] for line in text.split(b"\n")[:50]]
+    return "jsonl" if any(_is_record(line) for line in lines if line[:1] in (b"{", b"[")) else "unknown"
 
 
 def _json_kind(text: bytes) -> str:
@@ -212,13 +213,23 @@ def _lines(stream: IO[bytes], name: str, limits: files.Limits) -> Iterator[tuple
         if cut:
             yield Broken("too_long"), Place(name, number, cut)
         elif data and not data.isspace():
-            found = _decoded(data, Place(name, number, len(data)))
+            prefix = b""
+            if data[:1] != b"{":
+                prefix, data = embedded(data.strip())
+            found = _decoded(data, Place(name, number, len(data), moment=_moment(prefix)))
             if isinstance(found[0], Broken):
                 broken, is_open = found, data.rstrip()[-1:] not in (b"}", b"]")
             else:
                 yield found
     if broken:
         yield (Broken("truncated") if is_open else broken[0]), broken[1]
+
+
+def _moment(prefix: bytes) -> When | None:
+    """The time before a line's JSON: its first one or two words."""
+    words = prefix.decode("utf-8", "replace").strip("[ ").split()[:2] if prefix else []
+    tried = (when(" ".join(words[:end]).strip("[],:")) for end in range(len(words), 0, -1))
+    return next((found for found in tried if found), None)
 
 
 def _table(

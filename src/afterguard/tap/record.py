@@ -12,70 +12,12 @@ from typing import Any, NamedTuple
 
 from afterguard.model import Exchange, Unjudged
 from afterguard.tap import bodies
-from afterguard.tap.meta import columns
+from afterguard.tap.meta import columns, word
+from afterguard.tap.when import When
 from afterguard.wire import blocks, openai, predict
 from afterguard.wire.parts import Parts
+from afterguard.wire.predict import names
 
-REQUESTS = dict.fromkeys((
-    "request", "request_body", "requestBody", "req", "raw_request", "backendRequestBody", "llm_request", "input", "inputs", "prompt", "request_payload",
-    "messages", "conversation", "conversations", "dialogue", "dialog", "turns", "history", "chat", "contents", "question", "query",
-    "user_message", "user_input", "user_prompt", "inputText", "trajectory", "traj", "transcript", "events",
-))  # fmt: skip
-RESPONSES = dict.fromkeys((
-    "response", "response_body", "responseBody", "resp", "raw_response", "backendResponseBody", "llm_response", "output", "outputs", "response_payload",
-    "completion", "completions", "reply", "answer", "choices", "candidates", "generation", "generations", "response_obj", "assistant_message",
-    "assistant", "bot_response", "model_output", "response_text", "stream", "sse", "raw_stream", "chunks",
-))  # fmt: skip
-SYSTEMS = ("system", "system_prompt", "systemPrompt", "system_message", "instructions", "instruction")
-CONTEXTS = (
-    "context",
-    "contexts",
-    "documents",
-    "retrieved_documents",
-    "source_documents",
-    "retrieved_contexts",
-    "retrieved_context",
-    "chunks_retrieved",
-    "passages",
-)
-WRAPPERS = (
-    "_source",
-    "jsonPayload",
-    "payload",
-    "event",
-    "data",
-    "record",
-    "log",
-    "message",
-    "body",
-    "fields",
-    "properties",
-    "detail",
-    "entry",
-    "trace",
-    "textPayload",
-    "row",
-)
-BATCHES = (
-    "Records",
-    "records",
-    "traces",
-    "observations",
-    "runs",
-    "data",
-    "items",
-    "results",
-    "logs",
-    "events",
-    "conversations",
-    "exchanges",
-    "samples",
-    "rows",
-    "entries",
-    "value",
-    "generations",
-)
-CONTEXT_SET = frozenset(CONTEXTS)
 WITHHELD = re.compile(r"\W*(?:redacted|removed|hidden|masked|omitted|filtered)[\w\s-]*\W*$|\*+$", re.IGNORECASE)
 """What gateways write in place of words that they were told not to keep."""
 DEPTH = 4
@@ -91,6 +33,8 @@ class Place(NamedTuple):
     part: int = 0
     mended: str = ""
     """Why the text is not quite what stood there, a reason of model.Unjudged."""
+    moment: When | None = None
+    """When, as told outside the record."""
 
     @property
     def id(self) -> str:
@@ -118,6 +62,8 @@ def build(parts: Parts, known: dict[str, Any], protocol: str, place: Place) -> E
         if value and (name not in known or name in ("model", "input_tokens", "output_tokens")):
             known[name] = value
     known.setdefault("id", place.id)
+    if place.moment and "time" not in known:
+        known["time"], known["time_zone_known"] = place.moment
     if place.mended:
         parts.skip(place.mended, "")
     return Exchange(
@@ -204,10 +150,15 @@ def _plain(record: dict[str, Any], place: Place, depth: int) -> Found:
 def pair(record: dict[str, Any], known: dict[str, Any], place: Place) -> Exchange | None:
     """A record that holds a request, a reply, or both, under any of the usual names; None where it holds neither."""
     parts = Parts()
-    body = _first(record, REQUESTS)
-    answer = _first(record, RESPONSES)
+    body = _first(record, names("requests"))
+    answer = _first(record, names("responses"))
     if answer and not body and record.get("body"):
         body = "body"
+    single = _single(record) if not body and not answer else None
+    if single and blocks.message(single, parts, ""):
+        openai.usage(single.get("usage"), parts)
+        parts.model = word(single.get("model"))
+        return build(parts, known, "messages", place) if parts.texts or parts.calls else None
     _beside(record, body, parts)
     asked = _asked(record, body, parts)
     replied = ""
@@ -230,6 +181,14 @@ def pair(record: dict[str, Any], known: dict[str, Any], place: Place) -> Exchang
     return build(parts, known, _protocol(record, asked, replied, body), place)
 
 
+def _single(record: dict[str, Any]) -> Any:
+    """The one message that a transcript keeps a line each, at the top or under "message"."""
+    inner = record.get("message")
+    if isinstance(inner, dict) and isinstance(inner.get("role"), str):
+        return inner
+    return record if isinstance(record.get("role"), str) and record.keys() & {"content", "parts", "text"} else None
+
+
 def _asked(record: dict[str, Any], body: str, parts: Parts) -> str:
     if not body:
         return ""
@@ -239,7 +198,7 @@ def _asked(record: dict[str, Any], body: str, parts: Parts) -> str:
         kept = {
             key: value
             for key, value in record.items()
-            if key not in SYSTEMS or body in ("messages", "contents", "input")
+            if key not in names("systems") or body in ("messages", "contents", "input")
         }
         value = record[body]
         return bodies.ask(kept if not isinstance(value, str) or body != "messages" else value, parts, "")
@@ -249,20 +208,20 @@ def _asked(record: dict[str, Any], body: str, parts: Parts) -> str:
 def _beside(record: dict[str, Any], body: str, parts: Parts) -> None:
     """System prompt and retrieved context that stand beside a plain prompt."""
     if body not in ("messages", "contents", "input"):
-        for name in SYSTEMS:
+        for name in names("systems"):
             if isinstance(record.get(name), str):
                 blocks.text(record[name], blocks.SYSTEM, parts, name)
-    for name in () if CONTEXT_SET.isdisjoint(record) else CONTEXTS:
+    for name in () if names("contexts").keys().isdisjoint(record) else names("contexts"):
         value = record.get(name)
         if value and isinstance(value, (str, list)):
             bodies.document(value, parts, name)
 
 
-def _first(record: dict[str, Any], names: dict[str, None]) -> str:
+def _first(record: dict[str, Any], wanted: dict[str, None]) -> str:
     """The first of these names with something under it that was not withheld."""
-    if names.keys().isdisjoint(record):
+    if wanted.keys().isdisjoint(record):
         return ""
-    for name in names:
+    for name in wanted:
         value = record.get(name)
         if value and not (isinstance(value, str) and len(value) < 60 and WITHHELD.match(value)):
             return name
@@ -293,13 +252,13 @@ def _protocol(record: dict[str, Any], asked: str, replied: str, body: str) -> st
 
 def _unwrapped(record: dict[str, Any], known: dict[str, Any], place: Place, depth: int) -> Found:
     """Records inside the envelopes of log shippers, and batches under one key."""
-    for name in BATCHES:
+    for name in names("batches"):
         items = record.get(name)
         if isinstance(items, list) and items and isinstance(items[0], dict):
             for found in _listed(items, place, depth + 1):
                 yield _inherit(found, known)
             return
-    for name in WRAPPERS:
+    for name in names("wrappers"):
         inner = bodies.unwrap(record.get(name))
         if isinstance(inner, (dict, list)) and inner and inner is not record:
             found_inside = list(exchanges(inner, place, depth + 1))
@@ -337,7 +296,7 @@ def _empty(record: dict[str, Any], known: dict[str, Any], place: Place) -> Excha
     )
     parts = Parts()
     openai.usage(record.get("usage"), parts)
-    if not is_call or isinstance(record.get(_first(record, REQUESTS)), (str, dict, list)):
+    if not is_call or isinstance(record.get(_first(record, names("requests"))), (str, dict, list)):
         return unknown(place, "unknown_shape", **known)
     parts.skip("prompt_not_logged", "", place.size)
     return build(parts, known, "litellm" if "call_type" in record else "unknown", place)

@@ -7,15 +7,22 @@ to tap/record.py, row by row.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 from afterguard.model import Exchange, Prediction, Unjudged
 from afterguard.tap.meta import FIELDS, assign
-from afterguard.tap.record import REQUESTS, RESPONSES, Place
+from afterguard.tap.record import Place
 from afterguard.wire import predict
 
 NUMERIC = {"output", "outputs", "input", "inputs", "events", "history", "response", "chat", "answer"}
 """Names of words that are also names of numbers; the first row decides."""
+
+
+@cache
+def words() -> frozenset[str]:
+    """Plain names of columns that hold prompts or replies."""
+    return frozenset(predict.plain(name) for kind in ("requests", "responses") for name in predict.names(kind))
 
 
 def feature(cell: str) -> predict.Feature:
@@ -52,8 +59,9 @@ class Plan:
         if not self.features or (self.decision < 0 and self.score < 0):
             return False
         for name, cell in zip(self.names, cells):
-            is_words = name in REQUESTS or name in RESPONSES or predict.plain(name) in WORDS
-            if (is_words and not (name in NUMERIC and isinstance(feature(cell), float))) or cell[:1] in ("{", "["):
+            if (predict.plain(name) in words() and not (name in NUMERIC and isinstance(feature(cell), float))) or cell[
+                :1
+            ] in ("{", "["):
                 return False
         return True
 
@@ -75,6 +83,3 @@ class Plan:
             source=place.source, line=place.line, protocol="predictive", prediction=row, bytes=place.size, unjudged=odd,
             **known,
         )  # fmt: skip
-
-
-WORDS = {predict.plain(name) for name in (*REQUESTS, *RESPONSES)} - {predict.plain(name) for name in NUMERIC}

@@ -22,6 +22,12 @@ EMPTY = {"", "null", "none", "nan", "na", "n/a", "-", "\\n"}
 Feature = float | str | bool | None
 
 
+@cache
+def names(kind: str) -> dict[str, None]:
+    """Names of one kind in the order of preference: requests responses systems contexts wrappers batches nested loose."""
+    return dict.fromkeys(load("signals/columns")[kind])
+
+
 @lru_cache(maxsize=8192)
 def plain(name: str) -> str:
     """A column name without case and separators, so that FraudScore, fraud_score and fraud-score are one."""
@@ -138,20 +144,42 @@ def _opened(value: Any) -> Any:
         return None
 
 
-def _nested(value: Any, features: dict[str, Feature]) -> None:
-    """Features as an object, as a list, or as the first of a batch."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], (dict, list)):
+def _nested(value: Any, features: dict[str, Feature], depth: int = 0) -> None:
+    """Features as an object, as a list, as the first of a batch, as named tensors, or as columns beside data."""
+    if depth > 6:
+        return
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], (dict, list)) and not _is_tensor(value[0]):
         value = value[0]
     if isinstance(value, dict):
+        names = value.get("columns", value.get("names"))
+        rows = next(
+            (value[key] for key in ("data", "ndarray", "values", "rows") if isinstance(value.get(key), list)), None
+        )
+        if isinstance(names, list) and rows is not None:
+            row = rows[0] if rows and isinstance(rows[0], list) else rows
+            features.update((str(name)[:200], feature(cell)) for name, cell in zip(names[:FEATURES_CAP], row))
+            return
         for name, inner in list(value.items())[:FEATURES_CAP]:
             if isinstance(inner, (dict, list)):
-                _nested(inner, features)
+                _nested(inner, features, depth + 1)
             else:
                 features[name] = feature(inner)
     elif isinstance(value, list):
-        for index, inner in enumerate(value[:FEATURES_CAP]):
-            if not isinstance(inner, (dict, list)):
-                features[f"f{index}"] = feature(inner)
+        _positions(value, features)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str) and isinstance(value.get("data"), list)
+
+
+def _positions(value: list[Any], features: dict[str, Feature]) -> None:
+    for index, inner in enumerate(value[:FEATURES_CAP]):
+        if _is_tensor(inner):
+            cells = inner["data"][:FEATURES_CAP]
+            name = inner["name"][:200]
+            features.update((name if len(cells) == 1 else f"{name}{i}", feature(cell)) for i, cell in enumerate(cells))
+        elif not isinstance(inner, (dict, list)):
+            features[f"f{index}"] = feature(inner)
 
 
 def _first(value: Any) -> tuple[Any, float | None] | None:
@@ -164,6 +192,8 @@ def _first(value: Any) -> tuple[Any, float | None] | None:
             if all(isinstance(item, (int, float)) for item in value[:100]):
                 return "", score(value)
             value = value[0]
+        elif isinstance(value, dict) and any(isinstance(value.get(key), (list, dict)) for key in ("ndarray", "data")):
+            value = value.get("ndarray", value.get("data"))
         elif isinstance(value, dict):
             named = {role_of(name): inner for name, inner in value.items()}
             if "decision" in named and isinstance(named["decision"], (list, dict)) and "score" not in named:

@@ -68,10 +68,10 @@ def events(items: list[Any], parts: Parts, where: str = "response") -> str:
     unknown = sum(
         not grown.feed(item.get("chunk", item) if isinstance(item.get("chunk"), dict) else item) for item in items
     )
-    if unknown:
-        parts.skip("unknown_shape", where, unknown)
     if not grown.into(parts, where):
         return ""
+    if unknown:
+        parts.skip("unknown_shape", where, unknown)
     return {"responses": "openai", "converse": "bedrock", "ollama": "openai", "plain": "bedrock"}.get(
         grown.kind, grown.kind
     )

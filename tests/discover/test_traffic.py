@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afterguard.discover.inventory import Period
+from afterguard.discover.inventory import Period, join
 from afterguard.discover.traffic import BILLS, LINES, RECORD_LINES, RECORDS, TABLES, read, recognise
 from afterguard.files import Line, lines, open_stream
-from afterguard.model import Asset, AssetKind, Coverage
+from afterguard.model import Asset, AssetKind, Certainty, Coverage, Evidence
 
 UA = '"OpenAI/Python 1.51.0"'
 NGINX = f"""10.1.2.3 - - [03/Nov/2026:10:00:00 +0100] "GET /health HTTP/1.1" 200 2 "-" "kube-probe/1.29"
@@ -302,6 +302,19 @@ def test_spellings_of_a_host(host: str) -> None:
     assert names(run(text)[1]) == {("provider", "openai")}
 
 
+def test_a_word_in_a_path_needs_code_that_names_it() -> None:
+    seen = run(COMBINED.format("POST /api/chat/17 HTTP/1.1", 200, "-", "Mozilla/5.0") * 9)[1]
+    assert [one.attributes["sign"] for one in seen] == ["one mark"]
+    assert join(seen) == ()
+    code = Asset(AssetKind.ai_endpoint, "POST /api/chat/{id}", Certainty.declared, (Evidence("app.py", 3, "x"),))
+    (one,) = join([code, *seen])
+    assert (one.name, one.attributes["requests"], one.attributes["sources"]) == (
+        "POST /api/chat/{id}",
+        "9",
+        "code traffic",
+    )
+
+
 def test_lines_that_do_not_parse_are_counted() -> None:
     broken = "garbage\n" * 3 + 'half [03/Nov/2026:10:00:00 +0000] "POST /v1/chat/compl\n'
     _, assets, notes = run(NGINX * 3 + broken)
@@ -330,6 +343,9 @@ def test_the_period_is_told() -> None:
     )
     assert told[0].outward
     assert told[0].seconds == 300.0
+    text = json.dumps({"Records": [LOOKED, {**LOOKED, "eventTime": "2026-11-05T10:00:00Z"}]})
+    assert list(read("cloudtrail", "p", iter([Line(1, text.encode())]), print, told.append)) == []
+    assert (told[1].clouds, told[1].seconds) == (("aws",), 2 * 86_400.0)
 
 
 def test_sources_of_other_kinds_are_not_traffic() -> None:

@@ -6,6 +6,7 @@ what only traffic knows and what only code knows. Reads nothing itself.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -26,6 +27,9 @@ IN_USE = {"traffic", "audit", "billing", "lookback"}
 PROVIDERS = {AssetKind.provider, AssetKind.cloud_ai_service}
 DAY = 86_400.0
 TAXONOMIES = ("AML.T0047", "LLM03:2025", "LLM04:2026")
+ONE_MARK = "one mark"
+"""Value of the attribute `sign` of what is only worth keeping when other evidence names the same thing."""
+VARIABLE = re.compile(r"(?<=/)(?:\{[^/]*\}|:[A-Za-z_]\w*|<[^/]*>|\[[^/]*\])(?=/|\Z)")
 Key = tuple[AssetKind, str]
 
 
@@ -51,6 +55,8 @@ class Period(msgspec.Struct, frozen=True):
 def key_of(kind: AssetKind, name: str) -> Key:
     """Identity of an asset: spelling differences that mean nothing are removed."""
     plain = " ".join(name.split()).casefold()
+    if kind is AssetKind.ai_endpoint:
+        return kind, VARIABLE.sub("*", plain).rstrip("/")
     return kind, plain.replace(" ", "-").replace("_", "-") if kind in PROVIDERS else plain
 
 
@@ -59,6 +65,8 @@ def join(assets: Iterable[Asset]) -> tuple[Asset, ...]:
     groups: dict[Key, list[Asset]] = defaultdict(list)
     for asset in assets:
         groups[key_of(asset.kind, asset.name)].append(asset)
+    for key in [key for key, group in groups.items() if all(one.attributes.get("sign") == ONE_MARK for one in group)]:
+        del groups[key]
     names = {key: _strongest(group).name for key, group in groups.items()}
     return tuple(
         _joined(names[key], groups[key], names) for key in sorted(groups, key=lambda one: (one[0].value, one[1]))
@@ -120,7 +128,7 @@ def _attributes(group: list[Asset]) -> dict[str, str]:
     out: dict[str, str] = {}
     for asset in group:
         for key, value in asset.attributes.items():
-            if key in ("sources", "evidence_total"):
+            if key in ("sources", "evidence_total") or value == ONE_MARK:
                 continue
             if key not in out:
                 out[key] = value

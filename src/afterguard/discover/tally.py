@@ -16,6 +16,7 @@ from hashlib import blake2b
 from afterguard.catalog import load
 from afterguard.discover import shapes, signals, stamps
 from afterguard.discover.events import Event, host_of
+from afterguard.discover.inventory import ONE_MARK
 from afterguard.model import Asset, AssetKind, Certainty, Edge, Evidence
 
 CLIENTS = 10_000
@@ -26,6 +27,7 @@ SECRET = re.compile(r"(?:sk|pk|hf|gsk|xai|AIza|eyJ|ghp|key|token)[-_]?[A-Za-z0-9
 SLOW_SECONDS = 1.0
 SMALL_BYTES = 4096
 SAMPLES = 200
+REPEATED = 3
 REFUSED = frozenset({301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 501})
 DENIED = frozenset({403, 407})
 PREDICTIVE = frozenset({"predict", "prediction", "predictions", "infer", "inference", "classify", "score"})
@@ -254,10 +256,9 @@ class Tally:
     def assets(self) -> Iterator[Asset]:
         """All assets, in a stable order."""
         for word in self.words.values():
-            sign = word.second()
-            if sign:
-                for event in word.events:
-                    self.claim(event, OWN, "", sign)
+            sign = word.second() or (ONE_MARK if word.count >= REPEATED else "")
+            for event in word.events if sign else ():
+                self.claim(event, OWN, "", sign)
         self.words.clear()
         for key in sorted(self.entries, key=lambda one: (one[0].value, one[1])):
             yield self.entries[key].asset(self.path, self.source)

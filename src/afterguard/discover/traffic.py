@@ -15,7 +15,7 @@ from typing import Any
 
 from afterguard.catalog import load
 from afterguard.detect.prefilter import Pattern, Prefilter
-from afterguard.discover import access_logs, audit, billing, dns, documents, fields, har
+from afterguard.discover import access_logs, audit, billing, dns, documents, fields, har, stamps
 from afterguard.discover.events import Event
 from afterguard.discover.inventory import Period
 from afterguard.discover.recognise import recognise
@@ -61,6 +61,9 @@ CLOUDS = {
     "cloudtrail": "aws", "cloudtrail_lines": "aws", "gcp_audit": "google", "gcp_audit_lines": "google",
     "azure_activity": "azure", "azure_activity_lines": "azure",
 }  # fmt: skip
+RECORD_TIME = re.compile(
+    rb'"(?:eventTime|eventTimestamp|timestamp|time|startedDateTime|EventTime)" ?: ?"([0-9T:.Z+-]{10,40})"'
+)
 SHAPES = {
     "access": re.compile(rb'(?m)^[^\n]*?"[A-Z]{3,12} [^"\n]*"'),
     "squid": re.compile(rb"(?m)^[^\n]*? [A-Z_]+/\d{3} [^\n]+|^[^\n]*?\"[A-Z]{3,12} [^\"\n]*\""),
@@ -118,9 +121,18 @@ def _records(kind: str, path: str, lines: _Counted, note: Note, tally: Tally) ->
     broken = 0
     for line, data in documents.records(lines.lines, arrays, path, note):
         lines.number += 1
+        _see(data, tally)
         if kind == "har" or scan.scan(data):
             broken += not reader(line, data, tally)
     return broken
+
+
+def _see(data: bytes, tally: Tally) -> None:
+    """Note the time of a record that may not be decoded at all."""
+    found = RECORD_TIME.search(data)
+    stamp = stamps.read(found[1].decode("ascii", "replace")) if found else None
+    if stamp is not None:
+        tally.see(Event(0, time=stamp.seconds))
 
 
 def _lines(kind: str, path: str, lines: _Counted, tally: Tally) -> int:
@@ -134,7 +146,7 @@ def _lines(kind: str, path: str, lines: _Counted, tally: Tally) -> int:
         if first or table is not None:
             chosen |= _headers(block, starts, first)
             first = False
-        if kind in LINES or kind in TABLES:
+        if kind not in BILLS:
             chosen |= {0, len(starts) - 1}
         seen = 0
         for at in sorted(chosen):
@@ -162,7 +174,12 @@ def _judge(kind: str, tally: Tally) -> Any:
     """What takes a line of this kind: (number, bytes) -> whether it parsed."""
     if kind in RECORD_LINES:
         reader = RECORD_LINES[kind]
-        return lambda number, data: reader(number, data, tally)
+
+        def judge_record(number: int, data: bytes) -> bool:
+            _see(data, tally)
+            return reader(number, data, tally)
+
+        return judge_record
     if kind in BILLS:
         return _Bill(kind, tally)
     if kind in TABLES:

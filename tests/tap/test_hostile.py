@@ -240,7 +240,7 @@ ANY = st.recursive(
 RULES = mapping.parse(b'records: data[*]\nid: id\ntime: time\nuser: metadata["user"]\nmessages: messages\nrequest: request\nresponse: response\ntexts: {user: body.text, tool: "events[*].value"}\nfeatures: "*"\nscore: score\n', "m")  # fmt: skip
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(ANY)
 def test_any_record(record: object) -> None:
     place = Place("f", 1, 10)

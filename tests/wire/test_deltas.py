@@ -86,7 +86,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(ANY, max_size=8))
 def test_never_raises(events: list[Any]) -> None:
     parts = grown(events)

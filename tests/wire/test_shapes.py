@@ -107,7 +107,7 @@ ANY = st.recursive(
 BODY = st.dictionaries(st.sampled_from(KEYS), ANY, max_size=6)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(BODY, BODY)
 def test_never_raises(request: Any, response: Any) -> None:
     parts = Parts()

@@ -124,25 +124,37 @@ def _record(value: str) -> list[Piece]:
     if max(map(len, runs)) < shortest:
         return [(value, Trust.first_party)]
     free = [index for index, run in enumerate(runs) if len(run) >= shortest and is_prose(run)]
+    known = _words().status_keys
+    free = [i for i in free if i < 2 or runs[i - 2].lower() not in known or is_instruction(runs[i])]
     if not free:
         return [(value, Trust.first_party)]
-    known = _words().status_keys
     out: list[Piece] = []
-    start = 0
-    offset = 0
-    previous = 0
+    at = 0
+    for first, last in _widened(runs, free):
+        out.append(('"'.join(runs[at:first]) + '"' if first else "", Trust.first_party))
+        out.append(('"'.join(runs[first : last + 1]), Trust.third_party))
+        runs[last] = ""
+        at = last
+    out.append(('"'.join(runs[at:]), Trust.first_party))
+    return [piece for piece in out if piece[0]]
+
+
+SEPARATOR = re.compile(r"(?=[^:,\[\]{}]{0,40}[:,\[\]{}])[\s:,\[\]{}0-9.eE+\-]*(?:true|false|null)?[\s:,\[\]{}]*\Z")
+"""What stands between the strings of a record."""
+
+
+def _widened(runs: list[str], free: list[int]) -> list[tuple[int, int]]:
+    """Runs of free text with the quoted words inside it: a neighbour that is no separator belongs to the text."""
+    out: list[tuple[int, int]] = []
     for index in free:
-        run = runs[index]
-        if index >= 2 and runs[index - 2].lower() in known and not is_instruction(run):
+        first = last = index
+        while first > 0 and not SEPARATOR.match(runs[first - 1]):
+            first -= 1
+        if out and first <= out[-1][1] + 1:
             continue
-        offset += sum(map(len, runs[previous:index])) + index - previous
-        previous = index
-        if offset > start:
-            out.append((value[start:offset], Trust.first_party))
-        out.append((run, Trust.third_party))
-        start = offset + len(run)
-    if start < len(value):
-        out.append((value[start:], Trust.first_party))
+        while last + 1 < len(runs) and not SEPARATOR.match(runs[last + 1]):
+            last += 1
+        out.append((first, last))
     return out
 
 

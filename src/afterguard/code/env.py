@@ -51,6 +51,8 @@ def parse(source: Source) -> Document:
         if count > MAX_NODES // 4:
             note(errors, at, "too many pairs; the rest was not read")
             break
+    if not is_env and len(errors) > count + len(sections):
+        errors = [(1, "mostly neither pairs nor sections: another kind of configuration")]
     fields = (*top, *((name, Node("map", name.line, fields=tuple(pairs))) for name, pairs in sections))
     return Document(source.path, source.kind, (Node("map", 1, fields=fields),), tuple(errors))
 

@@ -1,7 +1,7 @@
 """YAML with lines: many documents, anchors and merge keys with caps, custom tags, templates neutralised.
 
 In: a Source. Out: a Document; a broken document gives what was read before the break, and reading goes on at the next
-`---`. Built from parser events with an explicit stack: no object is ever constructed, no depth exhausts the stack, an alias
+`---`. A block scalar has its style, "|" or ">", as tag: its text starts on the line after its node's. Built from parser events with an explicit stack: no object is ever constructed, no depth exhausts the stack, an alias
 is shared (and counted as if it were copied), a cyclic or exploding one becomes an unresolved null with an error entry.
 """
 
@@ -147,6 +147,8 @@ class _Builder:
         hidden = self.hidden
         if hidden is not None and hidden.has(text):
             return Node("text", line, hidden.show(text), resolved=False, tag=tag)
+        if event.style in ("|", ">") and not tag:
+            return quoted(text, line, event.style)
         if event.style or tag:
             node = quoted(text, line, tag)
             if tag in _REFERENCES or tag.startswith("!Fn::"):

@@ -19,7 +19,7 @@ from afterguard.discover.sheet import Sheet
 from afterguard.model import Asset, AssetKind, Certainty, Edge
 
 _FRONT = re.compile(r"\A---\s*\n(.{0,20000}?)\n---", re.S)
-_CODEX_TRUST = {"mcp_servers", "mcpServers"}
+_SURE = {"mcpServers", "mcp_servers", "context_servers", "amp.mcpServers", "modelContextProtocolServers"}
 MAX_SERVERS = 500
 
 
@@ -118,25 +118,16 @@ def _permissions(root: Node) -> str:
 def _servers(root: Node, row: dict[str, Any] | None) -> Iterator[tuple[Node, Node]]:
     """(name, body) of every server: below a known key, where the bodies have a command or an address."""
     keys = load("signals/agent_clients")["server_keys"]
-    known = row is not None and row["kind"] in ("mcp", "settings", "editor")
+    known = row is not None and row["kind"] in ("mcp", "settings")
     for path, node in walk(root):
         if not path or len(path) > 8:
             continue
-        sure = path[-1] in (
-            "mcpServers",
-            "mcp_servers",
-            "context_servers",
-            "amp.mcpServers",
-            "modelContextProtocolServers",
-        )
-        inside = path[-1] in keys and (known or "mcp" in path[:-1])
-        if not (sure or inside):
+        sure = path[-1] in _SURE
+        if not sure and (path[-1] not in keys or not (known or "mcp" in path[:-1])):
             continue
         if node.kind == "map":
             for name, body in node.fields:
-                if body.kind == "map" and (
-                    mcp_servers.is_server(body) if not sure else mcp_servers.is_server(body) or known
-                ):
+                if body.kind == "map" and (mcp_servers.is_server(body) or (sure and known)):
                     yield name, body
         elif node.kind == "list":
             for item in node.items:

@@ -34,7 +34,7 @@ _SECRET_KEY = re.compile(
     r"(?i)^(.*[._-])?(api[_-]?key|apikey|access[_-]?token|auth[_-]?token|api[_-]?token|secret[_-]?key|master[_-]?key|token)$"
 )
 _PROSE_FOLDERS = re.compile(
-    r"(?i)(^|/)(docs?|translations?|locales?|i18n|fixtures|__snapshots__|testdata|schemas?|openapi)(/|$)"
+    r"(?i)(^|/)(docs?|translations?|locales?|i18n|fixtures|__snapshots__|cassettes|testdata|schemas?|openapi)(/|$)"
 )
 _NOT_CONFIG = re.compile(
     r"(?i)(^|/)(package(-lock)?|tsconfig[\w.-]*|composer|pnpm-lock|mkdocs|\.pre-commit-config|renovate|\.eslintrc|openapi[\w.-]*|swagger[\w.-]*|vercel|turbo|lerna|nx|dependabot|codecov|\.readthedocs|citation)\.(json|ya?ml|toml)$"
@@ -70,8 +70,17 @@ def _has_own_finder(root: Node) -> bool:
     compose = root.get("services") is not None and root.get("image") is None
     notebook = root.get("nbformat") is not None
     chat = root.get("openapi") is not None or root.get("swagger") is not None or root.get("paths") is not None
+    recorded = any(root.get(key) is not None for key in ("interactions", "http_interactions", "log"))
     weights = root.get("architectures") is not None or root.get("model_type") is not None
-    return kubernetes or compose or notebook or chat or weights or any(root.get(key) is not None for key in own)
+    return (
+        kubernetes
+        or compose
+        or notebook
+        or chat
+        or weights
+        or recorded
+        or any(root.get(key) is not None for key in own)
+    )
 
 
 def read(sheet: Sheet, root: Node, name: str, offset: int) -> None:
@@ -98,7 +107,7 @@ def _map(sheet: Sheet, path: tuple[str, ...], node: Node, offset: int) -> None:
         for one in value.items if value.kind == "list" else (value,):
             if one.kind == "text":
                 edges.extend(_model(sheet, key.text, one, provider, bool(provider or hosts or sampling), offset))
-    if provider and (edges or hosts or sampling or _has_secret(scalars)):
+    if provider and (edges or hosts or _has_secret(scalars) or (sampling and not provider_text.endswith(":"))):
         served = tuple(
             Edge("serves", e.kind, e.name) for e in edges if e.kind in (AssetKind.model, AssetKind.embedding_model)
         )

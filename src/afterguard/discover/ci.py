@@ -14,7 +14,7 @@ from afterguard.code.document import Node, walk
 from afterguard.code.parse import Parsed
 from afterguard.discover import images, model_names, settings, signals
 from afterguard.discover.settings import Setting
-from afterguard.discover.sheet import Sheet, words
+from afterguard.discover.sheet import Sheet, first_line, words
 from afterguard.model import Asset, AssetKind, Certainty, Edge
 
 _SECRET = re.compile(r"secrets\.([A-Za-z_]\w{1,100})|secrets\[['\"]([A-Za-z_]\w{1,100})['\"]\]")
@@ -154,7 +154,7 @@ def _image(sheet: Sheet, node: Node) -> None:
 
 def script(sheet: Sheet, node: Node) -> None:
     """The lines of a shell script: agents that are run, servers started, AI addresses called, keys set."""
-    base = node.line + ("\n" in node.text)
+    base = first_line(node)
     for number, line in enumerate(node.text.split("\n")[:3000]):
         if not line.strip() or line.lstrip().startswith("#") or len(line) > 5000:
             continue

@@ -15,8 +15,8 @@ from afterguard.discover.settings import Setting
 from afterguard.discover.sheet import Sheet
 from afterguard.model import Asset
 
-_BICEP = re.compile(r"^\s*resource\s+(\w{1,100})\s+'([\w./]{5,150})@[\w-]{5,40}'", re.M)
-_BICEP_FIELD = re.compile(r"^\s*(name|kind|location|format|version)\s*:\s*'([^'\n]{1,200})'", re.M)
+_BICEP = re.compile(r"^[ \t]*resource[ \t]+(\w{1,100})\s+'([\w./]{5,150})@[\w-]{5,40}'", re.M)
+_BICEP_FIELD = re.compile(r"^[ \t]*(name|kind|location|format|version)\s*:\s*'([^'\n]{1,200})'", re.M)
 
 
 def find(parsed: Parsed) -> Iterator[Asset]:

@@ -30,7 +30,7 @@ def find(parsed: Parsed) -> Iterator[Asset]:
     elif parsed.source.kind == "script" and len(parsed.source.data) < 1 << 20:
         text = parsed.source.data.decode("utf-8", "replace")
         if not parsed.source.path.lower().endswith((".ps1",)) or "$env:" in text:
-            ci.script(sheet, Node("text", 0, f"\n{text}"))
+            ci.script(sheet, Node("text", 1, text))
     elif document is not None and document.format == "json" and _is_appsettings(parsed.source.path):
         for root in document.roots:
             _appsettings(sheet, root)

@@ -17,8 +17,8 @@ from afterguard.model import Asset, AssetKind, Edge
 _STORES = re.compile(
     r"(?i)(pinecone|qdrant|weaviate|milvus|chroma|faiss|pgvector|supabase|redis|elasticsearch|opensearch|lancedb|zep|astra)"
 )
-_AGENT = re.compile(r"(?i)(^|[a-z.])agent")
-_TOOL = re.compile(r"(?i)tool(?!s?\.agent)")
+_AGENT = re.compile(r"(?i)agent(?!\w*tool)")
+_TOOL = re.compile(r"(?i)tool(?!\w*agent)")
 _WORDS = re.compile(
     r"(?i)(azure[ _-]?openai|openai|anthropic|gemini|vertex|bedrock|mistral|cohere|groq|ollama|deepseek|openrouter|huggingface|together|fireworks|xai)"
 )
@@ -59,7 +59,7 @@ def _n8n(sheet: Sheet, root: Node, listed: list[Node]) -> None:
         kind = item.get("type")
         if kind is None:
             continue
-        plain = kind.text.rsplit(".", 1)[-1]
+        plain = kind.text.rsplit(".", 1)[-1][:200]
         is_ai = "langchain" in kind.text
         name = item.get("name") or kind
         if is_ai and plain.lower() in ("agent", "openaiassistant", "chainllm"):
@@ -90,7 +90,7 @@ def _canvas(sheet: Sheet, listed: list[Node]) -> None:
             platform = "flowise"
         name = data.get("name") if platform == "flowise" else data.get("type")
         if name is not None and name.kind == "text":
-            parts.append((name.text, name, data))
+            parts.append((name.text[:200], name, data))
     if not platform:
         return
     uses: list[Edge] = []

@@ -128,7 +128,8 @@ def models(words: Words, is_server: bool) -> list[tuple[str, bool, int, str]]:
         flag, _, value = word.partition("=")
         flag = flag.lower().replace("_", "-")
         embedding = flag in data["embedding_flags"]
-        short = flag in data["short_model_flags"] and is_server
+        runs_module = at > 0 and words[at - 1][0].rsplit("/", 1)[-1].startswith(("python", "pypy", "uv"))
+        short = flag in data["short_model_flags"] and is_server and not runs_module
         if not (embedding or short or flag in data["model_flags"]):
             continue
         if not value and at + 1 < len(words) and not words[at + 1][0].startswith("-"):

@@ -18,7 +18,7 @@ from afterguard.code.parse import Parsed
 from afterguard.code.yaml import read as read_yaml
 from afterguard.discover import ai_config, images, model_names, settings
 from afterguard.discover.settings import Setting
-from afterguard.discover.sheet import Sheet, words
+from afterguard.discover.sheet import Sheet, first_line, words
 from afterguard.model import Asset, AssetKind, Certainty, Edge
 
 _ROUTES = {"Ingress", "HTTPRoute", "GRPCRoute", "VirtualService", "Route", "IngressRoute", "Gateway", "HTTPProxy"}
@@ -233,7 +233,7 @@ def _config_map(sheet: Sheet, one: Node, is_secret: bool) -> None:
                 errors: list[tuple[int, str]] = []
                 reader = read_json if key.text.endswith(".json") else read_yaml
                 for root in reader(value.text[: 1 << 20], errors):
-                    ai_config.read(sheet, root, key.text, value.line)
+                    ai_config.read(sheet, root, key.text, first_line(value) - 1)
             else:
                 group.append(Setting(key.text, "" if is_secret else value.text, key.line, is_secret))
     settings.read(sheet, group)

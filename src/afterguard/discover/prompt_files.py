@@ -34,7 +34,7 @@ _PLACE = re.compile(
     r"\{\{\s*[\w.]+\s*(\|[^{}]{0,40})?\}\}|(?<![\w{$])\{[a-z_][\w.]{1,40}\}(?!\})|<<\w+>>|\$\{[a-z]\w{1,40}\}|<(context|document|question|input|user_input|instructions|example)s?>"
 )
 _ROLES = re.compile(
-    r"(?im)^\s*(#+\s*|<\|?)?(system|user|assistant|human)(\|?>)?\s*:?\s*$|^\s*-?\s*role:\s*(system|user|assistant|developer)|\{\{#(system|user)~?\}\}|<\|im_start\|>"
+    r"(?im)^[ \t]*(#{1,6}[ \t]*|<\|?)?(system|user|assistant|human)(\|?>)?[ \t]*:?[ \t]*$|^[ \t]*-?[ \t]*role:[ \t]*(system|user|assistant|developer)|\{\{#(system|user)~?\}\}|<\|im_start\|>"
 )
 _PROSE = re.compile(
     r"(?i)(^|/)(readme|changelog|contributing|license|index|code_of_conduct|security|_category_)[\w.-]*$|(^|/)(docs?|documentation|website|blog|content|tests?|__tests__|testdata)/"

@@ -75,9 +75,15 @@ def words(node: Node | None) -> list[tuple[str, int]]:
         out: list[tuple[str, int]] = []
         for item in node.items[:500]:
             if item.kind not in ("map", "list"):
-                out.extend(_split(item.text, item.line) if " " in item.text else [(item.text, item.line)])
+                line = first_line(item)
+                out.extend(_split(item.text, line) if " " in item.text or "\n" in item.text else [(item.text, line)])
         return out
-    return _split(node.text, node.line) if node.kind == "text" else []
+    return _split(node.text, first_line(node)) if node.kind == "text" else []
+
+
+def first_line(node: Node) -> int:
+    """The physical line of the first character of a scalar: block scalars start on the line after their mark."""
+    return node.line + (node.tag in ("|", ">"))
 
 
 _WORD = re.compile(r"\"((?:[^\"\\]|\\.)*+)\"|'([^']*+)'|(\n)|([^\s\"'\\;|&]++)|\\|[;|&]+|[\"']")

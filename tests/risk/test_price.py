@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import msgspec
 import numpy as np
@@ -368,3 +369,50 @@ def test_odd_times_in_records_do_no_harm() -> None:
 def test_a_range_is_what_it_says() -> None:
     assert priced(years=1).years == 2000
     assert isinstance(priced(years=10**4).scenarios[0].frequency, Range)
+
+
+TEXTS = st.text(max_size=12)
+NUMBERS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(list(AssetKind)), TEXTS), max_size=5),
+    st.lists(st.tuples(TEXTS, st.sampled_from(list(Severity)), st.sampled_from(list(Confidence))), max_size=5),
+    st.lists(
+        st.tuples(st.sampled_from(["pii_of_another", "exfil_link", "key_misuse", "x"]), NUMBERS, NUMBERS), max_size=5
+    ),
+    NUMBERS,
+    NUMBERS,
+    st.integers(0, 10**30),
+)
+def test_odd_input_never_raises_and_stays_finite(
+    assets: list[tuple[AssetKind, str]],
+    found: list[tuple[str, Severity, Confidence]],
+    seen: list[tuple[str, float | None, float | None]],
+    first: float | None,
+    last: float | None,
+    counted: int,
+) -> None:
+    survey = Survey(
+        App("\ud800"),
+        tuple(asset(kind.value, name) for kind, name in assets),
+        tuple(Finding(rule, level, sure, "a", 1, ("LLM01:2025",), "m", "f") for rule, level, sure in found),
+    )
+    incidents = tuple(
+        Incident(f"i{number}", kind, "t", Severity.high, Confidence.high, start, end, (), 0, (), "")
+        for number, (kind, start, end) in enumerate(seen)
+    )
+    past = Lookback(5, incidents, {}, {"email": counted}, first, last)
+    loss = price(survey, past, Business(), seed=1, years=2000)
+    assert math.isfinite(loss.annual_mean) and loss.annual_mean >= 0
+    assert 0 <= loss.chance_of_loss <= 1 and 0 <= loss.prior_share <= 1
+    assert all(math.isfinite(one.cost) and math.isfinite(one.avoided.high) for one in loss.controls)
+
+
+def test_a_hundred_thousand_findings_are_priced_in_seconds() -> None:
+    many = tuple(finding("hardcoded-secret", name=f"fp-{number}") for number in range(100_000))
+    start = time.perf_counter()
+    loss = priced(many, years=2000)
+    assert time.perf_counter() - start < 20
+    assert len(row(loss, "key-theft").driven_by) == 100_000

@@ -10,11 +10,8 @@ from afterguard.model import (
     Asset,
     AssetKind,
     Certainty,
-    Confidence,
     Evidence,
-    Finding,
     Lookback,
-    Severity,
     Survey,
 )
 from afterguard.names import is_taxonomy
@@ -136,13 +133,15 @@ def test_no_rule_no_regulator() -> None:
 
 def test_every_check_of_the_scan_moves_some_loss() -> None:
     for check in CHECKS:
-        found = Finding(check.id, Severity.high, Confidence.high, "a", 1, check.taxonomies, "m", "f")
-        assert any(moves_it(driver, found) for one in scenarios() for driver in one.drivers), check.id
+        assert any(moves_it(driver, check.id, check.taxonomies) for one in scenarios() for driver in one.drivers), (
+            check.id
+        )
 
 
 def moved(rule: str, *taxonomies: str) -> set[str]:
-    found = Finding(rule, Severity.high, Confidence.high, "a", 1, taxonomies, "m", "f")
-    return {f"{one.id}:{driver.id}" for one in scenarios() for driver in one.drivers if moves_it(driver, found)}
+    return {
+        f"{one.id}:{driver.id}" for one in scenarios() for driver in one.drivers if moves_it(driver, rule, taxonomies)
+    }
 
 
 def test_a_rule_known_by_name_is_not_spread_by_its_taxonomies() -> None:

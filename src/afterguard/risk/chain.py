@@ -116,7 +116,7 @@ def _stage(scenario: Scenario, stage: Stage, seed: int, size: int, public: Float
 
 
 def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], seed: int, size: int) -> Move | None:
-    matching = tuple(one for one in findings if moves_it(driver, one) and strength(one) > 0)
+    matching = tuple(one for one in moved_by((driver,), findings) if strength(one) > 0)
     if not matching:
         return None
     low, high = (math.log(end) for end in driver.factor)
@@ -125,11 +125,18 @@ def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], see
     return Move(driver, matching, np.exp(max(strength(one) for one in matching) * logarithm))
 
 
-def moves_it(driver: Driver, finding: Finding) -> bool:
-    """Whether a finding belongs to a driver: by its rule's words, or by taxonomy where no driver knows the rule."""
-    if _named(driver, finding.rule):
+def moved_by(drivers: tuple[Driver, ...], findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings that belong to any of the drivers. Each rule is judged once, however many findings it has."""
+    rules = {(one.rule, one.taxonomies) for one in findings}
+    belong = {rule for rule in rules if any(moves_it(driver, *rule) for driver in drivers)}
+    return tuple(one for one in findings if (one.rule, one.taxonomies) in belong)
+
+
+def moves_it(driver: Driver, rule: str, taxonomies: tuple[str, ...]) -> bool:
+    """Whether a rule belongs to a driver: by its words, or by taxonomy ids where no driver knows its words."""
+    if _named(driver, rule):
         return True
-    return not _known(finding.rule) and any(identifier in driver.taxonomies for identifier in finding.taxonomies)
+    return not _known(rule) and any(identifier in driver.taxonomies for identifier in taxonomies)
 
 
 def _named(driver: Driver, rule: str) -> bool:

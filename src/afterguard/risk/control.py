@@ -188,13 +188,8 @@ def _limited(form: Form, business: Business) -> Form:
 
 def closes(control: Control, model: Model, survey: Survey) -> tuple[str, ...]:
     """Names of the findings a control fixes."""
-    drivers = [driver for one in model.priced for driver in one.scenario.drivers if driver.id in control.closes]
-    names = [
-        chains.name_of(finding)
-        for finding in survey.findings
-        if any(chains.moves_it(driver, finding) for driver in drivers)
-    ]
-    return tuple(dict.fromkeys(names))
+    drivers = tuple(driver for one in model.priced for driver in one.scenario.drivers if driver.id in control.closes)
+    return tuple(dict.fromkeys(chains.name_of(finding) for finding in chains.moved_by(drivers, survey.findings)))
 
 
 def avoided(model: Model, chosen: tuple[Control, ...], survey: Survey, business: Business) -> Floats:

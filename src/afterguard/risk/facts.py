@@ -6,6 +6,7 @@ of identifiers is never called a number of people.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from afterguard.model import AssetKind, Fact, Finding, Incident, Lookback, Survey
@@ -33,7 +34,7 @@ def _past(lookback: Lookback) -> list[Fact]:
     incidents = lookback.incidents
     of = f"{RECORDS}, {lookback.exchanges} exchanges"
     rows = [Fact("suspected incidents", str(len(incidents)), of)]
-    dwells = [incident.dwell for incident in incidents if incident.dwell is not None]
+    dwells = [one.dwell for one in incidents if one.dwell is not None and math.isfinite(one.dwell)]
     if dwells:
         rows.append(Fact("longest suspected incident, first to last sighting", _days(max(dwells)), of))
     identifiers = sum(incident.identifiers for incident in incidents if not _is_secret(incident))
@@ -58,7 +59,7 @@ def _is_secret(incident: Incident) -> bool:
 def _days(seconds: float) -> str:
     days = seconds / DAY
     if days >= 1:
-        return f"{short(days)} days"
+        return f"{short(days)} day{'' if short(days) == '1' else 's'}"
     return f"{short(seconds / 3600)} hours" if seconds >= 3600 else f"{short(seconds / 60)} minutes"
 
 

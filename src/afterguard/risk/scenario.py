@@ -169,8 +169,8 @@ def _applies(scenario: Scenario, has: frozenset[str], business: Business) -> boo
 def traits(survey: Survey, lookback: Lookback | None, business: Business) -> frozenset[str]:
     """What kind of application this is, in the words of the catalogue: language_model, tools, predictive and so on."""
     table: dict[str, dict[str, Any]] = catalog.load("losses/scenarios")["traits"]
-    incidents = [words(incident.kind) for incident in lookback.incidents] if lookback else []
-    rules = [words(finding.rule) for finding in survey.findings]
+    incidents = [words(kind) for kind in sorted({one.kind for one in lookback.incidents})] if lookback else []
+    rules = [words(rule) for rule in sorted({finding.rule for finding in survey.findings})]
     out = {name for name, rule in table.items() if _has(rule, survey.assets, incidents, rules)}
     predictive = [asset for asset in survey.assets if is_predictive(asset)]
     # A chat service that staff open in a browser is not part of the application.

@@ -89,6 +89,7 @@ def test_open_endpoints_and_unapproved_tools_are_counted_by_place() -> None:
         findings=(
             Finding("x", Severity.high, Confidence.high, "a", 1, ("CWE-306",), "m", "f"),
             Finding("y", Severity.high, Confidence.high, "a", 2, ("LLM06:2025",), "m", "f"),
+            Finding("permissive-cors", Severity.high, Confidence.high, "a", 4, ("LLM06:2025",), "m", "f"),
             Finding("shadow-ai-traffic", Severity.low, Confidence.high, "a", 3, (), "m", "f", asset="provider:x"),
         ),
     )

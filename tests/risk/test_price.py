@@ -184,6 +184,30 @@ def test_a_surer_incident_counts_for_more() -> None:
     assert rates == sorted(rates)
 
 
+def test_what_a_person_said_of_an_incident_counts() -> None:
+    def rate(status: str) -> float:
+        one = msgspec.structs.replace(incident("exfil_link"), status=status)
+        return row(priced((), records(one)), "sensitive-disclosure").frequency.high
+
+    assert rate("confirmed") > rate("suspected") > rate("dismissed")
+    assert rate("dismissed") == row(priced((), records()), "sensitive-disclosure").frequency.high
+
+
+def test_what_was_found_without_a_scenario_and_checks_that_could_not_tell_are_said() -> None:
+    survey = Survey(
+        App("shop"), ASSISTANT, (finding("a-new-rule"),), checks={"public-bucket": "not_available", "x": "miss"}
+    )
+    past = msgspec.structs.replace(records(incident("a_new_kind")), change_request="# log prompts")
+    said = price(survey, past, Business(), seed=1, years=2000).not_measured
+    for words in (
+        "a-new-rule: found here",
+        "a new kind: found here",
+        "public-bucket: the check could not tell",
+        "never logged",
+    ):
+        assert any(words in line for line in said), words
+
+
 def test_incidents_over_a_longer_time_mean_a_lower_rate() -> None:
     short, long = (
         row(priced((), records(incident("exfil_link"), days=days)), "sensitive-disclosure").frequency.high

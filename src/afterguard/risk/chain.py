@@ -136,7 +136,7 @@ def moves_it(driver: Driver, rule: str, taxonomies: tuple[str, ...]) -> bool:
     """Whether a rule belongs to a driver: by its words, or by taxonomy ids where no driver knows its words."""
     if _named(driver, rule):
         return True
-    return not _known(rule) and any(identifier in driver.taxonomies for identifier in taxonomies)
+    return not is_known(rule) and any(identifier in driver.taxonomies for identifier in taxonomies)
 
 
 def _named(driver: Driver, rule: str) -> bool:
@@ -145,7 +145,7 @@ def _named(driver: Driver, rule: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _known(rule: str) -> bool:
+def is_known(rule: str) -> bool:
     """Whether any driver of the catalogue names the rule; taxonomy ids are broad, so they only stand in for a name."""
     return any(_named(driver, rule) for scenario in scenarios() for driver in scenario.drivers)
 
@@ -218,9 +218,8 @@ def _seen(scenario: Scenario, stage: str, lookback: Lookback | None) -> Observed
         if entry.stage != stage:
             continue
         for incident in lookback.incidents:
-            if proves(entry, incident.kind):
-                a, b = table["precision"][incident.confidence.value]
-                found[incident.id] = (incident, entry.weight * a / (a + b))
+            if proves(entry, incident.kind) and (real := _precision(incident)):
+                found[incident.id] = (incident, entry.weight * real)
     if not found:
         return None
     a, b = table["recall"]["beta"]
@@ -232,6 +231,14 @@ def _seen(scenario: Scenario, stage: str, lookback: Lookback | None) -> Observed
         exposure(lookback)[0] * a / (a + b),
         0.0,
     )
+
+
+def _precision(incident: Incident) -> float:
+    """How far an incident counts as real: what a person said of it, else what its confidence is worth."""
+    if incident.status in ("confirmed", "dismissed"):
+        return float(incident.status == "confirmed")
+    a, b = catalog.load("losses/sources")["precision"][incident.confidence.value]
+    return float(a / (a + b))
 
 
 def exposure(lookback: Lookback) -> tuple[float, bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from afterguard.model import Factor, Lookback, Survey
+from afterguard.model import Factor, Lookback, Outcome, Survey
 from afterguard.risk.business import Business
 from afterguard.risk.figures import short
 from afterguard.risk.portfolio import Priced
@@ -96,6 +96,10 @@ def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookbac
         rows.append("what already happened: no recorded traffic was given")
     elif not chains.exposure(lookback)[1]:
         rows.append("how long the records span: they carry no times, 30 days were assumed")
+    if lookback is not None and lookback.change_request:
+        rows.append("what was said to the model and back: it was never logged")
+    blind = sorted(name for name, outcome in survey.checks.items() if outcome in (Outcome.not_available, Outcome.error))
+    rows += [f"{name}: the check could not tell" for name in blind[:20]]
     moved = {name for one in priced for name in drivers_of(one)}
     still = {finding.rule for finding in survey.findings if chains.name_of(finding) not in moved}
     still |= {incident.kind for incident in lookback.incidents if incident.id not in moved} if lookback else set()

@@ -7,10 +7,10 @@ of identifiers is never called a number of people.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from afterguard.model import AssetKind, Fact, Finding, Incident, Lookback, Survey
 from afterguard.risk.business import Business
+from afterguard.risk.chain import is_known
 from afterguard.risk.figures import ends, short, span
 from afterguard.risk.scenario import says, traits, words
 from afterguard.risk.severity import answer_of
@@ -19,9 +19,12 @@ TOLD = "business.yaml: told, not counted"
 RECORDS = "recorded traffic"
 SCAN = "files given"
 DAY = 86400.0
-OPEN = ("CWE-306",)
-KEYS = ("CWE-798",)
-ACTING = ("LLM06:2025", "LLM03:2026")
+COUNTED = (
+    ("distinct keys written in files", ("hardcoded", "hard coded", "secret prompt"), ("CWE-798",)),
+    ("AI endpoints or servers open without a login", ("unauthenticated", "without auth", "exposed"), ("CWE-306",)),
+    ("places where a tool acts without a person agreeing", ("without approval", "dangerous tool"), ("LLM06:2025",)),
+)
+"""Label, words of the rules counted, taxonomy ids that stand in for rules the catalogue does not name."""
 
 
 def facts(survey: Survey, lookback: Lookback | None, business: Business) -> tuple[Fact, ...]:
@@ -95,24 +98,22 @@ def _told(survey: Survey, lookback: Lookback | None, business: Business) -> list
 
 def _found(survey: Survey, lookback: Lookback | None) -> list[Fact]:
     rows = []
-    checked = bool(survey.checks) or bool(survey.findings)
-    groups: tuple[tuple[str, Callable[[Finding], bool]], ...] = (
-        ("distinct keys written in files", lambda one: any(name in KEYS for name in one.taxonomies)),
-        ("AI endpoints or servers open without a login", lambda one: any(name in OPEN for name in one.taxonomies)),
-        (
-            "places where a tool acts without a person agreeing",
-            lambda one: any(name in ACTING for name in one.taxonomies),
-        ),
-    )
-    for label, belongs in groups:
-        places = {_identity(one) for one in survey.findings if belongs(one)}
-        if checked and places:
+    for label, entries, identifiers in COUNTED:
+        places = {_identity(one) for one in survey.findings if _belongs(one, entries, identifiers)}
+        if places:
             rows.append(Fact(label, str(len(places)), SCAN))
     for kind, label in ((AssetKind.provider, "AI providers in use"), (AssetKind.model, "models in use")):
         count = sum(asset.kind == kind for asset in survey.assets)
         if count:
             rows.append(Fact(label, str(count), SCAN))
     return rows
+
+
+def _belongs(finding: Finding, entries: tuple[str, ...], identifiers: tuple[str, ...]) -> bool:
+    found = words(finding.rule)
+    if any(says(entry, found) for entry in entries):
+        return True
+    return not is_known(finding.rule) and any(name in identifiers for name in finding.taxonomies)
 
 
 def _identity(finding: Finding) -> str:

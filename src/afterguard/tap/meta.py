@@ -22,12 +22,18 @@ FIELDS = {
 RAW_KEY = re.compile(
     r"(?:sk|pk|rk|gsk|xai|hf|r8|pplx|nvapi|AIza|AKIA|ASIA|Bearer|Basic|ya29|eyJ|ghp|glpat)[-_. A-Z0-9a-z]"
 )
+DENSE_KEY = re.compile(r"(?=.*\d)(?=.*[A-Za-z])(?![0-9a-f]{64}$)[A-Za-z0-9+/=]{16,}")
+"""Letters and digits without a break: more likely a key than its name."""
 DEPTH = 2
 
 
 def key_name(value: str) -> str:
     """A key's name as it is; what may be a raw key as the first 12 hex digits of its SHA-256."""
-    if RAW_KEY.match(value) or (len(value) > 24 and not re.fullmatch(r"[0-9a-f]{64}", value)):
+    if (
+        RAW_KEY.match(value)
+        or DENSE_KEY.fullmatch(value)
+        or (len(value) > 24 and not re.fullmatch(r"[0-9a-f]{64}", value))
+    ):
         return "sha256:" + hashlib.sha256(value.removeprefix("Bearer ").encode("utf-8", "replace")).hexdigest()[:12]
     return "sha256:" + value[:12] if len(value) == 64 else value
 

@@ -218,7 +218,7 @@ def _lines(stream: IO[bytes], name: str, limits: files.Limits) -> Iterator[tuple
                 prefix, data = embedded(data.strip())
             found = _decoded(data, Place(name, number, len(data), moment=_moment(prefix)))
             if isinstance(found[0], Broken):
-                broken, is_open = found, data.rstrip()[-1:] not in (b"}", b"]")
+                broken, is_open = found, data[:1] in (b"{", b"[") and data.rstrip()[-1:] not in (b"}", b"]")
             else:
                 yield found
     if broken:

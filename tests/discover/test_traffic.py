@@ -409,8 +409,36 @@ MORE = [
     (json.dumps({"EdgeStartTimestamp": "2026-11-03T10:00:00Z", "ClientRequestHost": "app.example", "ClientRequestURI": "/v1/embeddings", "ClientRequestMethod": "POST", "EdgeResponseStatus": 200, "ClientIP": "10.0.0.1"}) + "\n", "json", {("ai_endpoint", "POST /v1/embeddings")}),
     (json.dumps({"timestamp": "2026-11-03T10:00:00Z", "httpRequest": {"requestMethod": "POST", "requestUrl": "https://app.example/v1/chat/completions", "status": 200, "remoteIp": "10.0.0.1"}}) + "\n", "json", {("ai_endpoint", "POST /v1/chat/completions")}),
     ("#Version: 1.0\n#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent)\n2026-11-03\t10:00:00\tFRA\t100\t10.0.0.1\tPOST\td1.cloudfront.net\t/v1/chat/completions\t200\t-\tMozilla/5.0%20(X)\n", "w3c", {("ai_endpoint", "POST /v1/chat/completions")}),
-    ('2026-11-03T10:00:00Z stdout F {"time":"2026-11-03T10:00:00Z","method":"POST","host":"api.openai.com","path":"/v1/chat/completions","status":200}\n', "json", {("provider", "openai")}),
+    ('<14>Nov  3 10:00:00 web1 app: {"time":"2026-11-03T10:00:00Z","method":"POST","host":"api.openai.com","path":"/v1/chat/completions","status":200}\n', "json", {("provider", "openai")}),
 ]  # fmt: skip
+
+
+PLAIN = NGINX.split("\n")[1]
+WRAPPINGS = [
+    *(("wrapped-access", json.dumps({"log": PLAIN + "\n", "stream": "stdout", "time": "2026-11-03T10:00:00Z"}) + "\n" + line) for line in ("", "{broken\n")),
+    ("wrapped-access", f"2026-11-03T10:00:00.123456789Z stdout F {PLAIN}\n"),
+    ("wrapped-access", json.dumps({"@timestamp": "2026-11-03T10:00:00Z", "message": PLAIN, "host": {"name": "web1"}}) + "\n"),
+    ("wrapped-json", json.dumps({"log": NGINX_JSON, "stream": "stdout", "time": "2026-11-03T10:00:00Z"}) + "\n"),
+    ("wrapped-squid", json.dumps({"message": SQUID.split("\n")[0], "@timestamp": "2026-11-03T10:00:00Z"}) + "\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text"), WRAPPINGS)
+def test_lines_inside_lines(kind: str, text: str) -> None:
+    found, assets, _ = run(text)
+    assert found == kind
+    assert len(assets) == 1
+    assert assets[0].evidence[0].line == 1
+
+
+def test_noise_of_a_public_server_is_no_damage() -> None:
+    noise = (
+        '10.0.0.9 - - [03/Nov/2026:10:00:00 +0000] "\\x16\\x03\\x01" 400 150 "-" "-"\n'
+        '10.0.0.9 - - [03/Nov/2026:10:00:00 +0000] "" 400 0 "-" "-"\n'
+        'http 2026-11-30T22:23:00.186641Z app/lb/50dc 192.168.131.39:2817 - -1 -1 -1 400 - 0 0 "- http://www.example.com:80- -" "-" - - - "-"\n'
+        'Jul 30 09:03:52 localhost haproxy[32450]: 1.2.3.4:38862 [30/Jul/2026:09:03:52.726] in~ docs/docs 0/0/1/0/2 304 168 - - ---- 6/6/0/0/0 0/0 {docs.example||} "GET /x.js HTTP/1.1"\n'
+    )
+    assert run(NGINX * 3 + noise)[2] == []
 
 
 @pytest.mark.parametrize(("text", "kind", "expected"), MORE)

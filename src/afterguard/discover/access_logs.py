@@ -10,7 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 from afterguard.discover import stamps
-from afterguard.discover.events import Event, host_of, number, split_target
+from afterguard.discover.events import PASSED, Event, host_of, number, split_target
 
 METHODS = "GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|CONNECT|TRACE|PROPFIND"
 TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([^\]]*)\]|(\S+)')
@@ -62,7 +62,7 @@ def read_text(line: int, text: str) -> Event | None:
     tokens = [_Token(*_group(found), found.start()) for found in TOKEN.finditer(text[:16384])]
     at = next((i for i, one in enumerate(tokens) if one.quote == '"' and REQUEST.match(one.text)), -1)
     if at < 0:
-        return None
+        return _without_request(tokens)
     stamp = next((found for one in tokens if one.quote != '"' and (found := stamps.read(one.text))), None)
     if stamp is None and not WITH_STATUS.match(text, tokens[at].start):
         return None
@@ -78,6 +78,12 @@ def read_text(line: int, text: str) -> Event | None:
         bool(stamp and stamp.dated), after.status, after.bytes, after.seconds, _client(tokens), after.agent, after.media,
         after.upstream,
     )  # fmt: skip
+
+
+def _without_request(tokens: list[_Token]) -> Event | None:
+    """A line of this log about something that was no HTTP request: a probe, a broken handshake, a TCP connection."""
+    timed = any(stamps.read(one.text) for one in tokens if one.quote != '"')
+    return PASSED if timed and any(one.quote == '"' for one in tokens) else None
 
 
 class _Token(NamedTuple):

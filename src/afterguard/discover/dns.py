@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from afterguard.discover import stamps
-from afterguard.discover.events import Event, host_of
+from afterguard.discover.events import PASSED, Event, host_of
 
 NAME = r"([^\s\"'():,;\[\]]{1,255})"
 BIND = re.compile(rf"client (?:@0x[0-9a-f]+ )?([0-9a-fA-F.:%]+)#\d+.*?: query: {NAME} IN? ?\S+")
@@ -26,7 +26,6 @@ WINDOWS_OTHER = re.compile(r"\APACKET|\bDNS\b|\A\s*\Z")
 TIME = re.compile(
     r"\d{2}-[A-Z][a-z]{2}-\d{4} \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}|\[(\d{9,10})\]"
 )
-PASSED = Event(0, channel="none")
 
 
 def read_bind(line: int, text: str) -> Event | None:

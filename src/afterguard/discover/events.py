@@ -36,7 +36,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     upstream: str = ""
     """Where a reverse proxy sent it, host:port as written."""
     channel: str = "http"
-    """http, dns, tls."""
+    """http, dns, tls, audit, billing, none."""
+
+
+PASSED = Event(0, channel="none")
+"""A line of the log that belongs there and is no request."""
 
 
 def host_of(text: str) -> tuple[str, int]:

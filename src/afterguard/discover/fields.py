@@ -134,8 +134,11 @@ def _time(fields: dict[str, str]) -> stamps.Stamp | None:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s?(s|ms|us|ns)?", text[:40])
-    return float(found[1]) / UNITS.get(found[2] or "s", 1.0) if found else 0.0
+    """A duration in seconds; a bare whole number may be anything from ns to s and counts as unknown."""
+    found = re.fullmatch(r"(\d{1,12})(\.\d{1,12})?\s?(s|ms|us|ns)?", text[:40])
+    if not found or not (found[2] or found[3]):
+        return 0.0
+    return float(found[1] + (found[2] or "")) / UNITS.get(found[3] or "s", 1.0)
 
 
 def decode(text: str | bytes) -> Any:

@@ -14,6 +14,20 @@ from afterguard.discover import access_logs, billing, dns, fields
 from afterguard.discover.access_logs import SQUID
 
 HEAD = 65536
+WRAPPED = "wrapped-"
+"""Start of the kind of a log whose lines stand inside those of a container runtime or log shipper."""
+CRI = re.compile(rb"\A\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2}) std(?:out|err) [FP] ")
+WRAPPERS = (
+    b'"log":',
+    b'"message":',
+    b'"msg":',
+    b'"line":',
+    b'"_raw":',
+    b'"@message":',
+    b'"MESSAGE":',
+    b'"log" :',
+    b'"message" :',
+)
 QUOTED = re.compile(r'"[A-Z]{3,12} \S+(?: (?:HTTP|H2C|h2)[^"]*)?"')
 LOG_TIME = re.compile(
     r"\A\s*(?:[A-Z]+:? +)?[\[(\"']?(?:\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{2}:\d{2}|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}|\d{2}:\d{2}:\d{2}[.,]\d)"
@@ -59,10 +73,32 @@ def recognise(path: str, head: bytes) -> str:
     lines = [line.rstrip("\r") for line in (whole or text).split("\n") if line.strip()][:60]
     if not lines:
         return ""
+    unpacked = [inner(line.encode("utf-8", "replace")) for line in lines[:40]]
+    if sum(1 for line, one in zip(lines, unpacked) if one and one != line.encode("utf-8", "replace")) * 2 > len(
+        unpacked
+    ):
+        found = recognise(path, b"\n".join(unpacked) + b"\n")
+        if found and not found.startswith(WRAPPED):
+            return WRAPPED + found
     first = text.lstrip()[:1]
     if first in ("{", "["):
         return _json(text, lines) or (_text(lines) if first == "[" else "")
     return _table(lines) or _prefixed(lines) or _text(lines)
+
+
+def inner(line: bytes) -> bytes:
+    """The line that a container runtime or a log shipper wrapped; the line itself when nothing is wrapped."""
+    found = CRI.match(line)
+    if found:
+        return line[found.end() :]
+    if not line.startswith(b"{") or not any(name in line[:16384] for name in WRAPPERS):
+        return line
+    value = fields.decode(line)
+    for name in ("log", "message", "msg", "line", "_raw", "@message", "MESSAGE"):
+        raw = value.get(name) if isinstance(value, dict) else None
+        if isinstance(raw, str) and len(raw) > 20:
+            return raw.strip("\n").replace("\n", " ").encode("utf-8", "replace")
+    return line
 
 
 def _json(text: str, lines: list[str]) -> str:

@@ -18,7 +18,7 @@ from afterguard.detect.prefilter import Pattern, Prefilter
 from afterguard.discover import access_logs, audit, billing, dns, documents, fields, har, stamps
 from afterguard.discover.events import Event
 from afterguard.discover.inventory import Period
-from afterguard.discover.recognise import recognise
+from afterguard.discover.recognise import WRAPPED, inner, recognise
 from afterguard.discover.tally import Tally
 from afterguard.files import Line, Note
 from afterguard.model import Asset, Coverage
@@ -65,7 +65,7 @@ RECORD_TIME = re.compile(
     rb'"(?:eventTime|eventTimestamp|timestamp|time|startedDateTime|EventTime)" ?: ?"([0-9T:.Z+-]{10,40})"'
 )
 SHAPES = {
-    "access": re.compile(rb'(?m)^[^\n]*?"[A-Z]{3,12} [^"\n]*"'),
+    "access": re.compile(rb'(?m)^[^"\n]*"[^"\n]*"'),
     "squid": re.compile(rb"(?m)^[^\n]*? [A-Z_]+/\d{3} [^\n]+|^[^\n]*?\"[A-Z]{3,12} [^\"\n]*\""),
     "json": re.compile(rb"(?m)^[^{\n]{0,400}\{[^\n]*\}[\s,]*$"),
     "bind": re.compile(rb"(?m)^[^\n]*\d:\d\d[^\n]*"),
@@ -79,6 +79,9 @@ def read(
     kind: str, path: str, lines: Iterator[Line], note: Note, period: Callable[[Period], None] | None = None
 ) -> Iterator[Asset]:
     """Assets seen in a log of a kind that `recognise` named. `period` is told once what the log covered."""
+    if kind.startswith(WRAPPED):
+        kind = kind.removeprefix(WRAPPED)
+        lines = (Line(line.number, inner(line.data), line.cut) for line in lines)
     tally = Tally(path, "audit" if kind in CLOUDS else "billing" if kind in BILLS else "traffic")
     count = _Counted(lines)
     if kind in RECORDS:

@@ -175,26 +175,42 @@ def _cloud(facts: Facts, reach: Reach, function: Function, call: Expr) -> Iterat
 def _urls(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """Addresses of AI services written into the code as whole texts or the head of one."""
     seen: set[tuple[str, int]] = set()
+    sent = {
+        id(part)
+        for _, call in facts.calls
+        if _SENDS.search(call.text)
+        for part in (*call.parts[:3], *(v for _, v in call.fields))
+    }
+    inner: set[int] = set()
     for function, expr in facts.expressions():
-        if expr.kind != "text" or "://" not in expr.text[:10] or len(expr.text) > 500:
+        if id(expr) in inner or expr.kind not in ("text", "join"):
             continue
         text = expr.text.strip()
-        if not _URL.match(text.partition(" ")[0]) or " " in text:
+        if expr.kind == "join":
+            inner.update(id(part) for part in expr.parts)
+            text = "".join(part.text if part.kind == "text" else "x" for part in expr.parts[:20]).strip()
+        if "://" not in text[:10] or len(text) > 500 or not _URL.match(text):
             continue
         found = server_of(text)
         if found is None or found[1].startswith(("unknown:", "self-hosted:")):
             continue
         kind, name, host = found
         if kind is AssetKind.inference_server and not (
-            PORTS.get(_port(text)) == "ollama" or any(w in host for w in SERVED) or _AI_PATH.search(text)
+            _port(text) == 11434 or any(w in host for w in SERVED) or _AI_PATH.search(text)
         ):
             continue
         if (name, expr.line) not in seen:
             seen.add((name, expr.line))
             reach.mark(function, expr, kind, name)
-            yield facts.asset(kind, name, expr.line, Certainty.inferred, host=host)
+            sure = Certainty.declared if id(expr) in sent else Certainty.inferred
+            if id(expr) in sent and _AI_PATH.search(text):
+                reach.runs.add(function.name)
+            yield facts.asset(kind, name, expr.line, sure, host=host)
 
 
+_SENDS = re.compile(
+    r"(?i)(^|[.])(post|request|get|fetch|stream|axios|urlopen|NewRequest|NewRequestWithContext|send|ofetch|\$fetch|uri|url|create|HttpPost)$"
+)
 _AI_PATH = re.compile(
     r"/v1/(chat/|completions|embeddings|responses)|/api/(generate|chat|embed)|/generate\b|/v2/models/"
 )

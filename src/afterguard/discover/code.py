@@ -23,7 +23,7 @@ from afterguard.discover import (
 )
 from afterguard.discover.facts import Facts
 from afterguard.discover.reach import Reach
-from afterguard.model import Asset
+from afterguard.model import Asset, Certainty
 
 Finder = Callable[[Facts, Reach], Iterator[Asset]]
 LIMIT = 5_000
@@ -47,11 +47,22 @@ def find(parsed: Parsed) -> Iterator[Asset]:
         return
     facts = Facts(parsed, parsed.module)
     reach = Reach(facts)
-    count = 0
+    seen: dict[tuple[str, str, int], int] = {}
+    for asset in _all(facts, reach):
+        key = (asset.kind.value, asset.name, asset.evidence[0].line)
+        rank = _SURE[asset.confidence]
+        if seen.get(key, 9) < rank or (seen.get(key) == rank and not asset.edges):
+            continue
+        seen[key] = min(rank, seen.get(key, 9))
+        yield asset
+        if len(seen) >= LIMIT:
+            return
+
+
+_SURE = {Certainty.declared: 0, Certainty.inferred: 1, Certainty.unresolved: 2}
+
+
+def _all(facts: Facts, reach: Reach) -> Iterator[Asset]:
     yield from libraries.find(facts)
     for finder in FINDERS:
-        for asset in finder(facts, reach):
-            count += 1
-            if count > LIMIT:
-                return
-            yield asset
+        yield from finder(facts, reach)

@@ -44,6 +44,18 @@ class Facts:
         self.data = parsed.source.data
         self.module = module
         self.language = module.language
+        self.origin: dict[int, str] = {}
+        """id of an assigned value -> the function it was assigned in, since names in it mean what they meant there."""
+
+    @cached_property
+    def holders(self) -> dict[int, str]:
+        """id of an expression -> the variable that the value it stands in is assigned to."""
+        out: dict[int, str] = {}
+        for (_, target), values in self.values.items():
+            for value in values:
+                for one in walk(value):
+                    out.setdefault(id(one), target.rpartition(".")[2])
+        return out
 
     @cached_property
     def lines(self) -> list[bytes]:
@@ -119,11 +131,13 @@ class Facts:
     def values(self) -> dict[tuple[str, str], list[Expr]]:
         """(scope, name) -> values assigned. A scope is a function's name, "" or "class X"."""
         out: dict[tuple[str, str], list[Expr]] = defaultdict(list)
+        self.origin = {}
         for klass in self.module.classes:
             for statement in klass.body:
                 for target in statement.targets:
                     if statement.value is not None:
                         out[f"class {klass.name}", target].append(statement.value)
+                        self.origin[id(statement.value)] = f"{klass.name}."
         for function in self.module.functions:
             owner = self.owner(function.name)
             for param in function.params:
@@ -132,6 +146,7 @@ class Facts:
             for statement in function.body:
                 if statement.kind != "assign" or statement.value is None:
                     continue
+                self.origin[id(statement.value)] = function.name
                 for target in statement.targets:
                     head, _, rest = target.partition(".")
                     typed = next((one.annotation for one in function.params if one.name == head), "") if rest else ""
@@ -182,7 +197,10 @@ class Facts:
             return [expr]
         if expr.kind == "name" and expr.base is None:
             found = self.look(expr.text, function) or self.field(expr.text, function, steps)
-            out = [one for value in found[:4] if value is not expr for one in self.resolve(value, function, steps - 1)]
+            out = []
+            for value in found[:4]:
+                if value is not expr:
+                    out.extend(self.resolve(value, self.origin.get(id(value), function), steps - 1))
             return out or [expr]
         if expr.kind == "index" and len(expr.parts) > 1 and expr.parts[1].kind == "text":
             for base in self.resolve(expr.parts[0], function, steps - 1):

@@ -35,7 +35,7 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
         if not _is_ai(facts, full, call):
             continue
         reach_if_run(reach, function, full, facts)
-        for asset in _of_call(facts, function, call, full):
+        for asset in _of_call(facts, reach, function, call, full):
             reach.mark(function, call, asset.kind, asset.name)
             yield asset
     yield from _constants(facts, reach)
@@ -65,7 +65,7 @@ def _is_ai(facts: Facts, full: str, call: Expr) -> bool:
     return any(full.endswith(chain) for chain in signals.call_names("model_chains"))
 
 
-def _of_call(facts: Facts, function: Function, call: Expr, full: str) -> Iterator[Asset]:
+def _of_call(facts: Facts, reach: Reach, function: Function, call: Expr, full: str) -> Iterator[Asset]:
     word = last_part(full)
     signal = facts.product(full)
     if signal is not None and signal.kind is AssetKind.vector_store and "embed" not in word.lower():
@@ -75,11 +75,11 @@ def _of_call(facts: Facts, function: Function, call: Expr, full: str) -> Iterato
         for name in load("signals/calls")["model_arguments"]
         if (value := argument(call, name)) is not None
     ]
-    if call.parts and not slots and _takes_first(word, call, full):
+    if call.parts and not slots and _takes_first(facts, function, word, call):
         slots.append(("model", call.parts[0]))
     if word == "pipeline":
         slots = [slot for slot in slots if slot[0] == "model"] or [("model", part) for part in call.parts[1:2]]
-    given = provider_of(facts, full)
+    given = client_of(reach, function, call) or provider_of(facts, full)
     for name, value in slots:
         if value.kind == "call" and facts.product(facts.full(value.text, function.name)) is not None:
             continue
@@ -89,7 +89,18 @@ def _of_call(facts: Facts, function: Function, call: Expr, full: str) -> Iterato
                 yield asset
 
 
-def _takes_first(word: str, call: Expr, full: str) -> bool:
+def client_of(reach: Reach, function: Function, call: Expr) -> str:
+    """The provider or server that the variable a call hangs on was made for, "" when unknown."""
+    parts = call.text.split(".")
+    for size in (2, 1):
+        things = reach.through(".".join(parts[:size]), function.name) if len(parts) > size else set()
+        names = {name for kind, name in things if kind in (AssetKind.provider, AssetKind.inference_server)}
+        if len(names) == 1:
+            return names.pop()
+    return ""
+
+
+def _takes_first(facts: Facts, function: Function, word: str, call: Expr) -> bool:
     if word not in signals.call_names("model_first"):
         return False
     first = call.parts[0]
@@ -97,12 +108,9 @@ def _takes_first(word: str, call: Expr, full: str) -> bool:
         return model_names.is_id(first.text) and (
             word not in ("run", "chat", "model", "embedding", "google") or _looks_like(first.text)
         )
-    return first.kind in ("name", "call", "index", "other") and word in (
-        "from_pretrained",
-        "SentenceTransformer",
-        "GenerativeModel",
-        "LLM",
-    )
+    if word in ("from_pretrained", "SentenceTransformer", "GenerativeModel", "LLM"):
+        return first.kind in ("name", "call", "index", "other")
+    return first.kind == "name" and signals.model(facts.literal(first, function.name)) is not None
 
 
 def _looks_like(text: str) -> bool:
@@ -151,14 +159,11 @@ def _asset(facts: Facts, one: Words, call: Expr, given: str, slot: str, word: st
         return None
     prefix, rest = model_names.split(text)
     provider = prefix or given or (signal.provider if signal else "")
-    name = rest if prefix and ":" in text[: len(text) - len(rest)] else text
-    if prefix and full.startswith(("litellm", "crewai", "dspy")):
-        name = rest
     kind = signal.kind if signal else model_names.kind_of(text)
     if embeds and "rerank" not in text.lower():
         kind = AssetKind.embedding_model
     edges = [Edge("part_of", AssetKind.provider, provider)] if provider else []
-    return facts.asset(kind, name, line, one.certainty, edges, provider=provider, written=text if name != text else "")
+    return facts.asset(kind, text, line, one.certainty, edges, provider=provider, model=rest if prefix else "")
 
 
 def _constants(facts: Facts, reach: Reach) -> Iterator[Asset]:
@@ -202,7 +207,9 @@ def _bodies(facts: Facts, reach: Reach) -> Iterator[Asset]:
         if "model" not in keys or not keys & {"messages", "prompt", "input", "contents", "max_tokens"}:
             continue
         reach.runs.add(function.name)
-        value = argument(Expr("call", expr.line, parts=(expr,)), "model")
+        value = dict(expr.fields)["model"]
+        if value.kind == "call" and facts.product(facts.full(value.text, function.name)) is not None:
+            continue
         for one in facts.texts(value, function.name):
             if (
                 one.certainty is not Certainty.unresolved

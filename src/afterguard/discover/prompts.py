@@ -118,7 +118,7 @@ def _holder(facts: Facts, value: Expr, found: Expr, function: Function) -> str:
     """The variable the text is assigned to, else the function it stands in."""
     if value.kind == "name":
         return value.text.rpartition(".")[2]
-    for (_, target), values in facts.values.items():
-        if any(one is found or (one.line == found.line and one.kind == found.kind) for one in values):
-            return target.rpartition(".")[2]
+    held = facts.holders.get(id(found)) or facts.holders.get(id(value))
+    if held:
+        return held
     return function.name.rpartition(".")[2] if function.name and "@" not in function.name else ""

@@ -30,7 +30,7 @@ _THROUGH = {
     "nonsensitive",
     "trimspace",
 }
-_REFERENCE = re.compile(r"(?:var|local)\.([A-Za-z_][\w-]{0,100})\Z")
+_REFERENCE = re.compile(r"((?:var|local)\.[A-Za-z_][\w-]{0,100})((?:\.[A-Za-z_][\w-]{0,100}){0,6})\Z")
 _INSERT = re.compile(r"\$\{\s*((?:var|local)\.[A-Za-z_][\w-]{0,100})\s*\}")
 _MAX_TEXT = 65_536
 _MAX_ADDED = 20_000
@@ -207,8 +207,11 @@ class _Resolver:
 
     def scalar(self, node: Node) -> Node:
         for _ in range(4):
-            if node.tag == "expression" and _REFERENCE.match(node.text):
-                found = self.values.get(node.text)
+            named = _REFERENCE.match(node.text) if node.tag == "expression" else None
+            if named:
+                found = self.values.get(named[1])
+                if found is not None and named[2]:
+                    found = found.get(*named[2][1:].split("."))
                 if found is None:
                     break
                 if found.kind in ("map", "list"):

@@ -161,10 +161,18 @@ def script(sheet: Sheet, node: Node) -> None:
         at = base + number
         command = words(Node("text", at, line))
         _tools(sheet, [word for word, _ in command], at)
-        seen = images.read(sheet, "", at, command)
+        seen = images.read(sheet, _started(command), at, command)
         images.settle(sheet, seen)
         settings.addresses(sheet, line, at)
         settings.read(sheet, (Setting(m[1], m[2], at, "$" in m[2]) for m in _ASSIGNED.finditer(line)))
+
+
+def _started(command: list[tuple[str, int]]) -> str:
+    """The AI image that a line starts or pulls with Docker or Podman."""
+    plain = [word for word, _ in command[:100]]
+    if not any(a in ("docker", "podman", "nerdctl") and b in ("run", "pull", "create") for a, b in pairwise(plain)):
+        return ""
+    return next((word for word in plain if "/" in word and images.product(word) is not None), "")
 
 
 def _tools(sheet: Sheet, line: list[str], at: int) -> None:

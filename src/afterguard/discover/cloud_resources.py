@@ -20,6 +20,10 @@ from afterguard.model import AssetKind, Certainty, Edge
 _ARN_MODEL = re.compile(r"(?:foundation-model|inference-profile)/([\w.:-]{3,120})")
 _ARTIFACT_FIELDS = {"model_data_url", "ModelDataUrl", "S3Uri", "s3_uri", "artifact_uri", "deployment_uri"}
 _SIZE = re.compile(r"(?i)(instance_?type|machine_?type|vm_?size|size)$")
+_PERMISSION_KEYS = {
+    "action", "actions", "role", "roles", "role_definition_name", "service", "services", "policies", "policy_arn",
+    "managedpolicyarns", "managed_policy_arns", "policyarn",
+}  # fmt: skip
 _LOGICAL = re.compile(r"^[\w.${}()/: -]*$")
 
 
@@ -197,7 +201,7 @@ def _permissions(sheet: Sheet, body: Node) -> None:
         if node.kind != "text" or not path:
             continue
         key = next((p for p in reversed(path) if not p.isdigit()), "").lower()
-        if key not in ("action", "actions", "role", "roles", "role_definition_name", "service", "services"):
+        if key not in _PERMISSION_KEYS:
             continue
         service = next((name for prefix, name in prefixes.items() if node.text.startswith(prefix)), "")
         if service and _LOGICAL.match(node.text.replace("*", "")):

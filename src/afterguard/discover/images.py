@@ -135,7 +135,8 @@ def models(words: Words, is_server: bool) -> list[tuple[str, bool, int, str]]:
         if not value and at + 1 < len(words) and not words[at + 1][0].startswith("-"):
             value = words[at + 1][0]
         value = value.strip("\"'")
-        if value and model_names.is_id(value) and not value.endswith((".py", ".yaml", ".yml", ".json")):
+        alias = flag == "--served-model-name" and not model_names.is_resolved(value)
+        if value and not alias and model_names.is_id(value) and not value.endswith((".py", ".yaml", ".yml", ".json")):
             out.append((value, embedding or model_names.is_embedding(value), line, f"{flag} {value}"))
     return out
 
@@ -155,9 +156,15 @@ def read(sheet: Sheet, image: str, image_line: int, words: Words, resolved: bool
         named.extend(models(words, is_server))
     edges = []
     for name, embedding, line, matched in dict.fromkeys(named):
+        if name.startswith(("/", "./", "~", "../")):
+            if model_names.is_model_path(name):
+                edge = sheet.add(AssetKind.model_artifact, name, line, matched)
+                edges.append(Edge("serves", edge.kind, edge.name))
+            continue
         kind = AssetKind.embedding_model if embedding else AssetKind.model
-        unresolved = not model_names.is_resolved(name)
-        edge = sheet.add(kind, f"unresolved:{name}" if unresolved else name, line, matched, _certainty(unresolved))
+        known = model_names.is_resolved(name)
+        certainty = Certainty.declared if known else Certainty.unresolved
+        edge = sheet.add(kind, name if known else f"unresolved:{name}", line, matched, certainty)
         edges.append(Edge("serves", edge.kind, edge.name))
     return Seen(tuple(found), tuple(edges))
 
@@ -168,10 +175,6 @@ def _two_flags(words: Words) -> bool:
     serving = {"--trust-remote-code", "--max-model-len", "--tensor-parallel-size", "--gpu-memory-utilization", "--quantization",
                "--served-model-name", "--enable-lora", "--tool-call-parser", "--max-num-seqs", "--dtype", "--n-gpu-layers"}  # fmt: skip
     return bool(flags & {"--model", "--model-id", "--model-path", "--model-repository"}) and bool(flags & serving)
-
-
-def _certainty(unresolved: bool) -> Certainty:
-    return Certainty.unresolved if unresolved else Certainty.declared
 
 
 def settle(sheet: Sheet, seen: Seen, edges: tuple[Edge, ...] = (), second: bool = False, **facts: str) -> list[Edge]:

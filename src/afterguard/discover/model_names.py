@@ -33,6 +33,25 @@ def is_id(text: str) -> bool:
     return "://" not in text or text.startswith(("hf://", "s3://", "gs://", "models:/", "ollama://"))
 
 
+def is_model_path(text: str) -> bool:
+    """Whether a path on disk says which model lies there; `/mnt/models` does not."""
+    last = text.rstrip("/").rsplit("/", 1)[-1].lower()
+    generic = {
+        "model",
+        "models",
+        "mnt",
+        "data",
+        "weights",
+        "checkpoint",
+        "checkpoints",
+        "latest",
+        "current",
+        "output",
+        "base",
+    }
+    return is_resolved(last) and len(last) > 2 and last not in generic
+
+
 def is_resolved(text: str) -> bool:
     """Whether the id holds no template or variable."""
     return "$" not in text and "{" not in text and "(" not in text

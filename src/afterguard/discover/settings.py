@@ -66,6 +66,11 @@ def _known(sheet: Sheet, one: Setting, signal: signals.VariableSignal) -> list[E
     host = ""
     if signal.kind == "address" and "://" in one.value and model_names.is_resolved(one.value):
         host = host_of(one.value)
+        if not edges and host.partition(".")[0] in product_kinds():
+            product = host.partition(".")[0]
+            return [
+                sheet.add(product_kinds()[product], product, one.line, f"{one.name}={one.value}", Certainty.inferred)
+            ]
     if signal.provider and not any(edge.name == signal.provider for edge in edges):
         served = tuple(
             Edge("serves", e.kind, e.name) for e in edges if e.kind in (AssetKind.model, AssetKind.embedding_model)

@@ -42,6 +42,8 @@ def find(parsed: Parsed) -> Iterator[Asset]:
                 _module(sheet, label, body)
         elif key.text == "variable":
             _variable(sheet, block)
+        elif key.text == "locals":
+            ai_config.read(sheet, block, "locals", 0)
     if parsed.source.path.endswith(".tfvars"):
         group = [
             Setting(k.text, v.text, k.line, not v.resolved) for k, v in root.fields if v.kind not in ("map", "list")
@@ -54,7 +56,10 @@ def find(parsed: Parsed) -> Iterator[Asset]:
 def _resource(sheet: Sheet, form: str, kind: Node, label: Node, body: Node) -> None:
     if body.kind != "map":
         return
-    cloud_resources.write(sheet, "terraform", kind.text, label.text, body, kind.line, is_data=form == "data")
+    section, name = "terraform", kind.text
+    if name.startswith("azapi_"):
+        section, name = "azure", body.string("type").partition("@")[0]
+    cloud_resources.write(sheet, section, name, label.text, body, kind.line, is_data=form == "data")
     if kind.text == "helm_release":
         chart = body.string("chart").rsplit("/", 1)[-1]
         product = load("signals/kubernetes")["charts"].get(chart)
@@ -97,3 +102,5 @@ def _variable(sheet: Sheet, block: Node) -> None:
         default = body.get("default")
         text = default.text if default is not None and default.kind == "text" else ""
         settings.read(sheet, [Setting(name.text, text, default.line if default is not None else name.line, not text)])
+        if default is not None and default.kind in ("map", "list"):
+            ai_config.read(sheet, default, name.text, 0)

@@ -20,7 +20,7 @@ RECORDS = "recorded traffic"
 SCAN = "files given"
 DAY = 86400.0
 COUNTED = (
-    ("distinct keys written in files", ("hardcoded", "hard coded", "secret prompt"), ("CWE-798",)),
+    ("keys written in files", ("hardcoded", "hard coded", "secret prompt"), ("CWE-798",)),
     ("AI endpoints or servers open without a login", ("unauthenticated", "without auth", "exposed"), ("CWE-306",)),
     ("places where a tool acts without a person agreeing", ("without approval", "dangerous tool"), ("LLM06:2025",)),
 )

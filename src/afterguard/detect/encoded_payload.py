@@ -30,7 +30,7 @@ PATTERNS = (
     Pattern("encoded:run", r"[A-Za-z0-9+/_-]{40}|([0-9a-fA-F]{2}[ :]){16}", once=True),
     Pattern("encoded:escapes", r"(%[0-9A-Fa-f]{2}[A-Za-z0-9.]{0,3}){5}|(&#x?[0-9a-fA-F]{2,6};.{0,3}){5}|(\\u[0-9a-fA-F]{4}){5}|(\\x[0-9a-fA-F]{2}){8}", once=True),
     Pattern("encoded:lookalike", r"[A-Za-z](\xd0[\xb0\xb5\xbe]|\xd1[\x80\x81\x83\x85\x96]|\xce[\xb1\xb5\xbf]|\xcf[\x81\x85])[A-Za-z]", once=True),
-    Pattern("encoded:leet", r"\b[a-z]{1,6}[013457@$][a-z]{1,4}[013457@$][a-z]", ignore_case=True, once=True),
+    Pattern("encoded:leet", r"\b[a-z]{1,6}[013457@$][a-z]{1,4}[013457@$][a-z]", once=True),
     Pattern("encoded:named", r"\b(rot.?13|caesar|backwards|reversed?|base64|b64|hex|decode|decipher|spelled)\b", ignore_case=True, once=True),
     Pattern("encoded:spaced", r"\b([A-Za-z][ .*_-]){8}", once=True),
 )  # fmt: skip

@@ -12,7 +12,9 @@ from typing import Any
 
 from afterguard import files, tap
 from afterguard.detect import Context, look
+from afterguard.jobs.change_request import change_request
 from afterguard.model import Coverage, Exchange, Hit, Lookback
+from afterguard.watch.analytics import Analytics
 from afterguard.watch.distinct import Distinct
 from afterguard.watch.merge import Merger
 
@@ -29,6 +31,7 @@ class Tally:
     def __init__(self, app: str, pseudonym: Callable[[str], str]) -> None:
         self.context = Context(pseudonym)
         self.merger = Merger(app)
+        self.analytics = Analytics(pseudonym)
         self.exchanges = self.bytes = self.assumed = self.without_prompt = 0
         self.first: float | None = None
         self.last: float | None = None
@@ -53,13 +56,20 @@ class Tally:
             self.models[exchange.model] += 1
         for part in exchange.unjudged:
             self.unjudged[part.reason] += 1
-        if not exchange.texts and exchange.prediction is None:
-            self.without_prompt += 1
-        for hit in look(exchange, self.context):
+        self.without_prompt += is_blind(exchange)
+        hits = list(look(exchange, self.context))
+        for hit in hits:
             if hit.kind == "inventory":
                 self._present(hit)
             else:
                 self.merger.add(exchange, hit)
+        self.analytics.feed(exchange, hits)
+
+    def finish(self) -> None:
+        """Merge what only the whole log shows."""
+        for alert in self.analytics.finish():
+            for exchange_id, time in alert.exchanges:
+                self.merger.feed(alert.hit, exchange_id, time)
 
     def _when(self, exchange: Exchange) -> None:
         if exchange.time is None:
@@ -73,6 +83,16 @@ class Tally:
             counted = self.inventory.setdefault(name, Distinct())
             for identifier in hit.identifiers:
                 counted.add(identifier)
+
+
+NOT_LOGGED = {"prompt_not_logged", "response_not_logged"}
+
+
+def is_blind(exchange: Exchange) -> bool:
+    """Whether the log holds the event but not what was said."""
+    if exchange.prediction is not None or exchange.protocol == "unknown":
+        return False
+    return not exchange.texts or any(part.reason in NOT_LOGGED for part in exchange.unjudged)
 
 
 def lookback(
@@ -98,8 +118,25 @@ def lookback(
     return result(tally, (clock() - began) if clock else 0.0)
 
 
+def request_for(tally: Tally) -> str:
+    """The change request, where prompts or replies were never logged; "" where they mostly were."""
+    blind = tally.without_prompt
+    if not tally.exchanges or blind * 2 < tally.exchanges:
+        return ""
+    days = (tally.last - tally.first) / 86_400 if tally.first is not None and tally.last is not None else 0.0
+    return change_request(
+        tally.merger.app,
+        seen=tally.exchanges,
+        blind=blind,
+        days=days,
+        protocols=list(tally.protocols),
+        models=list(tally.models),
+    )
+
+
 def result(tally: Tally, seconds: float) -> Lookback:
     """The counted state as one struct."""
+    tally.finish()
     return Lookback(
         exchanges=tally.exchanges,
         incidents=tuple(tally.merger.incidents()),
@@ -113,4 +150,5 @@ def result(tally: Tally, seconds: float) -> Lookback:
         bytes=tally.bytes,
         seconds=seconds,
         time_zone_assumed=tally.assumed,
+        change_request=request_for(tally),
     )

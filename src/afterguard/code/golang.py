@@ -46,7 +46,7 @@ class Go(TreeBuilder):
         elif kind in ("const_spec", "var_spec", "short_var_declaration", "assignment_statement"):
             self.assign(node, out)
         elif kind == "return_statement":
-            out.extend(Statement("return", line, one) for one in self.listed(node.named_child(0)))
+            out.extend(Statement("return", line, one) for one in self.listed(_first(node)))
         elif kind in ("expression_statement", "go_statement", "defer_statement", "send_statement", "inc_statement"):
             out.extend(Statement("call", line, self.expr(child)) for child in node.named_children[:2])
         elif kind == "for_statement":
@@ -263,3 +263,8 @@ def package_name(path: str) -> str:
         parts.pop()
     last = re.sub(r"\.v\d+$", "", parts[-1]) if parts else ""
     return re.sub(r"^go-|-go$|\.go$", "", last).replace("-", "")
+
+
+def _first(node: Node) -> Node | None:
+    """The first named child, None for a bare `return`."""
+    return node.named_child(0) if node.named_child_count else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from afterguard.scan.source_text import code_of
+
 _STEP = re.compile(
     r"approv|confirm|human_?in_?the|human_?input|interrupt\s*\(|ask_?(?:user|human|operator|permission)|\binput\s*\(|require_?review|two_?person|needs?_?consent"
     r"|request_?permission|elicit|needsApproval|dry_?run\s*=\s*True|\bprompt\.(?:yesno|confirm)|readline",
@@ -19,20 +21,13 @@ _WIDE = re.compile(
     r"|human_input\s*=\s*True|can_?use_?tool\s*=|ask_?before",
     re.IGNORECASE,
 )
-_COMMENT = re.compile(r"^\s*(?:#|//|\*|/\*)")
-
-
-def _code(text: str) -> str:
-    """The line without its trailing comment."""
-    cuts = [at for at in (text.find(" #"), text.find(" //")) if at >= 0]
-    return text[: min(cuts)] if cuts else text[:2000]
 
 
 def has_step(lines: list[str]) -> bool:
     """Whether these lines ask a person before they act."""
-    return any(_STEP.search(_code(text)) for text in lines if not _COMMENT.match(text))
+    return any(_STEP.search(code_of(text)) for text in lines)
 
 
 def is_app_wide(lines: list[str]) -> bool:
     """Whether agents made in this file have their tool calls approved."""
-    return any(_WIDE.search(_code(text)) for text in lines if not _COMMENT.match(text))
+    return any(_WIDE.search(code_of(text)) for text in lines)

@@ -44,6 +44,7 @@ class Context:
         self.assets = tuple(assets)
         self.external: External = known_elsewhere(self.summaries)
         self.has_ai = any(one.has_ai for one in self.summaries) or bool(self.assets)
+        self.locked = frozenset(name for one in self.summaries for name in one.locked)
         self._path = ""
         self._flow: Flow | None = None
         self._lines: list[str] = []

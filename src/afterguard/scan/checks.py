@@ -33,6 +33,7 @@ from afterguard.scan import (
     unpinned_model,
     unsafe_deserialization,
     user_input_in_system_prompt,
+    vulnerable_dependency,
     wildcard_iam,
 )
 from afterguard.scan.check import Check, Look
@@ -73,6 +74,7 @@ PLUGINS: tuple[Plugin, ...] = tuple(
         public_bucket,
         wildcard_iam,
         prompt_logging,
+        vulnerable_dependency,
         unbounded_agent_loop,
     )
 )

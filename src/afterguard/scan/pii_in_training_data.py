@@ -14,7 +14,8 @@ from functools import cache
 from typing import NamedTuple
 
 from afterguard.code.parse import Parsed
-from afterguard.detect import pii
+from afterguard.detect.identifiers import PATTERNS
+from afterguard.detect.identifiers import identifiers as validated
 from afterguard.detect.prefilter import Prefilter
 from afterguard.model import Confidence, Finding, Severity
 from afterguard.scan.check import CODE, Check, Context
@@ -37,8 +38,11 @@ _ROW = re.compile(
     rb'"(?:messages|prompt|completion|instruction|input|output|text|question|answer|conversations|chosen|rejected|query|response|context)"\s*:'
 )
 _LOG = re.compile(r"(?:^|/)(?:logs?|access|audit|proxy|traffic|traces?)(?:[/_.-])", re.IGNORECASE)
-STRONG = {"payment_card", "iban", "bank_account"}
-_WEAK = ("email", "phone", "ip")
+_COLUMN = re.compile(
+    r"^(?:ssn|social_?security(?:_?(?:no|number))?|passport(?:_?(?:no|number))?|national_?id|tax_?id|card_?(?:no|number)|credit_?card|iban|nino|nhs_?number|bsn|cpf|aadhaar|pesel)$",
+    re.IGNORECASE,
+)
+_MASKED = re.compile(r"[*xX#]{3}|^[0-9a-fA-F]{32,}$|^\[|^<|redact|token|^$", re.IGNORECASE)
 
 
 class Found(NamedTuple):
@@ -47,12 +51,13 @@ class Found(NamedTuple):
     kind: str
     line: int
     value: str
+    is_strong: bool
 
 
 @cache
 def prefilter() -> Prefilter:
     """The shared filter over identifier shapes."""
-    return Prefilter(pii.PATTERNS)
+    return Prefilter(PATTERNS)
 
 
 def identifiers(data: bytes) -> list[Found]:
@@ -60,9 +65,9 @@ def identifiers(data: bytes) -> list[Found]:
     starts = [0, *(found.end() for found in re.finditer(rb"\n", data))]
     out: dict[tuple[str, str], Found] = {}
     for match in prefilter().scan(data):
-        for one in pii.identifiers(data, match.name, match.end):
+        for one in validated(data, match.name, match.end):
             line = bisect_left(starts, one.span.start + 1)
-            out.setdefault((one.kind, one.value), Found(one.kind, line, one.value))
+            out.setdefault((one.kind, one.value), Found(one.kind, line, one.value, one.is_strong))
         if len(out) > 10_000:
             break
     return list(out.values())
@@ -80,9 +85,9 @@ def _in_data(parsed: Parsed, context: Context) -> Iterator[Finding]:
     path, data = parsed.source.path, parsed.source.data
     if _LOG.search(path) or not _is_training(path, parsed.source.kind, data):
         return
-    found = identifiers(data)
+    found = [*identifiers(data), *(_columns(data) if parsed.source.kind == "csv" else ())]
     counts = Counter(one.kind for one in found)
-    strong = [one for one in found if not one.kind.startswith(_WEAK)]
+    strong = [one for one in found if one.is_strong]
     if not strong and sum(counts.values()) < 2:
         return
     first = min(found, key=lambda one: one.line)
@@ -90,6 +95,24 @@ def _in_data(parsed: Parsed, context: Context) -> Iterator[Finding]:
     sure = Confidence.high if strong else Confidence.medium
     message = f"This data holds distinct personal identifiers: {said}."
     yield context.finding(CHECK, parsed, first.line, message, confidence=sure)
+
+
+def _columns(data: bytes) -> Iterator[Found]:
+    """The first filled row of each column whose name is that of an identifier."""
+    rows = data[:200_000].decode("utf-8", "replace").splitlines()[:200]
+    if len(rows) < 2:
+        return
+    mark = max(",;\t|", key=rows[0].count)
+    names = [name.strip().strip("\"'") for name in rows[0].split(mark)]
+    for position, name in enumerate(names):
+        if not _COLUMN.match(name):
+            continue
+        for number, row in enumerate(rows[1:], start=2):
+            cells = row.split(mark)
+            held = cells[position].strip().strip("\"'") if position < len(cells) else ""
+            if sum(c.isdigit() for c in held) >= 6 and not _MASKED.search(held):
+                yield Found(name.lower(), number, held, True)
+                break
 
 
 def _is_training(path: str, kind: str, data: bytes) -> bool:
@@ -104,7 +127,6 @@ def _in_prompts(parsed: Parsed, context: Context) -> Iterator[Finding]:
     if not spans:
         return
     for one in sorted(identifiers(parsed.source.data), key=lambda found: found.line):
-        weak = one.kind.startswith(_WEAK)
-        if not weak and any(low <= one.line <= high for low, high in spans):
+        if one.is_strong and any(low <= one.line <= high for low, high in spans):
             message = f"A prompt holds a {one.kind.replace('_', ' ')}."
             yield context.finding(CHECK, parsed, one.line, message, confidence=Confidence.medium)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from afterguard.scan.source_text import code_of
+
 AUTH = re.compile(
     r"login_?required|requires?_?(?:auth|login|user|token|api_?key|role|scope|session)|jwt|(?<!un)auth(?:entic|oriz|_|\b|[A-Z])"
     r"|current_?user|verify_?(?:token|api|key|user|session|jwt|request|signature|cred)|check_?(?:token|api_?key|session|permission|user|access)"
@@ -33,8 +35,8 @@ def app_wide(lines: list[str]) -> tuple[bool, bool]:
     """Whether a file registers (authentication, a rate limit) for every route."""
     auth = limit = False
     for number, text in enumerate(lines):
-        if _WIDE.search(text[:2000]):
-            near = " ".join(lines[number : number + 2])[:3000]
+        if _WIDE.search(text[:2000]) and _WIDE.search(code_of(text)):
+            near = " ".join(code_of(row) for row in lines[number : number + 2])
             if re.search(r"(?i)cors", near):
                 continue
             auth = auth or bool(AUTH.search(near))

@@ -16,6 +16,7 @@ from afterguard.scan.check import Context
 from afterguard.scan.flow import Flow
 from afterguard.scan.protection import AUTH, LIMIT, OWN_KEYS, app_wide
 from afterguard.scan.recognise import fold
+from afterguard.scan.source_text import code_of
 
 METHODS = {
     "route",
@@ -85,7 +86,10 @@ def routes(parsed: Parsed, context: Context) -> list[Route]:
     wide_limit = wide_limit or any(one.limit for one in context.summaries)
     out = []
     for function, line, end, where in found:
-        text = "\n".join(lines[line - 1 : max(end, function.end_line if function.name else end)])
+        rows = lines[line - 1 : end]
+        if function.name and not line <= function.line <= end:
+            rows = rows + lines[function.line - 1 : function.end_line]
+        text = "\n".join(code_of(row) for row in rows)
         own = "\n".join(row for row in text.split("\n") if not OWN_KEYS.search(row))
         out.append(
             Route(
@@ -151,7 +155,7 @@ def _first_text(call: Expr) -> str:
 
 def _runs_model(function: Function, line: int, end: int, flow: Flow) -> bool:
     """Whether a model runs between the lines, or in a function called from there."""
-    todo = [(function.name, line, max(end, function.end_line))]
+    todo = [(function.name, line, end), (function.name, function.line, function.end_line if function.name else 0)]
     met: set[str] = set()
     while todo and len(met) < 50:
         name, low, high = todo.pop()
@@ -173,6 +177,6 @@ def _runs_model(function: Function, line: int, end: int, flow: Flow) -> bool:
     return any(
         atom.kind == "model"
         for owner, statement, value in flow.returned
-        if owner.name == function.name and line <= statement.line
+        if owner.name == function.name and (function.name or line <= statement.line <= end)
         for atom in value.atoms
     )

@@ -32,3 +32,12 @@ def uncommented(parsed: Parsed, lines: list[str]) -> Iterator[tuple[int, str]]:
             continue
         cut = bare.find(" #") if "#" in leads else bare.find(" //") if "//" in leads and "://" not in bare else -1
         yield number, bare if cut < 0 else bare[:cut]
+
+
+def code_of(text: str) -> str:
+    """A line of code without its comment, for words that must stand in code to count."""
+    bare = text[:4000].lstrip()
+    if bare.startswith(("#", "//", "*", "/*", "<!--")):
+        return ""
+    cuts = [at for at in (bare.find(" #"), bare.find(" //")) if at >= 0]
+    return bare[: min(cuts)] if cuts else bare

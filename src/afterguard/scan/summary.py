@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from afterguard.code.manifest import packages
 from afterguard.code.parse import Parsed
 from afterguard.scan.approval import is_app_wide
 from afterguard.scan.flow import External, Flow, follow
@@ -36,6 +37,8 @@ class Summary(msgspec.Struct, frozen=True):
     """A rate limit is registered here for every route of the application."""
     approves: bool = False
     """Agents are made here so that a person approves their tools."""
+    locked: frozenset[tuple[str, str]] = frozenset()
+    """(ecosystem, package) that a lock file here fixes to a version."""
     rendered: tuple[tuple[str, str, frozenset[Atom]], ...] = ()
     """(template file, variable, origins) handed to a template."""
 
@@ -47,15 +50,24 @@ def summarise(parsed: Parsed) -> Summary:
     if stem in ("__init__", "index", "mod"):
         stem = path.rsplit("/", 2)[-2] if "/" in path else stem
     module = parsed.module
+    locked = frozenset((one.ecosystem, one.name.lower()) for one in packages(parsed) if one.lock and one.version)
     if module is None:
-        return Summary(path, stem)
+        return Summary(path, stem, locked=locked)
     lines = parsed.source.data.decode("utf-8", "replace").split("\n")
     flow = follow(module, lines)
     auth, limit = app_wide(lines)
     return Summary(
-        path, stem, uses_ai(module) or any(seen.is_model for seen in flow.calls), _returns(flow), _passes(flow), auth, limit,
-        is_app_wide(lines), _rendered(flow),
-    )  # fmt: skip
+        path,
+        stem,
+        uses_ai(module) or any(seen.is_model for seen in flow.calls),
+        _returns(flow),
+        _passes(flow),
+        auth,
+        limit,
+        is_app_wide(lines),
+        locked,
+        _rendered(flow),
+    )
 
 
 def _returns(flow: Flow) -> tuple[tuple[str, tuple[str, ...], frozenset[Atom]], ...]:

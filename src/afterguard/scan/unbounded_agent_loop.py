@@ -15,6 +15,7 @@ from afterguard.code.syntax import Expr, walk
 from afterguard.model import Confidence, Finding, Severity
 from afterguard.scan.check import CODE, CONFIG, Check, Context
 from afterguard.scan.recognise import fold
+from afterguard.scan.source_text import code_of
 
 CHECK = Check(
     id="unbounded-agent-loop",
@@ -33,7 +34,7 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _WAITS = re.compile(
-    r"\binput\s*\(|readline|receive_?(?:text|json|message)?\s*\(|\.get\s*\(\s*\)|rl\.question|prompt\(|ask\(|consume|\.recv|Scanner|ReadString|poll\(|xread|dequeue|subscribe|sleep\(3600|listen",
+    r"\binput\s*\(|readline|receive_?(?:text|json|message)?\s*\(|\.get\s*\(\s*\)|rl\.question|window\.prompt|consume|\.recv|Scanner|ReadString|poll\(|xread|dequeue|subscribe|sleep\(3600|listen",
     re.IGNORECASE,
 )
 _KEYS = {
@@ -76,7 +77,7 @@ def _loops(parsed: Parsed, context: Context) -> Iterator[Finding]:
         if not _LOOP.match(text[:500]):
             continue
         end = _block_end(lines, number)
-        body = [row for row in lines[number:end] if not row.lstrip().startswith(("#", "//", "*"))]
+        body = [code_of(row) for row in lines[number:end]]
         if any(number < line <= end for line in asks) and not any(
             _BOUND.search(row[:2000]) or _WAITS.search(row[:2000]) for row in body
         ):

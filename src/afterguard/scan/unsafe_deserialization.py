@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from afterguard.code.artefact import pickles
 from afterguard.code.parse import Parsed
+from afterguard.code.pickle_opcodes import streams
 from afterguard.code.syntax import Expr, argument
 from afterguard.model import Confidence, Finding, Severity
 from afterguard.scan.check import CODE, Check, Context
@@ -21,7 +23,7 @@ CHECK = Check(
     why="These formats carry instructions. Whoever can replace the file runs code in this process when it is loaded.",
     fix="Store weights as safetensors and data as JSON or Parquet. Otherwise torch.load(weights_only=True), safe_mode=True, "
     "allow_pickle=False, yaml.safe_load, and verify a hash or signature before loading.",
-    kinds=CODE,
+    kinds=(*CODE, "binary"),
 )
 _ALWAYS = {
     "pickle.load", "pickle.loads", "pickle.unpickler", "cpickle.load", "cpickle.loads", "dill.load", "dill.loads", "cloudpickle.load",
@@ -29,11 +31,45 @@ _ALWAYS = {
     "torch.jit.loadunsafe", "sklearn.externals.joblib.load", "pickle5.load", "pickle5.loads", "mlflow.sklearn.loadmodel.pickle",
     "readpickle", "compresspickle.load", "skops.io.loads.trusted",
 }  # fmt: skip
+_HARMFUL_MODULES = {
+    "os", "posix", "nt", "subprocess", "sys", "socket", "shutil", "pty", "runpy", "webbrowser", "ctypes", "pip", "commands",
+    "importlib", "requests", "urllib", "httpx", "aiohttp", "asyncio", "multiprocessing", "code", "codeop", "pdb", "bdb", "cProfile",
+    "profile", "timeit", "pydoc", "marshal", "types", "imaplib", "ftplib", "smtplib", "telnetlib", "http", "ssl", "tempfile",
+    "pkgutil", "doctest", "trace", "idlelib", "lib2to3", "distutils", "setuptools", "venv", "ensurepip", "sqlite3",
+}  # fmt: skip
+_HARMFUL = {
+    f"{module}.{name}"
+    for module in ("builtins", "__builtin__", "__builtins__")
+    for name in (
+        "eval",
+        "exec",
+        "compile",
+        "open",
+        "__import__",
+        "getattr",
+        "globals",
+        "input",
+        "breakpoint",
+        "execfile",
+    )
+} | {
+    "operator.attrgetter",
+    "operator.methodcaller",
+    "functools.partial",
+    "torch.hub.load",
+    "numpy.testing._private.utils.runstring",
+    "logging.config.listen",
+    "logging.FileHandler",
+    "uuid._popen",
+}
 _MODULES = ("pickle", "cpickle", "dill", "cloudpickle", "joblib", "marshal", "jsonpickle", "shelve", "pickle5")
 
 
 def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
-    """Findings for loads that can run code."""
+    """Findings for loads that can run code, and for model files that carry some."""
+    if parsed.source.kind == "binary":
+        yield from _artefact(parsed, context)
+        return
     for seen in context.flow(parsed).calls:
         said = _judge(seen)
         if said:
@@ -41,6 +77,20 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
             yield context.finding(
                 CHECK, parsed, seen.call.line, message, confidence=confidence, function=seen.function.name
             )
+
+
+def _artefact(parsed: Parsed, context: Context) -> Iterator[Finding]:
+    """A pickle that would import or call what acts on the machine. Line 1 stands for the whole file."""
+    for where, data in pickles(parsed.source.data, parsed.source.path):
+        for stream in streams(data):
+            for one in stream.imports:
+                if f"{one.module}.{one.name}" in _HARMFUL or one.module.split(".")[0] in _HARMFUL_MODULES:
+                    inside = f" ({where})" if where else ""
+                    message = (
+                        f"Loading this file{inside} would {'call' if one.called else 'import'} {one.module}.{one.name}."
+                    )
+                    yield context.finding(CHECK, parsed, 1, message[:300], severity=Severity.critical)
+                    return
 
 
 def _judge(seen: Seen) -> tuple[str, Confidence] | None:

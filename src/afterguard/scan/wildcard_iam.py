@@ -46,7 +46,7 @@ SERVICES = (
     "frauddetector",
 )
 _AI = re.compile(
-    r"bedrock|sagemaker|llm|genai|gen[-_]ai|chatbot|assistant|\bagents?\b|(?:^|[-_.])ai(?:$|[-_.])|(?:^|[-_.])ml(?:$|[-_.])|inference|rag\b|vertex|openai|model",
+    r"bedrock|sagemaker|llm|genai|gen[-_]ai|chatbot|assistant|agents?|(?:^|[-_.])ai(?:$|[-_.])|(?:^|[-_.])ml(?:$|[-_.])|inference|rag\b|vertex|openai|model",
     re.IGNORECASE,
 )
 _ROLES = {

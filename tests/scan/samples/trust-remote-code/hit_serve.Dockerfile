@@ -1,2 +1,2 @@
-FROM vllm/vllm-openai:v0.11.0
+FROM vllm/vllm-openai:v0.12.0
 CMD ["--model", "/models/chat", "--trust-remote-code"] # hit: trust-remote-code

@@ -1,0 +1,3 @@
+from langchain.agents import AgentExecutor
+
+executor = AgentExecutor(agent=agent, tools=tools, max_iterations=None)  # hit: unbounded-agent-loop

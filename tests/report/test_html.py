@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import subprocess  # noqa: TID251 - a test may start a browser
+import subprocess
 import time
 from base64 import b64encode
 from hashlib import sha256

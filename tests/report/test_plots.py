@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as Tree
 from itertools import pairwise
 from types import ModuleType
@@ -14,18 +13,20 @@ from hypothesis import strategies as st
 from afterguard.model import Asset, AssetKind, Certainty, Edge, Range, ScenarioLoss, Severity
 from afterguard.report import graph, plots
 
-NUMBERS = st.floats(0, 1e12, allow_nan=False)
+NUMBERS = st.floats(0, allow_nan=False)
 CURVES = st.lists(st.tuples(NUMBERS, st.floats(0, 1)), max_size=30).map(
     lambda rows: list(zip(sorted(x for x, _ in rows), sorted((y for _, y in rows), reverse=True)))
 )
 
 
+DRAWN = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "d", "width", "height", "viewBox"}
+
+
 def check(svg: str) -> Tree.Element:
     root = Tree.fromstring(svg)
     assert root.find("title") is not None and root.find("desc") is not None
-    assert "nan" not in re.sub(r">[^<]*<", "><", svg) and "inf" not in re.sub(
-        r'>[^<]*<|class="[^"]*"|id="[^"]*"|aria-labelledby="[^"]*"', "><", svg
-    )
+    drawn = [value for one in root.iter() for key, value in one.items() if key in DRAWN]
+    assert not any("nan" in value or "inf" in value or "e+" in value for value in drawn)
     return root
 
 

@@ -74,6 +74,7 @@ def _environment() -> Environment:
         plain=words.plain,
         percent=words.percent,
         cut=_cut,
+        sentence=words.sentence,
     )
     return env
 
@@ -92,7 +93,7 @@ def _finalize(value: Any) -> Any:
 def _app(app: AppResult, index: int) -> dict[str, Any]:
     """What the template reads about one application."""
     money = view.currency(app)
-    found = view.groups(app.survey.findings, app.deltas, money)
+    found = view.groups(app.survey.findings, view.deltas(app), money)
     seen = view.incidents(app)
     assets = ordered_assets(app.survey.assets)
     ident = f"a{index}"
@@ -102,6 +103,8 @@ def _app(app: AppResult, index: int) -> dict[str, Any]:
         "data": app,
         "name": app.survey.app.name,
         "currency": money,
+        "deltas": view.deltas(app),
+        "facts": view.facts(app),
         "figures": view.figures(app.loss) if app.loss else None,
         "decisions": view.decisions(app),
         "groups": found[: view.GROUPS],
@@ -126,8 +129,9 @@ def _charts(app: AppResult, ident: str) -> dict[str, Markup]:
             out["curve" + suffix] = plots.loss_curve(
                 app.loss.curve,
                 band=app.loss.band,
-                appetite=app.appetite,
+                appetite=view.appetite(app),
                 one_in_twenty=app.loss.one_in_twenty,
+                worst=view.figures(app.loss).bad_year,
                 currency=app.loss.currency,
                 width=width,
                 height=250 if width == WIDE else 220,

@@ -37,6 +37,9 @@ def render(result: OnboardResult | Survey | Lookback, out: IO[str], *, what: str
     out.write("\n".join(lines).rstrip("\n") + "\n")
 
 
+render_onboard = render
+
+
 def _onboard(result: OnboardResult) -> list[str]:
     lines = [f"Afterguard report, {words.moment(result.created_at)}, version {safe(result.version)}", ""]
     if len(result.apps) > 1:
@@ -73,7 +76,7 @@ def _app(app: AppResult) -> list[str]:
 
 
 def _facts(app: AppResult) -> list[str]:
-    rows = [f"- **{safe(fact.value if fact.measured else 'not measured')}** {safe(fact.label)} ({safe(fact.source)})" for fact in (app.loss.facts if app.loss else ())]  # fmt: skip
+    rows = [f"- **{safe(fact.value if fact.measured else 'not measured')}** {safe(fact.label)} ({safe(fact.source)})" for fact in view.facts(app)]  # fmt: skip
     if app.lookback:
         found = words.count(len(app.lookback.incidents), "suspected incident")
         rows.insert(0, f"- **{found}** in {words.count(app.lookback.exchanges, 'exchange')}")
@@ -103,18 +106,19 @@ def _decisions(app: AppResult) -> list[str]:
         if one.cost_of_waiting_a_week is not None:
             wait = "each week of it costs" if one.is_nothing else "a week of waiting costs"
             parts.append(f"{wait} {words.money(one.cost_of_waiting_a_week, money, digits=2)}")
-        lines.append(f"{number}. **{safe(one.title)}** {safe(one.detail)} {safe(_sentence('; '.join(parts)))}".rstrip())
+        lines.append(
+            f"{number}. **{safe(one.title)}** {safe(one.detail)} {safe(words.sentence('; '.join(parts)))}".rstrip()
+        )
     return ["## Decisions", "", *lines, ""] if lines else []
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
 def _unknowns(app: AppResult) -> list[str]:
-    rows = [f"- {safe(one.question)} {safe(one.effect)}".rstrip() for one in app.unknowns[:6]]
+    rows = [
+        f"- {safe(words.sentence(one.question))} {safe(words.sentence(one.effect))}".rstrip()
+        for one in app.unknowns[:6]
+    ]
     if app.loss and app.loss.not_measured:
-        rows.append(f"- Not measured: {safe('; '.join(app.loss.not_measured))}")
+        rows += ["- Not measured: " + "; ".join(safe(one) for one in app.loss.not_measured)]
     return ["## What would change this", "", *rows, ""] if rows else []
 
 
@@ -160,7 +164,7 @@ def _incident(item: Incident) -> list[str]:
 
 
 def _finding_groups(app: AppResult) -> list[str]:
-    groups = view.groups(app.survey.findings, app.deltas, view.currency(app), places=5)
+    groups = view.groups(app.survey.findings, view.deltas(app), view.currency(app), places=5)
     lines: list[str] = []
     for group in groups[:ROWS]:
         cost = f", adds about {safe(group.delta)} a year" if group.delta else ""

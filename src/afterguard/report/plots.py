@@ -23,6 +23,8 @@ GLYPH = 7.0
 """Width of a letter in a label, px, on the safe side: fonts differ and nothing here measures them."""
 CEILINGS = (0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Heights of the probability axis."""
+SMALLEST, LARGEST = 1.0, 1e15
+"""Amounts outside are no money a curve could show: the axis is logarithmic and starts at one unit of the currency."""
 TICKS = (
     (3600, "%H:%M"),
     (6 * 3600, "%d %b %H:%M"),
@@ -130,14 +132,15 @@ def loss_curve(
     band: Sequence[tuple[float, float, float]] = (),
     appetite: float | None = None,
     one_in_twenty: float | None = None,
+    worst: str = "",
     currency: str = "USD",
     width: int = 720,
     height: int = 270,
     ident: str = "curve",
 ) -> Markup:
-    """The loss exceedance curve with its band of parameter uncertainty, the year in 20 and the owner's appetite."""
+    """The loss exceedance curve with its band of parameter uncertainty, the year in 20 (`worst`: in words) and the appetite."""
     points = _finite(points)
-    band = [row for row in _thin(band) if all(math.isfinite(value) for value in row) and row[0] > 0]
+    band = [row for row in _thin(band) if 0 < row[0] < LARGEST and 0 <= row[1] <= row[2] <= 1]
     frame = _curve_frame(points, band, width, height, appetite)
     if frame is None:
         return Markup("")
@@ -149,15 +152,16 @@ def loss_curve(
     inside = [(loss, share) for loss, share in _thin(points) if frame.low <= loss <= frame.high]
     start, end = ((at, chance_at(points, at)) for at in (frame.low, min(frame.high, points[-1][0])))
     body.append(path([(frame.x(loss), frame.y(share)) for loss, share in [start, *inside, end]], "line"))
-    worst = loss_at(points, 0.05) if one_in_twenty is None else one_in_twenty
+    bad = loss_at(points, 0.05) if one_in_twenty is None else one_in_twenty
     said = "No year in 20 is expected to bring a loss."
-    if worst > 0:
-        said = f"One year in 20 is worse than {words.money(worst, currency, digits=2)}."
+    if bad > 0:
+        worst = one_line(worst, 60) or words.money(bad, currency, digits=2)
+        said = f"One year in 20 is worse than {worst}."
         y = frame.y(0.05)
-        body.append(rule(frame.left, y, frame.x(worst), y, "guide"))
-        body.append(f'<circle class="dot" cx="{_n(frame.x(worst))}" cy="{_n(y)}" r="4"/>')
-        body.append(text(frame.left + 6, y - 6, f"1 year in 20: over {words.money(worst, currency, digits=2)}", "note"))
-    if appetite is not None and appetite > 0 and math.isfinite(appetite):
+        body.append(rule(frame.left, y, frame.x(bad), y, "guide"))
+        body.append(f'<circle class="dot" cx="{_n(frame.x(bad))}" cy="{_n(y)}" r="4"/>')
+        body.append(text(frame.left + 6, y - 6, f"1 year in 20: over {worst}", "note"))
+    if appetite is not None and 0 < appetite < LARGEST:
         over = chance_at(points, appetite)
         said += f" The accepted loss of {words.money(appetite, currency)} is exceeded with a chance of {words.percent(over)}."
         body += _appetite(frame, appetite, over, currency)
@@ -167,14 +171,14 @@ def loss_curve(
 def _curve_frame(
     points: Points, band: Sequence[tuple[float, float, float]], width: int, height: int, appetite: float | None
 ) -> _Frame | None:
-    shown = [(loss, share) for loss, share in points if loss > 0 and share > 0]
+    shown = [(loss, share) for loss, share in points if loss >= SMALLEST and share > 0]
     if len(shown) < 2:
         return None
     peak = max(share for _, share in points)
-    low = loss_at(points, peak * 0.97) or shown[0][0]
+    low = max(loss_at(points, peak * 0.97) or shown[0][0], SMALLEST)
     high = loss_at(points, max(0.004, min(peak / 20, 0.02)))
-    if appetite is not None and appetite > 0 and math.isfinite(appetite):
-        high, low = max(high, appetite * 1.3), min(low, appetite / 1.3)
+    if appetite is not None and 0 < appetite < LARGEST:
+        high, low = max(high, appetite * 1.3), max(SMALLEST, min(low, appetite / 1.3))
     high = max(high, low * 10)
     most = next((step for step in CEILINGS if max([peak, *(row[2] for row in band)]) <= step), 1.0)
     return _Frame(42, width - 14, 30, height - 40, low, high, most)
@@ -221,7 +225,7 @@ def short(value: float, currency: str) -> str:
 
 
 def _finite(points: Points) -> list[tuple[float, float]]:
-    return [(loss, share) for loss, share in points if math.isfinite(loss) and math.isfinite(share)]
+    return [(loss, share) for loss, share in points if 0 <= loss < LARGEST and 0 <= share <= 1]
 
 
 def _thin(rows: Sequence[Row]) -> list[Row]:
@@ -235,7 +239,7 @@ def scenario_bars(
     scenarios: Sequence[ScenarioLoss], currency: str, *, width: int = 720, ident: str = "bars", digits: int = 2
 ) -> Markup:
     """Expected loss a year by scenario, largest first."""
-    rows = sorted((one for one in scenarios if math.isfinite(one.annual_mean)), key=lambda one: -one.annual_mean)[:12]
+    rows = sorted((one for one in scenarios if 0 <= one.annual_mean < LARGEST), key=lambda one: -one.annual_mean)[:12]
     most = max((row.annual_mean for row in rows), default=0.0)
     if most <= 0:
         return Markup("")
@@ -263,7 +267,7 @@ def timeline(moments: Sequence[Moment], *, width: int = 720, ident: str = "timel
     bottom = len(shown) * 34 + 8
     scale = (width - 16) / (end - start)
     body: list[str] = []
-    for at, label in ticks(start, end, max(2, width // 130)):
+    for at, label in ticks(start, end, max(2, width // 90)):
         x = 8 + (at - start) * scale
         body.append(rule(x, 0, x, bottom, "grid"))
         body.append(text(min(max(x, 20), width - 22), bottom + 16, label, "axis", "middle"))

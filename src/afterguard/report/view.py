@@ -18,17 +18,18 @@ from afterguard.model import (
     Change,
     Coverage,
     Decision,
+    Fact,
     Finding,
     Incident,
     Loss,
     Outcome,
+    Range,
     Severity,
 )
 from afterguard.report import words
 from afterguard.report.json import ordered_assets, ordered_findings, ordered_incidents
+from afterguard.risk.figures import carried_by_priors
 
-PRIORS_LEAD = 0.5
-"""Above this share of industry priors a figure is a range with two digits, and says so."""
 GROUPS, PLACES, INCIDENTS, ASSETS, GAPS = 60, 20, 60, 300, 120
 
 
@@ -70,27 +71,57 @@ class Gap(NamedTuple):
 
 
 def figures(loss: Loss) -> Figures:
-    """The loss in words; two digits and a range where priors carry more than half of it."""
-    priors = loss.prior_share > PRIORS_LEAD
-    digits = 2 if priors else 3
-    band = loss.if_it_happens
-    middle = words.money(band.mid, loss.currency, digits=digits)
-    spread = words.between(band.low, band.high, loss.currency)
+    """The loss in words; ranges with two digits where priors carry more than half of it (the rule is risk.figures')."""
+    if not loss.scenarios:
+        return Figures("no figure", "", "no figure", "no figure", "no figure", loss.note, False)
+    priors = carried_by_priors(loss)
+    band, unit = loss.if_it_happens, loss.currency
+    spread = words.between(band.low, band.high, unit)
     share = words.percent(loss.prior_share)
+    basis = (
+        f"{share} of the expected loss rests on industry figures and assumptions, not on this application's own facts. "
+        "So these are ranges with two digits; read the facts above first."
+        if priors
+        else f"{share} of the expected loss rests on industry figures; the rest on this application's own facts."
+    )
     return Figures(
-        if_it_happens=spread if priors else middle,
-        if_detail="in 8 of 10 simulated loss years" if priors else f"8 of 10 loss years: {spread}",
-        chance=words.percent(loss.chance_of_loss),
-        bad_year=words.money(loss.one_in_twenty, loss.currency, digits=digits),
-        expected=words.money(loss.annual_mean, loss.currency, digits=digits),
-        basis=(
-            f"{share} of the expected loss rests on industry figures, not on this application's own. "
-            "So it is a range with two digits; read the facts above first."
-            if priors
-            else f"{share} of the expected loss rests on industry figures; the rest on this application's own."
-        ),
+        if_it_happens=spread if priors else words.money(band.mid, unit),
+        if_detail="in 8 of 10 simulated losses" if priors else f"8 of 10 simulated losses: {spread}",
+        chance=_share(loss.chance_of_loss, loss.chance_range if priors else None),
+        bad_year=_amount(loss.one_in_twenty, loss.twenty_range if priors else None, unit, priors),
+        expected=_amount(loss.annual_mean, loss.mean_range if priors else None, unit, priors),
+        basis=f"{basis} {loss.note}".strip(),
         mostly_priors=priors,
     )
+
+
+def _share(value: float, spread: Range | None) -> str:
+    if spread is None:
+        return words.percent(value)
+    low, high = words.percent(spread.low), words.percent(spread.high)
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
+
+
+def _amount(value: float, spread: Range | None, unit: str, priors: bool) -> str:
+    if spread is None:
+        return words.money(value, unit, digits=2 if priors else 3)
+    return words.between(spread.low, spread.high, unit)
+
+
+def facts(result: AppResult) -> tuple[Fact, ...]:
+    """Counted facts in the order given, without the one the pages count themselves."""
+    found = result.loss.facts if result.loss else ()
+    return tuple(one for one in found if not (result.lookback and one.label.lower() == "suspected incidents"))
+
+
+def deltas(result: AppResult) -> dict[str, float]:
+    """Fingerprint or incident id -> expected loss a year it adds, from the loss and from the result."""
+    return {**(result.loss.deltas if result.loss else {}), **result.deltas}
+
+
+def appetite(result: AppResult) -> float | None:
+    """Loss in a bad year that the owner accepts, where told."""
+    return result.appetite if result.appetite is not None or not result.loss else result.loss.appetite
 
 
 def decisions(result: AppResult) -> tuple[Decision, ...]:

@@ -114,7 +114,9 @@ def money(value: float, currency: str = "USD", *, digits: int = 3) -> str:
     if size < 0.5:
         return f"{symbol}0"
     rounded = float(f"{size:.{digits}g}")
-    for unit, word in ((1e9, " billion"), (1e6, " million")):
+    if rounded >= 1e15:
+        return f"over {sign}{symbol}1,000 trillion"
+    for unit, word in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
         if rounded >= unit:
             return f"{sign}{symbol}{rounded / unit:.{digits}g}{word}"
     return f"{sign}{symbol}{rounded:,.0f}"
@@ -171,3 +173,9 @@ def grade(letter: str) -> str:
     """What an evidence grade means: `A, own telemetry`."""
     meaning = GRADES.get(letter, "")
     return meaning if letter == "owner" else f"{letter}, {meaning}" if meaning else letter
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter and an end mark; "" stays ""."""
+    text = text.strip()
+    return f"{text[0].upper()}{text[1:]}" + ("" if text[-1] in ".?!…" else ".") if text else ""

@@ -70,3 +70,8 @@ def test_any_bytes(data: bytes, step: int, cap: int) -> None:
 def test_truncated() -> None:
     found = split(b'[{"a": 1}, {"b": "open', 5)
     assert [element.cut for element in found] == [0, 11]
+
+
+def test_brackets_without_end() -> None:
+    found = split(b"[" * 3_000_000, 1 << 16)
+    assert [element.cut > 0 for element in found] == [True]

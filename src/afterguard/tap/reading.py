@@ -285,6 +285,8 @@ def _elements(
         chunk = b"" if splitter.is_closed else stream.read(BLOCK)
     for line, _, cut in splitter.close():
         yield Broken("truncated"), Place(name, line + skipped, cut)
+    if splitter.gave_up:
+        yield Broken("truncated"), Place(name, splitter.line + skipped, 0)
     if splitter.strays:
         yield Broken("unknown_shape"), Place(name, 1, splitter.strays)
 
@@ -303,7 +305,7 @@ def _streams(stream: IO[bytes], name: str) -> Iterator[Exchange]:
                 yield finish(grown, Place(name, line, size), {})
                 grown, line, size = Deltas(), event.line, 0
             bodies.take(grown, event.data, parts, "response")
-            size += len(event.data) + event.cut
+            size += len(event.data)
             if event.cut:
                 yield unknown(Place(name, event.line, event.cut), "too_long")
         for row in parts.unjudged:

@@ -18,6 +18,10 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{}]', re.DOTALL)
 STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
+DEPTH = 10_000
+"""Brackets inside each other beyond which a document is an attack on its reader."""
+
+
 class Element(NamedTuple):
     """One element: 1-based physical line, its bytes; `cut` > 0: bytes of an over-long one, data empty."""
 
@@ -41,11 +45,15 @@ class Splitter:
         self.dropped = 0
         self.in_string = False
         self.is_closed = False
+        self.gave_up = False
+        """Whether the rest was left unread because of its depth."""
         self.strays = 0
         """Strings that are elements by themselves."""
 
     def feed(self, chunk: bytes) -> Iterator[Element]:
         """The elements that this chunk completed."""
+        if self.is_closed:
+            return
         self.held += chunk
         if self.in_string and not self._leave_string():
             return
@@ -73,6 +81,9 @@ class Splitter:
                     counted = self.start = found.start()
                     self.base = self.depth
                 self.depth += 1
+                if self.depth > DEPTH:
+                    yield Element(self.line, b"", self.dropped + len(self.held) - self.start)
+                    self.start, self.dropped, self.is_closed, self.gave_up = -1, 0, True, True
                 continue
             self.depth -= 1
             if self.start >= 0 and self.depth <= self.base:
@@ -91,6 +102,9 @@ class Splitter:
 
     def _forget(self, done: int, counted: int) -> None:
         """Drop what is done with, and an element that has outgrown the cap."""
+        if self.is_closed:
+            self.held, self.at = b"", 0
+            return
         keep = self.start if self.start >= 0 else self.at
         self.line += self.held.count(b"\n", counted, keep) if keep > counted else 0
         self.held = self.held[keep:]

@@ -16,6 +16,9 @@ from afterguard.wire.trust import segments
 TEXTS_CAP = 20_000
 """Texts of one record; a longer conversation is cut with an Unjudged row."""
 
+SKIPS_CAP = 1_000
+"""Unjudged rows of one record; the bytes of further ones are added to the last."""
+
 
 class Parts:
     """Mutable while one record is read. `turn` counts messages; a text is explained only by texts of lower turns."""
@@ -82,8 +85,11 @@ class Parts:
 
     def skip(self, reason: str, where: str, size: int = 0) -> None:
         """A part that nobody can look at. Reasons: model.Unjudged."""
-        if len(self.unjudged) < 1000:
+        if len(self.unjudged) < SKIPS_CAP:
             self.unjudged.append(Unjudged(reason, where, size))
+        else:
+            last = self.unjudged[-1]
+            self.unjudged[-1] = Unjudged(last.reason, last.where, last.bytes + size)
 
     @property
     def is_empty(self) -> bool:

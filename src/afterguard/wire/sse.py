@@ -6,7 +6,8 @@ the standard, a last event that was never terminated is given by `close`, becaus
 It does not look into the data.
 
 Theory of operation: `rest` holds the bytes of the line not yet ended. A chunk that ends in CR leaves the question whether LF
-follows to the next one, so that CR stays in `rest`. UTF-8 is decoded line by line, therefore never in half a character.
+follows to the next one, so that CR stays in `rest`. UTF-8 is decoded line by line, therefore never in half a character. A line that outgrows the
+cap moves to `long`, and the rest of it is only counted.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ class Event(NamedTuple):
 class Events:
     """State of one stream."""
 
-    __slots__ = ("bad", "cap", "cut", "data", "first", "id", "line", "name", "number", "rest", "size")
+    __slots__ = ("bad", "cap", "cut", "data", "first", "id", "line", "long", "name", "number", "rest", "size")
 
     def __init__(self, cap: int = CAP) -> None:
         self.cap = cap
         self.rest = b""
+        self.long = b""
         self.data: list[bytes] = []
         self.size = 0
         self.cut = 0
@@ -63,21 +65,30 @@ class Events:
             held, tail = held[:-1], b"\r"
         out: list[Event] = []
         *lines, last = BREAK.split(held)
+        if self.long and lines:
+            self.cut += len(lines[0])
+            lines[0], self.long = self.long, b""
         for line in lines:
             self._line(line, out)
-        if len(last) > self.cap:
+        if self.long:
+            self.cut += len(last)
+            last = b""
+        elif len(last) > self.cap:
             self.cut += len(last) - self.cap
-            last = last[: self.cap]
+            self.long, last = last[: self.cap], b""
         self.rest = last + tail
         return out
 
     def close(self) -> list[Event]:
         """The event that the end of the stream left open, if any."""
         out: list[Event] = []
-        for line in BREAK.split(self.rest):
+        if self.long:
+            self._line(self.long, out)
+            self.cut += len(self.rest)
+        for line in BREAK.split(self.rest) if not self.long else ():
             if line:
                 self._line(line, out)
-        self.rest = b""
+        self.rest = self.long = b""
         self._line(b"", out)
         return out
 

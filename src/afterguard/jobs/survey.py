@@ -6,18 +6,23 @@ the checks. It does not judge recorded prompts (jobs/lookback.py) and writes not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
 from afterguard import files, scan
-from afterguard.code.parse import FORMATS, Parsed, parse
-from afterguard.discover import finders, inventory, owners, signals, traffic
+from afterguard.code.parse import Parsed, parse
+from afterguard.discover import finders, inventory, owners, traffic, worth_config
+from afterguard.discover.neighbours import Neighbours
+from afterguard.discover.worth import Worth
+from afterguard.discover.worth import worth as worth_of
 from afterguard.model import App, Asset, Coverage, Finding, Source, Survey
 
-KEPT_BYTES = 192 << 20
-"""Source bytes kept parsed for flows across files; beyond it files are checked one by one."""
+EVERYTHING = Worth(True, True)
+KEPT_BYTES = 48 << 20
+"""Source bytes kept parsed (about ten times that in memory) so that values are followed across files; later files are
+checked one by one, with a coverage row that says so."""
 LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
 Progress = Callable[[int, str, int], None]
 
@@ -25,12 +30,13 @@ Progress = Callable[[int, str, int], None]
 class Walk:
     """State of one walk: what was found so far and how much was read."""
 
-    def __init__(self, note: files.Note, limits: files.Limits, progress: Progress) -> None:
-        self.note, self.limits, self.progress = note, limits, progress
+    def __init__(self, note: files.Note, limits: files.Limits, progress: Progress, checking: bool) -> None:
+        self.note, self.limits, self.progress, self.checking = note, limits, progress, checking
         self.assets: list[Asset] = []
         self.periods: list[inventory.Period] = []
         self.kept: list[Parsed] = []
-        self.loose: list[Parsed] = []
+        self.neighbours = Neighbours()
+        self.alone: list[scan.Examined] = []
         self.files = self.bytes = self.kept_bytes = 0
 
     def read(self, roots: list[Path]) -> None:
@@ -42,6 +48,8 @@ class Walk:
             if not self._traffic(entry):
                 for source in files.opened(entry, self.note, self.limits):
                     self._source(source)
+        for parsed in self.neighbours.parsed():
+            self._parsed(parsed, True)
 
     def _traffic(self, entry: files.Entry) -> bool:
         if files.kind_of(entry.path, b"") not in LOG_KINDS:
@@ -58,17 +66,31 @@ class Walk:
         return True
 
     def _source(self, source: Source) -> None:
-        if source.kind not in ("manifest", "binary") and not signals.worth_parsing(source.data):
+        worth = EVERYTHING if source.kind in ("manifest", "binary") else worth_of(source.data)
+        if self.neighbours.holds(source):
             return
-        parsed = parse(source)
+        ai = worth.ai or worth_config.is_worth(source)
+        if ai or (worth.sink and self.checking):
+            self._parsed(parse(source), ai)
+
+    def _parsed(self, parsed: Parsed, ai: bool) -> None:
+        source = parsed.source
         for line, what in parsed.errors[:3]:
             self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))
-        self.assets += finders.find(parsed, self.note)
-        if source.kind == "binary":
-            # A check reads a model file's first bytes; keeping more would not fit in memory.
-            parsed = msgspec.structs.replace(parsed, source=msgspec.structs.replace(source, data=source.data))
+        if ai:
+            self.assets += finders.find(parsed, self.note)
+        if not self.checking:
+            return
         self.kept_bytes += len(source.data)
-        self.kept.append(parsed)
+        if self.kept_bytes <= KEPT_BYTES:
+            self.kept.append(parsed)
+        else:
+            self._alone(parsed)
+
+    def _alone(self, parsed: Parsed) -> None:
+        if not self.alone:
+            self.note(Coverage(parsed.source.path, "cap", "from here on values are not followed from file to file"))
+        self.alone.append(scan.examine(parsed, scan.context_of([parsed], ())))
 
 
 def survey(
@@ -87,7 +109,7 @@ def survey(
         rows.append(row)
         note(row)
 
-    walk = Walk(keep, limits, progress)
+    walk = Walk(keep, limits, progress, checking)
     walk.read(roots)
     owner = owners.owners_of(_folder(roots))
     assets = tuple(_owned(one, owner) for one in inventory.join(walk.assets))
@@ -96,7 +118,7 @@ def survey(
     suppressed: tuple[Finding, ...] = ()
     if checking:
         context = scan.context_of(walk.kept, assets)
-        result = scan.gather(scan.examine(one, context) for one in walk.kept)
+        result = scan.gather([*(scan.examine(one, context) for one in walk.kept), *walk.alone])
         findings += result.findings
         checks, suppressed = result.outcomes, result.suppressed
         for row in result.coverage:
@@ -113,8 +135,3 @@ def _owned(asset: Asset, owner: Callable[[str], str]) -> Asset:
     if asset.owner or not asset.evidence:
         return asset
     return msgspec.structs.replace(asset, owner=owner(asset.evidence[0].path))
-
-
-def formats() -> Iterator[str]:
-    """Kinds of sources that are parsed, for `doctor`."""
-    yield from FORMATS

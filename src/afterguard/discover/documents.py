@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
+
+import msgspec
 
 from afterguard.files import Line, Note
 from afterguard.model import Coverage
@@ -19,6 +22,38 @@ TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
 
 def records(lines: Iterator[Line], arrays: frozenset[str], path: str, note: Note) -> Iterator[tuple[int, bytes]]:
     """Objects that are direct elements of an array named in `arrays`, or of the document's own top-level array."""
+    for line in lines:
+        if not line.cut and not line.data.strip():
+            continue
+        found = None if line.cut else whole(line.data, arrays)
+        if found is None:
+            # Not one document in one line, which is how the clouds write them: read it token by token.
+            yield from scanned(chain([line], lines), arrays, path, note)
+            return
+        for one in found:
+            yield line.number, one
+
+
+def whole(data: bytes, arrays: frozenset[str]) -> list[bytes] | None:
+    """The elements of a document that fills one line, sliced by the decoder without building them; None when it does not."""
+    try:
+        if data.lstrip()[:1] == b"[":
+            found = msgspec.json.decode(data, type=list[msgspec.Raw])
+        else:
+            fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+            if "log" in fields and not arrays & fields.keys():
+                fields = msgspec.json.decode(fields["log"], type=dict[str, msgspec.Raw])
+            name = next((one for one in sorted(arrays) if one in fields), "")
+            found = msgspec.json.decode(fields[name], type=list[msgspec.Raw]) if name else []
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+    if any(len(memoryview(one)) > CAP for one in found):
+        return None
+    return [one for one in map(bytes, found) if one[:1] == b"{"]
+
+
+def scanned(lines: Iterator[Line], arrays: frozenset[str], path: str, note: Note) -> Iterator[tuple[int, bytes]]:
+    """The same for a document over many lines, token by token, in bounded memory."""
     depth = 0
     inside = -1
     begun = -1

@@ -46,7 +46,7 @@ ANSWERS = {
     "features",
 }
 """Names of answers of a model: with plain text or a number in them, a record is a conversation or a prediction, not traffic."""
-PAIR = re.compile(r"""(?:\A|[\s|,;])([A-Za-z_][\w.-]{0,40})=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s,;|]*))""")
+PAIR = re.compile(r"""(?:\A|[\s|,;>])([A-Za-z_][\w.-]{0,40})=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s,;|]*))""")
 PREFIX_TIME = re.compile(
     r"\A(?:<\d{1,3}>\d? ?)?(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2})"
 )

@@ -6,6 +6,7 @@ conversations with models are not traffic in this sense: tap/ reads them.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -73,10 +74,9 @@ def recognise(path: str, head: bytes) -> str:
     lines = [line.rstrip("\r") for line in (whole or text).split("\n") if line.strip()][:60]
     if not lines:
         return ""
-    unpacked = [inner(line.encode("utf-8", "replace")) for line in lines[:40]]
-    if sum(1 for line, one in zip(lines, unpacked) if one and one != line.encode("utf-8", "replace")) * 2 > len(
-        unpacked
-    ):
+    encoded = [line.encode("utf-8", "replace") for line in lines[:40]]
+    unpacked = [inner(line) for line in encoded]
+    if sum(map(operator.ne, encoded, unpacked)) * 2 >= len(encoded):
         found = recognise(path, b"\n".join(unpacked) + b"\n")
         if found and not found.startswith(WRAPPED):
             return WRAPPED + found

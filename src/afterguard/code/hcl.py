@@ -51,7 +51,7 @@ def parse(source: Source, variables: Values | None = None) -> Document:
     _broken(tree.root_node, errors)
     body = next((child for child in tree.root_node.children if child.type in ("body", "object")), None)
     root = reader.body(body, 1, 0) if body is not None else Node("map", 1)
-    values = {**(variables or {}), **defaults(root)}
+    values = {**defaults(root), **(variables or {})}
     if source.path.endswith(".tfvars"):
         values = variables or {}
     return Document(source.path, "hcl", (_Resolver(values).tree(root) if values else root,), tuple(errors))

@@ -50,12 +50,9 @@ def find(parsed: Parsed) -> Iterator[Asset]:
         return
     if parsed.source.kind not in ("text", "yaml") or not 20 <= len(parsed.source.data) <= 512 << 10:
         return
-    named, placed = (
-        _NAMED.search(path) is not None,
-        _FOLDER.search(path) is not None and _SUFFIX.search(path) is not None,
-    )
-    if not (named or placed) or (_PROSE.search(path) and not named):
+    if not may_be(path):
         return
+    named = _NAMED.search(path) is not None
     text = parsed.source.data[: 64 << 10].decode("utf-8", "replace")
     marks = [pattern.search(text) for pattern in (_ADDRESS, _PLACE, _ROLES)]
     count = sum(mark is not None for mark in marks)
@@ -74,6 +71,14 @@ def find(parsed: Parsed) -> Iterator[Asset]:
             if signals.model(found[2]) is not None:
                 settings.model(sheet, found[2], text.count("\n", 0, 3 + found.start(2)) + 1, "model", certain=True)
     yield from sheet.assets
+
+
+def may_be(path: str) -> bool:
+    """Whether a file stands or is called so that it may be a prompt: the first of the two markers."""
+    if _NAMED.search(path):
+        return True
+    placed = _FOLDER.search(path) is not None and _SUFFIX.search(path) is not None
+    return placed and _PROSE.search(path) is None
 
 
 def _structured(parsed: Parsed) -> Iterator[Asset]:

@@ -21,7 +21,7 @@ _TYPES = {
     "annotation_type_declaration",
 }
 _METHODS = {"method_declaration", "constructor_declaration", "compact_constructor_declaration"}
-_BODIES = {"program", "block", "constructor_body", "class_body", "interface_body", "enum_body", "enum_body_declarations", "try_statement", "catch_clause", "finally_clause", "switch_block", "switch_block_statement_group", "switch_rule", "labeled_statement", "synchronized_statement", "static_initializer", "ERROR", "resource_specification"}  # fmt: skip
+_BODIES = {"program", "block", "constructor_body", "class_body", "interface_body", "enum_body", "enum_body_declarations", "try_statement", "try_with_resources_statement", "catch_clause", "finally_clause", "switch_block", "switch_block_statement_group", "switch_rule", "labeled_statement", "synchronized_statement", "static_initializer", "ERROR", "resource_specification"}  # fmt: skip
 _NUMBERS = {"decimal_integer_literal", "hex_integer_literal", "decimal_floating_point_literal", "octal_integer_literal"}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 

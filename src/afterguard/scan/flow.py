@@ -38,6 +38,15 @@ ADDS = {
     "addall",
     "offer",
 }
+ARGUMENTS = (
+    ".function.arguments",
+    "toolcall.arguments",
+    "toolcall.args",
+    "functioncall.arguments",
+    "functioncall.args",
+    "tooluse.input",
+)
+"""Shapes in which every provider hands over the arguments that a model chose for a tool."""
 CALLBACKS = {
     "then",
     "map",
@@ -359,6 +368,8 @@ class _Follower:
 
     def _name(self, expr: Expr, function: Function, env: dict[str, Value]) -> Value:
         found = self._look(expr.text, function, env)
+        if fold(expr.text).endswith(ARGUMENTS) and not of(found.atoms, ("model", "tool")):
+            return Value(found.atoms | {Atom("tool", expr.text, expr.line)}, found.name)
         if found is not EMPTY:
             return found
         if is_user_text(fold(expr.text)):
@@ -375,7 +386,7 @@ class _Follower:
         handle = of(receiver.atoms, ("handle",)) is not None
         constants = [value.text for value in (*args, *(v for _, v in keys), receiver) if value.text]
         is_model = is_model_call(name, handle or is_ai_package(name), self.with_ai, constants)
-        if not is_model and "." not in folded and handle and name.endswith("()"):
+        if not is_model and handle and expr.base is None and "." not in expr.text and name.endswith("()()"):
             is_model = not any(word in folded for word in words().not_models)
         seen = Seen(function, expr, name, folded, receiver, args, keys, is_model)
         self.flow.calls.append(seen)
@@ -391,7 +402,7 @@ class _Follower:
             return receiver, f"{receiver.name}.{last}" if receiver.name and dot else expr.text
         if not dot:
             held = self._look(expr.text, function, env)
-            return held, held.name + "()" if held.name and held.atoms else expr.text
+            return held, held.name + "()" if held.name else expr.text
         receiver = self._name(Expr("name", expr.line, head), function, env)
         return receiver, f"{receiver.name}.{last}" if receiver.name else expr.text
 
@@ -401,6 +412,8 @@ class _Follower:
             return Value(frozenset({Atom("model", seen.call.text or seen.name, seen.call.line)}), named)
         if words().user_calls.match(seen.folded) or is_user_text(seen.folded):
             return Value(frozenset({Atom("user", seen.call.text, seen.call.line)}), named)
+        if seen.folded.endswith("promisify") and seen.args:
+            return seen.args[0]
         local = self._local(seen, function)
         if local is not None:
             return self._called(local, seen)

@@ -31,7 +31,7 @@ class Tails:
         """The listed name that `folded` ends with, on a dot boundary, "" when none does."""
         best = ""
         for name in self._by_last.get(folded.rsplit(".", 1)[-1], ()):
-            if (folded == name or folded.endswith(("." + name, "/" + name))) and len(name) > len(best):
+            if (folded == name or folded.endswith(("." + name, "/" + name, ":" + name))) and len(name) > len(best):
                 best = name
         return best
 

@@ -54,14 +54,14 @@ LISTED = {
 _LISTED = Tails(LISTED)
 SHELLS = ("sh", "bash", "zsh", "/bin/sh", "/bin/bash", "cmd", "cmd.exe", "powershell", "pwsh", "/usr/bin/env")
 _SQL_METHODS = {
-    "execute", "executemany", "executescript", "executequery", "executeupdate", "executelargeupdate", "preparestatement",
+    "execute", "executemany", "executescript", "execdriversql", "executequery", "executeupdate", "executelargeupdate", "preparestatement",
     "query", "queryrow", "querycontext", "queryrowcontext", "execcontext", "exec", "raw", "rawquery", "$queryrawunsafe",
     "$executerawunsafe", "queryrawunsafe", "readsql", "readsqlquery", "sql", "fetch", "fetchall", "fetchrow", "fetchval",
     "run", "queryforlist", "queryforobject", "queryformap", "createnativequery", "createquery", "unsafe", "all", "get",
     "select", "textquery", "batchexecute", "runnoTthrow",
 }  # fmt: skip
 _SQL_SURE = {
-    "executescript", "executequery", "executelargeupdate", "preparestatement", "rawquery", "$queryrawunsafe",
+    "executescript", "executequery", "executelargeupdate", "preparestatement", "execdriversql", "rawquery", "$queryrawunsafe",
     "$executerawunsafe", "queryrawunsafe", "executerawunsafe", "readsql", "readsqlquery", "queryforlist", "queryforobject",
     "queryformap", "createnativequery", "queryrowcontext", "querycontext", "execcontext", "executemany", "runnothrow",
 }  # fmt: skip
@@ -227,10 +227,12 @@ def _sql(seen: Seen) -> Iterator[Value]:
     if last not in _SQL_METHODS or not dot:
         return
     nearest = fold(seen.call.text).rpartition(".")[0].rsplit(".", 1)[-1]
-    sure = last in _SQL_SURE
+    sure = last in _SQL_SURE or (last == "query" and nearest.endswith("client"))
     if not sure and not any(
         nearest == word or nearest.endswith(word) or f"{word}." in receiver + "." for word in _SQL_RECEIVERS
     ):
+        return
+    if nearest.endswith("client") and any(atom.kind == "handle" for atom in seen.receiver.atoms):
         return
     if last in ("all", "get", "select", "fetch", "run", "exec") and not any(
         w in nearest for w in ("db", "conn", "cursor", "pool", "sql", "stmt")
@@ -245,7 +247,7 @@ def _sql(seen: Seen) -> Iterator[Value]:
 
 
 def _template(seen: Seen) -> Iterator[Value]:
-    if not _TEMPLATE.match(seen.folded) or "sandbox" in seen.folded or seen.name.endswith("()"):
+    if not _TEMPLATE.match(seen.folded) or "sandbox" in seen.folded or seen.name.endswith("()()"):
         return
     if seen.folded.endswith(("string.template", "safesubstitute")):
         return

@@ -91,6 +91,14 @@ def _table(statement: Statement) -> Iterator[tuple[str, str]]:
 
 
 def _names(expr: Expr) -> Iterator[str]:
-    for one in walk(expr):
+    """Functions an expression names or holds; what a lambda calls inside is not among them."""
+    todo = [expr]
+    while todo:
+        one = todo.pop()
         if one.kind in ("name", "lambda") and one.text:
             yield one.text.removeprefix("self.").removeprefix("this.")
+        if one.kind != "lambda":
+            todo.extend(one.parts)
+            todo.extend(value for _, value in one.fields)
+            if one.base is not None:
+                todo.append(one.base)

@@ -37,6 +37,8 @@ _WAITS = re.compile(
     r"\binput\s*\(|readline|receive_?(?:text|json|message)?\s*\(|\.get\s*\(\s*\)|rl\.question|window\.prompt|consume|\.recv|Scanner|ReadString|poll\(|xread|dequeue|subscribe|sleep\(3600|listen",
     re.IGNORECASE,
 )
+_TOKENS = re.compile(r"max_?\w{0,20}tokens?", re.IGNORECASE)
+"""A limit on one reply is no limit on the loop."""
 _KEYS = {
     "maxiterations",
     "maxsteps",
@@ -74,10 +76,10 @@ def _loops(parsed: Parsed, context: Context) -> Iterator[Finding]:
         return
     lines = context.lines(parsed)
     for number, text in enumerate(lines, start=1):
-        if not _LOOP.match(text[:500]):
+        if not _LOOP.match(code_of(text[:500])):
             continue
         end = _block_end(lines, number)
-        body = [code_of(row) for row in lines[number:end]]
+        body = [_TOKENS.sub("", code_of(row)) for row in lines[number:end]]
         if any(number < line <= end for line in asks) and not any(
             _BOUND.search(row[:2000]) or _WAITS.search(row[:2000]) for row in body
         ):

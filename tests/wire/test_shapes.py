@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,37 @@ def test_model_families() -> None:
         {"prompt": "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"}
     )
     assert [(t.origin.value, t.value.strip()) for t in chatml.texts] == [("system", "S"), ("user", "q")]
+
+
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        (
+            {"type": "tool_use", "id": "c", "name": "read_mail", "input": {}},
+            {"type": "tool_result", "tool_use_id": "c", "content": "x"},
+        ),
+        (
+            {"type": "tool_call", "id": "c", "name": "read_mail", "arguments": {}},
+            {"type": "tool_call_response", "id": "c", "response": "x"},
+        ),
+        (
+            {"type": "tool-call", "toolCallId": "c", "toolName": "read_mail", "input": {}},
+            {"type": "tool-result", "toolCallId": "c", "output": "x"},
+        ),
+        (
+            {"toolUse": {"toolUseId": "c", "name": "read_mail", "input": {}}},
+            {"toolResult": {"toolUseId": "c", "content": [{"text": "x"}]}},
+        ),
+        (
+            {"functionCall": {"name": "read_mail", "args": {}}},
+            {"functionResponse": {"name": "read_mail", "response": {"r": "x"}}},
+        ),
+    ],
+)
+def test_results_know_their_call(call: Any, result: Any) -> None:
+    parts = parsed({"messages": [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]})
+    (text,) = parts.texts
+    assert (text.name, text.trust, parts.calls[0].arguments) == ("read_mail", Trust.third_party, "{}")
 
 
 KEYS = ["role", "content", "type", "text", "messages", "input", "output", "parts", "contents", "tool_calls", "function", "name", "arguments", "choices", "message", "prompt", "system", "source",

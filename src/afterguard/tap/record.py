@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from afterguard.model import Exchange, Unjudged
@@ -100,6 +101,7 @@ def exchanges(record: Any, place: Place, depth: int = 0) -> Found:
         yield unknown(place, "unknown_shape")
 
 
+@cache
 def _special() -> tuple[Special, ...]:
     from afterguard.tap import cloud, har, otel  # these build on this file
 

@@ -159,17 +159,22 @@ def _call(part: dict[str, Any], who: Who, parts: Parts, where: str, name: str, d
     function = part.get("function") if isinstance(part.get("function"), dict) else part
     assert isinstance(function, dict)
     given = function.get("input", function.get("arguments", function.get("args", part.get("action"))))
-    called = text_of(function.get("name")) or text_of(part.get("type")).removesuffix("_call")
-    parts.call(called, given, text_of(part.get("call_id")) or text_of(part.get("id")) or text_of(part.get("toolUseId")))
+    called = (
+        text_of(function.get("name"))
+        or text_of(part.get("toolName"))
+        or text_of(part.get("type")).removesuffix("_call")
+    )
+    identifier = next((part[key] for key in CALL_IDS if isinstance(part.get(key), str)), "")
+    parts.call(called, given, identifier)
+
+
+CALL_IDS = ("call_id", "tool_use_id", "tool_call_id", "toolCallId", "toolUseId", "id")
 
 
 def _result(part: dict[str, Any], who: Who, parts: Parts, where: str, name: str, depth: int) -> None:
-    identifier = part.get("tool_use_id") or part.get("call_id") or part.get("tool_call_id") or part.get("toolUseId")
-    called = (
-        text_of(part.get("name"))
-        or parts.tool_name(identifier)
-        or text_of(part.get("type")).removesuffix("_tool_result")
-    )
+    identifier = next((part[key] for key in CALL_IDS if isinstance(part.get(key), str)), "")
+    named = text_of(part.get("name")) or text_of(part.get("toolName")) or parts.tool_name(identifier)
+    called = named or text_of(part.get("type")).removesuffix("_tool_result")
     for key in ("content", "output", "result", "response"):
         if part.get(key) is not None:
             result(part[key], parts, f"{where}.{key}", called, depth)

@@ -148,9 +148,10 @@ def _widened(runs: list[str], free: list[int]) -> list[tuple[int, int]]:
     out: list[tuple[int, int]] = []
     for index in free:
         first = last = index
-        while first > 0 and not SEPARATOR.match(runs[first - 1]):
+        reached = out[-1][1] if out else 0
+        while first > reached and not SEPARATOR.match(runs[first - 1]):
             first -= 1
-        if out and first <= out[-1][1] + 1:
+        if out and first <= reached + 1:
             continue
         while last + 1 < len(runs) and not SEPARATOR.match(runs[last + 1]):
             last += 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from afterguard.detect.prefilter import Prefilter
+from afterguard.discover import traffic
 from afterguard.discover.inventory import Period, join
 from afterguard.discover.traffic import BILLS, LINES, RECORD_LINES, RECORDS, TABLES, read, recognise
 from afterguard.files import Line, lines, open_stream
@@ -461,3 +464,24 @@ def test_more_servers(text: str, kind: str, expected: set[tuple[str, str]]) -> N
 )
 def test_conversations_and_predictions_are_left_to_their_readers(text: str) -> None:
     assert recognise("any", text.encode()) == ""
+
+
+@pytest.mark.parametrize("backend", ["re2", "python"])
+def test_the_scan_chooses_the_same_lines_whatever_runs_it(backend: str) -> None:
+    pytest.importorskip("hyperscan", reason="no wheel for this platform")
+    patterns = traffic.prefilter().patterns
+    fast, other = Prefilter(patterns, "hyperscan"), Prefilter(patterns, backend)
+    for text in {line for case in (*CASES, *MORE) for line in case[0].split("\n")}:
+        assert bool(fast.scan(text.encode())) == bool(other.scan(text.encode())), text
+
+
+@pytest.mark.parametrize(
+    "seed", ["client 1#1 ", "1.1.1.1 - - [", "UDP Rcv 1 ] A (3)a", 'a="', "POST https://a ", '{"a":', "a=b "]
+)
+def test_a_hostile_line_is_not_slow(seed: str) -> None:
+    text = (seed * 20_000)[:60_000]
+    begun = time.process_time()
+    for kind in KINDS:
+        run(text + "\nopenai.com POST /v1/chat/completions", kind)
+    recognise("x", text.encode())
+    assert time.process_time() - begun < 4.0

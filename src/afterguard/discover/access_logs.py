@@ -13,7 +13,7 @@ from afterguard.discover import stamps
 from afterguard.discover.events import PASSED, Event, host_of, number, split_target
 
 METHODS = "GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH|CONNECT|TRACE|PROPFIND"
-TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([^\]]*)\]|(\S+)')
+TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\[([^\[\]]{0,200})\]|(\S+)')
 REQUEST = re.compile(rf"\A({METHODS}|[A-Z]{{3,12}}) (\S+)(?: (HTTP|H2C|h2)\S*)?\Z")
 ADDRESS = re.compile(r"\A(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]+\]?)(?::\d{1,5})?\Z")
 NAMED = re.compile(r"\A([A-Za-z_][\w.:-]{0,40})[=:](.+)\Z")

@@ -125,7 +125,11 @@ class Bill:
         currency = _first(row, COLUMNS[self.kind]["currency"])[:8]
         label = _label(words, name)
         self._add(event, kind, name, certainty, label, abs(cost), currency, use)
-        model = MODEL.search(words) if kind is AssetKind.cloud_ai_service and certainty is Certainty.inferred else None
+        model = (
+            MODEL.search(words[:1000])
+            if kind is AssetKind.cloud_ai_service and certainty is Certainty.inferred
+            else None
+        )
         if model:
             named = " ".join(model[1].lower().split()).rstrip("-. ")[:80]
             self._add(
@@ -171,6 +175,7 @@ class Bill:
 
 def service_of(kind: str, words: str, code: str, provider: str) -> tuple[AssetKind, str, Certainty, str] | None:
     """Asset kind, name, certainty and use that the text of a bill's line stands for."""
+    words = words[:1000]
     low = words.lower()
     if kind == "expenses":
         for row in _bills()["payees"]:
@@ -189,7 +194,7 @@ def service_of(kind: str, words: str, code: str, provider: str) -> tuple[AssetKi
                 row["word"].endswith(":") and row["word"] in low
             ):
                 return AssetKind.cloud_ai_service, row["service"], Certainty.inferred, ""
-        if re.search(rows["gpu"], words[:2000], re.I):
+        if re.search(rows["gpu"], words, re.I):
             return AssetKind.cloud_ai_service, f"{cloud}-gpu", Certainty.unresolved, "accelerator"
     return None
 

@@ -11,6 +11,8 @@ import re
 from afterguard.discover import stamps
 from afterguard.discover.events import PASSED, Event, host_of
 
+LONGEST = 1024
+"""A query line is short: a name has at most 253 characters."""
 NAME = r"([^\s\"'():,;\[\]]{1,255})"
 BIND = re.compile(rf"client (?:@0x[0-9a-f]+ )?([0-9a-fA-F.:%]+)#\d+.*?: query: {NAME} IN? ?\S+")
 DNSMASQ = re.compile(rf"(?:dnsmasq(?:\[\d+\])?|FTL\S*): (?:\d+ \S+ )?query\[[A-Za-z0-9=]+\] {NAME} from (\S+)")
@@ -22,7 +24,6 @@ COREDNS = re.compile(
 )
 COREDNS_OTHER = re.compile(r"\[(?:INFO|WARNING|ERROR|DEBUG|FATAL)\] ")
 WINDOWS = re.compile(r"(?:UDP|TCP) (Rcv|Snd) +([0-9a-fA-F.:]+) .*\] +[A-Z0-9]+ +((?:\(\d{1,2}\)[^\s()]+)+)\(0\)")
-WINDOWS_OTHER = re.compile(r"\APACKET|\bDNS\b|\A\s*\Z")
 TIME = re.compile(
     r"\d{2}-[A-Z][a-z]{2}-\d{4} \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}|\[(\d{9,10})\]"
 )
@@ -30,7 +31,7 @@ TIME = re.compile(
 
 def read_bind(line: int, text: str) -> Event | None:
     """BIND's query log, with or without a syslog prefix."""
-    found = BIND.search(text[:4096])
+    found = BIND.search(text[:LONGEST])
     if found:
         return _query(line, text, found[2], found[1])
     return PASSED if TIME.match(text) else None
@@ -38,7 +39,7 @@ def read_bind(line: int, text: str) -> Event | None:
 
 def read_dnsmasq(line: int, text: str) -> Event | None:
     """dnsmasq and Pi-hole; replies and forwards pass."""
-    found = DNSMASQ.search(text[:4096])
+    found = DNSMASQ.search(text[:LONGEST])
     if found:
         return _query(line, text, found[1], found[2])
     return PASSED if DNSMASQ_OTHER.search(text[:200]) else None
@@ -46,7 +47,7 @@ def read_dnsmasq(line: int, text: str) -> Event | None:
 
 def read_unbound(line: int, text: str) -> Event | None:
     """Unbound with log-queries or log-replies."""
-    found = UNBOUND.search(text[:4096])
+    found = UNBOUND.search(text[:LONGEST])
     if found:
         return _query(line, text, found[2], found[1])
     return PASSED if UNBOUND_OTHER.search(text[:200]) else None
@@ -54,7 +55,7 @@ def read_unbound(line: int, text: str) -> Event | None:
 
 def read_coredns(line: int, text: str) -> Event | None:
     """CoreDNS's log plug-in, alone or behind a container's time prefix."""
-    found = COREDNS.search(text[:4096])
+    found = COREDNS.search(text[:LONGEST])
     if found:
         return _query(line, text, found[2], found[1])
     return PASSED if COREDNS_OTHER.search(text[:200]) else None
@@ -62,7 +63,7 @@ def read_coredns(line: int, text: str) -> Event | None:
 
 def read_windows(line: int, text: str) -> Event | None:
     """Windows DNS debug log: labels as (3)api(6)openai(3)com(0). Only received packets are queries."""
-    found = WINDOWS.search(text[:4096])
+    found = WINDOWS.search(text[:LONGEST])
     if not found:
         return PASSED
     if found[1] == "Snd":

@@ -15,6 +15,8 @@ from afterguard.discover import access_logs, billing, dns, fields
 from afterguard.discover.access_logs import SQUID
 
 HEAD = 65536
+LONGEST = 2048
+"""Characters of a line that the shape tests look at."""
 WRAPPED = "wrapped-"
 """Start of the kind of a log whose lines stand inside those of a container runtime or log shipper."""
 CRI = re.compile(rb"\A\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2}) std(?:out|err) [FP] ")
@@ -82,8 +84,9 @@ def recognise(path: str, head: bytes) -> str:
             return WRAPPED + found
     first = text.lstrip()[:1]
     if first in ("{", "["):
-        return _json(text, lines) or (_text(lines) if first == "[" else "")
-    return _table(lines) or _prefixed(lines) or _text(lines)
+        return _json(text, lines) or (_text([line[:LONGEST] for line in lines]) if first == "[" else "")
+    short = [line[:LONGEST] for line in lines]
+    return _table(lines) or _prefixed(lines) or _text(short)
 
 
 def inner(line: bytes) -> bytes:

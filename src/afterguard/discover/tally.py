@@ -155,7 +155,7 @@ class Tally:
         agent = shapes.agent(event.agent) if event.agent else None
         if agent and agent.use == "crawler":
             return True
-        signal = signals.host(event.host, event.path) if event.host else None
+        signal = signals.host(event.host.removeprefix("www."), event.path) if event.host else None
         if signal is None and event.upstream:
             signal = signals.host(event.upstream, event.path)
             if signal:

@@ -61,6 +61,15 @@ CLOUDS = {
     "cloudtrail": "aws", "cloudtrail_lines": "aws", "gcp_audit": "google", "gcp_audit_lines": "google",
     "azure_activity": "azure", "azure_activity_lines": "azure",
 }  # fmt: skip
+CLOUD_DOMAINS = {
+    "amazonaws.com",
+    "googleapis.com",
+    "vpce.amazonaws.com",
+    "oci.oraclecloud.com",
+    "api.aws",
+    "azure.com",
+    "",
+}
 RECORD_TIME = re.compile(
     rb'"(?:eventTime|eventTimestamp|timestamp|time|startedDateTime|EventTime)" ?: ?"([0-9T:.Z+-]{10,40})"'
 )
@@ -312,8 +321,9 @@ def prefilter() -> Prefilter:
 
 
 def _literal(shape: str, edge: str) -> str:
-    """The longest part of a shape without wildcard."""
-    return max(re.split(r"\*+", shape), key=len).strip(edge if edge == "." else "") or shape
+    """The longest part of a shape without wildcard that is not just the name of a cloud."""
+    parts = [one.strip(edge if edge == "." else "") for one in re.split(r"\*+", shape)]
+    return max(parts, key=lambda one: (one not in CLOUD_DOMAINS, len(one))) or shape
 
 
 def _any(words: set[str]) -> str:

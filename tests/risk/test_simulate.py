@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afterguard.risk.simulate import Form, Process, counts, draws, key, normals, severities, simulate, totals, uniforms
+from afterguard.risk.simulate import (
+    Form,
+    Process,
+    counts,
+    draws,
+    key,
+    normals,
+    severities,
+    simulate,
+    spaced,
+    totals,
+    uniforms,
+)
 
 
 def process(rate: float, mu: float, sigma: float, size: int, cap: float = math.inf, name: str = "one") -> Process:
@@ -131,3 +143,17 @@ def test_a_held_form_is_counted() -> None:
     loss, held = severities(one, 1, np.zeros(50, dtype=np.int64), np.arange(50, dtype=np.uint64))
     assert held == (50, 50)
     assert (loss == 4.0).all()
+
+
+def test_spaced_draws_keep_the_distribution_and_vary_less_between_seeds() -> None:
+    def beta(random: np.random.Generator, size: int) -> np.ndarray:
+        return random.beta(2.0, 6.0, size)
+
+    means = [float(spaced(seed, ("x",), 200, beta).mean()) for seed in range(50)]
+    plain = [float(beta(np.random.default_rng(seed), 200).mean()) for seed in range(50)]
+    assert np.mean(means) == pytest.approx(0.25, abs=0.003)
+    assert np.std(means) < 0.6 * np.std(plain)
+    one = spaced(1, ("x",), 4000, beta)
+    assert one.std() == pytest.approx(math.sqrt(2 * 6 / (64 * 9)), rel=0.03)
+    assert abs(np.corrcoef(one[:-1], one[1:])[0, 1]) < 0.05
+    assert abs(np.corrcoef(one, spaced(1, ("y",), 4000, beta))[0, 1]) < 0.05

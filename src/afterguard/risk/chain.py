@@ -19,7 +19,7 @@ import numpy as np
 from afterguard import catalog
 from afterguard.model import Finding, Incident, Lookback
 from afterguard.risk.scenario import Driver, Scenario, Stage, proves, says, scenarios, words
-from afterguard.risk.simulate import Floats, generator
+from afterguard.risk.simulate import Floats, spaced
 
 YEAR = 365.25 * 86400
 SHORTEST = 1.0 / 365.25
@@ -98,7 +98,8 @@ def build(
 ) -> Chain:
     """The chain of one scenario with `size` parameter draws; `public` is the chance to become known outside."""
     attempts = scenario.attempts
-    base = generator(seed, scenario.id, "attempts").gamma(attempts.shape, attempts.mean / attempts.shape, size)
+    scale = attempts.mean / attempts.shape
+    base = spaced(seed, (scenario.id, "attempts"), size, lambda random, n: random.gamma(attempts.shape, scale, n))
     stages = {stage.id: _stage(scenario, stage, seed, size, public) for stage in scenario.stages}
     moves = tuple(
         move for driver in scenario.drivers if (move := _move(scenario, driver, findings, seed, size)) is not None
@@ -111,8 +112,7 @@ def build(
 def _stage(scenario: Scenario, stage: Stage, seed: int, size: int, public: Floats) -> Floats:
     if stage.public:
         return public
-    drawn: Floats = generator(seed, scenario.id, stage.id).beta(*stage.beta, size)
-    return drawn
+    return spaced(seed, (scenario.id, stage.id), size, lambda random, n: random.beta(*stage.beta, n))
 
 
 def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], seed: int, size: int) -> Move | None:
@@ -120,7 +120,7 @@ def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], see
     if not matching:
         return None
     low, high = (math.log(end) for end in driver.factor)
-    z = generator(seed, scenario.id, driver.id, "factor").standard_normal(size)
+    z = spaced(seed, (scenario.id, driver.id, "factor"), size, lambda random, n: random.standard_normal(n))
     logarithm = np.maximum(0.0, (low + high) / 2 + (high - low) / 2.563 * z)
     return Move(driver, matching, np.exp(max(strength(one) for one in matching) * logarithm))
 
@@ -201,11 +201,14 @@ def _posterior(
         shape = float(np.mean(plain) ** 2 / max(float(np.var(plain)), 1e-300))
         mean = max(float(np.mean(rate)), 1e-12)
         worth = min(shape / mean, PRIOR_YEARS)
-        drawn = generator(seed, scenario.id, name, "posterior").gamma(mean * worth + seen.events, 1.0, len(base))
-        rate = drawn / (worth + seen.exposure)
+        rate = _gamma(seed, scenario.id, name, mean * worth + seen.events, len(base)) / (worth + seen.exposure)
         weight = seen.events / (mean * worth + seen.events)
         observed.append(msgspec.structs.replace(seen, weight=weight))
     return rate, tuple(observed)
+
+
+def _gamma(seed: int, scenario: str, stage: str, shape: float, size: int) -> Floats:
+    return spaced(seed, (scenario, stage, "posterior"), size, lambda random, n: random.gamma(shape, 1.0, n))
 
 
 def _seen(scenario: Scenario, stage: str, lookback: Lookback | None) -> Observed | None:

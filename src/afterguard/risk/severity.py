@@ -15,7 +15,7 @@ from afterguard import catalog
 from afterguard.model import Range
 from afterguard.risk.business import Business
 from afterguard.risk.scenario import Ceiling, Cost, Part, Scenario, sources
-from afterguard.risk.simulate import Floats, Form, generator
+from afterguard.risk.simulate import Floats, Form, spaced
 
 P10_P90 = 2.563
 """Standard normal distance between the 10th and the 90th percentile."""
@@ -85,8 +85,8 @@ def _form(scenario: Scenario, cost: Cost, facts: Facts, seed: int, public: Float
     variance = 0.0
     for number, part in enumerate(cost.parts):
         # An answer is the same truth in every form and scenario, so it is drawn once for all of them.
-        names = ("answer", part.answer) if part.answer else (scenario.id, cost.id, str(number))
-        middle, spread = _part(part, facts, generator(seed, *names), draws)
+        names: tuple[str, ...] = ("answer", part.answer) if part.answer else (scenario.id, cost.id, str(number))
+        middle, spread = _part(part, facts, spaced(seed, names, draws, _standard), draws)
         mu = mu + middle
         variance += spread * spread
     if cost.breach:
@@ -97,9 +97,12 @@ def _form(scenario: Scenario, cost: Cost, facts: Facts, seed: int, public: Float
     return Form(cost.id, _chance(scenario, cost, seed, draws, public), mu, math.sqrt(variance), cap)
 
 
-def _part(part: Part, facts: Facts, random: np.random.Generator, draws: int) -> tuple[Floats, float]:
+def _standard(random: np.random.Generator, size: int) -> Floats:
+    return random.standard_normal(size)
+
+
+def _part(part: Part, facts: Facts, z: Floats, draws: int) -> tuple[Floats, float]:
     """Logarithm of the median for each parameter draw, and the spread that is chance (not ignorance)."""
-    z = random.standard_normal(draws)
     rate = math.log(facts.business.rate) if part.usd else 0.0
     if part.fixed:
         return np.full(draws, math.log(part.fixed)), 0.0
@@ -138,7 +141,8 @@ def _chance(scenario: Scenario, cost: Cost, seed: int, draws: int, public: Float
     if isinstance(cost.chance, int):
         chance = np.ones(draws)
     else:
-        chance = generator(seed, scenario.id, cost.id, "chance").beta(*cost.chance, draws)
+        a, b = cost.chance
+        chance = spaced(seed, (scenario.id, cost.id, "chance"), draws, lambda random, n: random.beta(a, b, n))
     return chance * public if cost.public else chance
 
 
@@ -193,5 +197,4 @@ def breach_scale(business: Business) -> float:
 def public_chance(business: Business, *, seed: int, draws: int) -> Floats:
     """Chance that an incident becomes known outside, for each parameter draw."""
     a, b = catalog.load("losses/sources")["public"][business.audience or "unknown"]
-    out: Floats = generator(seed, "public").beta(a, b, draws)
-    return out
+    return spaced(seed, ("public",), draws, lambda random, n: random.beta(a, b, n))

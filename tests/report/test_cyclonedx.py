@@ -131,3 +131,14 @@ def test_any_names_give_a_bom(rows: list[tuple[AssetKind, str, str]]) -> None:
     bom = written(Survey(App("x"), assets))
     refs = [part["bom-ref"] for part in bom["components"] + bom["services"]]
     assert len(refs) == len(set(refs)) == len(rows)
+
+
+def test_package_urls_say_only_what_is_known() -> None:
+    def made(kind: AssetKind, name: str, path: str = "x.py", **facts: str) -> str:
+        return cyclonedx.purl(Asset(kind, name, Certainty.declared, (Evidence(path, 1, name),), attributes=facts))
+
+    assert made(AssetKind.framework, "Lang_Chain", "requirements/base.txt", version=">=0.2") == "pkg:pypi/lang-chain"
+    assert made(AssetKind.framework, "github.com/a/b", "go.mod", version="v1.2.0") == "pkg:golang/github.com/a/b@v1.2.0"
+    assert made(AssetKind.framework, "dev.langchain4j:core", "pom.xml") == "pkg:maven/dev.langchain4j/core"
+    assert made(AssetKind.mcp_server, "crm", package="@x/crm-mcp", ecosystem="npm") == "pkg:npm/%40x/crm-mcp"
+    assert made(AssetKind.mcp_server, "crm", "package.json") == made(AssetKind.framework, "langchain") == ""

@@ -164,6 +164,13 @@ def test_invisible_characters_are_shown(sample: ModuleType) -> None:
     assert "<script>alert(1)</script> ⟨U+202E⟩ignore previous" in text
 
 
+def test_suppressed_are_counted(sample: ModuleType) -> None:
+    app = sample.assistant()
+    survey = msgspec.structs.replace(app.survey, findings=app.survey.findings[1:], suppressed=app.survey.findings[:1])
+    one = msgspec.structs.replace(sample.result(), apps=(msgspec.structs.replace(app, survey=survey),))
+    assert "1 more were set aside by a suppression" in Page(written(one)).words
+
+
 def test_same_input_same_bytes(sample: ModuleType) -> None:
     assert written(sample.result()) == written(sample.result())
 

@@ -79,3 +79,11 @@ def test_a_finding_without_a_file_points_at_its_asset(sample: ModuleType) -> Non
     lost = msgspec.structs.replace(survey.findings[0], path="", line=0, asset="tool:run_sql")
     results = written(msgspec.structs.replace(survey, findings=(lost,)))["runs"][0]["results"]
     assert results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "app/tools/database.py"
+
+
+def test_what_was_set_aside_in_the_source_is_still_there(sample: ModuleType) -> None:
+    survey = sample.assistant().survey
+    moved = msgspec.structs.replace(survey, findings=survey.findings[1:], suppressed=survey.findings[:1])
+    results = written(moved)["runs"][0]["results"]
+    assert len(results) == len(survey.findings)
+    assert [row["ruleId"] for row in results if row.get("suppressions")] == [survey.findings[0].rule]

@@ -37,7 +37,7 @@ COMPONENTS = {
 }
 """Kinds that are components; every other kind is a service."""
 ECOSYSTEMS = (
-    (re.compile(r"(requirements|constraints)[^/]*\.(txt|in)$|pyproject\.toml$|Pipfile|poetry\.lock$|uv\.lock$|setup\.(py|cfg)$"), "pypi"),
+    (re.compile(r"(requirements|constraints)[^/]*(/[^/]+)?\.(txt|in)$|pyproject\.toml$|Pipfile|poetry\.lock$|uv\.lock$|setup\.(py|cfg)$"), "pypi"),
     (re.compile(r"package(-lock)?\.json$|yarn\.lock$|pnpm-lock\.yaml$|bun\.lock$"), "npm"),
     (re.compile(r"go\.(mod|sum)$"), "golang"),
     (re.compile(r"pom\.xml$|build\.gradle(\.kts)?$|gradle\.lockfile$|libs\.versions\.toml$"), "maven"),
@@ -173,6 +173,7 @@ SHAPES: dict[AssetKind, Callable[[Asset, dict[tuple[AssetKind, str], str]], Json
     AssetKind.embedding_model: _model,
     AssetKind.model_artifact: _model,
     AssetKind.framework: _library,
+    AssetKind.mcp_server: _library,
     AssetKind.dataset: _data,
     AssetKind.prompt: _data,
     AssetKind.secret_reference: _secret,
@@ -185,9 +186,10 @@ def purl(item: Asset) -> str:
         (name for seen in item.evidence for pattern, name in ECOSYSTEMS if pattern.search(seen.path)), ""
     )
     kind = {"go": "golang", "python": "pypi", "javascript": "npm", "java": "maven"}.get(kind, kind)
-    if kind not in ("pypi", "npm", "golang", "maven") or not item.name:
+    own = item.name if item.kind == AssetKind.framework else ""
+    name = encodable(item.attributes.get("package") or own)
+    if kind not in ("pypi", "npm", "golang", "maven") or not name:
         return ""
-    name = encodable(item.attributes.get("package", item.name))
     if kind == "pypi":
         name = re.sub(r"[-_.]+", "-", name).lower()
     if kind == "maven":

@@ -106,6 +106,7 @@ def scan_document(survey: Survey) -> Json:
         "format": "afterguard.scan/1",
         "app": survey.app.name,
         "findings": [finding(item) for item in ordered_findings(survey.findings)],
+        "suppressed": [finding(item) for item in ordered_findings(survey.suppressed)],
         "coverage": coverage(survey.coverage),
         "checks": plain(dict(sorted(survey.checks.items()))),
         "files": survey.files,

@@ -40,8 +40,9 @@ Json = dict[str, Any]
 
 
 def document(survey: Survey, *, created_at: float | None = None, suppressed: Mapping[str, str] | None = None) -> Json:
-    """The SARIF log. `suppressed`: fingerprint -> reason, written as accepted suppressions with that justification."""
-    findings = ordered_findings(survey.findings)
+    """The SARIF log. What a person set aside is written too, as an accepted suppression; `suppressed`: fingerprint -> reason."""
+    reasons = {**{item.fingerprint: "suppressed" for item in survey.suppressed}, **(suppressed or {})}
+    findings = ordered_findings((*survey.findings, *survey.suppressed))
     rules = sorted({item.rule for item in findings})
     taxa = _Taxa(identifier for item in findings for identifier in item.taxonomies)
     run: Json = {
@@ -50,7 +51,7 @@ def document(survey: Survey, *, created_at: float | None = None, suppressed: Map
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The path that was scanned."}}},
         "invocations": [_invocation(survey, created_at)],
-        "results": [_result(item, rules, taxa, survey.assets, suppressed or {}) for item in findings],
+        "results": [_result(item, rules, taxa, survey.assets, reasons) for item in findings],
     }
     if taxa.components:
         run["taxonomies"] = taxa.components

@@ -104,6 +104,9 @@ def _scan(screen: Console, survey: Survey) -> None:
         if item.snippet:
             screen.print(Line("  > " + line(item.snippet, 200), "dim"))
         screen.print(Line.assemble("  ", ("fix ", "green"), line(item.fix)))
+    if survey.suppressed:
+        screen.print()
+        screen.print(f"{words.count(len(survey.suppressed), 'finding')} set aside by a suppression")
     undecided = {name: out for name, out in sorted(survey.checks.items()) if out in ("not_available", "error")}
     if undecided:
         screen.print()

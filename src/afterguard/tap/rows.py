@@ -7,7 +7,9 @@ to tap/record.py, row by row.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from afterguard.model import Exchange, Prediction, Unjudged
@@ -48,6 +50,9 @@ class Plan:
                     self.features.append((index, name))
             elif role not in best or rank < best[role][0]:
                 best[role] = (rank, index)
+        self.numeric: list[str] = []
+        self.taken: Callable[[list[str]], tuple[str, ...]] = tuple
+        self.others: list[tuple[int, str]] = []
         self.decision = best.pop("decision", (0, -1))[1]
         self.score = best.pop("score", (0, -1))[1]
         self.columns = [
@@ -63,7 +68,16 @@ class Plan:
                 :1
             ] in ("{", "["):
                 return False
+        self._learn(cells)
         return True
+
+    def _learn(self, cells: list[str]) -> None:
+        """Which feature columns are numbers, going by the first row."""
+        found = [(i, n) for i, n in self.features if i < len(cells) and isinstance(feature(cells[i]), float)]
+        if len(found) > 1:
+            self.numeric = [name for _, name in found]
+            self.taken = itemgetter(*(index for index, _ in found))
+            self.others = [column for column in self.features if column not in found]
 
     def exchange(self, cells: list[str], place: Place) -> Exchange:
         """The Exchange of one row; missing cells are missing values, and a row of another width than the header says so."""
@@ -74,7 +88,7 @@ class Plan:
                 assign(known, role, cells[index])
         known.setdefault("id", place.id)
         row = Prediction(
-            {name: feature(cells[index]) if index < width else None for index, name in self.features},
+            self._features(cells, width),
             cells[self.decision][:200] if 0 <= self.decision < width else "",
             predict.score(cells[self.score]) if 0 <= self.score < width else None,
         )
@@ -83,3 +97,19 @@ class Plan:
             source=place.source, line=place.line, protocol="predictive", prediction=row, bytes=place.size, unjudged=odd,
             **known,
         )  # fmt: skip
+
+    def _features(self, cells: list[str], width: int) -> dict[str, predict.Feature]:
+        """All numeric columns at once where the row has the usual form, else cell by cell."""
+        if width == len(self.names) and self.numeric:
+            taken = self.taken(cells)
+            try:
+                numbers = list(map(float, taken))
+                total = sum(numbers)
+            except ValueError:
+                total = math.nan
+            if total - total == 0 and "_" not in "".join(taken):
+                out: dict[str, predict.Feature] = dict(zip(self.numeric, numbers))
+                for index, name in self.others:
+                    out[name] = feature(cells[index])
+                return out
+        return {name: feature(cells[index]) if index < width else None for index, name in self.features}

@@ -98,7 +98,7 @@ def _re2(patterns: Sequence[Pattern]) -> Any:
 
     def scan(data: bytes) -> list[Match]:
         out: list[Match] = []
-        for number in chosen.Match(data):
+        for number in chosen.Match(data) or ():  # None stands for no match
             for found in single[number].finditer(data):
                 out.append(Match(patterns[number].name, found.end()))
                 if patterns[number].once:

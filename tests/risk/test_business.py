@@ -168,7 +168,7 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
         parse(bomb.encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400))
 @example(b"records: {contact: }")
 @example(b"\x00")
@@ -188,7 +188,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_any_answers_parse_to_bounded_numbers_or_are_refused(answers: dict[str, object]) -> None:
     import yaml

@@ -147,7 +147,7 @@ def test_bare_breach_scenarios_add_up_to_the_published_base_rate() -> None:
     assert loss.years == 200_000
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.sampled_from(FINDINGS), max_size=6, unique_by=lambda one: one.rule),
     st.sampled_from(FINDINGS),
@@ -267,7 +267,7 @@ def test_a_quota_caps_the_bill_and_says_so() -> None:
     assert free.capped_by == ""
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(1, 10**9),
     st.integers(1, 10**9),
@@ -399,7 +399,7 @@ TEXTS = st.text(max_size=12)
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(list(AssetKind)), TEXTS), max_size=5),
     st.lists(st.tuples(TEXTS, st.sampled_from(list(Severity)), st.sampled_from(list(Confidence))), max_size=5),
@@ -434,9 +434,9 @@ def test_odd_input_never_raises_and_stays_finite(
     assert all(math.isfinite(one.cost) and math.isfinite(one.avoided.high) for one in loss.controls)
 
 
-def test_a_hundred_thousand_findings_are_priced_in_seconds() -> None:
-    many = tuple(finding("hardcoded-secret", name=f"fp-{number}") for number in range(100_000))
+def test_twenty_thousand_findings_are_priced_in_seconds() -> None:
+    many = tuple(finding("hardcoded-secret", name=f"fp-{number}") for number in range(20_000))
     start = time.perf_counter()
     loss = priced(many, years=2000)
-    assert time.perf_counter() - start < 20
-    assert len(row(loss, "key-theft").driven_by) == 100_000
+    assert time.perf_counter() - start < 10
+    assert len(row(loss, "key-theft").driven_by) == 20_000

@@ -72,6 +72,7 @@ def test_examples() -> None:
     assert safe.markdown("see https://e.x") == "`see https://e.x`"
     assert safe.markdown("a_b <c> [d](e)") == r"a\_b \<c\> \[d\](e)"
     assert safe.markdown("1. first") == r"1\. first"
+    assert safe.markdown("0.1.0") == "0.1.0" and safe.markdown("- x") == r"\- x" and safe.markdown("==") == r"\=="
     assert safe.code_span("a ` b | c") == "``a ` b ¦ c``"
     assert safe.cell("=1+1") == "'=1+1" and safe.cell("plain") == "plain"
     assert safe.encodable("a\udc80") == "a\\udc80"

@@ -18,7 +18,7 @@ UNSEEN = re.compile(
 )
 BLANKS = re.compile(r"\s+")
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
-LEADING = re.compile(r"^(\d*)([-+=#.)])")
+LEADING = re.compile(r"^(\d{1,9}(?=[.)](?: |$))|(?=[-+=#]))(.)")
 LINKED = re.compile(r"@|://|www\.|#\d|GH-\d|javascript:|mailto:|xmpp:", re.IGNORECASE)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

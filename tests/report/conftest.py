@@ -22,6 +22,17 @@ def load(name: str) -> ModuleType:
     return sys.modules[key]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make gold` runs with this; a run of all tests does not know the option and never renews anything."""
+    parser.addoption("--update-gold", action="store_true", help="renew tests/gold/report from what is rendered now")
+
+
+@pytest.fixture
+def renew(request: pytest.FixtureRequest) -> bool:
+    """Whether gold files are written instead of compared."""
+    return bool(request.config.getoption("--update-gold", default=False))
+
+
 @pytest.fixture(scope="session")
 def sample() -> ModuleType:
     """The sample builders."""

@@ -1,9 +1,8 @@
-"""Every format of the sample result against the file kept in tests/gold/report. GOLD=write pytest tests/report/test_gold.py renews them."""
+"""Every format of the sample result against the file kept in tests/gold/report. `make gold` renews them; read the diff."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -45,16 +44,14 @@ def normal(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", RENDERERS)
-def test_gold(sample: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gold(sample: ModuleType, name: str, renew: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
         monkeypatch.delenv(key, raising=False)
     out: Any = io.StringIO()
     RENDERERS[name](sample, out)
     text = normal(out.getvalue())
     path = GOLD / name
-    if os.environ.get("GOLD") == "write":
+    if renew:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
-    assert text == path.read_text(encoding="utf-8"), (
-        "renew with: GOLD=write pytest tests/report/test_gold.py, then read the diff"
-    )
+    assert text == path.read_text(encoding="utf-8"), "renew with `make gold`, then read the diff"

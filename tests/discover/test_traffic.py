@@ -245,6 +245,7 @@ def test_counts_hours_and_zones() -> None:
     assert one.attributes["requests"] == "2"
     assert one.attributes["bytes"] == "3068"
     assert one.attributes["distinct_clients"] == "2"
+    assert one.attributes["peak_per_hour"] == "1"
     assert (one.attributes["first_hour"], one.attributes["last_hour"]) == ("2026-11-03T09", "2026-11-04T11")
     assert one.attributes["user_agent"] == "openai-python"
     assert one.first_seen == 1793696401.0
@@ -412,6 +413,7 @@ MORE = [
     (json.dumps({"EdgeStartTimestamp": "2026-11-03T10:00:00Z", "ClientRequestHost": "app.example", "ClientRequestURI": "/v1/embeddings", "ClientRequestMethod": "POST", "EdgeResponseStatus": 200, "ClientIP": "10.0.0.1"}) + "\n", "json", {("ai_endpoint", "POST /v1/embeddings")}),
     (json.dumps({"timestamp": "2026-11-03T10:00:00Z", "httpRequest": {"requestMethod": "POST", "requestUrl": "https://app.example/v1/chat/completions", "status": 200, "remoteIp": "10.0.0.1"}}) + "\n", "json", {("ai_endpoint", "POST /v1/chat/completions")}),
     ("#Version: 1.0\n#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent)\n2026-11-03\t10:00:00\tFRA\t100\t10.0.0.1\tPOST\td1.cloudfront.net\t/v1/chat/completions\t200\t-\tMozilla/5.0%20(X)\n", "w3c", {("ai_endpoint", "POST /v1/chat/completions")}),
+    ("10:00:00.123456 IP 10.0.0.5.51234 > 8.8.8.8.53: 4242+ A? api.openai.com. (32)\n10:00:00.223456 IP 8.8.8.8.53 > 10.0.0.5.51234: 4242 1/0/0 A 1.2.3.4 (48)\n", "tcpdump", {("provider", "openai")}),
     ('<14>Nov  3 10:00:00 web1 app: {"time":"2026-11-03T10:00:00Z","method":"POST","host":"api.openai.com","path":"/v1/chat/completions","status":200}\n', "json", {("provider", "openai")}),
 ]  # fmt: skip
 
@@ -459,6 +461,8 @@ def test_more_servers(text: str, kind: str, expected: set[tuple[str, str]]) -> N
         "timestamp,user,query\n2026-11-01T00:00:00Z,u,how do i\n",
         '{"timestamp":"2026-11-01T00:00:00Z","query":"refund","answer":"x"}\n',
         '{"timestamp":"2026-11-01T00:00:00Z","query":"refund"}\n',
+        '{"timestamp":"2026-11-01T00:00:00Z","url":"https://api.openai.com/v1/chat/completions","status":200,"request":{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]},"response":{"choices":[]}}\n',
+        '{"schemaType":"ModelInvocationLog","timestamp":"2026-11-01T00:00:00Z","operation":"Converse","modelId":"x","input":{"inputBodyJson":{"messages":[{"role":"user"}]}}}\n',
         '{"id":"1","timestamp":"2026-11-01T00:00:00Z","url":"/pay","score":0.4,"method":"card"}\n',
     ],
 )

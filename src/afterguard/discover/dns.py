@@ -24,6 +24,10 @@ COREDNS = re.compile(
 )
 COREDNS_OTHER = re.compile(r"\[(?:INFO|WARNING|ERROR|DEBUG|FATAL)\] ")
 WINDOWS = re.compile(r"(?:UDP|TCP) (Rcv|Snd) +([0-9a-fA-F.:]+) .*\] +[A-Z0-9]+ +((?:\(\d{1,2}\)[^\s()]+)+)\(0\)")
+TCPDUMP = re.compile(
+    rf"\AIP6? (\S{{1,60}}?)(?:\.\d{{1,5}})? > \S{{1,60}}: \d{{1,5}}\S{{0,3}}(?: \[[^\]]{{1,20}}\])? [A-Z0-9]{{1,10}}\? {NAME}"
+)
+TCPDUMP_OTHER = re.compile(r"\A(?:(?:\d{4}-\d{2}-\d{2} )?\d{2}:\d{2}:\d{2}\.\d{3,9} |\d{10}\.\d{3,9} )(?=IP6? )")
 TIME = re.compile(
     r"\d{2}-[A-Z][a-z]{2}-\d{4} \d{2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*|[A-Z][a-z]{2} +\d{1,2} \d{2}:\d{2}:\d{2}|\[(\d{9,10})\]"
 )
@@ -69,6 +73,15 @@ def read_windows(line: int, text: str) -> Event | None:
     if found[1] == "Snd":
         return PASSED
     return _query(line, text, re.sub(r"\(\d{1,2}\)", ".", found[3]).strip("."), found[2])
+
+
+def read_tcpdump(line: int, text: str) -> Event | None:
+    """Name queries in the text that tcpdump prints; other packets pass."""
+    front = TCPDUMP_OTHER.match(text)
+    if not front:
+        return None
+    found = TCPDUMP.match(text[front.end() : LONGEST])
+    return _query(line, text, found[2], found[1]) if found else PASSED
 
 
 def _query(line: int, text: str, name: str, client: str) -> Event:

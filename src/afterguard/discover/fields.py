@@ -181,7 +181,7 @@ def looks_like_requests(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     fields = flatten(value)
-    if {key.rpartition(".")[2] for key in fields} & CHAT or {str(key).lower() for key in value} & CHAT:
+    if any(CHAT.intersection(key.split(".")) for key in fields) or CHAT & {str(key).lower() for key in value}:
         return False
     if any(str(key).lower() in ANSWERS and not isinstance(one, dict | list) for key, one in value.items()):
         return False

@@ -19,6 +19,7 @@ EVIDENCE = 50
 EDGES = 500
 SURE = {Certainty.declared: 0, Certainty.inferred: 1, Certainty.unresolved: 2}
 SUMS = {"requests", "bytes"}
+PEAKS = {"distinct_clients", "peak_per_hour"}
 LEAST = {"first_hour"}
 MOST = {"last_hour"}
 UNIONS = {"use", "task", "time_zone", "channel"}
@@ -134,7 +135,7 @@ def _attributes(group: list[Asset]) -> dict[str, str]:
                 out[key] = value
             elif key in SUMS:
                 out[key] = str(_count(out[key]) + _count(value))
-            elif key == "distinct_clients":
+            elif key in PEAKS:
                 out[key] = max(out[key], value, key=_count)
             elif key in LEAST:
                 out[key] = min(out[key], value)

@@ -225,6 +225,7 @@ TESTS: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("bind", dns.BIND.search),
     ("coredns", dns.COREDNS.search),
     ("windows_dns", dns.WINDOWS.search),
+    ("tcpdump", dns.TCPDUMP_OTHER.match),
     ("gin", access_logs.GIN.search),
     ("access", _is_access),
     ("keyed", _is_keyed),

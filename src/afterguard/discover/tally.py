@@ -21,6 +21,7 @@ from afterguard.model import Asset, AssetKind, Certainty, Edge, Evidence
 
 CLIENTS = 10_000
 NAMES = 5_000
+HOURS = 24 * 400
 PLACES = 8
 OPAQUE = re.compile(r"\A(?:\d+|[0-9a-fA-F-]{12,}|[A-Za-z0-9_~-]*\d[A-Za-z0-9_~-]{19,}|.*(?:@|%40).*|.{65,})\Z")
 SECRET = re.compile(r"(?:sk|pk|hf|gsk|xai|AIza|eyJ|ghp|key|token)[-_]?[A-Za-z0-9_-]{12,}")
@@ -60,6 +61,7 @@ class Entry:
         self.edges: dict[Edge, None] = {}
         self.attributes: dict[str, str] = {}
         self.source = ""
+        self.hours: dict[int, int] = {}
         self.denied = 0
 
     def add(self, event: Event, matched: str, client: bytes, agent: str) -> None:
@@ -72,6 +74,9 @@ class Entry:
             self.first = event.time if self.first is None else min(self.first, event.time)
             self.last = event.time if self.last is None else max(self.last, event.time)
             self.assumed = self.assumed or not event.zoned
+            hour = int(event.time // 3600)
+            if hour in self.hours or len(self.hours) < HOURS:
+                self.hours[hour] = self.hours.get(hour, 0) + 1
         if agent and (agent in self.agents or len(self.agents) < 16):
             self.agents[agent] = self.agents.get(agent, 0) + 1
         if matched not in self.places and len(self.places) < PLACES:
@@ -90,6 +95,8 @@ class Entry:
             facts["distinct_clients"] = f"{CLIENTS}+" if full else str(len(self.clients))
         if self.first is not None and self.last is not None:
             facts["first_hour"], facts["last_hour"] = stamps.hour(self.first), stamps.hour(self.last)
+        if self.hours:
+            facts["peak_per_hour"] = str(max(self.hours.values()))
         if self.assumed:
             facts["time_zone"] = "assumed"
         if self.agents:

@@ -40,6 +40,7 @@ LINES: dict[str, ReadLine] = {
     "unbound": dns.read_unbound,
     "coredns": dns.read_coredns,
     "windows_dns": dns.read_windows,
+    "tcpdump": dns.read_tcpdump,
 }
 TABLES = ("zeek", "w3c", "csv_hosts")
 BILLS = ("aws_cur", "aws_cost_explorer", "azure_usage", "gcp_billing", "focus", "expenses")

@@ -16,7 +16,7 @@ from afterguard.code.expression import joined
 from afterguard.code.syntax import Class, Expr, Function, Import, Module, Param, Statement
 from afterguard.model import Source
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 512_000
 """The rest is not parsed: the grammars take at most about two seconds a megabyte, whatever is in it."""
 DEPTH = 100
 
@@ -37,6 +37,7 @@ class TreeBuilder:
     into statements and gives back the nodes to go on with; functions found on the way are queued with their name."""
 
     language = ""
+    limit = MAX_BYTES
 
     def __init__(self, source: Source) -> None:
         self.path = source.path
@@ -58,9 +59,9 @@ class TreeBuilder:
         lines = data.count(b"\n") + 1
         if is_minified(data):
             return Module(self.path, self.language, errors=((1, "minified or generated; not read"),))
-        if len(data) > MAX_BYTES:
-            self.errors.append((lines, f"only the first {MAX_BYTES} bytes were parsed"))
-            data = data[:MAX_BYTES]
+        if len(data) > self.limit:
+            self.errors.append((lines, f"only the first {self.limit} bytes were parsed"))
+            data = data[: self.limit]
         if b"\0" in data:
             data = data.replace(b"\0", b" ")
         self.data = data

@@ -182,8 +182,8 @@ def _urls(facts: Facts, reach: Reach) -> Iterator[Asset]:
         for part in (*call.parts[:3], *(v for _, v in call.fields))
     }
     inner: set[int] = set()
-    for function, expr in facts.expressions():
-        if id(expr) in inner or expr.kind not in ("text", "join"):
+    for function, expr in facts.of_kind("join", "text"):
+        if id(expr) in inner or (expr.kind == "text" and "://" not in expr.text[:12]):
             continue
         text = expr.text.strip()
         if expr.kind == "join":

@@ -23,6 +23,7 @@ from afterguard.discover import (
 )
 from afterguard.discover.facts import Facts
 from afterguard.discover.reach import Reach
+from afterguard.discover.worth import says_ai
 from afterguard.model import Asset, Certainty
 
 Finder = Callable[[Facts, Reach], Iterator[Asset]]
@@ -43,7 +44,7 @@ FINDERS: tuple[Finder, ...] = (
 
 def find(parsed: Parsed) -> Iterator[Asset]:
     """Assets of one file. The order of finders matters: later ones draw edges to what earlier ones marked."""
-    if parsed.module is None or not parsed.module.functions:
+    if parsed.module is None or not parsed.module.functions or not says_ai(parsed.source.data):
         return
     facts = Facts(parsed, parsed.module)
     reach = Reach(facts)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from afterguard.code.parse import Parsed
-from afterguard.code.syntax import Expr, Function, Import, Module, argument, calls, walk
+from afterguard.code.syntax import Expr, Function, Import, Module, argument, walk
 from afterguard.discover import signals
 from afterguard.discover.evidence import excerpt
 from afterguard.discover.signals import ProductSignal
@@ -44,6 +44,8 @@ class Facts:
         self.data = parsed.source.data
         self.module = module
         self.language = module.language
+        self.owners: dict[str, ProductSignal | None] = {}
+        self.known: dict[tuple[str, str], str] = {}
         self.origin: dict[int, str] = {}
         """id of an assigned value -> the function it was assigned in, since names in it mean what they meant there."""
 
@@ -64,7 +66,7 @@ class Facts:
     @cached_property
     def calls(self) -> list[tuple[Function, Expr]]:
         """Every call once, with the function it stands in."""
-        return list(calls(self.module))
+        return self.by_kind.get("call", [])
 
     @cached_property
     def products(self) -> list[tuple[Import, ProductSignal]]:
@@ -112,6 +114,11 @@ class Facts:
 
     def product(self, full: str) -> ProductSignal | None:
         """The AI library a resolved callee belongs to."""
+        if full not in self.owners:
+            self.owners[full] = self._product(full)
+        return self.owners[full]
+
+    def _product(self, full: str) -> ProductSignal | None:
         for prefix, signal in self.modules:
             if full.startswith(prefix) and full[len(prefix) : len(prefix) + 1] in ("", ".", "("):
                 if self.language in ("python", "notebook"):
@@ -224,6 +231,15 @@ class Facts:
 
     def full(self, name: str, function: str, steps: int = STEPS) -> str:
         """A dotted callee with its root variable replaced by what it was made by: client.chat -> openai.OpenAI().chat."""
+        key = (name, function)
+        found = self.known.get(key)
+        if found is None:
+            found = self._full(name, function, steps)
+            if steps == STEPS:
+                self.known[key] = found
+        return found
+
+    def _full(self, name: str, function: str, steps: int) -> str:
         if steps <= 0 or len(name) > 400:
             return name
         parts = re.split(r"(?=[.(\[])", name)
@@ -333,19 +349,54 @@ class Facts:
         kept = {key: value for key, value in attributes.items() if value}
         return Asset(kind, name[:200], certainty, (self.evidence(line),), tuple(edges), attributes=kept)
 
-    def expressions(self) -> Iterator[tuple[Function, Expr]]:
-        """Every expression with the function it stands in; class bodies under the module."""
-        for function in self.module.functions:
-            for expr in function.decorators:
-                yield from ((function, one) for one in walk(expr))
-            for param in function.params:
-                yield from ((function, one) for one in walk(param.default))
-            for statement in function.body:
-                yield from ((function, one) for one in walk(statement.value))
+    @cached_property
+    def every(self) -> list[tuple[Function, Expr]]:
+        """Every expression with the function it stands in, walked once; class bodies under the module."""
+        out: list[tuple[Function, Expr]] = []
         top = self.module.functions[0] if self.module.functions else Function("", 1, 1)
+        for function in self.module.functions:
+            for decorator in function.decorators:
+                _spread(decorator, function, out)
+            for param in function.params:
+                if param.default is not None:
+                    _spread(param.default, function, out)
+            for statement in function.body:
+                if statement.value is not None:
+                    _spread(statement.value, function, out)
         for klass in self.module.classes:
+            for decorator in klass.decorators:
+                _spread(decorator, top, out)
             for statement in klass.body:
-                yield from ((top, one) for one in walk(statement.value))
+                if statement.value is not None:
+                    _spread(statement.value, top, out)
+        return out
+
+    @cached_property
+    def by_kind(self) -> dict[str, list[tuple[Function, Expr]]]:
+        """The same by kind of expression."""
+        out: dict[str, list[tuple[Function, Expr]]] = {}
+        for pair in self.every:
+            out.setdefault(pair[1].kind, []).append(pair)
+        return out
+
+    def of_kind(self, *kinds: str) -> Iterator[tuple[Function, Expr]]:
+        """Expressions of some kinds, kind after kind."""
+        for kind in kinds:
+            yield from self.by_kind.get(kind, ())
+
+
+def _spread(expr: Expr, function: Function, out: list[tuple[Function, Expr]]) -> None:
+    """Append an expression and everything inside it, outer before inner."""
+    stack = [expr]
+    while stack:
+        one = stack.pop()
+        out.append((function, one))
+        if one.fields:
+            stack.extend([field for _, field in reversed(one.fields)])
+        if one.parts:
+            stack.extend(reversed(one.parts))
+        if one.base is not None:
+            stack.append(one.base)
 
 
 def last_part(name: str) -> str:

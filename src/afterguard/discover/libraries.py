@@ -44,7 +44,7 @@ def _is_used(facts: Facts, one: Import, used: set[str]) -> bool:
 def _used(facts: Facts) -> set[str]:
     found = getattr(facts, "_used_names", None)
     if found is None:
-        found = {expr.text for _, expr in facts.expressions() if expr.kind in ("name", "call", "index")}
+        found = {expr.text for _, expr in facts.of_kind("name", "call", "index")}
         found |= {base for bases in facts.classes.values() for base in bases}
         found |= {
             re.sub(r"[<\[].*", "", param.annotation) for function in facts.module.functions for param in function.params

@@ -44,7 +44,7 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
 
 def runs_model(facts: Facts, full: str) -> bool:
     """Whether a resolved callee runs a model."""
-    if any(full.endswith(chain) for chain in signals.call_names("model_chains")):
+    if full.endswith(signals.endings("model_chains")):
         return True
     signal = facts.product(full)
     if signal is None or signal.kind is AssetKind.vector_store or {"tracking", "ui"} & set(signal.roles):
@@ -62,7 +62,7 @@ def reach_if_run(reach: Reach, function: Function, full: str, facts: Facts) -> N
 def _is_ai(facts: Facts, full: str, call: Expr) -> bool:
     if facts.product(full) is not None:
         return True
-    return any(full.endswith(chain) for chain in signals.call_names("model_chains"))
+    return full.endswith(signals.endings("model_chains"))
 
 
 def _of_call(facts: Facts, reach: Reach, function: Function, call: Expr, full: str) -> Iterator[Asset]:
@@ -191,8 +191,8 @@ def _named(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
             function = facts.functions.get(scope) or facts.module.functions[0]
             for value in values:
                 yield function, target, value
-    for function, expr in facts.expressions():
-        if expr.kind in ("map", "call"):
+    for function, expr in facts.of_kind("map", "call"):
+        if expr.fields:
             for key, value in expr.fields:
                 if _NAMED.search(key) and value.kind == "text":
                     yield function, key, value
@@ -200,9 +200,7 @@ def _named(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
 
 def _bodies(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """A map with `model` beside `messages`, `prompt` or `input`: the body of a raw call, whatever the id is."""
-    for function, expr in facts.expressions():
-        if expr.kind != "map":
-            continue
+    for function, expr in facts.of_kind("map"):
         keys = {key for key, _ in expr.fields}
         if "model" not in keys or not keys & {"messages", "prompt", "input", "contents", "max_tokens"}:
             continue

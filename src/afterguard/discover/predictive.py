@@ -67,6 +67,8 @@ def _trained(facts: Facts) -> list[tuple[Function, Expr, str]]:
     """Estimators built in the file that are fitted, saved or asked in it, and functions such as xgboost.train."""
     fits, predicts = set(load("signals/calls")["fits"]), set(load("signals/calls")["predicts"])
     acted: dict[str, set[str]] = {}
+    if not any("predictive" in signal.roles for _, signal in facts.products):
+        return []
     for function, call in facts.calls:
         full = facts.full(call.text, function.name)
         word = last_part(full)
@@ -79,14 +81,15 @@ def _trained(facts: Facts) -> list[tuple[Function, Expr, str]]:
                 "trained" if word in fits else "served" if word in predicts else "built"
             )
     out = []
+    held = _held(facts)
     for function, call in facts.calls:
         if not _predictive(facts, call.text):
             continue
         word = last_part(call.text)
         direct = word == "train" and call.text.startswith(("xgboost.", "lightgbm.", "catboost."))
         built = bool(_ESTIMATOR.search(word)) and not _NOT.search(word) and word[:1].isupper()
-        inside = _inside_pipeline(facts, call)
-        uses = acted.get(call.text + "()", set()) | ({"trained"} if direct else set()) | inside
+        inside = direct or id(call) in held
+        uses = acted.get(call.text + "()", set()) | ({"trained"} if inside else set())
         if (direct or built) and uses and not _is_wrapped(call):
             out.append((function, call, " ".join(sorted(uses))))
     return out
@@ -96,26 +99,17 @@ def _is_wrapped(call: Expr) -> bool:
     return last_part(call.text) in ("Pipeline", "GridSearchCV", "RandomizedSearchCV", "CalibratedClassifierCV")
 
 
-def _inside_pipeline(facts: Facts, call: Expr) -> set[str]:
-    """Whether an estimator stands inside a pipeline or a search that is built in the file."""
+_HOLDERS = ("Pipeline", "make_pipeline", "GridSearchCV", "RandomizedSearchCV", "CalibratedClassifierCV",
+            "StackingClassifier", "VotingClassifier", "ImbPipeline")  # fmt: skip
+
+
+def _held(facts: Facts) -> set[int]:
+    """ids of what stands inside a pipeline or a search that is built in the file."""
+    out: set[int] = set()
     for _, one in facts.calls:
-        if (
-            one is not call
-            and last_part(one.text)
-            in (
-                "Pipeline",
-                "make_pipeline",
-                "GridSearchCV",
-                "RandomizedSearchCV",
-                "CalibratedClassifierCV",
-                "StackingClassifier",
-                "VotingClassifier",
-                "ImbPipeline",
-            )
-            and any(part is call for part in walk(one))
-        ):
-            return {"trained"}
-    return set()
+        if last_part(one.text) in _HOLDERS:
+            out.update(id(part) for part in walk(one) if part is not one)
+    return out
 
 
 def _artefact(facts: Facts, reach: Reach, function: Function, call: Expr, full: str) -> Iterator[Asset]:
@@ -250,7 +244,7 @@ def _dataset(facts: Facts, function: Function, call: Expr, full: str) -> Iterato
     """Named datasets, and tables read in a file that also trains."""
     tail = full.rstrip("()")
     table = load("signals/calls")
-    if any(tail == one or tail.startswith(one + ".") for one in table["datasets"]):
+    if tail.startswith(tuple(table["datasets"])):
         first = facts.literal(call.parts[0], function.name) if call.parts else ""
         name = first or (
             last_part(tail) if tail.startswith(("sklearn.", "torchvision.", "keras.", "tensorflow.keras.")) else ""

@@ -57,7 +57,7 @@ def _text(expr: Expr) -> str:
 
 def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
     arguments = load("signals/calls")["prompt_arguments"]
-    for function, expr in facts.expressions():
+    for function, expr in facts.of_kind("map", "list"):
         if expr.kind == "map":
             fields = dict(expr.fields)
             role, content = fields.get("role") or fields.get("Role"), fields.get("content") or fields.get("Content")
@@ -77,15 +77,18 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
             yield function, "", expr.parts[1]
     for function, call in facts.calls:
         full = facts.full(call.text, function.name)
-        chain = any(full.endswith(one) for one in signals.call_names("model_chains"))
+        chain = full.endswith(signals.endings("model_chains"))
         if facts.product(full) is None and not chain:
             continue
+        given = {key for key, _ in call.fields}.union(
+            *({key for key, _ in part.fields} for part in call.parts if part.kind == "map")
+        )
         for name in arguments:
-            value = argument(call, name)
+            value = argument(call, name) if name in given else None
             if value is not None:
                 yield function, "", value
         tail = full.rstrip("()")
-        if any(tail.endswith("." + word) or tail == word for word in load("signals/calls")["prompt_classes"]):
+        if f".{tail}".endswith(signals.endings("prompt_classes")):
             value = (
                 argument(call, "template")
                 or argument(call, "content")

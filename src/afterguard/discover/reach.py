@@ -45,8 +45,8 @@ class Reach:
     def used(self) -> dict[str, set[str]]:
         """Function -> roots of the names it uses: `llm`, `self.chain`, `helper`."""
         out: dict[str, set[str]] = defaultdict(set)
-        for function, expr in self.facts.expressions():
-            if expr.kind in ("name", "call", "lambda", "index") and expr.text:
+        for function, expr in self.facts.of_kind("name", "call", "lambda", "index"):
+            if expr.text:
                 parts = re.split(r"[.(\[]", expr.text, maxsplit=2)
                 out[function.name].add(parts[0])
                 if len(parts) > 1:

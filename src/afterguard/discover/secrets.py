@@ -28,9 +28,9 @@ _SECRET = re.compile(r"(?i)(api_?key|_key|token|secret|password)$")
 def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """References first, then keys in the open."""
     seen: set[tuple[str, int]] = set()
-    for function, expr in facts.expressions():
+    for function, expr in facts.of_kind("name", "index", "call"):
         read = facts.variable(expr)
-        name = read[0] if read else _setting(facts, expr)
+        name = read[0] if read else _setting(expr)
         if name:
             signal = signals.variable(name)
             known = signal is not None and signal.kind == "secret" and (not signal.weak or facts.is_ai)
@@ -45,34 +45,26 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
     yield from _fields(facts)
 
 
-def _setting(facts: Facts, expr: Expr) -> str:
-    """A settings object read by name: settings.OPENAI_API_KEY, config["openai_api_key"]."""
-    if (
-        expr.kind == "name"
-        and "." in expr.text
-        and re.search(r"(?i)(settings|config|cfg|secrets|env|st\.secrets)\.[A-Za-z_]*key$|token$", expr.text)
-    ):
-        return expr.text.rpartition(".")[2]
-    if (
-        expr.kind == "index"
-        and len(expr.parts) > 1
-        and expr.parts[1].kind == "text"
-        and re.search(r"(?i)settings|config|cfg|secrets|userdata", expr.text)
-    ):
-        return expr.parts[1].text
-    if expr.kind == "call" and re.search(
-        r"(?i)(userdata\.get|get_secret(_value)?|getSecret|getpass|GetSecretValue|access_secret_version|dbutils\.secrets\.get)$",
-        expr.text,
-    ):
-        return next(
-            (
-                part.text
-                for part in reversed(expr.parts)
-                if part.kind == "text" and re.fullmatch(r"[\w./-]{3,80}", part.text)
-            ),
-            "",
-        ).rpartition("/")[2]
-    return ""
+_ATTRIBUTE = re.compile(r"(?i)(?:settings|config|cfg|secrets|env)\.[A-Za-z_]*(?:key|token)$")
+_TABLE = re.compile(r"(?i)settings|config|cfg|secrets|userdata")
+_FETCH = re.compile(
+    r"(?i)(userdata\.get|get_secret(_value)?|getSecret|getpass|GetSecretValue|access_secret_version|dbutils\.secrets\.get)$"
+)
+_PLAIN = re.compile(r"[\w./-]{3,80}")
+
+
+def _setting(expr: Expr) -> str:
+    """A settings object read by name: settings.OPENAI_API_KEY, config["openai_api_key"], get_secret("OPENAI_API_KEY")."""
+    text = expr.text
+    if expr.kind == "name":
+        return text.rpartition(".")[2] if text[-3:].lower() in ("key", "ken") and _ATTRIBUTE.search(text) else ""
+    if expr.kind == "index":
+        held = len(expr.parts) > 1 and expr.parts[1].kind == "text" and _TABLE.search(text)
+        return expr.parts[1].text if held else ""
+    if not expr.parts or not _FETCH.search(text):
+        return ""
+    named = (part.text for part in reversed(expr.parts) if part.kind == "text" and _PLAIN.fullmatch(part.text))
+    return next(named, "").rpartition("/")[2]
 
 
 def _written(facts: Facts) -> Iterator[Asset]:
@@ -86,7 +78,7 @@ def _written(facts: Facts) -> Iterator[Asset]:
         for statement in klass.body:
             if statement.value is not None and statement.value.kind == "text" and statement.targets:
                 yield from _one(facts, statement.targets[0], statement.value, done)
-    for _, expr in facts.expressions():
+    for _, expr in facts.of_kind("call", "map", "list"):
         for key, value in expr.fields:
             if value.kind == "text":
                 yield from _one(facts, key, value, done)

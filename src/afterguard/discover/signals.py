@@ -291,6 +291,12 @@ def call_names(group: str, name: str = "") -> frozenset[str]:
 
 
 @cache
+def endings(group: str) -> tuple[str, ...]:
+    """A list of signals/calls for `str.endswith`: each entry after a dot."""
+    return tuple(word if word.startswith(".") else f".{word}" for word in load("signals/calls")[group])
+
+
+@cache
 def client_providers() -> dict[str, str]:
     """Class or function that makes a client -> provider it reaches."""
     rows = load("signals/calls")["clients"]

@@ -58,7 +58,7 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
             collection = _collection(facts, function, call)
             reach.mark(function, call, AssetKind.vector_store, store)
             yield facts.asset(AssetKind.vector_store, store, call.line, collection=collection)
-    for function, expr in facts.expressions():
+    for function, expr in facts.of_kind("text"):
         if (
             expr.kind == "text"
             and len(expr.text) < 20_000

@@ -270,7 +270,7 @@ def _listed(facts: Facts, reach: Reach, function: Function, call: Expr) -> Itera
 def _definitions(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """JSON shapes: {type: function, function: {name}}, {name, input_schema}, {name, description, parameters}."""
     nested: set[int] = set()
-    for function, expr in facts.expressions():
+    for function, expr in facts.of_kind("map"):
         if expr.kind != "map":
             continue
         fields = dict(expr.fields)

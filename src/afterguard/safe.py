@@ -20,7 +20,7 @@ BLANKS = re.compile(r"\s+")
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
 LEADING = re.compile(r"^(\d{1,9}(?=[.)](?: |$))|(?=[-+=#]))(.)")
 LINKED = re.compile(r"@|://|www\.|#\d|GH-\d|javascript:|mailto:|xmpp:", re.IGNORECASE)
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 
 
 def encodable(text: str) -> str:
@@ -78,4 +78,4 @@ def _short(text: str, limit: int) -> str:
 def cell(text: str) -> str:
     """A value for a CSV cell that no spreadsheet takes for a formula (a leading apostrophe where it would)."""
     out = visible(text)
-    return "'" + out if out.lstrip(" \u00a0").startswith(FORMULA) else out
+    return "'" + out if out.startswith("\t") or out.lstrip().startswith(FORMULA) else out

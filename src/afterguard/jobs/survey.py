@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from afterguard import files, scan
-from afterguard.code.parse import Parsed, parse
+from afterguard.code.mentions import belongs, imported, stem
+from afterguard.code.parse import LANGUAGES, Parsed, parse
 from afterguard.discover import finders, inventory, owners, traffic, worth_config
 from afterguard.discover.neighbours import Neighbours
 from afterguard.discover.worth import Worth
@@ -37,7 +38,11 @@ class Walk:
         self.kept: list[Parsed] = []
         self.neighbours = Neighbours()
         self.alone: list[scan.Examined] = []
-        self.files = self.bytes = self.kept_bytes = 0
+        self.sinks: list[Source] = []
+        self.stems: set[str] = set()
+        self.wanted: set[str] = set()
+        self.folders: set[str] = set()
+        self.files = self.bytes = self.kept_bytes = self.sink_bytes = 0
 
     def read(self, roots: list[Path]) -> None:
         """Read everything below the roots once."""
@@ -49,7 +54,8 @@ class Walk:
                 for source in files.opened(entry, self.note, self.limits):
                     self._source(source)
         for parsed in self.neighbours.parsed():
-            self._parsed(parsed, True)
+            self._parsed(parsed, ai=True)
+        self._sinks_that_belong()
 
     def _traffic(self, entry: files.Entry) -> bool:
         if files.kind_of(entry.path, b"") not in LOG_KINDS:
@@ -69,11 +75,31 @@ class Walk:
         worth = EVERYTHING if source.kind in ("manifest", "binary") else worth_of(source.data)
         if self.neighbours.holds(source):
             return
-        ai = worth.ai or worth_config.is_worth(source)
-        if ai or (worth.sink and self.checking):
-            self._parsed(parse(source), ai)
+        code = source.kind in LANGUAGES
+        if worth.ai or worth_config.is_worth(source):
+            self._parsed(parse(source), ai=True)
+            if code and self.checking:
+                self.stems.add(stem(source.path))
+                self.wanted |= imported(source.data)
+                self.folders.add(source.path.rpartition("/")[0])
+        elif worth.sink and self.checking and code:
+            self.sink_bytes += len(source.data)
+            if self.sink_bytes <= KEPT_BYTES:
+                self.sinks.append(source)
+            else:
+                self._parsed(parse(source), ai=False)
+        elif worth.sink and self.checking:
+            self._parsed(parse(source), ai=False)
 
-    def _parsed(self, parsed: Parsed, ai: bool) -> None:
+    def _sinks_that_belong(self) -> None:
+        """Files that hold a risky place matter where they name, or are named by, a file that uses AI."""
+        stems, wanted = frozenset(self.stems), frozenset(self.wanted)
+        for source in self.sinks:
+            if belongs(source.path, source.data, stems, wanted, self.folders):
+                self._parsed(parse(source), ai=False)
+        self.sinks.clear()
+
+    def _parsed(self, parsed: Parsed, *, ai: bool) -> None:
         source = parsed.source
         for line, what in parsed.errors[:3]:
             self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))

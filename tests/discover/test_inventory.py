@@ -83,6 +83,16 @@ def test_unused_needs_a_day_of_a_log_that_would_show_it() -> None:
     assert (found.rule, found.asset, found.path) == ("unused-ai-dependency", "provider:mistral", "app.py")
 
 
+def test_what_a_build_server_calls_is_not_expected_in_the_log() -> None:
+    build = Asset(
+        AssetKind.provider,
+        "anthropic",
+        Certainty.declared,
+        (Evidence(".github/workflows/r.yaml", 8, "x", "infrastructure"),),
+    )
+    assert gaps(join([build, asset("openai"), asset("openai", "traffic")]), [DAY]) == ()
+
+
 def test_fingerprints_do_not_depend_on_the_place() -> None:
     first = gaps(join([asset("openai"), asset("deepseek", "traffic", line=4)]))
     second = gaps(join([asset("openai"), asset("DeepSeek", "traffic", line=99)]))

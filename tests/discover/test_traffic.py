@@ -307,16 +307,30 @@ def test_spellings_of_a_host(host: str) -> None:
 
 
 def test_a_word_in_a_path_needs_code_that_names_it() -> None:
-    seen = run(COMBINED.format("POST /api/chat/17 HTTP/1.1", 200, "-", "Mozilla/5.0") * 9)[1]
+    seen = run(COMBINED.format("POST /api/chat/17 HTTP/1.1", 200, "-", "Mozilla/5.0") * 900)[1]
     assert [one.attributes["sign"] for one in seen] == ["one mark"]
     assert join(seen) == ()
     code = Asset(AssetKind.ai_endpoint, "POST /api/chat/{id}", Certainty.declared, (Evidence("app.py", 3, "x"),))
     (one,) = join([code, *seen])
     assert (one.name, one.attributes["requests"], one.attributes["sources"]) == (
         "POST /api/chat/{id}",
-        "9",
+        "900",
         "code traffic",
     )
+
+
+def test_the_whole_log_can_be_the_second_mark() -> None:
+    timed = '10.0.0.1 - - [03/Nov/2026:10:00:00 +0000] "POST {} HTTP/1.1" 200 {} "-" "Mozilla/5.0" rt={}\n'
+    slow = [timed.format("/api/assistant", 900, "4.2")] * 6
+    (one,) = run("".join(slow))[1]
+    assert (one.name, one.confidence, one.attributes["sign"]) == (
+        "POST /api/assistant",
+        Certainty.unresolved,
+        "slow answers",
+    )
+    (one,) = run(timed.format("/predict", 120, "0.01") * 12)[1]
+    assert (one.name, one.attributes["sign"]) == ("POST /predict", "many small answers")
+    assert join(run(timed.format("/support/chat", 900, "0.02") * 50)[1]) == ()
 
 
 def test_lines_that_do_not_parse_are_counted() -> None:

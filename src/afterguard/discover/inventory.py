@@ -31,6 +31,9 @@ TAXONOMIES = ("AML.T0047", "LLM03:2025", "LLM04:2026")
 ONE_MARK = "one mark"
 """Value of the attribute `sign` of what is only worth keeping when other evidence names the same thing."""
 VARIABLE = re.compile(r"(?<=/)(?:\{[^/]*\}|:[A-Za-z_]\w*|<[^/]*>|\[[^/]*\])(?=/|\Z)")
+BUILD = re.compile(
+    r"(?:\A|/)(?:\.github|\.gitlab|\.circleci|\.buildkite|ci|tests?|docs?|examples?)/|\.gitlab-ci\.ya?ml\Z|(?:\A|/)Jenkinsfile\Z"
+)
 Key = tuple[AssetKind, str]
 
 
@@ -170,7 +173,7 @@ def gaps(assets: Sequence[Asset], periods: Sequence[Period] = (), code_read: boo
         identity = (group, key_of(AssetKind.provider, asset.name)[1])
         if code_read and sources & IN_USE and identity not in in_code:
             out.append(_shadow(asset))
-        if sources & IN_CODE and identity not in in_use and _would_show(asset, periods):
+        if _declared(asset) and identity not in in_use and _would_show(asset, periods):
             out.append(_unused(asset, periods))
     return tuple(sorted(out, key=lambda one: (one.rule, one.path, one.line, one.asset)))
 
@@ -201,6 +204,11 @@ def _named(assets: Sequence[Asset], sources: set[str]) -> set[tuple[str, str]]:
             if target:
                 out.add((target, key_of(AssetKind.provider, edge.name)[1]))
     return out
+
+
+def _declared(asset: Asset) -> list[Evidence]:
+    """Where the application's own code names an asset; what a build server calls passes another network."""
+    return [one for one in asset.evidence if one.source in IN_CODE and not BUILD.search(one.path)]
 
 
 def _would_show(asset: Asset, periods: Sequence[Period]) -> bool:
@@ -236,7 +244,7 @@ def _shadow(asset: Asset) -> Finding:
 
 
 def _unused(asset: Asset, periods: Sequence[Period]) -> Finding:
-    seen = next(one for one in asset.evidence if one.source in IN_CODE)
+    seen = _declared(asset)[0]
     days = max(one.seconds for one in periods) / DAY
     return Finding(
         rule="unused-ai-dependency",

@@ -27,7 +27,6 @@ OPAQUE = re.compile(r"\A(?:\d+|[0-9a-fA-F-]{12,}|[A-Za-z0-9_~-]*\d[A-Za-z0-9_~-]
 SECRET = re.compile(r"(?:sk|pk|hf|gsk|xai|AIza|eyJ|ghp|key|token)[-_]?[A-Za-z0-9_-]{12,}")
 SLOW_SECONDS = 1.0
 SMALL_BYTES = 4096
-SAMPLES = 200
 REPEATED = 3
 REFUSED = frozenset({301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 501})
 DENIED = frozenset({403, 407})
@@ -139,12 +138,14 @@ class Tally:
         entry = self.entry(kind, name)
         if entry is None:
             return None
-        agent = shapes.agent(event.agent) if event.agent else None
+        self._add(entry, event, matched, shapes.agent(event.agent) if event.agent else None, **facts)
+        return entry
+
+    def _add(self, entry: Entry, event: Event, matched: str, agent: shapes.Agent | None, **facts: str) -> None:
         entry.add(event, matched, self._client(event.client), agent.family if agent else "")
         for key, value in facts.items():
             if value:
                 entry.attributes.setdefault(key, value)
-        return entry
 
     def _client(self, address: str) -> bytes:
         if not address:
@@ -220,12 +221,13 @@ class Tally:
         if "event-stream" in event.media or (agent and agent.use == "sdk"):
             self.claim(event, OWN, "")
             return True
-        name = f"{event.host} {tidy(event.path)}"
+        name = f"{event.method} {tidy(event.path)}"
         known = self.words.get(name)
         if known is None and len(self.words) < NAMES:
-            known = self.words[name] = _Word(event, word)
+            known = self.words[name] = _Word(word, Entry(AssetKind.ai_endpoint, name, Certainty.unresolved))
         if known is not None:
             known.add(event)
+            self._add(known.entry, event, matched(event), agent, host=event.host)
         return False
 
     def _sibling(self, event: Event, shape: shapes.Shape) -> None:
@@ -239,7 +241,7 @@ class Tally:
             held.clear()
             held.append((event, shape))
 
-    def claim(self, event: Event, shape: shapes.Shape, model: str, sign: str = "") -> None:
+    def claim(self, event: Event, shape: shapes.Shape, model: str) -> None:
         """Count an AI interface of our own, and what stands behind it where the port or the path tells."""
         kind = AssetKind(shape.kind)
         if kind is AssetKind.vector_store:
@@ -249,9 +251,6 @@ class Tally:
         entry = self.count(event, kind, name, matched(event), host=event.host, api=shape.api, task=shape.task)
         if entry is None:
             return
-        if sign:
-            entry.certainty = Certainty.unresolved
-            entry.attributes.setdefault("sign", sign)
         if model:
             entry.edges.setdefault(Edge("calls", AssetKind.model, model))
             self.count(event, AssetKind.model, model, matched(event), task=shape.task)
@@ -262,36 +261,34 @@ class Tally:
 
     def assets(self) -> Iterator[Asset]:
         """All assets, in a stable order."""
-        for word in self.words.values():
-            sign = word.second() or (ONE_MARK if word.count >= REPEATED else "")
-            for event in word.events if sign else ():
-                self.claim(event, OWN, "", sign)
+        for name, word in self.words.items():
+            sign = word.second() or (ONE_MARK if word.entry.requests >= REPEATED else "")
+            if sign and (AssetKind.ai_endpoint, name) not in self.entries and len(self.entries) < NAMES:
+                word.entry.attributes["sign"] = sign
+                self.entries[(AssetKind.ai_endpoint, name)] = word.entry
         self.words.clear()
         for key in sorted(self.entries, key=lambda one: (one[0].value, one[1])):
             yield self.entries[key].asset(self.path, self.source)
 
 
 class _Word:
-    """A path that sounds like AI, watched over the whole log for a second sign. Keeps SAMPLES events."""
+    """A path that sounds like AI, watched over the whole log for a second sign."""
 
-    def __init__(self, event: Event, word: str) -> None:
-        self.word = word
-        self.events: list[Event] = []
-        self.count = self.slow = self.timed = self.small = 0
+    def __init__(self, word: str, entry: Entry) -> None:
+        self.word, self.entry = word, entry
+        self.slow = self.timed = self.small = 0
 
     def add(self, event: Event) -> None:
-        """Count one more request."""
-        self.count += 1
+        """Look at one more request."""
         self.timed += event.seconds > 0
         self.slow += event.seconds >= SLOW_SECONDS
         self.small += 0 < event.bytes <= SMALL_BYTES
-        if len(self.events) < SAMPLES:
-            self.events.append(event)
 
     def second(self) -> str:
         """What the log as a whole adds: replies that take as long as a model does, or a predictor's many small answers."""
         if self.word in PREDICTIVE:
-            return "many small answers" if self.count >= 10 and self.small >= 0.9 * self.count else ""
+            count = self.entry.requests
+            return "many small answers" if count >= 10 and self.small >= 0.9 * count else ""
         if self.word in VAGUE:
             return ""
         return "slow answers" if self.timed >= 5 and self.slow >= 0.5 * self.timed else ""

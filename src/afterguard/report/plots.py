@@ -160,7 +160,9 @@ def loss_curve(
         y = frame.y(0.05)
         body.append(rule(frame.left, y, frame.x(bad), y, "guide"))
         body.append(f'<circle class="dot" cx="{_n(frame.x(bad))}" cy="{_n(y)}" r="4"/>')
-        body.append(text(frame.left + 6, y - 6, f"1 year in 20: over {worst}", "note"))
+        label = f"1 year in 20: over {worst}"
+        roomy = frame.left + len(label) * GLYPH < frame.x(bad) - 40
+        body.append(text(frame.left + 6, y - 6, label if roomy else "1 year in 20", "note"))
     if appetite is not None and 0 < appetite < LARGEST:
         over = chance_at(points, appetite)
         said += f" The accepted loss of {words.money(appetite, currency)} is exceeded with a chance of {words.percent(over)}."

@@ -131,7 +131,7 @@ class Vault:
             raise UsageError(
                 f"the original {original} cannot be read: {REASONS[outcome]}",
                 hint=HINTS[outcome],
-                slug=f"evidence-{outcome}",
+                slug="evidence-unreadable",
             )
         return plain
 

@@ -30,4 +30,6 @@ def has_step(lines: list[str]) -> bool:
 
 def is_app_wide(lines: list[str]) -> bool:
     """Whether agents made in this file have their tool calls approved."""
+    if not _WIDE.search("\n".join(lines)):
+        return False
     return any(_WIDE.search(code_of(text)) for text in lines)

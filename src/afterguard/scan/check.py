@@ -7,6 +7,7 @@ flow, its physical lines and what other files of the application are known to do
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -16,6 +17,7 @@ from afterguard.scan.flow import External, Flow, follow
 from afterguard.scan.snippet import shown
 from afterguard.scan.summary import Summary, known_elsewhere
 
+Kept = TypeVar("Kept")
 CODE = ("python", "notebook", "javascript", "typescript", "java", "kotlin", "go")
 CONFIG = ("yaml", "json", "toml", "hcl", "dockerfile", "env", "ini")
 
@@ -48,11 +50,15 @@ class Context:
         self._path = ""
         self._flow: Flow | None = None
         self._lines: list[str] = []
+        self._text = ""
+        self._kept: dict[str, object] = {}
 
     def _turn_to(self, parsed: Parsed) -> None:
         if parsed.source.path != self._path or not self._lines:
             self._path = parsed.source.path
-            self._lines = parsed.source.data.decode("utf-8", "replace").split("\n")
+            self._text = parsed.source.data.decode("utf-8", "replace")
+            self._lines = self._text.split("\n")
+            self._kept = {}
             self._flow = None
 
     def flow(self, parsed: Parsed) -> Flow:
@@ -66,6 +72,18 @@ class Context:
         """The physical lines, without their newlines; line n is element n-1."""
         self._turn_to(parsed)
         return self._lines
+
+    def text(self, parsed: Parsed) -> str:
+        """The whole file as text."""
+        self._turn_to(parsed)
+        return self._text
+
+    def kept(self, parsed: Parsed, name: str, make: Callable[[], Kept]) -> Kept:
+        """What several checks need of one file, made once."""
+        self._turn_to(parsed)
+        if name not in self._kept:
+            self._kept[name] = make()
+        return cast("Kept", self._kept[name])
 
     def finding(
         self,

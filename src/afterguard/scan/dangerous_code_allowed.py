@@ -61,7 +61,7 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
     elif parsed.document is not None:
         for root in parsed.document.roots:
             yield from _in_document(parsed, context, root)
-    if parsed.source.kind == "text":
+    if parsed.source.kind == "text" or not switches().flags.search(context.text(parsed)):
         return
     for number, text in uncommented(parsed, context.lines(parsed)):
         found = switches().flags.search(text)

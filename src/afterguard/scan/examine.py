@@ -39,6 +39,8 @@ def context_of(parsed: Iterable[Parsed], assets: Iterable[Asset] = ()) -> Contex
 
 
 def _summary(parsed: Parsed) -> Summary:
+    if is_generated(parsed):
+        return Summary(parsed.source.path, "")
     try:
         return summarise(parsed)
     except Exception:  # a file that breaks the first pass still gets its checks, which then report it
@@ -47,6 +49,14 @@ def _summary(parsed: Parsed) -> Summary:
 
 def examine(parsed: Parsed, context: Context) -> Examined:
     """Second pass: every check on one file."""
+    if is_generated(parsed):
+        return Examined(
+            parsed.source.path,
+            outcomes=dict.fromkeys((plugin.check.id for plugin in PLUGINS), str(Outcome.not_applicable)),
+            coverage=(
+                Coverage(parsed.source.path, "excluded", "minified or generated", bytes=len(parsed.source.data)),
+            ),
+        )
     findings: list[Finding] = []
     outcomes: dict[str, str] = {}
     coverage: list[Coverage] = []
@@ -69,6 +79,14 @@ def examine(parsed: Parsed, context: Context) -> Examined:
     lines = context.lines(parsed)
     signed, hidden = sign(kept, lines, parsed.module), sign(aside, lines, parsed.module)
     return Examined(parsed.source.path, tuple(signed), outcomes, tuple(coverage), tuple(hidden))
+
+
+def is_generated(parsed: Parsed) -> bool:
+    """Whether a script is a bundle that no person wrote: large, with lines longer than anybody types."""
+    data = parsed.source.data
+    if parsed.source.kind not in ("javascript", "typescript") or len(data) < 20_000:
+        return False
+    return len(data) / (data.count(b"\n") + 1) > 250
 
 
 def _limited(found: Iterator[Finding]) -> Iterator[Finding]:

@@ -37,8 +37,12 @@ _OFF = (
     (re.compile(r"AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED[\"']?\s*[=:]\s*[\"']?true", re.IGNORECASE), "Weaviate lets anonymous callers in."),
     (re.compile(r"disable_token_auth[\"']?\s*[=:]\s*[\"']?true|--disable-token-auth", re.IGNORECASE), "TorchServe runs without tokens."),
     (re.compile(r"LANGFLOW_AUTO_LOGIN[\"']?\s*[=:]\s*[\"']?true|\bWEBUI_AUTH[\"']?\s*[=:]\s*[\"']?false|LANGFLOW_SKIP_AUTH_AUTO_LOGIN[\"']?\s*[=:]\s*[\"']?true", re.IGNORECASE), "Sign-in is switched off."),
-    (re.compile(r"ALLOW_RESET[\"']?\s*[=:]\s*[\"']?true", re.IGNORECASE), "Anybody may empty the vector store."),
+    (re.compile(r"\bALLOW_RESET[\"']?\s*[=:]\s*[\"']?(?:true|TRUE|True)"), "Anybody may empty the vector store."),
 )  # fmt: skip
+_WORDS = re.compile(
+    r"NotebookApp|ServerApp|IdentityProvider|LabApp|JUPYTER_TOKEN|AUTHENTICATION_ANONYMOUS|disable[_-]token|LANGFLOW_|WEBUI_AUTH|ALLOW_RESET|OLLAMA_HOST",
+    re.IGNORECASE,
+)
 _PORTS = {11434, 8265, 8888, 6333, 6334, 19530, 8188, 7860, 10001, 5000, 8000, 30000}
 _SURE_PORTS = {11434, 8265, 6333, 6334, 19530, 8188}
 
@@ -58,7 +62,7 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
             yield from _kubernetes(parsed, context, root)
         elif parsed.source.kind == "hcl":
             yield from _terraform(parsed, context, root)
-    for number, text in uncommented(parsed, lines):
+    for number, text in uncommented(parsed, lines) if _WORDS.search(context.text(parsed)) else ():
         for pattern, says in _OFF:
             if pattern.search(text):
                 yield context.finding(CHECK, parsed, number, says)

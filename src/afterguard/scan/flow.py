@@ -38,6 +38,19 @@ ADDS = {
     "addall",
     "offer",
 }
+CALLABLE = (
+    "pipeline",
+    "llm",
+    "chain",
+    "predict",
+    "react",
+    "openai",
+    "chat",
+    "generator",
+    "chainofthought",
+    "huggingface",
+)
+"""Objects of AI packages that run a model when they are called."""
 ARGUMENTS = (
     ".function.arguments",
     "toolcall.arguments",
@@ -387,7 +400,9 @@ class _Follower:
         constants = [value.text for value in (*args, *(v for _, v in keys), receiver) if value.text]
         is_model = is_model_call(name, handle or is_ai_package(name), self.with_ai, constants)
         if not is_model and handle and expr.base is None and "." not in expr.text and name.endswith("()()"):
-            is_model = not any(word in folded for word in words().not_models)
+            is_model = any(word in folded for word in CALLABLE) and not any(
+                word in folded for word in words().not_models
+            )
         seen = Seen(function, expr, name, folded, receiver, args, keys, is_model)
         self.flow.calls.append(seen)
         self._mutate(expr, seen, function, env)

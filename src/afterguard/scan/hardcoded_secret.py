@@ -31,7 +31,7 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
     """Findings for keys outside prompts."""
     if _LOCKS.search(parsed.source.path):
         return
-    for place in places(parsed):
+    for place in places(parsed, context):
         if place.in_prompt:
             continue
         generic = place.shape in ("assigned-secret", "connection-string", "zhipu-key")

@@ -56,7 +56,8 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
         yield from _annotations(parsed, context)
     elif parsed.document is not None and context.has_ai:
         yield from _in_document(parsed, context)
-    if context.has_ai or flow.with_ai or parsed.module is None:
+    text = context.text(parsed)
+    if (context.has_ai or flow.with_ai or parsed.module is None) and (_OLLAMA.search(text) or _HEADER.search(text)):
         for number, text in uncommented(parsed, context.lines(parsed)):
             if _OLLAMA.search(text) or (context.has_ai and _HEADER.search(text)):
                 yield context.finding(CHECK, parsed, number, "Every origin is let in.")

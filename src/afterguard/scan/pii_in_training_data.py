@@ -19,7 +19,7 @@ from afterguard.detect.identifiers import identifiers as validated
 from afterguard.detect.prefilter import Prefilter
 from afterguard.model import Confidence, Finding, Severity
 from afterguard.scan.check import CODE, Check, Context
-from afterguard.scan.prompts import prompts_of
+from afterguard.scan.prompts import prompts
 
 CHECK = Check(
     id="pii-in-training-data",
@@ -123,7 +123,7 @@ def _is_training(path: str, kind: str, data: bytes) -> bool:
 
 
 def _in_prompts(parsed: Parsed, context: Context) -> Iterator[Finding]:
-    spans = [(one.line, one.end_line) for one in prompts_of(parsed)]
+    spans = [(one.line, one.end_line) for one in prompts(parsed, context)]
     if not spans:
         return
     for one in sorted(identifiers(parsed.source.data), key=lambda found: found.line):

@@ -99,6 +99,7 @@ _TRACING = re.compile(
     r"\b(?:LANGCHAIN_TRACING_V2|LANGCHAIN_TRACING|LANGSMITH_TRACING)[\"']?\s*[=:,\]]+\s*[\"']?(?:true|1)\b",
     re.IGNORECASE,
 )
+_TALKS = re.compile(r"(?:agent|chain|crew|executor|llm|chat\w*|qa|openai|engine)$", re.IGNORECASE)
 _MASKED = re.compile(r"(?:LANGCHAIN|LANGSMITH)_HIDE_(?:INPUTS|OUTPUTS)|hide_inputs|anonymizer", re.IGNORECASE)
 
 
@@ -191,7 +192,7 @@ def _switches(parsed: Parsed, context: Context) -> Iterator[Finding]:
         ):
             yield _switched(parsed, context, seen.call.line, seen.call.text, seen.function.name, Confidence.high)
         verbose = argument(seen.call, "verbose")
-        if verbose is not None and verbose.kind == "bool" and verbose.text == "true" and is_ai_package(seen.name):
+        if verbose is not None and verbose.text == "true" and _TALKS.search(seen.name) and is_ai_package(seen.name):
             yield _switched(
                 parsed, context, verbose.line, f"verbose of {seen.call.text}", seen.function.name, Confidence.medium
             )
@@ -215,6 +216,8 @@ def _switched(parsed: Parsed, context: Context, line: int, what: str, function: 
 
 
 def _settings(parsed: Parsed, context: Context) -> Iterator[Finding]:
+    if not (_SWITCH.search(context.text(parsed)) or _TRACING.search(context.text(parsed))):
+        return
     lines = context.lines(parsed)
     masked = any(_MASKED.search(text[:2000]) for text in lines)
     for number, text in uncommented(parsed, lines):

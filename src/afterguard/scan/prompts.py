@@ -13,6 +13,7 @@ from typing import NamedTuple
 from afterguard.code.document import scalars
 from afterguard.code.parse import Parsed
 from afterguard.code.syntax import Expr, statements, walk
+from afterguard.scan.check import Context
 from afterguard.scan.recognise import fold
 
 _NAME = re.compile(r"prompt|instruction|system_?message|persona|few_?shot|preamble|system_?text", re.IGNORECASE)
@@ -43,8 +44,12 @@ class Prompt(NamedTuple):
     text: str = ""
 
 
-def prompts_of(parsed: Parsed) -> list[Prompt]:
+def prompts(parsed: Parsed, context: Context) -> list[Prompt]:
     """The prompts of a file, in order."""
+    return context.kept(parsed, "prompts", lambda: _prompts(parsed))
+
+
+def _prompts(parsed: Parsed) -> list[Prompt]:
     if parsed.module is not None:
         return list(_in_code(parsed))
     whole = bool(_FILE.search(parsed.source.path))

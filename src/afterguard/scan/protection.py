@@ -34,6 +34,8 @@ _WIDE = re.compile(
 def app_wide(lines: list[str]) -> tuple[bool, bool]:
     """Whether a file registers (authentication, a rate limit) for every route."""
     auth = limit = False
+    if not _WIDE.search("\n".join(lines)):
+        return auth, limit
     for number, text in enumerate(lines):
         if _WIDE.search(text[:2000]) and _WIDE.search(code_of(text)):
             near = " ".join(code_of(row) for row in lines[number : number + 2])

@@ -6,14 +6,16 @@ It judges names only; where the values go is flow's work.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from afterguard import catalog
 from afterguard.code.syntax import Module
 
 
+@lru_cache(maxsize=65536)
 def fold(name: str) -> str:
     """A callee name made comparable between languages: lower case, no underscores, no call brackets, no optional chaining."""
     return name.replace("()", "").replace("_", "").replace("?.", ".").replace("!.", ".").replace("[]", "").lower()
@@ -54,7 +56,8 @@ class Words:
         self.sanitiser_tails = Tails(data["sanitisers"])
         self.sanitiser_words = tuple(data["sanitiser_words"])
         self.user_calls = Tails(data["user_calls"])
-        self.user_names = tuple(fold(name) for name in data["user_names"])
+        names = "|".join(re.escape(fold(name)) for name in data["user_names"])
+        self.user_pattern = re.compile(rf"\.(?:{names})\.")
         self.user_params = {fold(name) for name in data["user_params"]}
 
 
@@ -64,7 +67,7 @@ def words() -> Words:
     return Words(catalog.load("rules/model_calls"))
 
 
-@cache
+@lru_cache(maxsize=65536)
 def is_ai_package(dotted: str) -> bool:
     """Whether a module or resolved name belongs to an AI package: openai.OpenAI, @langchain/core, com.openai.client."""
     name = dotted.lower().strip("\"'")
@@ -88,6 +91,16 @@ def is_model_call(name: str, is_handle: bool, with_ai: bool, constants: Iterable
     `is_handle`: its receiver came from an AI package. `with_ai`: the file imports one. `constants`: literal arguments, for
     requests to a provider's address.
     """
+    if _is_named_model_call(name, is_handle, with_ai):
+        return True
+    known = words()
+    if fold(name).rsplit(".", 1)[-1] in known.requests:
+        return any(address in text for text in constants for address in known.addresses)
+    return False
+
+
+@lru_cache(maxsize=65536)
+def _is_named_model_call(name: str, is_handle: bool, with_ai: bool) -> bool:
     known = words()
     folded = fold(name)
     last = folded.rsplit(".", 1)[-1]
@@ -102,11 +115,10 @@ def is_model_call(name: str, is_handle: bool, with_ai: bool, constants: Iterable
         nearest = receiver.rsplit(".", 1)[-1]
         if is_handle or nearest in known.receivers or (with_ai and nearest in known.receivers_with_package):
             return True
-    if last in known.requests:
-        return any(address in text for text in constants for address in known.addresses)
     return False
 
 
+@lru_cache(maxsize=65536)
 def cleans(name: str) -> frozenset[str]:
     """What the result of a call is safe for: kinds of sink, {"all"} when nothing of the text is left, empty for nothing."""
     known = words()
@@ -122,8 +134,7 @@ def cleans(name: str) -> frozenset[str]:
     return frozenset()
 
 
+@lru_cache(maxsize=65536)
 def is_user_text(folded: str) -> bool:
     """Whether a folded dotted name reads what came in with a request."""
-    return any(
-        folded == name or folded.startswith(name + ".") or f".{name}." in f".{folded}." for name in words().user_names
-    )
+    return words().user_pattern.search(f".{folded}.") is not None

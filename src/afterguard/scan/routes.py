@@ -73,6 +73,10 @@ class Route(NamedTuple):
 
 def routes(parsed: Parsed, context: Context) -> list[Route]:
     """The handlers of a file. Empty for what is not code."""
+    return context.kept(parsed, "routes", lambda: _routes(parsed, context))
+
+
+def _routes(parsed: Parsed, context: Context) -> list[Route]:
     module = parsed.module
     if module is None:
         return []

@@ -13,7 +13,7 @@ from afterguard.code.parse import Parsed
 from afterguard.code.syntax import walk
 from afterguard.model import Confidence, Finding, Severity
 from afterguard.scan.check import CODE, CONFIG, Check, Context
-from afterguard.scan.prompts import Prompt, prompts_of
+from afterguard.scan.prompts import Prompt, prompts
 from afterguard.scan.secrets_at import places
 
 CHECK = Check(
@@ -30,7 +30,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    r"(?i)\b(?:password|passcode|passphrase|secret (?:code|key|word)|access code|admin (?:code|pin)|api key|pin code)\b[^.\n]{0,24}?(?:\bis\b|:|=)\s*[\"'`]?([^\s\"'`.,;{}<>$]{4,60})"
+    r"(?i)\b(?:password|passcode|passphrase|secret (?:code|key|word)|access code|admin (?:code|pin)|api key|pin code)\b[^.\n]{0,24}?(?:\bis\b|:|=)(?!//)\s*[\"'`]?([^\s\"'`.,;{}<>$]{4,60})"
 )
 _BLANK = re.compile(
     r"(?i)^(?:not|never|required|secret|confidential|hidden|private|correct|wrong|valid|invalid|expired|the|your|users?|only|always|sensitive|protected|stored|unknown|missing|needed|case|reset|a|an|provided|incorrect|set|used|{.*|\[.*|x+|\*+|none|null|redacted|string|str|optional)\b"
@@ -40,11 +40,11 @@ _BLANK = re.compile(
 def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
     """Findings for secrets in prompts."""
     seen: set[int] = set()
-    for place in places(parsed):
+    for place in places(parsed, context):
         if place.in_prompt:
             seen.add(place.line)
             yield context.finding(CHECK, parsed, place.line, f"A prompt holds this: {place.title}.")
-    for prompt in prompts_of(parsed):
+    for prompt in prompts(parsed, context):
         for line, what, sure in (*_said(prompt, context.lines(parsed)), *_put_in(prompt)):
             if line not in seen:
                 seen.add(line)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from afterguard.code.parse import Parsed
 from afterguard.detect import secrets
 from afterguard.detect.prefilter import Prefilter
-from afterguard.scan.prompts import prompts_of
+from afterguard.scan.check import Context
+from afterguard.scan.prompts import prompts
 
 CAP = 4 << 20
 _VARIABLE = re.compile(
@@ -38,14 +39,18 @@ def prefilter() -> Prefilter:
     return Prefilter(secrets.DETECTOR.patterns)
 
 
-def places(parsed: Parsed) -> list[Place]:
+def places(parsed: Parsed, context: Context) -> list[Place]:
     """Every secret of the file, once a line and shape."""
+    return context.kept(parsed, "secrets", lambda: _places(parsed, context))
+
+
+def _places(parsed: Parsed, context: Context) -> list[Place]:
     data = parsed.source.data[:CAP]
     ends = [(match.name, match.end) for match in prefilter().scan(data)]
     if not ends:
         return []
     starts = [0, *(found.end() for found in re.finditer(rb"\n", data))]
-    spans = [(prompt.line, prompt.end_line) for prompt in prompts_of(parsed)]
+    spans = [(prompt.line, prompt.end_line) for prompt in prompts(parsed, context)]
     out: dict[tuple[int, str], Place] = {}
     for secret in secrets.secrets_in(data, ends):
         if _VARIABLE.search(secret.value) or not _is_literal(parsed, data, secret):

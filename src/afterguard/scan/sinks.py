@@ -61,7 +61,7 @@ _SQL_METHODS = {
     "select", "textquery", "batchexecute", "runnoTthrow",
 }  # fmt: skip
 _SQL_SURE = {
-    "executescript", "executequery", "executelargeupdate", "preparestatement", "execdriversql", "rawquery", "$queryrawunsafe",
+    "executequery", "executelargeupdate", "preparestatement", "execdriversql", "rawquery", "$queryrawunsafe",
     "$executerawunsafe", "queryrawunsafe", "executerawunsafe", "readsql", "readsqlquery", "queryforlist", "queryforobject",
     "queryformap", "createnativequery", "queryrowcontext", "querycontext", "execcontext", "executemany", "runnothrow",
 }  # fmt: skip
@@ -247,7 +247,10 @@ def _sql(seen: Seen) -> Iterator[Value]:
 
 
 def _template(seen: Seen) -> Iterator[Value]:
-    if not _TEMPLATE.match(seen.folded) or "sandbox" in seen.folded or seen.name.endswith("()()"):
+    found = _TEMPLATE.match(seen.folded)
+    if found == "fromstring" and not any(word in seen.folded for word in ("jinja", "env", "template")):
+        return
+    if not found or "sandbox" in seen.folded or seen.name.endswith("()()"):
         return
     if seen.folded.endswith(("string.template", "safesubstitute")):
         return

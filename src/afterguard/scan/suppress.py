@@ -31,7 +31,7 @@ class Suppression(NamedTuple):
 
 def marks(lines: list[str]) -> dict[int, Suppression]:
     """Suppressions by the line they stand on."""
-    out = {}
+    out: dict[int, Suppression] = {}
     for number, text in enumerate(lines, start=1):
         if "afterguard:" not in text:
             continue

@@ -224,7 +224,7 @@ def _pair(
 
 
 def _git(parsed: Parsed, context: Context) -> Iterator[Finding]:
-    if parsed.source.kind == "text":
+    if parsed.source.kind == "text" or b"git+" not in parsed.source.data:
         return
     for number, text in uncommented(parsed, context.lines(parsed)):
         for found in _GIT.finditer(text):

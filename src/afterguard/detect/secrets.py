@@ -28,6 +28,8 @@ ID = "secrets"
 TAXONOMIES = ("LLM02:2025", "LLM02:2026", "AML.T0057", "CWE-200", "CWE-798")
 BEHIND, AHEAD = 128, 4_200
 """Bytes around the end of a prefilter match in which the whole shape is looked for."""
+TAKEN_CAP = 200
+"""Secrets of one text; a dump of thousands is one incident all the same."""
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -89,22 +91,24 @@ def entropy(value: bytes) -> float:
 def secrets_in(data: bytes, ends: list[tuple[str, int]]) -> Iterator[Secret]:
     """Verified secrets around prefilter matches (topic, end). Overlapping shapes yield the first only."""
     taken: list[Span] = []
-    for topic, end in ends:
-        shape = shapes()[topic]
-        if any(span.start < end <= span.end for span in taken):
+    covered: dict[str, int] = {}
+    for topic, end in sorted(ends, key=lambda row: row[1]):
+        if end <= covered.get(topic, 0) or any(span.start < end <= span.end for span in taken):
             continue
-        low = max(0, end - BEHIND)
-        for found in shape.expression.finditer(data, low, min(len(data), end + AHEAD)):
-            if found.start() >= end:
-                break
+        shape = shapes()[topic]
+        high = min(len(data), end + AHEAD)
+        covered[topic] = high - BEHIND
+        for found in shape.expression.finditer(data, max(0, end - BEHIND), high):
             group = "value" if "value" in shape.expression.groupindex else 0
             span = Span(*found.span(group))
-            if span.end < end - BEHIND or any(s.start < span.end and span.start < s.end for s in taken):
+            if any(s.start < span.end and span.start < s.end for s in taken):
                 continue
             value = found.group(group)
             if _is_real(value, shape, data[max(0, span.start - 1) : span.start]):
                 taken.append(span)
                 yield Secret(span, value, shape)
+                if len(taken) >= TAKEN_CAP:
+                    return
 
 
 def _is_real(value: bytes, shape: Shape, before: bytes) -> bool:

@@ -28,8 +28,9 @@ STATUS_CAP = 500
 """A plain result up to this many characters is a status line, longer ones are documents."""
 PASSAGES_CAP = 60
 NEAR = 80
-SHORT = 18
-"""Five words are longer than this; records whose pieces all stay below need no closer look."""
+HINT = re.compile(r"[ \u00a0][^\W\d_]\S{0,40}[ \u00a0]{1,3}[^\W\d_]\S{0,40}[ \u00a0]")
+"""Two words with blanks around, begun by a literal blank: cheap, and true of every run of five words."""
+DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]{4}")
 
 
 class Passage(NamedTuple):
@@ -64,7 +65,7 @@ def free_keys() -> frozenset[str]:
 
 def passages(value: str) -> list[Passage]:
     """Prose passages of a tool result, in order, at most PASSAGES_CAP."""
-    if len(value) < 12 or max(map(len, value.split('"'))) < SHORT or RUN.search(value) is None:
+    if len(value) < 12 or not _may_hold_prose(value) or RUN.search(value) is None:
         return []
     if JSON_HEAD.match(value) and PAIR.search(value):
         return _merged(list(_in_json(value)))
@@ -75,6 +76,10 @@ def passages(value: str) -> list[Passage]:
     if len(value) > STATUS_CAP:
         return [Passage(0, len(value), "free")]
     return [Passage(0, len(value), "broken" if _splits_number(value) else "status")]
+
+
+def _may_hold_prose(value: str) -> bool:
+    return HINT.search(value) is not None or (not value.isascii() and DENSE.search(value) is not None)
 
 
 def _splits_number(value: str) -> bool:

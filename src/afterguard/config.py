@@ -79,7 +79,7 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seed: int = 20261101
     """Same seed, same figures."""
-    years: int = 20_000
+    years: int = 100_000
     """Simulated years."""
 
 

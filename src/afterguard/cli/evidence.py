@@ -9,8 +9,9 @@ from pathlib import Path
 from cyclopts import App
 
 from afterguard.cli.keeping import vault
-from afterguard.cli.options import DEFAULT, Common, open_session, printable, writing
+from afterguard.cli.options import DEFAULT, Common, open_session, writing
 from afterguard.errors import UsageError
+from afterguard.safe import terminal
 from afterguard.store import receipts as deletion
 from afterguard.store.keys import create_key_file
 
@@ -51,7 +52,7 @@ def list_originals(*, subject: str = "", common: Common = DEFAULT) -> int:
     with vault(session) as kept, writing(common.output) as out:
         for one in kept.originals(session.application([]), subject):
             out.write(
-                printable(f"{one.id}  {one.subject}  {one.data_class}  {_day(one.expires)}  {one.size} bytes") + "\n"
+                terminal(f"{one.id}  {one.subject}  {one.data_class}  {_day(one.expires)}  {one.size} bytes") + "\n"
             )
     session.next("afterguard evidence read ID --who NAME --why REASON")
     return 0
@@ -163,7 +164,7 @@ def receipts(*, common: Common = DEFAULT) -> int:
     with vault(session) as kept, writing(common.output) as out:
         for one in deletion.receipts(kept.connection):
             out.write(
-                printable(f"{_day(one.at)}  {one.app}  {one.what} {one.id}  {one.why}  sha256 {one.digest[:16]}") + "\n"
+                terminal(f"{_day(one.at)}  {one.app}  {one.what} {one.id}  {one.why}  sha256 {one.digest[:16]}") + "\n"
             )
         broken = deletion.first_broken(kept.connection)
     session.say("the chain of receipts is whole" if not broken else f"the chain is broken at receipt {broken}")

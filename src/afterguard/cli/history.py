@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from afterguard.cli.options import DEFAULT, Common, Session, open_session, printable, writing
+from afterguard.cli.options import DEFAULT, Common, Session, open_session, writing
 from afterguard.cli.recording import opened, said
 from afterguard.errors import NothingToExamine, UsageError
+from afterguard.safe import terminal
 from afterguard.store.database import Run, Store
 
 history = App(name="history", help="Recorded runs, and what changed between them.", help_format="plaintext")
@@ -28,7 +29,7 @@ def list_runs(*, limit: int = 30, common: Common = DEFAULT) -> int:
         return _json(session, {"format": "afterguard.history/1", "runs": runs})
     with writing(common.output) as out:
         for run in runs:
-            out.write(printable(_line(run)) + "\n")
+            out.write(terminal(_line(run)) + "\n")
     session.next(f"afterguard history show {runs[0].id}" if runs else "afterguard onboard PATH --logs LOG")
     return 0
 
@@ -49,10 +50,10 @@ def show(run: str, /, *, common: Common = DEFAULT) -> int:
     if common.format == "json":
         return _json(session, {"format": "afterguard.change/1", "run": found, "change": change})
     with writing(common.output) as out:
-        out.write(printable(_line(found)) + "\n" + (said(change) if change.previous_run else "the first run") + "\n")
+        out.write(terminal(_line(found)) + "\n" + (said(change) if change.previous_run else "the first run") + "\n")
         for sign, rows in (("new", change.new), ("gone", change.fixed), ("not examined", change.not_examined)):
             for row in rows:
-                out.write(printable(f"  {sign:<13}{row.what:<9}{row.severity:<9}{row.title}  {row.where}") + "\n")
+                out.write(terminal(f"  {sign:<13}{row.what:<9}{row.severity:<9}{row.title}  {row.where}") + "\n")
     session.next("afterguard onboard PATH --logs LOG")
     return 0
 

@@ -19,6 +19,7 @@ from cyclopts import Parameter
 from afterguard import config as configuration
 from afterguard.errors import UsageError
 from afterguard.model import SEVERITIES, App, Coverage
+from afterguard.safe import terminal
 
 Format = Literal["table", "json", "jsonl", "sarif", "junit", "md", "html", "cyclonedx", "csv"]
 Level = Literal["info", "low", "medium", "high", "critical"]
@@ -91,7 +92,7 @@ class Session:
     def say(self, text: str) -> None:
         """A line for the person, unless --quiet."""
         if not self.common.quiet:
-            print(printable(text), file=sys.stderr)
+            print(terminal(text), file=sys.stderr)
 
     def next(self, command: str) -> None:
         """Name the next command."""
@@ -103,11 +104,6 @@ class Session:
         folder = first if first.is_dir() or not first.suffix else first.parent
         name = self.config.app or (first.name if first.is_dir() else folder.name) or "application"
         return App(name=name, tenant=self.config.tenant, root=str(paths[0]) if paths else "")
-
-
-def printable(text: str) -> str:
-    """Text without control characters, for a line of talk."""
-    return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def open_session(common: Common, start: Path | None = None) -> Session:

@@ -9,6 +9,7 @@ import os
 import sys
 
 from afterguard import errors
+from afterguard.safe import terminal
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -23,7 +24,9 @@ def run(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else errors.EXIT_OK
     except errors.AfterguardError as error:
-        print(f"afterguard: {_plain(str(error))}\n  what to do: {_plain(error.hint)}  [{error.slug}]", file=sys.stderr)
+        print(
+            f"afterguard: {terminal(str(error))}\n  what to do: {terminal(error.hint)}  [{error.slug}]", file=sys.stderr
+        )
         return error.exit_code
     except CycloptsError:
         print("  what to do: see --help", file=sys.stderr)
@@ -43,12 +46,8 @@ def run(argv: list[str] | None = None) -> int:
 
             traceback.print_exc()
         print(
-            f"afterguard: internal error: {type(error).__name__}: {_plain(str(error))[:300]}\n"
+            f"afterguard: internal error: {type(error).__name__}: {terminal(str(error))[:300]}\n"
             "  what to do: run again with --verbose and report it; nothing was changed  [internal-error]",
             file=sys.stderr,
         )
         return errors.EXIT_INTERNAL
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -35,6 +35,7 @@ from afterguard.model import (
 )
 from afterguard.risk import business as facts
 from afterguard.risk.price import price
+from afterguard.risk.scenario import is_predictive
 
 UNASSIGNED = "unassigned traffic"
 
@@ -143,8 +144,9 @@ def _one(
         lookback=past,
         loss=loss,
         decisions=_decisions(loss),
-        unknowns=_unknowns(business.for_app(app.name)),
-        appetite=_appetite(business.for_app(app.name)),
+        unknowns=_unknowns(loss),
+        deltas=loss.deltas,
+        appetite=loss.appetite,
         logs=tuple(sorted(one.name for one in (*logs.judged, *logs.seen))),
     )
 
@@ -191,12 +193,12 @@ def summary(survey: Survey, past: Lookback | None) -> str:
     models = named(AssetKind.model)
     tools, stores = named(AssetKind.tool), named(AssetKind.vector_store)
     endpoints = named(AssetKind.ai_endpoint)
-    predictive = any(one.attributes.get("task") == "predictive" for one in survey.assets)
+    predictive = any(is_predictive(one) for one in survey.assets)
     if not survey.assets:
         what = "No AI was found in what was read"
     elif tools:
         what = f"An agent that can act through {_count(len(tools), 'tool')}"
-    elif predictive and not models:
+    elif predictive and not any(one.kind is AssetKind.prompt for one in survey.assets):
         what = "A predictive model"
     elif models or endpoints:
         what = "An application that calls a language model"
@@ -243,16 +245,10 @@ def _decisions(loss: Loss) -> tuple[Decision, ...]:
     return tuple(out)
 
 
-def _unknowns(business: facts.Business) -> tuple[BusinessUnknown, ...]:
-    return tuple(
-        BusinessUnknown(str(row["key"]), str(row["ask"]), effect=str(row["changes"]))
-        for row in facts.questions()
-        if row["key"] != "per_usd" and not business.answered(row["key"])
-    )
-
-
-def _appetite(business: facts.Business) -> float | None:
-    return business.appetite.mid if business.appetite else None
+def _unknowns(loss: Loss) -> tuple[BusinessUnknown, ...]:
+    asked = {str(row["key"]): str(row["ask"]) for row in facts.questions()}
+    pairs = (sentence.partition(": ") for sentence in loss.unknown_business)
+    return tuple(BusinessUnknown(key, asked.get(key, key), effect=effect) for key, _, effect in pairs)
 
 
 def _rank(result: AppResult) -> tuple[float, int, str]:

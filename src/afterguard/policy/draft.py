@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from afterguard.model import Asset, AssetKind, Lookback, Survey
+from afterguard.safe import line
 
 FORMAT = "afterguard.policy/1"
 
@@ -72,7 +73,7 @@ def draft(survey: Survey, lookback: Lookback | None) -> str:
         "rules": rules,
     }
     head = (
-        f"# Draft policy for {_one_line(survey.app.name)}, made from what was found. Nothing enforces it yet.\n"
+        f"# Draft policy for {line(survey.app.name, 120)}, made from what was found. Nothing enforces it yet.\n"
         "# Read each rule, strike what is wrong, keep `mode: observe` until its figures are known.\n"
     )
     return head + yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)
@@ -152,7 +153,3 @@ def _rule(identity: str, says: str, because: str, selection: dict[str, Any], act
         "detection": {"selection": selection, "condition": "selection"},
         "action": action,
     }
-
-
-def _one_line(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:120]

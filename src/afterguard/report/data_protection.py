@@ -9,6 +9,7 @@ from typing import IO
 
 from afterguard.model import OnboardResult
 from afterguard.report import words
+from afterguard.safe import markdown
 
 COLUMNS = ("what was read", "data in it", "what is kept", "where", "who can read it", "how long", "note")
 
@@ -16,14 +17,8 @@ COLUMNS = ("what was read", "data in it", "what is kept", "where", "who can read
 def render(result: OnboardResult, out: IO[str]) -> None:
     """Write the sheet."""
     out.write(f"# Data-protection sheet\n\nRun of {words.moment(result.created_at)}, Afterguard {result.version}. ")
-    out.write(f"{cell(result.retention)} Nothing was sent anywhere.\n\n")
+    out.write(f"{markdown(result.retention)} Nothing was sent anywhere.\n\n")
     out.write("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|\n")
     for row in result.data_sheet:
         cells = (row.what, row.classes, row.kept, row.where, row.who, row.how_long, row.legal_note)
-        out.write("| " + " | ".join(cell(text) for text in cells) + " |\n")
-
-
-def cell(text: str) -> str:
-    """Text that cannot leave its table cell or become markup."""
-    plain = "".join(c for c in text.replace("\n", " ") if c.isprintable())
-    return "".join("\\" + c if c in "\\`*_{}[]<>|#" else c for c in plain)
+        out.write("| " + " | ".join(markdown(text) for text in cells) + " |\n")

@@ -437,6 +437,8 @@ WRAPPINGS = [
     *(("wrapped-access", json.dumps({"log": PLAIN + "\n", "stream": "stdout", "time": "2026-11-03T10:00:00Z"}) + "\n" + line) for line in ("", "{broken\n")),
     ("wrapped-access", f"2026-11-03T10:00:00.123456789Z stdout F {PLAIN}\n"),
     ("wrapped-access", json.dumps({"@timestamp": "2026-11-03T10:00:00Z", "message": PLAIN, "host": {"name": "web1"}}) + "\n"),
+    ("wrapped-client", json.dumps({"timestamp": "2026-11-03T10:00:00Z", "level": "INFO", "message": 'HTTP Request: POST https://api.openai.com/v1/chat/completions "HTTP/1.1 200 OK"'}) + "\n" + json.dumps({"level": "INFO", "message": "worker number 1 has started"}) + "\n" + json.dumps({"level": "INFO", "message": "worker number 2 has started"}) + "\n" * 2 + json.dumps({"level": "INFO", "message": "worker number 3 has started"}) + "\n"),
+    ("client", 'INFO 11-03 10:00:00 engine.py: started\nINFO 11-03 10:00:00 engine.py: ready\nINFO:     10.0.0.7:54321 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'),
     ("wrapped-json", json.dumps({"log": NGINX_JSON, "stream": "stdout", "time": "2026-11-03T10:00:00Z"}) + "\n"),
     ("wrapped-squid", json.dumps({"message": SQUID.split("\n")[0], "@timestamp": "2026-11-03T10:00:00Z"}) + "\n"),
 ]  # fmt: skip
@@ -447,7 +449,7 @@ def test_lines_inside_lines(kind: str, text: str) -> None:
     found, assets, _ = run(text)
     assert found == kind
     assert len(assets) == 1
-    assert assets[0].evidence[0].line == 1
+    assert assets[0].evidence[0].line == (3 if kind == "client" else 1)
 
 
 def test_noise_of_a_public_server_is_no_damage() -> None:
@@ -476,6 +478,8 @@ def test_more_servers(text: str, kind: str, expected: set[tuple[str, str]]) -> N
         '{"timestamp":"2026-11-01T00:00:00Z","query":"refund","answer":"x"}\n',
         '{"timestamp":"2026-11-01T00:00:00Z","query":"refund"}\n',
         '{"timestamp":"2026-11-01T00:00:00Z","url":"https://api.openai.com/v1/chat/completions","status":200,"request":{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]},"response":{"choices":[]}}\n',
+        json.dumps({"log": '{"messages":[{"role":"user","content":"hello there"}]}', "stream": "stdout"}) + "\n",
+        '{"level":"INFO","message":"a question that is long enough","answer":"yes","timestamp":"2026-11-01T00:00:00Z"}\n',
         '{"schemaType":"ModelInvocationLog","timestamp":"2026-11-01T00:00:00Z","operation":"Converse","modelId":"x","input":{"inputBodyJson":{"messages":[{"role":"user"}]}}}\n',
         '{"id":"1","timestamp":"2026-11-01T00:00:00Z","url":"/pay","score":0.4,"method":"card"}\n',
     ],

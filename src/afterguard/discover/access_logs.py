@@ -206,10 +206,10 @@ def read_gin(line: int, text: str) -> Event | None:
 
 
 def read_client_log(line: int, text: str) -> Event | None:
-    """A line an application wrote about a request it sent: a time, a method and an absolute URL."""
+    """A line an application wrote about a request it sent (a method and an absolute URL) or took (as servers log it)."""
     found = SENT.search(text[:8192])
     if not found:
-        return None
+        return read_gin(line, text) or (read_text(line, text) if WITH_STATUS.search(text[:8192]) else None)
     stamp = stamps.read(text.lstrip('[ ("')[:40])
     host, port, path = split_target(found[2])
     if not host:

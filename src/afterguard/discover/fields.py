@@ -176,15 +176,20 @@ def read_keyed(line: int, text: str) -> Event | None:
     return event_of(line, pairs) if len(pairs) >= 3 else None
 
 
+def is_conversation(value: dict[Any, Any]) -> bool:
+    """Whether a JSON object records what was said to a model or decided by one."""
+    if any(str(key).lower() in ANSWERS and not isinstance(one, dict | list) for key, one in value.items()):
+        return True
+    return any(CHAT.intersection(key.split(".")) for key in flatten(value)) or bool(
+        CHAT & {str(key).lower() for key in value}
+    )
+
+
 def looks_like_requests(value: Any) -> bool:
     """Whether a JSON object is a record of a request or query rather than a conversation or anything else."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or is_conversation(value):
         return False
     fields = flatten(value)
-    if any(CHAT.intersection(key.split(".")) for key in fields) or CHAT & {str(key).lower() for key in value}:
-        return False
-    if any(str(key).lower() in ANSWERS and not isinstance(one, dict | list) for key, one in value.items()):
-        return False
     event = event_of(0, fields)
     if event is None or event.time is None:
         return False

@@ -61,6 +61,8 @@ TIMES = {
     "log_time",
     "eventtime",
 }
+LEVEL = re.compile(r"\A\s*\[?(?:INFO|WARN(?:ING)?|ERROR|DEBUG|CRITICAL|TRACE|FATAL)\b")
+LEVELS = {"level", "levelname", "severity", "loglevel", "log.level", "stream", "lvl"}
 HOSTS = {
     "host", "hostname", "dest_host", "destination", "destination_host", "domain", "fqdn", "sni", "server_name", "url", "query", "dest_domain",
     "destination_domain", "remote_host", "dst_host", "qname", "query_name", "dest", "http_host", "cs-host", "uri", "request_url", "dhost", "category_host",
@@ -78,15 +80,26 @@ def recognise(path: str, head: bytes) -> str:
         return ""
     encoded = [line.encode("utf-8", "replace") for line in lines[:40]]
     unpacked = [inner(line) for line in encoded]
-    if sum(map(operator.ne, encoded, unpacked)) * 2 >= len(encoded):
+    wrapped = sum(map(operator.ne, encoded, unpacked)) * 2 >= len(encoded)
+    if wrapped:
         found = recognise(path, b"\n".join(unpacked) + b"\n")
         if found and not found.startswith(WRAPPED):
             return WRAPPED + found
     first = text.lstrip()[:1]
-    if first in ("{", "["):
-        return _json(text, lines) or (_text([line[:LONGEST] for line in lines]) if first == "[" else "")
     short = [line[:LONGEST] for line in lines]
+    if first in ("{", "["):
+        found = _json(text, lines) or (_text(short) if first == "[" else "")
+        return found or (WRAPPED + "client" if wrapped and _is_application(encoded, unpacked) else "")
     return _table(lines) or _prefixed(lines) or _text(short)
+
+
+def _is_application(outer: list[bytes], inside: list[bytes]) -> bool:
+    """Whether these are an application's own log lines with their level, and no recorded conversations."""
+    values = [value for line in outer if isinstance(value := fields.decode(line), dict)]
+    levels = sum(1 for value in values if LEVELS & {str(key).lower() for key in value})
+    told = [fields.decode(line) for line in inside] + values
+    chat = any(isinstance(one, dict) and fields.is_conversation(one) for one in told)
+    return levels * 2 > len(outer) and not chat
 
 
 def inner(line: bytes) -> bytes:
@@ -202,7 +215,7 @@ def _text(lines: list[str]) -> str:
         share = sum(1 for line in lines if test(line)) / len(lines)
         if share >= (0.3 if kind in ("coredns", "bind", "windows_dns", "gin") else 0.5):
             return kind
-    logged = sum(1 for line in lines if LOG_TIME.match(line)) * 2 >= len(lines)
+    logged = sum(1 for line in lines if LOG_TIME.match(line) or LEVEL.match(line)) * 2 >= len(lines)
     if not _is_csv(lines) and (logged or sum(1 for line in lines if access_logs.SENT.search(line)) * 3 > len(lines)):
         return "client"
     return ""

@@ -217,7 +217,10 @@ def kind_of(path: str, data: bytes) -> str:
         return "binary"
     if lower in MANIFESTS or REQUIREMENTS.search(lower) or "/requirements/" in f"/{path.lower()}":
         return "python" if lower == "setup.py" else "manifest"
-    if lower.startswith("dockerfile") or lower.endswith((".dockerfile", "containerfile")):
+    named = (
+        re.match(r"(dockerfile|containerfile)($|[._-])", lower) and SUFFIX_KINDS.get(lower[lower.rfind(".") :]) is None
+    )
+    if named or lower.endswith((".dockerfile", "containerfile")):
         return "dockerfile"
     if lower.startswith(".env") or lower.endswith(".env"):
         return "env"

@@ -68,3 +68,16 @@ def scalars(node: Node) -> Iterator[tuple[tuple[str, ...], Node]]:
     for here, one in walk(node):
         if one.kind not in ("map", "list"):
             yield here, one
+
+
+def holders(node: Node) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """Every map and list below with its path of keys, itself first: `walk` without the scalars, several times faster."""
+    stack: list[tuple[tuple[str, ...], Node]] = [((), node)]
+    while stack:
+        here, one = stack.pop()
+        yield here, one
+        if one.kind == "map":
+            below = [(key.text, value) for key, value in one.fields if value.fields or value.items]
+        else:
+            below = [(str(i), value) for i, value in enumerate(one.items) if value.fields or value.items]
+        stack.extend(((*here, name), value) for name, value in reversed(below))

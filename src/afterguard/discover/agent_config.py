@@ -30,8 +30,9 @@ def find(parsed: Parsed) -> Iterator[Asset]:
     row = client(path)
     document = parsed.document
     if document is not None and document.format in ("json", "yaml", "toml"):
+        is_marked = b"mcp" in parsed.source.data.lower() or b"context_servers" in parsed.source.data
         for root in document.roots:
-            _document(sheet, root, row)
+            _document(sheet, root, row, is_marked)
     elif row is not None and row["kind"] in ("rules", "skill", "agent", "weak"):
         _rules(sheet, row, parsed.source.data)
     if row is not None and row["kind"] == "rules" and document is not None:
@@ -50,8 +51,8 @@ def client(path: str) -> dict[str, Any] | None:
     return next((row for pattern, row in _files() if pattern.fullmatch(path)), None)
 
 
-def _document(sheet: Sheet, root: Node, row: dict[str, Any] | None) -> None:
-    servers = list(_servers(root, row))[:MAX_SERVERS]
+def _document(sheet: Sheet, root: Node, row: dict[str, Any] | None, is_marked: bool) -> None:
+    servers = list(_servers(root, row))[:MAX_SERVERS] if row is not None or is_marked else []
     edges = [mcp_servers.write(sheet, name, body) for name, body in servers]
     if row is None or row["kind"] in ("rules", "skill", "weak"):
         return

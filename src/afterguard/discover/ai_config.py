@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from afterguard.code.document import Node, walk
+from afterguard.code.document import Node, holders
 from afterguard.code.parse import Parsed
 from afterguard.discover import model_names, settings, signals
 from afterguard.discover.settings import Setting
@@ -39,6 +40,10 @@ _PROSE_FOLDERS = re.compile(
 _NOT_CONFIG = re.compile(
     r"(?i)(^|/)(package(-lock)?|tsconfig[\w.-]*|composer|pnpm-lock|mkdocs|\.pre-commit-config|renovate|\.eslintrc|openapi[\w.-]*|swagger[\w.-]*|vercel|turbo|lerna|nx|dependabot|codecov|\.readthedocs|citation)\.(json|ya?ml|toml)$"
 )
+_HINT = re.compile(
+    rb"(?i)model|llm|engine|embed|deployment|provider|openai|anthropic|api[_-]?(key|base)|base[_-]?url|_KEY|_URL|_TOKEN"
+    rb"|semantickernel|langchain|https?://[\w.-]+\.(com|ai|cloud|io|net)"
+)
 MAX_NODES = 50_000
 
 
@@ -49,6 +54,8 @@ def find(parsed: Parsed) -> Iterator[Asset]:
     if document is None or document.format not in ("yaml", "json", "toml", "ini") or _NOT_CONFIG.search(path):
         return
     if parsed.source.kind == "manifest" or _PROSE_FOLDERS.search(path) or len(document.roots) > 50:
+        return
+    if _HINT.search(parsed.source.data) is None:
         return
     sheet = Sheet(path)
     for root in document.roots:
@@ -85,23 +92,29 @@ def _has_own_finder(root: Node) -> bool:
 
 def read(sheet: Sheet, root: Node, name: str, offset: int) -> None:
     """Write down what a configuration tree says. `offset` is added to its lines (a file inside a ConfigMap)."""
-    for number, (path, node) in enumerate(walk(root)):
+    for number, (path, node) in enumerate(holders(root)):
         if number > MAX_NODES:
             return
         if node.kind == "map":
             _map(sheet, path, node, offset)
 
 
+@lru_cache(maxsize=65536)
+def _is(pattern: re.Pattern[str], key: str) -> bool:
+    """Whether a key belongs to a group; keys repeat, so the answer is kept."""
+    return len(key) < 200 and pattern.search(key) is not None
+
+
 def _map(sheet: Sheet, path: tuple[str, ...], node: Node, offset: int) -> None:
     here = ".".join(path)
     scalars = [(key, value) for key, value in node.fields if value.kind not in ("map", "list")]
     edges: list[Edge] = []
-    named = [one for one in node.fields if _MODEL_KEY.search(one[0].text)]
+    named = [one for one in node.fields if _is(_MODEL_KEY, one[0].text)]
     provider, provider_line, provider_text = _provider(scalars, path)
     sampling = any(key.text.lower().replace("-", "_") in _SAMPLING for key, _ in node.fields)
     hosts: list[Edge] = []
     for key, value in scalars:
-        if _ADDRESS_KEY.search(key.text) or value.text[:4] == "http":
+        if _is(_ADDRESS_KEY, key.text) or value.text[:4] == "http":
             hosts.extend(settings.addresses(sheet, value.text, value.line + offset, f"{key.text}: "))
     for key, value in named:
         for one in value.items if value.kind == "list" else (value,):
@@ -120,7 +133,7 @@ def _map(sheet: Sheet, path: tuple[str, ...], node: Node, offset: int) -> None:
 def _provider(scalars: list[tuple[Node, Node]], path: tuple[str, ...]) -> tuple[str, int, str]:
     """The provider a map names by a key of its own, else by the name the map stands under."""
     for key, value in scalars:
-        if _PROVIDER_KEY.search(key.text):
+        if _is(_PROVIDER_KEY, key.text):
             name = model_names.provider(value.text)
             if name:
                 return name, value.line, f"{key.text}: {value.text}"
@@ -132,7 +145,7 @@ def _provider(scalars: list[tuple[Node, Node]], path: tuple[str, ...]) -> tuple[
 
 
 def _has_secret(scalars: list[tuple[Node, Node]]) -> bool:
-    return any(_SECRET_KEY.search(key.text) for key, _ in scalars)
+    return any(_is(_SECRET_KEY, key.text) for key, _ in scalars)
 
 
 def _model(sheet: Sheet, key: str, node: Node, provider: str, second: bool, offset: int) -> list[Edge]:
@@ -156,7 +169,7 @@ def _settings(sheet: Sheet, path: tuple[str, ...], scalars: list[tuple[Node, Nod
     settings.read(sheet, group)
     provider = next((model_names.provider(key) for key in reversed(path) if model_names.provider(key)), "")
     for key, value in scalars:
-        if not _SECRET_KEY.search(key.text) or not (marked or provider) or key.text.upper() == key.text:
+        if not _is(_SECRET_KEY, key.text) or not (marked or provider) or key.text.upper() == key.text:
             continue
         reference = re.search(
             r"\$\{?([A-Z][A-Z0-9_]{2,80})|os\.environ/(\w{2,80})|env[:.(]['\"]?(\w{2,80})", value.text
@@ -175,9 +188,10 @@ _DOTTED = re.compile(
 
 def _dotted(sheet: Sheet, here: str, scalars: list[tuple[Node, Node]], offset: int) -> None:
     """Spring AI, LangChain4j and Quarkus keys, nested in YAML or written with dots in properties."""
+    framed = "." in here and any(word in here.lower() for word in ("spring", "langchain4j", "semantickernel"))
     for key, value in scalars:
         full = f"{here}.{key.text}" if here else key.text
-        found = _DOTTED.search(full)
+        found = _DOTTED.search(full) if framed or "." in key.text else None
         if found is None:
             continue
         framework = (

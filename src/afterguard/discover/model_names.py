@@ -7,7 +7,7 @@ a word anywhere else must belong to a known family (`signals.model`).
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from afterguard.catalog import load
 from afterguard.model import AssetKind
@@ -67,8 +67,11 @@ def kind_of(text: str) -> AssetKind:
     return AssetKind.embedding_model if is_embedding(text) else AssetKind.model
 
 
+@lru_cache(maxsize=65536)
 def provider(word: str) -> str:
     """The provider a configuration word such as "azure_openai" stands for, "" when unknown."""
+    if len(word) > 60:
+        return ""
     plain = re.sub(r"\s+", "-", word.strip().lower())
     return _words().get(plain, "") or _words().get(plain.replace("-", "_"), "")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from afterguard.code.document import walk
+from afterguard.code.document import holders
 from afterguard.code.parse import Parsed
 from afterguard.discover import settings, signals
 from afterguard.discover.sheet import Sheet
@@ -36,6 +36,8 @@ _PLACE = re.compile(
 _ROLES = re.compile(
     r"(?im)^[ \t]*(#{1,6}[ \t]*|<\|?)?(system|user|assistant|human)(\|?>)?[ \t]*:?[ \t]*$|^[ \t]*-?[ \t]*role:[ \t]*(system|user|assistant|developer)|\{\{#(system|user)~?\}\}|<\|im_start\|>"
 )
+_KEY = re.compile(r"(?i)(prompt|instructions?|system|persona|preamble)")
+_KEYS = re.compile(rb"(?i)prompt|instruction|system|persona|preamble")
 _PROSE = re.compile(
     r"(?i)(^|/)(readme|changelog|contributing|license|index|code_of_conduct|security|_category_)[\w.-]*$|(^|/)(docs?|documentation|website|blog|content|tests?|__tests__|testdata)/"
 )
@@ -84,22 +86,22 @@ def may_be(path: str) -> bool:
 def _structured(parsed: Parsed) -> Iterator[Asset]:
     """Prompts in configuration: a key that says so with a text that addresses the model."""
     document, path = parsed.document, parsed.source.path
-    if document is None or _PROSE.search(path):
+    if document is None or _PROSE.search(path) or _KEYS.search(parsed.source.data) is None:
         return
     sheet = Sheet(path)
     for root in document.roots[:50]:
-        for number, (keys, node) in enumerate(walk(root)):
-            if number > 50_000:
+        for number, (path_here, node) in enumerate(holders(root)):
+            if number > 50_000 or len(sheet.assets) >= 200:
                 break
-            if node.kind != "text" or len(node.text) < 40 or not keys:
-                continue
-            key = next((k for k in reversed(keys) if not k.isdigit()), "").lower()
-            if (
-                re.search(r"(prompt|instructions?|system|persona|preamble)", key)
-                and "description" not in key
-                and _ADDRESS.search(node.text[:4000])
-            ):
-                sheet.add(AssetKind.prompt, f"{path}:{'.'.join(keys)[:80]}", node.line, f"{key}")
-            if len(sheet.assets) >= 200:
-                break
+            key_here = next((k for k in reversed(path_here) if not k.isdigit()), "")
+            named = [(key.text, value) for key, value in node.fields] or [(key_here, item) for item in node.items]
+            for key, value in named:
+                if value.kind == "text" and len(value.text) >= 40 and _is_prompt(key, value.text):
+                    name = ".".join(path_here if key == key_here else (*path_here, key))[:80]
+                    sheet.add(AssetKind.prompt, f"{path}:{name}", value.line, key)
     yield from sheet.assets
+
+
+def _is_prompt(key: str, text: str) -> bool:
+    named = len(key) < 200 and _KEY.search(key) is not None and "description" not in key.lower()
+    return named and _ADDRESS.search(text[:4000]) is not None

@@ -479,6 +479,8 @@ def test_more_servers(text: str, kind: str, expected: set[tuple[str, str]]) -> N
         '{"timestamp":"2026-11-01T00:00:00Z","query":"refund"}\n',
         '{"timestamp":"2026-11-01T00:00:00Z","url":"https://api.openai.com/v1/chat/completions","status":200,"request":{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]},"response":{"choices":[]}}\n',
         json.dumps({"log": '{"messages":[{"role":"user","content":"hello there"}]}', "stream": "stdout"}) + "\n",
+        '2026-03-02T08:00:00Z stdout F {"request": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, "response": {}}\n',
+        '2026-03-02 08:00:00 INFO chat {"prompt": "x", "answer": "y"}\n',
         '{"level":"INFO","message":"a question that is long enough","answer":"yes","timestamp":"2026-11-01T00:00:00Z"}\n',
         '{"schemaType":"ModelInvocationLog","timestamp":"2026-11-01T00:00:00Z","operation":"Converse","modelId":"x","input":{"inputBodyJson":{"messages":[{"role":"user"}]}}}\n',
         '{"id":"1","timestamp":"2026-11-01T00:00:00Z","url":"/pay","score":0.4,"method":"card"}\n',

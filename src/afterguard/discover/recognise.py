@@ -90,7 +90,8 @@ def recognise(path: str, head: bytes) -> str:
     if first in ("{", "["):
         found = _json(text, lines) or (_text(short) if first == "[" else "")
         return found or (WRAPPED + "client" if wrapped and _is_application(encoded, unpacked) else "")
-    return _table(lines) or _prefixed(lines) or _text(short)
+    found = _table(lines) or _prefixed(lines) or _text(short)
+    return "" if found == "client" and _talks(lines) else found
 
 
 def _is_application(outer: list[bytes], inside: list[bytes]) -> bool:
@@ -185,6 +186,12 @@ def _table(lines: list[str]) -> str:
     ):
         return "csv_hosts" if _names_hosts(header, rows) else ""
     return ""
+
+
+def _talks(lines: list[str]) -> bool:
+    """Whether some line carries a recorded conversation as JSON behind a prefix."""
+    values = [fields.decode(line[line.find("{") :]) for line in lines if "{" in line]
+    return any(isinstance(value, dict) and fields.is_conversation(value) for value in values)
 
 
 def _is_csv(lines: list[str]) -> bool:

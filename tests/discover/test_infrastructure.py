@@ -360,3 +360,35 @@ jobs:
 def test_a_pipeline_without_ai_is_empty() -> None:
     text = "on: push\njobs:\n  t:\n    runs-on: x\n    steps:\n      - uses: actions/setup-python@v5\n        with: {python-version: '3.12'}\n      - run: pytest --model fast && echo claude is a name\n        env: {TOKEN: '${{ secrets.GITHUB_TOKEN }}'}\n"
     assert not found(ci, ".github/workflows/ci.yml", text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "npm run serve run",
+        "copilot svc deploy -p production",
+        "pip install vllm ollama",
+        "echo gemini is a sign",
+        "cd claude && ls -p",
+        "make model --model sedan",
+        "python -m http.server",
+        "terraform plan -out=litellm",
+    ],
+)
+def test_lines_of_scripts_that_run_no_ai(line: str) -> None:
+    assert not found(ci, ".gitlab-ci.yml", f"job:\n  script:\n    - {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "name"),
+    [
+        ("serve run app.main:graph", "inference_server", "ray"),
+        ("docker run -d -p 11434:11434 registry.corp/x/ollama/ollama:0.5", "inference_server", "ollama"),
+        ("uv run mlflow models serve -m models:/fraud/3 --port 5001", "model", "models:/fraud/3"),
+        ("llama-server -m /models/qwen2.5-7b-q4.gguf --port 8080", "model_artifact", "/models/qwen2.5-7b-q4.gguf"),
+        ("vllm serve Qwen/Qwen2.5-7B-Instruct --max-model-len 8192", "model", "Qwen/Qwen2.5-7B-Instruct"),
+        ("copilot -p 'fix it' --allow-all-tools", "agent", "github-copilot"),
+    ],
+)
+def test_lines_of_scripts_that_run_ai(line: str, kind: str, name: str) -> None:
+    assert (kind, name, 3) in names(found(ci, ".gitlab-ci.yml", f"job:\n  script:\n    - {line}\n"))

@@ -181,6 +181,8 @@ def _tools(sheet: Sheet, line: list[str], at: int) -> None:
             if word.rsplit("/", 1)[-1] != row["match"] and not word.startswith(f"@anthropic-ai/{row['match']}"):
                 continue
             rest = line[number + 1 : number + 30]
+            if not rest or not (rest[0].startswith("-") or rest[0] in row["with"]):
+                continue
             if not any(one.lower().partition("=")[0] in row["with"] for one in rest):
                 continue
             edges: list[Edge] = []

@@ -112,6 +112,8 @@ def command(words: Words) -> list[tuple[Product, int, str]]:
                 continue
             if row.get("flags") and not any(word.startswith("--") for word in plain[at + 1 : at + 3]):
                 continue
+            if "next" in row and not any(row["next"] in word for word in plain[at + size : at + size + 1]):
+                continue
             named = words[at + size][0] if row.get("model") and at + size < len(words) else ""
             named = named if named and not named.startswith("-") and model_names.is_id(named) else ""
             matched = " ".join(word for word, _ in words[at : at + size + bool(named)])

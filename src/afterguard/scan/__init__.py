@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from afterguard.scan.check import Check, Context
 from afterguard.scan.checks import CHECKS
-from afterguard.scan.examine import Examined, Scan, context_of, examine, gather, run
+from afterguard.scan.examination import Examined, Scan, context_of, examine, gather, run
 from afterguard.scan.summary import Summary, summarise
 
 __all__ = [

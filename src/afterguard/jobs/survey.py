@@ -6,6 +6,7 @@ the checks. It does not judge recorded prompts (jobs/lookback.py) and writes not
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -149,7 +150,9 @@ def survey(
         checks, suppressed = result.outcomes, result.suppressed
         for row in result.coverage:
             keep(row)
-    return Survey(app, assets, tuple(findings), tuple(rows), walk.files, walk.bytes, checks, suppressed)
+    return Survey(
+        _with_owner(app, assets), assets, tuple(findings), tuple(rows), walk.files, walk.bytes, checks, suppressed
+    )
 
 
 def _folder(roots: Iterable[Path]) -> Path:
@@ -161,3 +164,11 @@ def _owned(asset: Asset, owner: Callable[[str], str]) -> Asset:
     if asset.owner or not asset.evidence:
         return asset
     return msgspec.structs.replace(asset, owner=owner(asset.evidence[0].path))
+
+
+def _with_owner(app: App, assets: tuple[Asset, ...]) -> App:
+    """The application belongs to whoever owns most of what was found in it."""
+    counted = Counter(one.owner for one in assets if one.owner)
+    if app.owner or not counted:
+        return app
+    return msgspec.structs.replace(app, owner=max(sorted(counted), key=lambda name: counted[name]))

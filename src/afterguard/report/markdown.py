@@ -76,7 +76,7 @@ def _app(app: AppResult) -> list[str]:
 
 
 def _facts(app: AppResult) -> list[str]:
-    rows = [f"- **{safe(fact.value if fact.measured else 'not measured')}** {safe(fact.label)} ({safe(fact.source)})" for fact in view.facts(app)]  # fmt: skip
+    rows = [f"- **{safe(fact.value)}** {safe(fact.label)} ({safe(fact.source)})" for fact in view.facts(app)]  # fmt: skip
     if app.lookback:
         found = words.count(len(app.lookback.incidents), "suspected incident")
         rows.insert(0, f"- **{found}** in {words.count(app.lookback.exchanges, 'exchange')}")

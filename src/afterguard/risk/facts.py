@@ -19,6 +19,14 @@ TOLD = "business.yaml: told, not counted"
 RECORDS = "recorded traffic"
 SCAN = "files given"
 DAY = 86400.0
+LEADING = (
+    "suspected incidents",
+    "people whose records it can reach",
+    "money its tools can move in one action",
+    "keys written in files",
+    "AI endpoints or servers open without a login",
+    "longest suspected incident, first to last sighting",
+)
 COUNTED = (
     ("keys written in files", ("hardcoded", "hard coded", "secret prompt"), ("CWE-798",)),
     ("AI endpoints or servers open without a login", ("unauthenticated", "without auth", "exposed"), ("CWE-306",)),
@@ -30,7 +38,13 @@ COUNTED = (
 def facts(survey: Survey, lookback: Lookback | None, business: Business) -> tuple[Fact, ...]:
     """The counted facts of one application; a count of zero is shown only where zero was really counted."""
     past = _past(lookback) if lookback is not None and lookback.exchanges else []
-    return (*past, *_told(survey, lookback, business), *_found(survey, lookback), *_unseen(survey, lookback))
+    rows = (*past, *_told(survey, lookback, business), *_found(survey, lookback), *_unseen(survey, lookback))
+    return tuple(sorted(rows, key=_place))
+
+
+def _place(fact: Fact) -> tuple[bool, int]:
+    """What can be reached and lost comes first; an open question comes last. Otherwise the order in which it was counted."""
+    return fact.value == "unknown", LEADING.index(fact.label) if fact.label in LEADING else len(LEADING)
 
 
 def _past(lookback: Lookback) -> list[Fact]:

@@ -233,6 +233,21 @@ def test_names_with_odd_characters(vault: Vault) -> None:
     assert vault.shred(odd, "w\0") == 1
 
 
+def test_a_link_in_place_of_a_file_is_removed_and_not_followed(vault: Vault, tmp_path: Path) -> None:
+    made = vault.keep(APP, "x", TEXT)
+    (tmp_path / "precious").write_text("keep me")
+    file = vault.folder / f"{made}.blob"
+    file.unlink()
+    file.symlink_to(tmp_path / "precious")
+    with pytest.raises(UsageError, match="its file is gone"):
+        vault.read(made, **ADA)
+    vault.delete(made, "w")
+    assert (tmp_path / "precious").read_text() == "keep me"
+    assert blobs(vault) == []
+    with pytest.raises(UsageError, match="cannot be made"):
+        Vault(vault.store, tmp_path / "precious" / "sub", vault.key)
+
+
 def test_too_large_and_unwritable(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("afterguard.store.evidence.CAP", 10)
     with pytest.raises(UsageError, match="too large"):

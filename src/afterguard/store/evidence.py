@@ -9,7 +9,6 @@ copies and backups included. A legal hold stops all deletion of what it covers. 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from afterguard.catalog import load
 from afterguard.errors import UsageError
 from afterguard.model import App
 from afterguard.store import receipts, rows
+from afterguard.store.blobs import Blobs
 from afterguard.store.connection import Row
 from afterguard.store.database import Store
 from afterguard.store.keys import SIZE, WrappingKey, seal, unseal
@@ -28,7 +28,6 @@ from afterguard.store.keys import SIZE, WrappingKey, seal, unseal
 DAY = 86_400.0
 MAGIC = b"AGE1"
 CAP = 64 << 20
-SCRATCH_SECONDS = 3600.0
 ORIGINAL = ("id", "tenant", "app", "data_key", "subject", "data_class", "size", "digest", "created", "expires")
 
 
@@ -70,7 +69,7 @@ class Vault:
         self.store, self.folder, self.key, self.random = store, folder, key, random
         self.days: dict[str, int] = {**load("retention")["days"], **(retention_days or {})}
         self.connection = store.connection
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.blobs = Blobs(folder)
 
     def retention(self, *classes: str) -> float:
         """Seconds to keep a text of these data classes: the shortest counts."""
@@ -96,7 +95,7 @@ class Vault:
         made, now = self.store.made(), self.store.clock()
         blob = MAGIC + seal(secret, data, _bound(made, app.tenant, app.name, data_class), self.random)
         digest = hashlib.sha256(blob).hexdigest()
-        self._write(made, blob)
+        self.blobs.write(made, blob)
         row = (
             made, rows.text(app.tenant), rows.text(app.name), data_key, rows.text(subject), rows.text(data_class), len(data), digest,
             now, now + self.retention(*classes),
@@ -189,7 +188,7 @@ class Vault:
             deleted += outcome != "held"
             held += outcome == "held"
             missing += outcome == "missing"
-        return Swept(deleted, held, missing, self._orphans(now))
+        return Swept(deleted, held, missing, self._strays(now))
 
     def delete(self, original: str, why: str) -> None:
         """Delete one original now. UsageError when a hold covers it or it is not there."""
@@ -291,7 +290,7 @@ class Vault:
             return None, "shredded"
         if found[0][1] != self.key.id:
             return None, "other_key"
-        blob = self._blob(known.id)
+        blob = self.blobs.read(known.id)
         if blob is None:
             return None, "missing"
         secret = self._unwrapped(known.data_key, known.tenant, known.app, found[0][0])
@@ -300,76 +299,21 @@ class Vault:
         plain = unseal(secret, blob[len(MAGIC) :], _bound(known.id, known.tenant, known.app, known.data_class))
         return plain, "read" if plain is not None else "tampered"
 
-    def _blob(self, original: str) -> bytes | None:
-        try:
-            with self._path(original).open("rb") as handle:
-                return handle.read(CAP + 1024)
-        except OSError:
-            return None
-
-    def _path(self, original: str) -> Path:
-        return self.folder / f"{original}.blob"
-
-    def _write(self, original: str, blob: bytes) -> None:
-        """Whole or not at all, and on the disk before the row says it exists."""
-        scratch = self.folder / f".{original}.part"
-        try:
-            handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-            with os.fdopen(handle, "wb") as out:
-                out.write(blob)
-                out.flush()
-                os.fsync(out.fileno())
-            scratch.replace(self._path(original))
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
-            raise UsageError(
-                f"an original cannot be written to {self.folder}: {error.strerror}",
-                hint="check evidence.folder, its permissions and the free space",
-                slug="evidence-unwritable",
-            ) from error
-
     def _destroy(self, one: Original, why: str, now: float) -> str:
         """Delete file and row with a receipt: "deleted", "missing" when the file was gone already, or "held"."""
         with self.connection.transaction():
             self.connection.serialise()
             if self._is_held(one):
                 return "held"
-            there = self._erase(self._path(one.id))
+            there = self.blobs.erase(one.id)
             what = "original" if there else "original (its file was gone)"
             receipts.write(self.connection, one.tenant, one.app, what, one.id, one.digest, rows.text(why), now)
             self.connection.execute("DELETE FROM original WHERE id = ?", (one.id,))
         return "deleted" if there else "missing"
 
-    def _erase(self, path: Path) -> bool:
-        """Overwrite and remove a file; whether it was there. Overwriting is best effort: the key is what counts."""
-        try:
-            size = path.stat().st_size
-            with contextlib.suppress(OSError), path.open("r+b") as handle:
-                handle.write(bytes(min(size, CAP + 1024)))
-                handle.flush()
-                os.fsync(handle.fileno())
-            path.unlink()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise UsageError(
-                f"an original cannot be deleted from {self.folder}: {error.strerror}",
-                hint="check the permissions of evidence.folder, then sweep again",
-                slug="evidence-undeletable",
-            ) from error
-        return True
-
-    def _orphans(self, now: float) -> int:
-        """Remove files whose row never came to be or is gone; young ones may belong to a run that is still writing."""
+    def _strays(self, now: float) -> int:
         owned = {row[0] for row in self.connection.execute("SELECT id FROM original")}
-        count = 0
-        for path in sorted(self.folder.iterdir()):
-            name = path.name.lstrip(".").partition(".")[0]
-            if path.suffix not in (".blob", ".part") or name in owned or not path.is_file() or path.is_symlink():
-                continue
-            if now - path.stat().st_mtime > SCRATCH_SECONDS:
-                count += self._erase(path)
-        return count
+        return self.blobs.sweep(owned, now)
 
     def _is_held(self, one: Original) -> bool:
         found = self.connection.execute(

@@ -392,3 +392,45 @@ def test_lines_of_scripts_that_run_no_ai(line: str) -> None:
 )
 def test_lines_of_scripts_that_run_ai(line: str, kind: str, name: str) -> None:
     assert (kind, name, 3) in names(found(ci, ".gitlab-ci.yml", f"job:\n  script:\n    - {line}\n"))
+
+
+def test_custom_resources_hold_images_in_parts_and_configuration_as_text() -> None:
+    nim = "apiVersion: apps.nvidia.com/v1alpha1\nkind: NIMService\nmetadata: {name: n}\nspec:\n  image:\n    repository: nvcr.io/nim/meta/llama-3.1-8b-instruct\n    tag: '1'\n"
+    assert ("model", "meta/llama-3.1-8b-instruct", 6) in names(found(kubernetes, "n.yaml", nim))
+    ray = "apiVersion: ray.io/v1\nkind: RayService\nmetadata: {name: r}\nspec:\n  serveConfigV2: |\n    applications:\n    - args:\n        model_source: Qwen/Qwen2.5-7B-Instruct\n"
+    assert ("model", "Qwen/Qwen2.5-7B-Instruct", 8) in names(found(kubernetes, "r.yaml", ray))
+
+
+def test_open_weights_of_a_provider_are_a_repository() -> None:
+    text = "apiVersion: serving.kserve.io/v1\nkind: LLMInferenceService\nmetadata: {name: g}\nspec: {model: {uri: 'hf://openai/gpt-oss-20b'}}\n"
+    got = names(found(kubernetes, "g.yaml", text))
+    assert ("model", "openai/gpt-oss-20b", 4) in got
+    assert not [one for one in got if one[0] == "provider"]
+
+
+def test_terraform_scripts_and_tables_of_models() -> None:
+    text = """locals {
+  models = {
+    chat = { name = "gpt-4o", version = "1" }
+  }
+}
+resource "aws_instance" "gpu" {
+  user_data = <<-EOT
+    #!/bin/bash
+    docker run -d ollama/ollama
+    ollama pull mistral:7b
+  EOT
+}
+resource "kubernetes_deployment" "k" {
+  spec { template { spec { container {
+    image = "qdrant/qdrant:v1"
+    env {
+      name  = "OPENAI_MODEL"
+      value = "gpt-4.1-mini"
+    }
+  } } } }
+}
+"""
+    got = names(found(terraform, "main.tf", text))
+    assert {("model", "gpt-4o", 3), ("inference_server", "ollama", 9), ("model", "mistral:7b", 10)} <= got
+    assert {(kind, name) for kind, name, _ in got} >= {("vector_store", "qdrant"), ("model", "gpt-4.1-mini")}

@@ -1,7 +1,8 @@
 """HCL (Terraform, Packer, Nomad) with lines; variable defaults and locals of the same file put in.
 
 In: a Source. Out: a Document whose root is a map of blocks: `resource "aws_x" "y" {}` is resource -> aws_x -> y -> body.
-An expression that is no literal keeps its text and is unresolved; `jsonencode(x)` and its like are x itself. With
+A here-document has "|" as tag: its text starts on the line
+after its node's. An expression that is no literal keeps its text and is unresolved; `jsonencode(x)` and its like are x itself. With
 `variables` of the files beside it, `parse` resolves those too. Nothing is evaluated beyond names.
 """
 
@@ -160,7 +161,7 @@ def _here_document(node: tree_sitter.Node, line: int) -> Node:
         roots = read_json(body, errors, line + 1)
         if len(roots) == 1 and not errors:
             return roots[0]
-    return quoted(body, line)
+    return quoted(body, line, "|")
 
 
 def _text(node: tree_sitter.Node) -> str:

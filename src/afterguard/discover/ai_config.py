@@ -18,7 +18,7 @@ from afterguard.discover.sheet import Sheet
 from afterguard.model import Asset, AssetKind, Certainty, Edge
 
 _MODEL_KEY = re.compile(
-    r"(?i)^(.*[._-])?(models?|model[_-]?(id|name)|llm([_-]?model)?|chat[_-]?model|deployment([_-]?name|[_-]?id)?|engine|embedding"
+    r"(?i)^(.*[._-])?(models?|model[_-]?(id|name|source)|llm([_-]?model)?|chat[_-]?model|deployment([_-]?name|[_-]?id)?|engine|embedding"
     r"([_-]?model)?s?|embed[_-]?model|embedder|reranker?([_-]?model)?|default[_-]?model|base[_-]?model|completion[_-]?model"
     r"|(small|large|fast|main|weak|editor|fallback|vision|title|judge|summary)[_-]?(llm|model)|fallbacks?)$|[a-z](Model|ModelId|ModelName|DeploymentName)$"
 )
@@ -40,8 +40,10 @@ _PROSE_FOLDERS = re.compile(
 _NOT_CONFIG = re.compile(
     r"(?i)(^|/)(package(-lock)?|tsconfig[\w.-]*|composer|pnpm-lock|mkdocs|\.pre-commit-config|renovate|\.eslintrc|openapi[\w.-]*|swagger[\w.-]*|vercel|turbo|lerna|nx|dependabot|codecov|\.readthedocs|citation)\.(json|ya?ml|toml)$"
 )
+_MODELS = re.compile(r"(?i)(^|[_-])(models?|llms?|deployments?|embedders?|embeddings?)$")
+_STORES = re.compile(r"(?i)vector|(^|[_-])(retriever|knowledge_?base|embedding_?store)")
 _HINT = re.compile(
-    rb"(?i)model|llm|engine|embed|deployment|provider|openai|anthropic|api[_-]?(key|base)|base[_-]?url|_KEY|_URL|_TOKEN"
+    rb"(?i)model|llm|vector|retriever|engine|embed|deployment|provider|openai|anthropic|api[_-]?(key|base)|base[_-]?url|_KEY|_URL|_TOKEN"
     rb"|semantickernel|langchain|https?://[\w.-]+\.(com|ai|cloud|io|net)"
 )
 MAX_NODES = 50_000
@@ -116,6 +118,11 @@ def _map(sheet: Sheet, path: tuple[str, ...], node: Node, offset: int) -> None:
     for key, value in scalars:
         if _is(_ADDRESS_KEY, key.text) or value.text[:4] == "http":
             hosts.extend(settings.addresses(sheet, value.text, value.line + offset, f"{key.text}: "))
+    if path and (provider or _MODELS.search(path[-1]) or (len(path) > 1 and _MODELS.search(path[-2]))):
+        for key, value in scalars:
+            if key.text in ("id", "name") and value.kind == "text" and signals.model(value.text) is not None:
+                edges.extend(_model(sheet, key.text, value, provider, True, offset))
+    _store(sheet, path, scalars, offset)
     for key, value in named:
         for one in value.items if value.kind == "list" else (value,):
             if one.kind == "text":
@@ -142,6 +149,22 @@ def _provider(scalars: list[tuple[Node, Node]], path: tuple[str, ...]) -> tuple[
         if name and scalars:
             return name, scalars[0][0].line, f"{word}:"
     return "", 0, ""
+
+
+def _store(sheet: Sheet, path: tuple[str, ...], scalars: list[tuple[Node, Node]], offset: int) -> None:
+    """A vector store by name, where the map or the key says that stores of vectors stand here."""
+    for key, value in scalars:
+        here = _STORES.search(key.text[:100]) or (
+            path and _is(_PROVIDER_KEY, key.text) and _STORES.search(path[-1][:100])
+        )
+        if here and value.kind == "text" and len(value.text) < 60:
+            name = (
+                value.text.lower().replace("_", "-").removesuffix("db")
+                if value.text.lower() != "lancedb"
+                else "lancedb"
+            )
+            if settings.vendor_kind(name) is AssetKind.vector_store:
+                sheet.add(AssetKind.vector_store, name, value.line + offset, f"{key.text}: {value.text}")
 
 
 def _has_secret(scalars: list[tuple[Node, Node]]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from afterguard.catalog import load
 from afterguard.code.document import Node, walk
 from afterguard.code.json import read as read_json
-from afterguard.discover import images, settings, signals
+from afterguard.discover import ci, images, settings, signals
 from afterguard.discover.settings import Setting
 from afterguard.discover.sheet import Sheet, words
 from afterguard.model import AssetKind, Certainty, Edge
@@ -24,6 +24,15 @@ _PERMISSION_KEYS = {
     "action", "actions", "role", "roles", "role_definition_name", "service", "services", "policies", "policy_arn",
     "managedpolicyarns", "managed_policy_arns", "policyarn",
 }  # fmt: skip
+_SCRIPTS = {
+    "user_data",
+    "userdata",
+    "startup_script",
+    "startup-script",
+    "metadata_startup_script",
+    "custom_data",
+    "inline",
+}
 _LOGICAL = re.compile(r"^[\w.${}()/: -]*$")
 
 
@@ -47,6 +56,9 @@ def write(sheet: Sheet, section: str, kind: str, label: str, body: Node, line: i
     else:
         _permissions(sheet, body)
     _images(sheet, body, edges)
+    for path, node in walk(body):
+        if path and node.kind == "text" and "\n" in node.text and path[-1].lower() in _SCRIPTS:
+            ci.script(sheet, node)
 
 
 def _ai(

@@ -92,7 +92,8 @@ def _service(sheet: Sheet, name: str, service: Node) -> None:
     command = [*words(service.get("entrypoint")), *words(service.get("command"))]
     text, line = (image.text, image.line) if image is not None else ("", service.line)
     seen = images.read(sheet, _default(text), line, command, image is None or image.resolved or ":-" in text)
-    edges = settings.read(sheet, pairs(service.get("environment")))
+    built = pairs(service.get("build", "args"))
+    edges = settings.read(sheet, [*pairs(service.get("environment")), *built])
     ports = list(published(service))
     known = any(_is_port_of(port, one.name) for port in ports for one, *_ in seen.products)
     images.settle(

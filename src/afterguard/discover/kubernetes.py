@@ -96,11 +96,26 @@ def _custom(sheet: Sheet, one: Node, row: dict[str, Any]) -> list[Edge]:
     edges.extend(_stored(sheet, one, own))
     if row.get("serves") == "own" and own and model_names.is_resolved(own) and not _models(edges):
         edges.append(sheet.add(AssetKind.model, own, line, matched, framework=_framework(one)))
+    edges.extend(_inside(sheet, one))
     kind = AssetKind(row["asset"])
     name = own if row.get("serves") in ("agent", "mcp") and own else row["product"]
     served = tuple(Edge("serves" if e.kind in _SERVED else "uses", e.kind, e.name) for e in edges)
     image = one.string("spec", "image")
     return [sheet.add(kind, name, line, matched, Certainty.declared, served, image=image, workload=own)]
+
+
+def _inside(sheet: Sheet, one: Node) -> list[Edge]:
+    """What a custom object holds beside containers: an image in parts, and configuration as text."""
+    out: list[Edge] = []
+    for path, node in walk(one):
+        repository = node.get("repository") if node.kind == "map" else None
+        if repository is not None and repository.kind == "text":
+            image = f"{repository.text}:{node.string('tag')}".rstrip(":")
+            out.extend(images.read(sheet, image, repository.line, [], repository.resolved).models)
+        elif node.tag in ("|", ">") and path[-1:] in (("serveConfigV2",), ("config",), ("configYaml",)):
+            for root in read_yaml(node.text[: 1 << 20], []):
+                ai_config.read(sheet, root, path[-1], first_line(node) - 1)
+    return out
 
 
 _SERVED = (AssetKind.model, AssetKind.embedding_model, AssetKind.model_artifact)

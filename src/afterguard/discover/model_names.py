@@ -22,6 +22,7 @@ _EMBEDDING = re.compile(
     r"(?i)(embed|(?:^|[/_-])(bge|gte|e5|minilm|mpnet|stella|instructor|uae|arctic-embed|jina-emb|voyage-\d|voyage-(code|law|large)"
     r"|text-similarity|sentence-t5|labse|mxbai)(?:[-_.\d]|$)|all-minilm|ada-002|search-(ada|babbage|curie|davinci))"
 )
+_OPEN_WEIGHTS = re.compile(r"gpt-oss|whisper-(large|medium|small|base|tiny)|clip-|shap-e")
 _PREFIX = re.compile(r"^([a-z][a-z0-9_-]{1,30})(/|:)(?=[A-Za-z0-9])")
 
 
@@ -93,5 +94,7 @@ def split(text: str) -> tuple[str, str]:
     name, rest = found[1], text[found.end() :]
     if found[2] == "/" and name in load("signals/provider_words")["bare_prefixes"]:
         return ("google-gemini", rest) if name == "google" and rest.startswith("gemini") else ("", text)
+    if name == "openai" and _OPEN_WEIGHTS.match(rest):
+        return "", text
     known = _words().get(name, "")
     return (known, rest) if known else ("", text)

@@ -63,6 +63,19 @@ def test_used_but_not_in_code() -> None:
     assert all(is_taxonomy(one) for one in found.taxonomies)
 
 
+def test_the_sentence_says_how_it_was_seen() -> None:
+    def told(source: str, **facts: str) -> str:
+        (found,) = gaps(join([asset("openai"), asset("xai", source, **facts)]))
+        return found.message
+
+    assert told("billing", cost="12.00", currency="USD").startswith(
+        "The bills show that xai is paid for (12.00 USD), and"
+    )
+    assert told("audit", requests="1").startswith("The cloud's audit trail shows xai in use once, and")
+    assert told("traffic", use="staff", requests="7").startswith("The logs show that people here use xai 7 times, and")
+    assert gaps(join([asset("openai"), asset("aws-gpu", "billing", use="accelerator")])) == ()
+
+
 def test_logs_alone_say_nothing_about_code() -> None:
     joined = join([asset("deepseek", "traffic")])
     assert gaps(joined) == ()

@@ -171,7 +171,8 @@ def gaps(assets: Sequence[Asset], periods: Sequence[Period] = (), code_read: boo
         if group is None or not asset.evidence:
             continue
         identity = (group, key_of(AssetKind.provider, asset.name)[1])
-        if code_read and sources & IN_USE and identity not in in_code:
+        hours = asset.attributes.get("use") == "accelerator"
+        if code_read and sources & IN_USE and identity not in in_code and not hours:
             out.append(_shadow(asset))
         if _declared(asset) and identity not in in_use and _would_show(asset, periods):
             out.append(_unused(asset, periods))
@@ -221,26 +222,44 @@ def _would_show(asset: Asset, periods: Sequence[Period]) -> bool:
 
 def _shadow(asset: Asset) -> Finding:
     seen = next(one for one in asset.evidence if one.source in IN_USE)
-    staff = asset.attributes.get("use") == "staff"
-    what = "people here use" if staff else "something here calls"
-    count = asset.attributes.get("requests", "")
-    times = f" {count} times" if count else ""
+    use = asset.attributes.get("use", "")
+    minor = use in ("staff", "model_download") or asset.confidence is Certainty.unresolved
     return Finding(
         rule="shadow-ai-traffic",
-        severity=Severity.low if staff or asset.attributes.get("use") == "model_download" else Severity.medium,
-        confidence=Confidence.high if asset.confidence is Certainty.declared else Confidence.medium,
+        severity=Severity.low if minor else Severity.medium,
+        confidence=Confidence.low if asset.confidence is Certainty.unresolved else Confidence.medium,
         path=seen.path,
         line=seen.line,
         taxonomies=TAXONOMIES,
-        message=f"The logs show that {what} {asset.name}{times}, and nothing in the code given declares it.",
-        fix="Find the sender from the log line's client address, then give the use an owner and an agreement with the provider, "
-        "or block the host at the egress proxy. If its code was not among the paths given, add that path and run again.",
+        message=f"{_seen_how(asset, seen.source, use)}, and nothing in the code given declares it.",
+        fix="Find who is behind it from the line named here, then give the use an owner and an agreement with the provider, "
+        "or block it at the egress proxy or in the account. If its code was not among the paths given, add that path "
+        "and run again.",
         title=f"{asset.name} is used but not in the code",
         snippet=seen.matched[:200],
         asset=f"{asset.kind}:{asset.name}",
         fingerprint=_fingerprint("shadow-ai-traffic", asset),
-        attributes={"use": asset.attributes.get("use", "")} if asset.attributes.get("use") else {},
+        attributes={"use": use} if use else {},
     )
+
+
+def _seen_how(asset: Asset, source: str, use: str) -> str:
+    """The sighting as the first half of a sentence."""
+    count = asset.attributes.get("requests", "")
+    times = {"": "", "1": " once"}.get(count, f" {count} times")
+    if source == "billing":
+        cost = (
+            f" ({asset.attributes['cost']} {asset.attributes.get('currency', '')}".rstrip() + ")"
+            if "cost" in asset.attributes
+            else ""
+        )
+        return f"The bills show that {asset.name} is paid for{cost}"
+    if source == "audit":
+        return f"The cloud's audit trail shows {asset.name} in use{times}"
+    what = {"staff": "people here use", "model_download": "something here fetches models from"}.get(
+        use, "something here calls"
+    )
+    return f"The logs show that {what} {asset.name}{times}"
 
 
 def _unused(asset: Asset, periods: Sequence[Period]) -> Finding:

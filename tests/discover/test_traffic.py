@@ -378,6 +378,8 @@ def test_sources_of_other_kinds_are_not_traffic() -> None:
         "\n\n",
         "\x00\x01\x02",
         "openai==1.2\n",
+        "title,url,date\nA,https://huggingface.co/x,2026-11-01\n",
+        json.dumps({"app": {"log": {"creator": "x", "entries": []}}}, indent=1),
     ):
         assert recognise("any", text.encode()) == "", text
 
@@ -417,6 +419,8 @@ def test_kinds_are_what_the_assets_model_knows() -> None:
 
 
 MORE = [
+    ("domain,queries\napi.openai.com,120\nexample.com,3\n", "csv_hosts", {("provider", "openai")}),
+    ("Time,User,Device,Destination Host,Bytes\n2026-11-03 10:00:00,u,d,api.anthropic.com,5\n", "csv_hosts", {("provider", "anthropic")}),
     ('INFO:     10.0.0.7:54321 - "POST /v1/chat/completions HTTP/1.1" 200 OK\nINFO:     10.0.0.7:54321 - "GET /docs HTTP/1.1" 200 OK\n', "access", {("ai_endpoint", "POST /v1/chat/completions")}),
     ('[GIN] 2026/11/03 - 10:00:00 | 200 |  3.212s |       127.0.0.1 | POST     "/api/chat"\n[GIN] 2026/11/03 - 10:00:00 | 200 |  1.1ms |       127.0.0.1 | GET      "/api/tags"\n', "gin", {("ai_endpoint", "POST /api/chat"), ("ai_endpoint", "GET /api/tags")}),
     ('Nov  3 10:00:00 lb haproxy[12]: 10.0.0.1:3333 [03/Nov/2026:10:00:00.123] http-in~ be/srv 0/0/1/200/201 200 1234 - - ---- 1/1/1/0/0 0/0 "POST /v1/chat/completions HTTP/1.1"\n', "access", {("ai_endpoint", "POST /v1/chat/completions")}),

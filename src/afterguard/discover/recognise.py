@@ -40,27 +40,16 @@ HOSTLIKE = re.compile(
 )
 DOCUMENTS = (
     ("cloudtrail", re.compile(r'"(?:Records|Events)"\s*:\s*\['), re.compile(r'"eventSource"|"EventSource"|CloudTrailEvent')),
-    ("har", re.compile(r'"log"\s*:\s*\{'), re.compile(r'"entries"\s*:\s*\[|"creator"\s*:')),
+    ("har", re.compile(r'\A\s*\{\s*"log"\s*:\s*\{'), re.compile(r'"entries"\s*:\s*\[|"creator"\s*:')),
     ("gcp_audit", re.compile(r"\A\s*\["), re.compile(r'"protoPayload"')),
     ("cloudtrail", re.compile(r"\A\s*\["), re.compile(r'"eventSource"[\s\S]*"eventName"|"eventName"[\s\S]*"eventSource"')),
     ("azure_activity", re.compile(r'\A\s*\[|"(?:records|value)"\s*:\s*\['), re.compile(r'"operationName"[\s\S]*"resourceId"|"resourceId"[\s\S]*"operationName"')),
 )  # fmt: skip
-TIMES = {
-    "ts",
-    "time",
-    "timestamp",
-    "date",
-    "datetime",
-    "@timestamp",
-    "event_time",
-    "start_time",
-    "_time",
-    "logged_at",
-    "starttime",
-    "first_seen",
-    "log_time",
-    "eventtime",
-}
+TRAFFIC = re.compile(
+    r"(?:\A|_)(?:(?:src|source|client|remote|user|orig|c)_?(?:ip|addr|address|host|name)?|ip|method|status|action|bytes|byte_count|port|proto|protocol|"
+    r"query_type|qtype|rcode|response_code|requests|queries|hits|sessions|connections|policy|verdict|device|application|app)\Z"
+)
+"""Columns that a log has and a list of links has not."""
 LEVEL = re.compile(r"\A\s*\[?(?:INFO|WARN(?:ING)?|ERROR|DEBUG|CRITICAL|TRACE|FATAL)\b")
 LEVELS = {"level", "levelname", "severity", "loglevel", "log.level", "stream", "lvl"}
 HOSTS = {
@@ -179,11 +168,7 @@ def _table(lines: list[str]) -> str:
     rows = [fields.cells(line, separator) for line in lines[1:20]]
     regular = sum(1 for row in rows if len(row) == len(header)) * 2 >= len(rows) > 0
     plain = {re.sub(r"[ .-]+", "_", one) for one in header}
-    if (
-        regular
-        and plain & {re.sub(r"[ .-]+", "_", one) for one in HOSTS}
-        and (plain & TIMES or plain & {"method", "status", "client", "client_ip", "src_ip", "source_ip"})
-    ):
+    if regular and plain & {re.sub(r"[ .-]+", "_", one) for one in HOSTS} and any(TRAFFIC.search(one) for one in plain):
         return "csv_hosts" if _names_hosts(header, rows) else ""
     return ""
 

@@ -227,7 +227,7 @@ class _Rows:
         row = self.table.row(text)
         if not row:
             return False
-        event = fields.event_of(number, row)
+        event = fields.event_of(number, {name.replace(" ", "_"): value for name, value in row.items()})
         if event is not None:
             self.tally.see(event)
             self.tally.add(event)

@@ -264,6 +264,14 @@ def test_configuration_that_is_not_ai(path: str, text: str) -> None:
     assert not found(ai_config, path, text)
 
 
+def test_tables_of_models_and_stores() -> None:
+    text = (
+        "models:\n  - id: gpt-4o\n    provider: openai\nvectorstore:\n  type: pinecone\ndatabase:\n  type: postgres\n"
+    )
+    got = names(found(ai_config, "models.yaml", text))
+    assert got == {("model", "gpt-4o", 2), ("provider", "openai", 3), ("vector_store", "pinecone", 5)}
+
+
 def test_formats_of_tools() -> None:
     crew = "researcher:\n  role: Analyst\n  goal: Find\n  backstory: Long\n  llm: groq/llama-3.1-70b-versatile\n"
     assert {("agent", "researcher", 1), ("provider", "groq", 5), ("framework", "crewai", 1)} <= names(

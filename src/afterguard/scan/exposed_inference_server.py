@@ -26,10 +26,10 @@ CHECK = Check(
     taxonomies=("LLM10:2025", "LLM06:2026", "ASI03:2026", "AML.T0049", "AML.T0040", "CWE-306", "CWE-1327"),
     why="These servers run models, code or queries for any caller; several have been taken over within hours of being exposed.",
     fix="Bind to 127.0.0.1 or a private network, demand a key or token, and put an authenticating proxy in front.",
-    kinds=(*CODE, *CONFIG, "script"),
+    kinds=(*CODE, *CONFIG, "script", "text"),
 )
 _ALL = re.compile(
-    r"(?:--(?:host|hostname|bind|ip|listen|http-address|dashboard-host|server-name)[=\s\"',]+(?:0\.0\.0\.0|\[?::\]?|\*)(?![\w.])|--bind_all\b|--listen(?:\s+0\.0\.0\.0)?(?=\s|$))"
+    r"(?:(?:--(?:host|hostname|bind|ip|listen|http-address|dashboard-host|server-name)|\s-[hH])[=\s\"',]+(?:0\.0\.0\.0|\[?::\]?|\*)(?![\w.])|--bind_all\b|--listen(?:\s+0\.0\.0\.0)?(?=\s|$))"
 )
 _OLLAMA = re.compile(r"\bOLLAMA_HOST[\"']?\s*[=:\s]\s*[\"']?(?:https?://)?(?:0\.0\.0\.0|\[::\]|:\d)")
 _OFF = (
@@ -50,6 +50,8 @@ _SURE_PORTS = {11434, 8265, 6333, 6334, 19530, 8188}
 def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
     """Findings for servers that are open."""
     lines = context.lines(parsed)
+    if parsed.source.kind == "text" and not parsed.source.path.endswith(".service"):
+        return
     if parsed.module is not None:
         yield from _in_code(parsed, context)
     compose = kubernetes = False
@@ -68,7 +70,8 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
                 yield context.finding(CHECK, parsed, number, says)
         if _OLLAMA.search(text) and not compose and not kubernetes and parsed.module is None:
             yield context.finding(CHECK, parsed, number, "Ollama listens on every interface and has no authentication.")
-    if parsed.source.kind in ("dockerfile", "script", "ini", "env", "manifest") or (
+    yield from _anonymous(parsed, context)
+    if parsed.source.kind in ("dockerfile", "text", "script", "ini", "env", "manifest") or (
         parsed.source.kind == "yaml" and not compose and not kubernetes
     ):
         yield from _commands(parsed, context, lines)
@@ -90,6 +93,12 @@ def _commands(parsed: Parsed, context: Context, lines: list[str]) -> Iterator[Fi
             else None
         )
         server = by_command(plain) or image
+        published = _run_port(plain)
+        if published is not None and not is_closed(published, plain):
+            at = next((n for n, part in held if re.search(r"(?:-p|--publish)[ =]", part)), held[0][0])
+            yield context.finding(
+                CHECK, parsed, at, f"{published.name} is published on every interface and demands no key."
+            )
         if (
             server is not None
             and _ALL.search(plain)
@@ -98,6 +107,28 @@ def _commands(parsed: Parsed, context: Context, lines: list[str]) -> Iterator[Fi
             at = next((n for n, part in held if re.search(r"0\.0\.0\.0|::|--bind_all|--listen|\*", part)), held[0][0])
             yield context.finding(CHECK, parsed, at, f"{server.name} listens on every interface and demands no key.")
         held = []
+
+
+def _run_port(plain: str) -> Server | None:
+    """The server that a `docker run` publishes beyond the loopback address."""
+    if not re.search(r"\b(?:docker|podman|nerdctl)\s+(?:container\s+)?run\b", plain):
+        return None
+    open_port = re.search(
+        r"(?:-p|--publish)[ =](?!127\.|localhost)(?:0\.0\.0\.0:)?\d+:\d+|-P\b|--net(?:work)?[ =]host", plain
+    )
+    return next((found for word in plain.split() if (found := by_image(word)) is not None), None) if open_port else None
+
+
+def _anonymous(parsed: Parsed, context: Context) -> Iterator[Finding]:
+    """Settings of vector stores and notebooks that let anybody in, as their own files write them."""
+    for root in parsed.document.roots if parsed.document is not None else ():
+        for path, node in scalars(root):
+            tail = [fold(part) for part in path[-2:]]
+            off = tail == ["anonymousaccess", "enabled"] and node.text == "true"
+            off = off or (tail[-1:] == ["authorizationenabled"] and node.text == "false")
+            if off:
+                message = f"{'.'.join(path[-2:])} is {node.text}, so anybody is let in."
+                yield context.finding(CHECK, parsed, node.line, message)
 
 
 def _from(text: str) -> str:

@@ -352,6 +352,8 @@ class _Follower:
             self.flow.maps.append(Held(function, expr, dict(fields)))
         if expr.base is not None:
             parts.append(self._value(expr.base, function, env, depth + 1))
+        if expr.kind == "index" and len(parts) > 1 and fold(parts[1].text) in words().metadata:
+            return EMPTY
         if expr.kind == "index" and len(parts) > 1:
             named = self._look(expr.text, function, env) if expr.text else EMPTY
             return Value(union((parts[0], named)), parts[0].name)
@@ -440,14 +442,14 @@ class _Follower:
         if kinds:
             return Value(cleaned(given, kinds), named)
         last = seen.folded.rsplit(".", 1)[-1]
+        if last == "get" and seen.args and fold(seen.args[0].text) in words().metadata:
+            return EMPTY
         if last in ("get", "getordefault") and seen.args and seen.call.text.split(".")[0] not in self.imported:
             given = union((seen.receiver, *seen.args[1:]))
         if is_ai_package(seen.name):
             given = given | {Atom("handle", seen.name, seen.call.line)}
-        elif seen.call.text.split(".")[0] and not seen.receiver.atoms:
-            given = (
-                given | {Atom("ret", seen.call.text, seen.call.line)} if self._may_be_ours(seen.call.text) else given
-            )
+        elif self._may_be_ours(seen.name) and not of(seen.receiver.atoms, ("handle", "model", "tool", "user")):
+            given = given | {Atom("ret", seen.name, seen.call.line)}
         return Value(given, named)
 
     def _may_be_ours(self, text: str) -> bool:

@@ -158,7 +158,7 @@ def _prompt_names(flow: Flow) -> dict[str, set[str]]:
                 for one in walk(value):
                     if one.kind == "map":
                         continue
-                    if one.kind == "name" and "." not in one.text:
+                    if one.kind == "name" and not one.text.startswith(("self.", "this.")):
                         held.add(one.text)
     return out
 

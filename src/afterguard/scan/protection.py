@@ -26,7 +26,7 @@ LIMIT = re.compile(
     re.IGNORECASE,
 )
 _WIDE = re.compile(
-    r"add_middleware|@\w+\.middleware|before_request|\.use\s*\(|dependencies\s*=|SecurityFilterChain|addHook|preHandler|\.Use\(|MIDDLEWARE|middleware\s*[:=]|WebSecurity|matcher"
+    r"add_middleware|@\w+\.middleware|before_request|\.use\s*\(|dependencies\s*=|SecurityFilterChain|addHook|preHandler|\.Use\(|MIDDLEWARE|middleware\s*[:=]|WebSecurity|UseGuards|matcher"
     r"|default_limits|Limiter\(|addFilter|DEFAULT_AUTHENTICATION|DEFAULT_PERMISSION|DEFAULT_THROTTLE|auth\s*=|wrap\w*\("
 )
 

@@ -21,6 +21,25 @@ def fold(name: str) -> str:
     return name.replace("()", "").replace("_", "").replace("?.", ".").replace("!.", ".").replace("[]", "").lower()
 
 
+_STORES = {
+    "session",
+    "driver",
+    "conn",
+    "connection",
+    "cursor",
+    "cur",
+    "db",
+    "database",
+    "engine",
+    "graph.db",
+    "pool",
+    "redis",
+    "tx",
+    "browser",
+    "page",
+}
+
+
 class Tails:
     """Names that are compared by their last dotted words."""
 
@@ -113,6 +132,8 @@ def _is_named_model_call(name: str, is_handle: bool, with_ai: bool) -> bool:
         return True
     if last in known.methods and receiver:
         nearest = receiver.rsplit(".", 1)[-1]
+        if nearest in _STORES:
+            return False
         if is_handle or nearest in known.receivers or (with_ai and nearest in known.receivers_with_package):
             return True
     return False

@@ -19,6 +19,11 @@ from afterguard.scan.recognise import fold
 from afterguard.scan.source_text import code_of
 
 METHODS = {
+    "addroutes",
+    "addpost",
+    "addget",
+    "addroute",
+    "addapiroute",
     "route",
     "get",
     "post",
@@ -113,7 +118,8 @@ def _declared(module: Module) -> Iterator[tuple[Function, int, int, str]]:
         for decorator in function.decorators:
             last = fold(decorator.text).rsplit(".", 1)[-1]
             path = _first_text(decorator)
-            if (last in METHODS and "." in decorator.text and path.startswith("/")) or last in ANNOTATIONS:
+            nest = "nestjs" in decorator.text and last in METHODS
+            if (last in METHODS and "." in decorator.text and path.startswith("/")) or last in ANNOTATIONS or nest:
                 yield function, min(decorator.line, function.line), function.end_line, path or decorator.text
                 break
     names = {function.name: function for function in module.functions}
@@ -136,7 +142,8 @@ def _registered(call: Expr, holder: Function, names: dict[str, Function]) -> Ite
     route = path.startswith("/") or path.split(" ")[-1].startswith("/")
     if fold(last) not in METHODS or not route or len(call.parts) < 2:
         return
-    if not any(fold(owner).rsplit(".", 1)[-1].endswith(word) for word in _OWNERS):
+    bare = not owner and call.parts[-1].kind == "lambda"
+    if not bare and not any(fold(owner).rsplit(".", 1)[-1].endswith(word) for word in _OWNERS):
         return
     handler = call.parts[-1]
     target = None

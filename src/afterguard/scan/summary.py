@@ -6,6 +6,7 @@ Matching between files is by function name and module name; it does not resolve 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -136,7 +137,7 @@ def _settled(
             out.add(atom)
             continue
         for stem, _, found in returns.get(atom.what.rsplit(".", 1)[-1], ()):
-            if stem in atom.what.replace("/", ".").split(".") and depth < 3:
+            if depth < 3 and stem in re.split(r"[./:()]+", atom.what):
                 inner = frozenset(a for a in found if a.kind != "param")
                 out |= {a._replace(clean=a.clean | atom.clean) for a in _settled(inner, returns, depth + 1)}
     return frozenset(out)

@@ -131,7 +131,8 @@ def _settings(parsed: Parsed, context: Context) -> Iterator[Finding]:
         for _, field in seen.call.fields:
             pairs += [pair for one in walk(field) if one.kind == "map" for pair in one.fields]
         for key, value in pairs:
-            if fold(key) in _KEYS and _unbounded(value):
+            generic = fold(key) == "maxiter" and "agent" not in seen.folded and "crew" not in seen.folded
+            if fold(key) in _KEYS and not generic and _unbounded(value):
                 yield _setting(parsed, context, value.line, key, value.text or "none", seen.function.name)
 
 

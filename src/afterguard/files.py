@@ -23,6 +23,7 @@ from typing import IO, NamedTuple
 import msgspec
 import zstandard
 
+from afterguard.config import LimitsConfig
 from afterguard.errors import UsageError
 from afterguard.model import Coverage, Source
 
@@ -47,6 +48,17 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 DEFAULT = Limits()
+
+
+def limits_of(chosen: LimitsConfig) -> Limits:
+    """Caps as the configuration sets them."""
+    return Limits(
+        source_bytes=chosen.source_bytes,
+        archive_bytes=chosen.archive_bytes,
+        line_bytes=chosen.line_bytes,
+        files=chosen.files,
+    )
+
 
 EXCLUDED_FOLDERS = {
     ".git", ".hg", ".svn", "node_modules", "bower_components", "site-packages", "dist-packages", "__pycache__", ".venv",

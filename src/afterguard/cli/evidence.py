@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from afterguard.cli.keeping import vault
 from afterguard.cli.options import DEFAULT, Common, open_session, writing
+from afterguard.cli.recording import vault
 from afterguard.errors import UsageError
 from afterguard.safe import terminal
 from afterguard.store import receipts as deletion

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from afterguard.cli.options import DEFAULT, Common, Progress, gate, open_session
-from afterguard.cli.recording import pseudonym, record
+from afterguard.cli.recording import pseudonym, record, witness
 from afterguard.cli.render import render
 from afterguard.errors import NothingToExamine
-from afterguard.files import Limits
+from afterguard.files import limits_of
 from afterguard.jobs import lookback as job
 from afterguard.jobs import triage
 
@@ -27,19 +27,20 @@ def lookback(files: list[Path], /, *, map: Path | None = None, common: Common = 
     session = open_session(common)
     baseline = triage.read_baseline(common.baseline) if common.baseline else triage.NO_BASELINE
     progress = Progress(session, "lookback: reading")
-    limits = session.config.limits
     app = session.application(files)
     started = time.time()
     try:
-        full = job.lookback(
-            files,
-            app=app.name,
-            pseudonym=pseudonym(session),
-            mapping=_mapping(map),
-            clock=time.monotonic,
-            progress=lambda count, done: progress(count, "exchanges", done),
-            limits=Limits(line_bytes=limits.line_bytes, files=limits.files),
-        )
+        with witness(session) as seeing:
+            full = job.lookback(
+                files,
+                app=app.name,
+                pseudonym=pseudonym(session),
+                mapping=_mapping(map),
+                clock=time.monotonic,
+                progress=lambda count, done: progress(count, "exchanges", done),
+                limits=limits_of(session.config.limits),
+                seen=seeing.of(app),
+            )
     finally:
         progress.close()
     if not full.exchanges and not full.unjudged and not full.coverage:
@@ -48,7 +49,7 @@ def lookback(files: list[Path], /, *, map: Path | None = None, common: Common = 
             hint="see docs/how-to/lookback.md for the shapes, or use --map",
             slug="nothing-to-examine",
         )
-    record(session, None, full, "lookback", started, app)
+    record(session, None, full, "lookback", started, app, seeing.hits[app.name])
     shown = triage.lookback(full, session.config, baseline)
     render(session, shown, "lookback", started, "afterguard onboard PATH --logs " + " ".join(map_quote(files)))
     return gate(session, [one.severity for one in shown.incidents])
@@ -64,6 +65,6 @@ def map_quote(files: list[Path]) -> list[str]:
 def _mapping(path: Path | None) -> object:
     if path is None:
         return None
-    from afterguard.tap import mapping
+    from afterguard.tap import load_mapping
 
-    return mapping.load(path)
+    return load_mapping(path)

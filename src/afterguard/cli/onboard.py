@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from afterguard import __version__
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session
-from afterguard.cli.recording import pseudonym, record_all
+from afterguard.cli.recording import pseudonym, record_all, witness
 from afterguard.errors import NothingToExamine, UsageError
 from afterguard.jobs import onboard as job
 from afterguard.jobs import report_files
@@ -63,14 +63,15 @@ def onboard(
     )
     clock = job.Clock(now, time.monotonic)
     try:
-        result = job.onboard(request, clock, pseudonym=pseudonym(session), note=session.note, progress=progress)
+        with witness(session) as seeing:
+            result = job.onboard(request, clock, job.Means(pseudonym(session), session.note, progress, seeing.of))
     finally:
         progress.close()
     if not any(one.survey.files or one.lookback for one in result.apps):
         raise NothingToExamine(
             "there is no file to read here", hint="give a folder, or logs with --logs", slug="nothing-to-examine"
         )
-    result = record_all(session, result)
+    result = record_all(session, result, seeing.hits)
     following = _next(paths, logs, business, out)
     result = report_files.write(
         msgspec.structs.replace(result, next_command=following), out, ask_business=business is None
@@ -114,9 +115,9 @@ def _business(path: Path | None) -> facts.Business | None:
 def _mapping(path: Path | None) -> object:
     if path is None:
         return None
-    from afterguard.tap import mapping
+    from afterguard.tap import load_mapping
 
-    return mapping.load(path)
+    return load_mapping(path)
 
 
 def _next(paths: list[Path], logs: list[str], business: Path | None, out: Path) -> str:

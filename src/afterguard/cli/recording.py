@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,12 +19,16 @@ from afterguard import __version__
 from afterguard.cli.options import Session
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.jobs.onboard import with_change
-from afterguard.model import App, Change, Lookback, Loss, OnboardResult, Survey
+from afterguard.model import App, Change, Exchange, Hit, Lookback, Loss, OnboardResult, Survey
 from afterguard.store.database import Store, open_store
+from afterguard.store.evidence import Vault
+from afterguard.store.keys import load_key
 from afterguard.store.pseudonym import pseudonyms
 
 DATABASE = "store.db"
 KEY = "pseudonym.key"
+HITS = 100_000
+"""Hits of one application kept with a run; the incidents made of them are always kept."""
 
 
 def data_folder() -> Path:
@@ -68,6 +73,19 @@ def opened(session: Session) -> Store | None:
         return None
 
 
+@contextmanager
+def vault(session: Session) -> Iterator[Vault]:
+    """Open store and vault. Raises UsageError without store or key."""
+    chosen = session.config.evidence
+    key = load_key(chosen.key_file, chosen.key_command)
+    store = opened(session)
+    if store is None:
+        raise UsageError("evidence needs a store", hint="drop --no-store, or set store.url", slug="no-store")
+    folder = Path(chosen.folder) if chosen.folder else beside(session, "evidence")
+    with store:
+        yield Vault(store, folder, key, chosen.retention_days)
+
+
 def pseudonym(session: Session) -> Callable[[str], str]:
     """Identities as keyed hashes: the same person the same hash in every run that is recorded, and in this run otherwise."""
     if session.config.store.enabled:
@@ -83,21 +101,60 @@ def pseudonym(session: Session) -> Callable[[str], str]:
     return lambda text: hmac.digest(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()[:20]
 
 
+class Witness:
+    """Sees every exchange with hits: collects the hits for the store and, where evidence is kept, the encrypted original."""
+
+    def __init__(self, vault: Vault | None = None) -> None:
+        self.vault = vault
+        self.hits: dict[str, list[Hit]] = {}
+        self.left_out = 0
+
+    def of(self, app: App) -> Callable[[Exchange, Sequence[Hit]], None]:
+        """What a look-back of one application calls."""
+        rows = self.hits.setdefault(app.name, [])
+
+        def seen(exchange: Exchange, hits: Sequence[Hit]) -> None:
+            room = max(0, HITS - len(rows))
+            rows.extend(hits[:room])
+            self.left_out += len(hits) - len(hits[:room])
+            if self.vault is not None:
+                classes = sorted({name for hit in hits for name in hit.data_classes})
+                self.vault.keep(app, exchange.id, msgspec.json.encode(exchange), *classes)
+
+        return seen
+
+
+@contextmanager
+def witness(session: Session) -> Iterator[Witness]:
+    """A Witness for one command, with a vault where the configuration keeps evidence. UsageError for a vault without key."""
+    if not session.config.evidence.keep:
+        yield Witness()
+        return
+    with vault(session) as kept:
+        yield Witness(kept)
+
+
 def record(
-    session: Session, survey: Survey | None, past: Lookback | None, command: str, started: float, app: App | None = None
+    session: Session,
+    survey: Survey | None,
+    past: Lookback | None,
+    command: str,
+    started: float,
+    app: App | None = None,
+    hits: Sequence[Hit] = (),
 ) -> Change | None:
     """Keep one run; what changed since the one before, None where nothing was kept or there was none."""
     store = opened(session)
     if store is None:
         return None
     with store:
-        change = _save(store, survey, past, None, command, started, app)
+        change = _save(store, survey, past, None, command, started, app, hits)
     if change is not None:
         session.say(said(change))
     return change
 
 
-def record_all(session: Session, result: OnboardResult) -> OnboardResult:
+def record_all(session: Session, result: OnboardResult, hits: Mapping[str, Sequence[Hit]]) -> OnboardResult:
     """Keep one run for each application; the result with what changed."""
     store = opened(session)
     if store is None:
@@ -106,7 +163,18 @@ def record_all(session: Session, result: OnboardResult) -> OnboardResult:
         changes = {
             one.survey.app.name: change
             for one in result.apps
-            if (change := _save(store, one.survey, one.lookback, one.loss, "onboard", result.created_at, None))
+            if (
+                change := _save(
+                    store,
+                    one.survey,
+                    one.lookback,
+                    one.loss,
+                    "onboard",
+                    result.created_at,
+                    None,
+                    hits.get(one.survey.app.name, ()),
+                )
+            )
             is not None
         }
     return with_change(result, changes)
@@ -120,8 +188,9 @@ def _save(
     command: str,
     started: float,
     app: App | None,
+    hits: Sequence[Hit],
 ) -> Change | None:
-    run = store.save_run(survey, past, loss, started=started, command=command, version=__version__, app=app)
+    run = store.save_run(survey, past, loss, started=started, command=command, version=__version__, app=app, hits=hits)
     change = store.diff(run)
     return change if change.previous_run else None
 

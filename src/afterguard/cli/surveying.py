@@ -13,7 +13,7 @@ from afterguard.cli.options import Common, Progress, gate, open_session
 from afterguard.cli.recording import record
 from afterguard.cli.render import render
 from afterguard.errors import NothingToExamine
-from afterguard.files import Limits
+from afterguard.files import limits_of
 from afterguard.jobs import triage
 from afterguard.jobs.survey import survey
 
@@ -26,19 +26,13 @@ def surveying(paths: list[Path], common: Common, *, what: str, next_command: str
     for sentence in triage.expired(session.config.suppress, today):
         session.say(sentence)
     progress = Progress(session, f"{what}: reading")
-    limits = session.config.limits
     started = time.time()
     try:
         full = survey(
             paths,
             session.application(paths),
             note=session.note,
-            limits=Limits(
-                limits.source_bytes,
-                archive_bytes=limits.archive_bytes,
-                line_bytes=limits.line_bytes,
-                files=limits.files,
-            ),
+            limits=limits_of(session.config.limits),
             progress=progress,
             checking=what == "scan",
         )

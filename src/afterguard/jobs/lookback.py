@@ -1,6 +1,7 @@
 """Recorded traffic -> what has already happened: every exchange through every detector, hits merged into incidents.
 
-In: paths of logs. Out: model.Lookback. It streams: memory does not grow with the log. It sends nothing and keeps no original text.
+In: paths of logs. Out: model.Lookback. It streams: memory does not grow with the log. It sends nothing and keeps no original text;
+a caller that may keep originals passes `seen`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from afterguard.watch.merge import Merger
 
 Progress = Callable[[int, int], None]
 """Called now and then with (exchanges, bytes) so far."""
+Seen = Callable[[Exchange, Sequence[Hit]], None]
+"""Called with each exchange in which a detector saw something more than inventory, and what it saw."""
 STEP = 2_000
 NAMES_CAP = 1_000
 COVERAGE_CAP = 10_000
@@ -28,8 +31,9 @@ COVERAGE_CAP = 10_000
 class Tally:
     """What one look-back counts."""
 
-    def __init__(self, app: str, pseudonym: Callable[[str], str]) -> None:
+    def __init__(self, app: str, pseudonym: Callable[[str], str], seen: Seen | None = None) -> None:
         self.context = Context(pseudonym)
+        self.seen = seen
         self.merger = Merger(app)
         self.analytics = Analytics(pseudonym)
         self.exchanges = self.bytes = self.assumed = self.without_prompt = 0
@@ -64,6 +68,8 @@ class Tally:
             else:
                 self.merger.add(exchange, hit)
         self.analytics.feed(exchange, hits)
+        if self.seen is not None and any(hit.kind != "inventory" for hit in hits):
+            self.seen(exchange, [hit for hit in hits if hit.kind != "inventory"])
 
     def finish(self) -> None:
         """Merge what only the whole log shows."""
@@ -104,10 +110,11 @@ def lookback(
     clock: Callable[[], float] | None = None,
     progress: Progress | None = None,
     limits: files.Limits = files.DEFAULT,
+    seen: Seen | None = None,
 ) -> Lookback:
     """Judge every exchange of every log. `clock` gives seconds for the duration only. Raises UsageError for a missing path."""
     began = clock() if clock else 0.0
-    tally = Tally(app, pseudonym)
+    tally = Tally(app, pseudonym, seen)
     for entry in files.walk(list(paths), tally.note, limits):
         for exchange in tap.read(entry.full, entry.path, tally.note, mapping=mapping, limits=limits):
             tally.add(exchange)

@@ -18,7 +18,7 @@ from afterguard.config import Config
 from afterguard.discover import traffic
 from afterguard.errors import UsageError
 from afterguard.jobs import data_sheet, triage
-from afterguard.jobs.lookback import lookback
+from afterguard.jobs.lookback import Seen, lookback
 from afterguard.jobs.survey import Progress, survey
 from afterguard.model import (
     App,
@@ -57,6 +57,15 @@ class Request(NamedTuple):
     command: str
     version: str
     mapping: object = None
+
+
+class Means(NamedTuple):
+    """What the outside lends to a run: pseudonyms, a place for coverage rows, progress, and who may see an exchange with hits."""
+
+    pseudonym: Callable[[str], str]
+    note: files.Note
+    progress: Progress
+    seen: Callable[[App], Seen | None] = lambda _app: None
 
 
 class Clock(NamedTuple):
@@ -98,46 +107,26 @@ def _sort(entry: files.Entry, logs: Logs, note: files.Note) -> None:
         logs.judged.append(entry.full)
 
 
-def onboard(
-    request: Request, clock: Clock, *, pseudonym: Callable[[str], str], note: files.Note, progress: Progress
-) -> OnboardResult:
+def onboard(request: Request, clock: Clock, means: Means) -> OnboardResult:
     """Survey, look back and price every application. Raises UsageError for a missing path."""
-    logs = assign(request, note)
+    logs = assign(request, means.note)
     todo = list(request.apps)
     if UNASSIGNED in logs:
         todo.append((App(UNASSIGNED, request.config.tenant), []))
-    results = []
-    for app, roots in todo:
-        mine = logs.get(app.name, Logs([], []))
-        results.append(_one(request, clock, app, roots, mine, pseudonym, note, progress))
+    results = [_one(request, clock, means, app, roots, logs.get(app.name, Logs([], []))) for app, roots in todo]
     ranked = sorted(results, key=_rank)
     sheet = tuple(row for one in ranked for row in data_sheet.rows(one, request.config))
-    return OnboardResult(
-        tuple(ranked),
-        clock.now,
-        request.version,
-        request.command,
-        sheet,
-        retention=data_sheet.retention(request.config),
-    )
+    kept = data_sheet.retention(request.config)
+    return OnboardResult(tuple(ranked), clock.now, request.version, request.command, sheet, retention=kept)
 
 
-def _one(
-    request: Request,
-    clock: Clock,
-    app: App,
-    roots: list[Path],
-    logs: Logs,
-    pseudonym: Callable[[str], str],
-    note: files.Note,
-    progress: Progress,
-) -> AppResult:
-    limits = limits_of(request.config)
-    full = survey([*roots, *logs.seen], app, note=note, limits=limits, progress=progress)
-    past = _past(request, clock, app, logs, pseudonym, limits, progress)
+def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Path], logs: Logs) -> AppResult:
+    limits = files.limits_of(request.config.limits)
+    full = survey([*roots, *logs.seen], app, note=means.note, limits=limits, progress=means.progress)
+    past = _past(request, clock, means, app, logs, limits)
     shown = triage.survey(full, request.config, _day(clock.now))
-    business = request.business or facts.Business()
-    loss = price(shown, past, business, seed=request.config.risk.seed, years=request.config.risk.years, app=app.name)
+    risk = request.config.risk
+    loss = price(shown, past, request.business or facts.Business(), seed=risk.seed, years=risk.years)
     return AppResult(
         survey=shown,
         summary=summary(shown, past),
@@ -151,36 +140,18 @@ def _one(
     )
 
 
-def _past(
-    request: Request,
-    clock: Clock,
-    app: App,
-    logs: Logs,
-    pseudonym: Callable[[str], str],
-    limits: files.Limits,
-    progress: Progress,
-) -> Lookback | None:
+def _past(request: Request, clock: Clock, means: Means, app: App, logs: Logs, limits: files.Limits) -> Lookback | None:
     if not logs.judged:
         return None
     return lookback(
         logs.judged,
         app=app.name,
-        pseudonym=pseudonym,
+        pseudonym=means.pseudonym,
         mapping=request.mapping,
         clock=clock.ticking,
-        progress=lambda count, done: progress(count, "exchanges", done),
+        progress=lambda count, done: means.progress(count, "exchanges", done),
         limits=limits,
-    )
-
-
-def limits_of(config: Config) -> files.Limits:
-    """Caps of the configuration."""
-    chosen = config.limits
-    return files.Limits(
-        source_bytes=chosen.source_bytes,
-        archive_bytes=chosen.archive_bytes,
-        line_bytes=chosen.line_bytes,
-        files=chosen.files,
+        seen=means.seen(app),
     )
 
 

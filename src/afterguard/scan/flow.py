@@ -188,6 +188,7 @@ class _Follower:
         flow.tools = tool_functions(module)
         self.functions = {function.name: function for function in module.functions}
         self.classes = {klass.name for klass in module.classes}
+        self.enums = {klass.name for klass in module.classes if any("enum" in base.lower() for base in klass.bases)}
         self.fields: dict[str, Value] = {}
         self.globals: dict[str, Value] = {}
         self.done: dict[str, frozenset[Atom]] = {}
@@ -271,6 +272,8 @@ class _Follower:
 
     def _statement(self, statement: Statement, function: Function, env: dict[str, Value]) -> Value:
         value = self._value(statement.value, function, env, 0)
+        if statement.kind == "call" and statement.value is not None and statement.value.kind == "call":
+            self._verified(statement.value, function, env)
         if statement.kind == "other" and statement.value is not None:
             self._guard(statement.value, function, env)
         elif statement.kind in ("assign", "for"):
@@ -319,6 +322,8 @@ class _Follower:
                 rest = parts[cut:]
                 if rest and fold(rest[-1]) in words().metadata and of(found.atoms, ("model", "param")):
                     return Value(frozenset(a for a in found.atoms if a.kind in ("handle", "param")), "")
+                if rest and rest[-1] in ("name", "stem") and fold(found.name).rsplit(".", 1)[-1] == "path":
+                    return Value(cleaned(found.atoms, frozenset({"path"})), "")
                 return found if not rest else Value(found.atoms, ".".join((found.name, *rest)) if found.name else "")
         return EMPTY
 
@@ -370,6 +375,8 @@ class _Follower:
         name = f"{held.name}.{last}" if held.name else expr.text
         if fold(last) in words().metadata and of(held.atoms, ("model", "param")):
             return Value(frozenset(a for a in held.atoms if a.kind in ("handle", "param")), name)
+        if last in ("name", "stem") and "path" in fold(held.name).rsplit(".", 1)[-1]:
+            return Value(cleaned(held.atoms, frozenset({"path"})), name)
         if not held.atoms and is_user_text(fold(name)):
             return Value(frozenset({Atom("user", expr.text, expr.line)}), name)
         return Value(held.atoms, name)
@@ -429,6 +436,8 @@ class _Follower:
             return Value(frozenset({Atom("model", seen.call.text or seen.name, seen.call.line)}), named)
         if words().user_calls.match(seen.folded) or is_user_text(seen.folded):
             return Value(frozenset({Atom("user", seen.call.text, seen.call.line)}), named)
+        if seen.call.text in self.enums:
+            return Value(frozenset(), named)
         if seen.folded.endswith("promisify") and seen.args:
             return seen.args[0]
         local = self._local(seen, function)
@@ -530,6 +539,18 @@ class _Follower:
             if held.atoms:
                 env[name] = Value(cleaned(held.atoms, kinds), held.name)
 
+    def _verified(self, call: Expr, function: Function, env: dict[str, Value]) -> None:
+        """validate_sql(statement) as a statement of its own: it raises, or what follows is safe."""
+        last = fold(call.text.rsplit(".", 1)[-1])
+        if last.startswith(("validate", "ensure", "assert", "verify", "check", "require")) and not last.startswith(
+            "requires"
+        ):
+            for part in call.parts:
+                for name in _names(part):
+                    held = self._look(name, function, env)
+                    if held.atoms and not of(held.atoms, ("handle",)):
+                        env[name] = Value(cleaned(held.atoms, frozenset({"any"})), held.name)
+
     def _guarded(self, test: Expr, text: str, function: Function) -> Iterable[tuple[str, frozenset[str]]]:
         for one in walk(test):
             if one.kind == "other" and len(one.parts) == 2 and _MEMBER.search(text):
@@ -559,7 +580,11 @@ class _Follower:
 
 
 def _names(expr: Expr) -> list[str]:
-    return [one.text for one in walk(expr) if one.kind in ("name", "index") and one.text]
+    """Names inside an expression; cmd.split()[0] is about cmd."""
+    out = [one.text for one in walk(expr) if one.kind in ("name", "index") and one.text and one.base is None]
+    return out + [
+        one.text.rpartition(".")[0] for one in walk(expr) if one.kind == "call" and one.base is None and "." in one.text
+    ]
 
 
 def _substitute(returned: frozenset[Atom], function: str, given: dict[str, Value]) -> frozenset[Atom]:

@@ -148,6 +148,8 @@ def cleans(name: str) -> frozenset[str]:
     if found:
         return known.sanitisers[found]
     last = folded.rsplit(".", 1)[-1]
+    if last.startswith(("modelvalidate", "validatejson", "validatepython", "validatestrings")):
+        return frozenset()
     if any(word in last for word in known.sanitiser_words) or last.startswith(
         ("is", "has", "check", "verify", "ensure")
     ):

@@ -15,7 +15,7 @@ from afterguard.scan.value import EMPTY, Value
 
 EVAL = {
     "eval", "exec", "builtins.eval", "builtins.exec", "function", "vm.runinnewcontext", "vm.runinthiscontext", "runinnewcontext",
-    "runinthiscontext", "runincontext", "vm.script", "vm.compilefunction", "numexpr.evaluate", "ne.evaluate", "pd.eval",
+    "runinthiscontext", "runincontext", "vm.script", "vm.compilefunction", "pd.eval",
     "pandas.eval", "sympy.sympify", "sympify", "parseexpr", "importlib.importmodule", "asteval", "interpreter.eval",
     "runpy.runpath", "code.interact", "runsource", "runcode", "runcell", "excel", "scriptengine.eval", "engine.eval",
     "groovyshell.evaluate", "shell.evaluate", "js2py.evaljs", "evaljs", "execjs.eval", "otto.run", "goja.runstring",

@@ -378,6 +378,7 @@ def test_sources_of_other_kinds_are_not_traffic() -> None:
         "\n\n",
         "\x00\x01\x02",
         "openai==1.2\n",
+        json.dumps({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}]}),
         "title,url,date\nA,https://huggingface.co/x,2026-11-01\n",
         json.dumps({"app": {"log": {"creator": "x", "entries": []}}}, indent=1),
     ):

@@ -39,7 +39,7 @@ HOSTLIKE = re.compile(
     r"\A(?:[a-zA-Z][a-zA-Z0-9+.-]*://\S+|(?:[\w-]{1,63}\.)+[a-zA-Z][\w-]{1,62}\.?(?::\d{1,5})?|\d{1,3}(?:\.\d{1,3}){3}|/\S*)\Z"
 )
 DOCUMENTS = (
-    ("cloudtrail", re.compile(r'"(?:Records|Events)"\s*:\s*\['), re.compile(r'"eventSource"|"EventSource"|CloudTrailEvent')),
+    ("cloudtrail", re.compile(r'"(?:Records|Events)"\s*:\s*\['), re.compile(r'"[eE]ventSource"\s*:\s*"[a-z0-9.-]+\.amazonaws\.com"|CloudTrailEvent')),
     ("har", re.compile(r'\A\s*\{\s*"log"\s*:\s*\{'), re.compile(r'"entries"\s*:\s*\[|"creator"\s*:')),
     ("gcp_audit", re.compile(r"\A\s*\["), re.compile(r'"protoPayload"')),
     ("cloudtrail", re.compile(r"\A\s*\["), re.compile(r'"eventSource"[\s\S]*"eventName"|"eventName"[\s\S]*"eventSource"')),

@@ -22,7 +22,7 @@ TAXONOMIES = ("LLM01:2025", "LLM01:2026", "AML.T0068", "CWE-707")
 TAGS = re.compile("[\U000e0001-\U000e007f]+")
 ZERO = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff\u00ad\u180e]{4,}")
 SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-BIDI = re.compile("[\u202d\u202e]+[^\n\u202c-\u202e]{2,400}(?:[\u202c\n]|$)")
+BIDI = re.compile("(?<![\u202d\u202e])[\u202d\u202e]++[^\n\u202c-\u202e]{2,400}(?:[\u202c\n]|$)")
 FLAG = "\U0001f3f4"
 PATTERNS = (
     Pattern("invisible:tags", r"\xf3\xa0[\x80\x81][\x80-\xbf]"),

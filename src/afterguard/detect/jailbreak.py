@@ -30,8 +30,12 @@ CORE = {
     "decode-and-obey",
     "rogue-persona",
     "forced-opening",
+    "drop-own",
+    "refusal-cost",
 }
 """Signs about rules themselves; without one of them nothing is a jailbreak."""
+ALONE = {"drop-own", "do-anything"}
+FRAME = {"fiction", "new-rules", "fake-turns"}
 TURN = re.compile(r"(?:^|\n)\s{0,4}(?:user|human|q|customer|me)\s{0,2}:", re.I)
 TURNS = 8
 """Scripted user turns inside one message that make a many-shot attempt."""
@@ -40,10 +44,17 @@ TURNS = 8
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a user text."""
     for index, window in scored(scene, ID, WINDOW):
-        if window.score >= THRESHOLD and window.signs & CORE:
+        if window.score >= THRESHOLD and _is_attempt(window):
             yield _hit(scene, index, window)
         elif "fake-turns" in window.signs and len(TURN.findall(scene.texts[index].value[:200_000])) >= TURNS:
             yield _hit(scene, index, window._replace(signs=frozenset({"fake-turns"})))
+
+
+def _is_attempt(window: Window) -> bool:
+    """A sign about rules, and a second one that is more than a story around it. One phrase about rules often gives two signs."""
+    kinds = {"without-rules" if sign == "drop-rules" else sign for sign in window.signs - FRAME}
+    told = len(kinds) >= 2 or "fiction" not in window.signs
+    return bool(window.signs & ALONE) or (bool(window.signs & CORE) and told)
 
 
 def _hit(scene: Scene, index: int, window: Window) -> Hit:

@@ -143,7 +143,11 @@ RULES = (
     Rule("in_aadhaar", re.compile(r"\d{12}$"), aadhaar, _words(r"aadhaar|aadhar|uidai")),
     Rule("ca_sin", re.compile(r"\d{9}$"), luhn, _words(r"sin\b|social insurance")),
 )  # fmt: skip
-OWN_FORMAT = {"us_ssn": "-", "br_cpf": ".", "be_rijksregister": "."}
+OWN_FORMAT = {
+    "us_ssn": re.compile(r"\d{3}-\d{2}-\d{4}$"),
+    "br_cpf": re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}$"),
+    "be_rijksregister": re.compile(r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}$"),
+}
 """Classes whose written separators say as much as a word nearby."""
 
 
@@ -154,7 +158,7 @@ def national_id(candidate: str, near: bytes) -> str:
         if not rule.shape.match(bare) or len(set(bare)) < 4:
             continue
         written = OWN_FORMAT.get(rule.kind)
-        told = rule.context is None or (written is not None and candidate.count(written) == 2)
+        told = rule.context is None or (written is not None and written.match(candidate) is not None)
         if (told or (rule.context is not None and rule.context.search(near))) and rule.is_valid(bare):
             return rule.kind
     return ""

@@ -453,7 +453,7 @@ class _Follower:
         last = seen.folded.rsplit(".", 1)[-1]
         if last == "get" and seen.args and fold(seen.args[0].text) in words().metadata:
             return EMPTY
-        if last in ("get", "getordefault") and seen.args and seen.call.text.split(".")[0] not in self.imported:
+        if last in ("get", "getordefault") and seen.args and not self._is_type(seen.call.text):
             given = union((seen.receiver, *seen.args[1:]))
         if is_ai_package(seen.name):
             given = given | {Atom("handle", seen.name, seen.call.line)}
@@ -464,6 +464,11 @@ class _Follower:
     def _may_be_ours(self, text: str) -> bool:
         root = re.split(r"[.(]", text.lstrip("./@"), maxsplit=1)[0]
         return "." in text and not is_ai_package(text) and root not in ("json", "os", "re", "subprocess", "logging")
+
+    def _is_type(self, text: str) -> bool:
+        """Whether a callee's first word is a module or a class: Paths.get builds, COMMANDS.get looks up."""
+        first = text.split(".")[0]
+        return first in self.imported or (first[:1].isupper() and first[1:2].islower())
 
     def _local(self, seen: Seen, function: Function) -> Function | None:
         """The function of this file that a call means."""

@@ -126,6 +126,8 @@ def _is_named_model_call(name: str, is_handle: bool, with_ai: bool) -> bool:
     if known.strong.match(folded):
         return True
     receiver = folded[: -len(last) - 1] if "." in folded else ""
+    if last in known.methods and receiver.endswith(("queryengine", "chatengine")):
+        return True
     if any(word in receiver for word in known.not_models):
         return False
     if (is_handle or with_ai) and known.with_package.match(folded):

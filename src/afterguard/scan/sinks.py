@@ -67,7 +67,7 @@ _SQL_SURE = {
 }  # fmt: skip
 _SQL_RECEIVERS = (
     "cursor", "cur", "conn", "connection", "db", "database", "session", "engine", "pool", "knex", "pg", "sql", "statement",
-    "stmt", "sqlite", "mysql", "postgres", "duckdb", "bigquery", "bq", "snowflake", "prisma", "sequelize", "jdbc", "tx",
+    "stmt", "sqlite", "mysql", "postgres", "duckdb", "bigquery", "bq", "snowflake", "prisma", "sequelize", "jdbc", "jdbctemplate", "jdbcclient", "tx",
     "transaction", "entitymanager", "datasource", "spark", "asyncpg", "psycopg", "clickhouse", "client.query", "repository",
     "supabase", "warehouse", "txn",
 )  # fmt: skip

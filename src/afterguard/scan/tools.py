@@ -66,7 +66,11 @@ def _registered(module: Module) -> Iterator[tuple[str, str]]:
         for one in walk(statement.value):
             if one.kind != "call":
                 continue
-            if fold(one.text).rsplit(".", 1)[-1] in REGISTER:
+            last = fold(one.text).rsplit(".", 1)[-1]
+            if "agent" in last or last == "toolnode":
+                given = (part for part in one.parts if part.kind == "list")
+                yield from ((name, f"given to {one.text}") for part in given for name in _names(part))
+            if last in REGISTER:
                 yield from ((name, f"registered with {one.text}") for name in _names(one))
             for key, value in _fields(one):
                 if fold(key) in KEYWORDS:

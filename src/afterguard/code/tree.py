@@ -6,16 +6,18 @@ large and nesting deeper than `DEPTH` end in `errors`, never in an exception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node, Parser, Tree
 
 from afterguard.code.expression import joined
 from afterguard.code.syntax import Class, Expr, Function, Import, Module, Param, Statement
 from afterguard.model import Source
 
+_STRAY = re.compile(rb"=>(?=\s{0,80}(?:[;,)\]}=]|$))")
 MAX_BYTES = 512_000
 """The rest is not parsed: the grammars take at most about two seconds a megabyte, whatever is in it."""
 DEPTH = 100
@@ -25,6 +27,31 @@ DEPTH = 100
 def parser(module: str, language: str = "language") -> Parser:
     """The parser of a grammar wheel."""
     return Parser(Language(getattr(import_module(module), language)()))
+
+
+def tree_of(data: bytes, chosen: Parser) -> Tree | None:
+    """The syntax tree, None when the parser took more steps than any program of that size needs."""
+    budget = 2_000 + len(data) // 8
+
+    def over(_offset: int, _error: bool) -> bool:
+        nonlocal budget
+        budget -= 1
+        return budget < 0
+
+    try:
+        return chosen.parse(lambda offset, _point: data[offset : offset + 65_536], progress_callback=over)
+    except ValueError:
+        chosen.reset()
+        return None
+
+
+def without_stray_arrows(data: bytes, language: str) -> bytes:
+    """`=>` taken out where it cannot stand, if there are many: on them the Java grammar takes a gigabyte for six kilobytes
+    and the JavaScript grammar quadratic time. The length stays the same."""
+    if language == "java":
+        return data.replace(b"=>", b"= ") if data.count(b"=>") > 60 else data
+    stray = _STRAY.findall(data) if language in ("javascript", "typescript") else []
+    return _STRAY.sub(b"= ", data) if len(stray) > 60 else data
 
 
 def is_minified(data: bytes) -> bool:
@@ -65,7 +92,9 @@ class TreeBuilder:
         if b"\0" in data:
             data = data.replace(b"\0", b" ")
         self.data = data
-        found = chosen.parse(data)
+        found = tree_of(without_stray_arrows(data, self.language), chosen)
+        if found is None:
+            return Module(self.path, self.language, errors=((1, "took too many steps to parse; not read"),))
         self.note_errors(found.root_node)
         body: list[Statement] = []
         self.flatten([found.root_node], body, "")

@@ -13,7 +13,8 @@ import msgspec
 
 from afterguard.code.parse import Parsed
 from afterguard.model import Asset, Confidence, Finding, Severity
-from afterguard.scan.flow import External, Flow, follow
+from afterguard.scan.flow import External, Flow
+from afterguard.scan.follower import follow
 from afterguard.scan.snippet import shown
 from afterguard.scan.summary import Summary, known_elsewhere
 

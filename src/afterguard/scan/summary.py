@@ -14,7 +14,8 @@ import msgspec
 from afterguard.code.manifest import packages
 from afterguard.code.parse import Parsed
 from afterguard.scan.approval import is_app_wide
-from afterguard.scan.flow import External, Flow, follow
+from afterguard.scan.flow import External, Flow
+from afterguard.scan.follower import follow
 from afterguard.scan.protection import app_wide
 from afterguard.scan.recognise import uses_ai
 from afterguard.scan.value import Atom

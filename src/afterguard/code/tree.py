@@ -49,9 +49,9 @@ def without_stray_arrows(data: bytes, language: str) -> bytes:
     """`=>` taken out where it cannot stand, if there are many: on them the Java grammar takes a gigabyte for six kilobytes
     and the JavaScript grammar quadratic time. The length stays the same."""
     if language == "java":
-        return data.replace(b"=>", b"= ") if data.count(b"=>") > 60 else data
+        return data.replace(b"=>", b"  ") if data.count(b"=>") > 60 else data
     stray = _STRAY.findall(data) if language in ("javascript", "typescript") else []
-    return _STRAY.sub(b"= ", data) if len(stray) > 60 else data
+    return _STRAY.sub(b"  ", data) if len(stray) > 60 else data
 
 
 def is_minified(data: bytes) -> bool:

@@ -76,7 +76,14 @@ def _assigned(facts: Facts) -> dict[tuple[int, str], str]:
             value = statement.value
             if value is None:
                 continue
-            for one in (value, *([value.base] if value.base else []), *value.parts[:1]):
+            chain = [value, *value.parts[:1]]
+            while chain[-1].base is not None and len(chain) < 40:
+                chain.append(chain[-1].base)
+            base = value.base
+            while base is not None and len(chain) < 80:
+                chain.append(base)
+                base = base.base
+            for one in chain:
                 if one.kind == "call" and statement.targets:
                     out.setdefault((one.line, one.text), statement.targets[0])
                 elif one.kind == "call" and statement.kind == "return" and name:

@@ -141,6 +141,7 @@ def _decorated(facts: Facts, reach: Reach, function: Function) -> Iterator[Asset
         given = argument(decorator, "name") or argument(decorator, "name_override")
         if (
             given is None
+            and facts.language not in ("java", "kotlin")
             and decorator.parts
             and decorator.parts[0].kind == "text"
             and re.fullmatch(r"[\w.-]{1,64}", decorator.parts[0].text)

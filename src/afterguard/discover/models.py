@@ -24,8 +24,8 @@ _CONSTANT = re.compile(
     r"(?:^|[./])(?:(?:ChatModel|Model|EmbeddingModel)_?)?((?:GPT|gpt|Gpt|Claude|CLAUDE|TextEmbedding|TEXT_EMBEDDING|Gemini|GEMINI|SmallEmbedding3|LargeEmbedding3|AdaEmbeddingV2|O1|O3|O4)[\w]*)$"
 )
 _EMBEDDERS = re.compile(r"(?i)embed|SentenceTransformer|FlagModel|INSTRUCTOR")
-_PIPELINES = {"feature-extraction", "sentence-similarity"}
-_NOT_MODELS = {"tokenizer", "tensorboard"}
+TABLE = 4
+"""A list of more model ids than this is what a program knows about models, not what it uses."""
 
 
 def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
@@ -170,6 +170,8 @@ def _constants(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """`MODEL = "gpt-4o"` and fields, parameters and map entries named after a model, when the value is of a known family."""
     done: set[tuple[str, int]] = set()
     for function, target, value in _named(facts):
+        if value.kind == "list" and sum(part.kind == "text" for part in value.parts) > TABLE:
+            continue
         for one in walk(value) if value.kind in ("list", "other", "index", "call") else (value,):
             if one.kind != "text" or (one.text, one.line) in done or len(one.text) > 200:
                 continue

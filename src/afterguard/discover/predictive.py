@@ -146,6 +146,9 @@ def _artefact(facts: Facts, reach: Reach, function: Function, call: Expr, full: 
         return
     if path and (path.startswith("unresolved:") is False) and not (_FILE.search(path) or "/" in path or known):
         return
+    inner = call.parts[0] if call.parts else None
+    if not path and (saved or (inner is not None and inner.kind == "call")):
+        return
     name = path or f"unresolved:{_shown(call) or word}"
     sure = Certainty.unresolved if name.startswith("unresolved:") else Certainty.declared
     reach.mark(function, call, AssetKind.model_artifact, name)

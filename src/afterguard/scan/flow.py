@@ -19,6 +19,8 @@ class External(NamedTuple):
     returns: Mapping[str, tuple[tuple[str, tuple[str, ...], frozenset[Atom]], ...]]
     incoming: Mapping[str, tuple[tuple[str, tuple[tuple[str, frozenset[Atom]], ...]], ...]]
     """By last word of a callee: (dotted callee, origins by position or keyword) of calls that carry model or user text."""
+    tools: frozenset[str] = frozenset()
+    """Names that some file declares to a model as tools."""
 
 
 NOWHERE = External({}, {})

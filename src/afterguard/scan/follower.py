@@ -73,6 +73,9 @@ class _Follower:
         self.module, self.lines, self.external, self.flow = module, lines, external, flow
         flow.with_ai = self.with_ai = uses_ai(module)
         flow.tools = tool_functions(module)
+        for function in module.functions:
+            if function.name in external.tools and "_" in function.name:
+                flow.tools.setdefault(function.name, "declared to the model in another file")
         self.functions = {function.name: function for function in module.functions}
         self.classes = {klass.name for klass in module.classes}
         self.enums = {klass.name for klass in module.classes if any("enum" in base.lower() for base in klass.bases)}

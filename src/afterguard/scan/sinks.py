@@ -66,7 +66,7 @@ _SQL_SURE = {
     "queryformap", "createnativequery", "queryrowcontext", "querycontext", "execcontext", "executemany", "runnothrow",
 }  # fmt: skip
 _SQL_RECEIVERS = (
-    "cursor", "cur", "conn", "connection", "db", "database", "session", "engine", "pool", "knex", "pg", "sql", "statement",
+    "cursor", "cur", "conn", "connection", "connect", "db", "database", "session", "engine", "pool", "knex", "pg", "sql", "statement",
     "stmt", "sqlite", "mysql", "postgres", "duckdb", "bigquery", "bq", "snowflake", "prisma", "sequelize", "jdbc", "jdbctemplate", "jdbcclient", "tx",
     "transaction", "entitymanager", "datasource", "spark", "asyncpg", "psycopg", "clickhouse", "client.query", "repository",
     "supabase", "warehouse", "txn",

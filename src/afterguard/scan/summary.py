@@ -18,6 +18,7 @@ from afterguard.scan.flow import External, Flow
 from afterguard.scan.follower import follow
 from afterguard.scan.protection import app_wide
 from afterguard.scan.recognise import uses_ai
+from afterguard.scan.tools import declared_tools
 from afterguard.scan.value import Atom
 
 CARRIED = ("model", "tool", "user", "ret")
@@ -39,6 +40,8 @@ class Summary(msgspec.Struct, frozen=True):
     """A rate limit is registered here for every route of the application."""
     approves: bool = False
     """Agents are made here so that a person approves their tools."""
+    tools: frozenset[str] = frozenset()
+    """Names declared to a model as tools."""
     locked: frozenset[tuple[str, str]] = frozenset()
     """(ecosystem, package) that a lock file here fixes to a version."""
     rendered: tuple[tuple[str, str, frozenset[Atom]], ...] = ()
@@ -67,6 +70,7 @@ def summarise(parsed: Parsed) -> Summary:
         auth,
         limit,
         is_app_wide(lines),
+        frozenset(declared_tools(module)),
         locked,
         _rendered(flow),
     )
@@ -125,7 +129,8 @@ def known_elsewhere(summaries: Iterable[Summary]) -> External:
             if last in returns:
                 settled = tuple((key, _settled(atoms, returns, 0)) for key, atoms in given)
                 incoming.setdefault(last, []).append((callee, settled))
-    return External(resolved, {name: tuple(rows) for name, rows in incoming.items()})
+    tools = frozenset(name for one in kept for name in one.tools)
+    return External(resolved, {name: tuple(rows) for name, rows in incoming.items()}, tools)
 
 
 def _settled(

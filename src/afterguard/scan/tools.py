@@ -53,11 +53,25 @@ def tool_functions(module: Module) -> dict[str, str]:
         klass, _, method = function.name.rpartition(".")
         if method in METHODS and any(fold(base).rsplit(".", 1)[-1] in BASES for base in bases.get(klass, ())):
             found[function.name] = f"method of the tool class {klass}"
+    for name in sorted(declared_tools(module)):
+        found.update({name: "declared to the model by schema"} if name in names and name not in found else {})
     for name, reason in _registered(module):
         same = [n for n in names if n == name or n.startswith(name + "@")]
         for full in same or [n for n in names if n.endswith("." + name)]:
             found.setdefault(full, reason)
     return found
+
+
+def declared_tools(module: Module) -> set[str]:
+    """Names of tools that a file declares to a model as JSON schema."""
+    out: set[str] = set()
+    for _, statement in statements(module):
+        for one in walk(statement.value):
+            if one.kind == "map" and one.fields:
+                held = dict(one.fields)
+                if held.keys() & {"parameters", "input_schema", "inputSchema", "toolSpec"} and "name" in held:
+                    out.add(held["name"].text)
+    return out - {""}
 
 
 def _registered(module: Module) -> Iterator[tuple[str, str]]:

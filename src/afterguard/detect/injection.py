@@ -90,6 +90,16 @@ def _sightings(scene: Scene) -> dict[int, list[Sighting]]:
     return out
 
 
+def speaks(scene: Scene, result: Result, passage: Passage) -> frozenset[str]:
+    """Signs in a passage that by themselves stay below its threshold: orders, not mere description."""
+    rows = _sightings(scene).get(result.first, [])
+    low = len(result.value[: passage.start].encode("utf-8", "surrogatepass"))
+    high = low + len(result.value[passage.start : passage.end].encode("utf-8", "surrogatepass"))
+    seen = frozenset(row.sign for row in rows if low < row.end <= high + 2)
+    return seen if seen & (STRONG | ORDERS) and passage.end - passage.start <= 2 * WINDOW else frozenset()
+
+
+ORDERS = {"imperative", "call-tool", "new-orders", "before-reply", "obligation"}
 TOOL_SIGN = Sign("names-tool", 3.0, "names a tool of this conversation")
 
 

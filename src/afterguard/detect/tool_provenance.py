@@ -1,6 +1,6 @@
 """Calls with side effects whose arguments come only from text an outsider can write, whether or not that text gives orders.
 
-In: a Scene. Out: Hits of kind unexplained_tool_call. A value counts when it stands in prose of a tool result or document and nowhere a
+In: a Scene. Out: Hits of kind unexplained_tool_call, or injection_followed where the text also gives orders. A value counts when it stands in prose of a tool result or document and nowhere a
 person with a right to ask, a record, or the model before could have given it. A user's turn between reading and calling counts as
 consent when the reply before it showed the value.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from afterguard.detect import injection, phrases
 from afterguard.detect.detector import Detector
-from afterguard.detect.injection import suspects
+from afterguard.detect.injection import speaks, suspects
 from afterguard.detect.provenance import ADDRESS, has_side_effects, is_explained, stands_in, values
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
@@ -72,26 +73,32 @@ def _was_agreed(scene: Scene, value: str, read: int, called: int) -> bool:
 def _hit(scene: Scene, call: ToolCall, result: Result, passage: Passage, value: str) -> Hit:
     start = passage.start + stands_in(value, result.value[passage.start : passage.end].lower())
     index, span = place(scene.texts, result, start, start + len(value))
+    signs = speaks(scene, result, passage)
+    source = result.name or "a document"
+    says = ", ".join(sorted(phrases.signs(injection.RULES)[sign].says for sign in signs))
     return hit(
         scene,
         ID,
-        "unexplained_tool_call",
-        TAXONOMIES,
-        severity=Severity.high,
+        "injection_followed" if signs else "unexplained_tool_call",
+        injection.TAXONOMIES if signs else TAXONOMIES,
+        severity=Severity.critical if signs else Severity.high,
         confidence=Confidence.medium,
         text=index,
         span=span,
-        cause=f"{call.name} fed from {result.name or 'a document'}",
-        rule=f"an argument of {call.name} came only from text in {result.name or 'a document'} that an outsider can write",
+        cause=injection.family(result.value[passage.start : passage.end])
+        if signs
+        else f"{call.name} fed from {source}",
+        rule=f"an argument of {call.name} came only from text in {source} that an outsider can write"
+        + (f"; the text {says}" if signs else ""),
         would_change="the user asked for this in another conversation, or the text is the owner's own record",
     )
 
 
 DETECTOR = Detector(
     id=ID,
-    kinds=("unexplained_tool_call",),
+    kinds=("unexplained_tool_call", "injection_followed"),
     taxonomies=TAXONOMIES,
-    severity=Severity.high,
+    severity=Severity.critical,
     why="An action whose details nobody entitled asked for is what a successful injection looks like, even a subtle one.",
     find=find,
 )

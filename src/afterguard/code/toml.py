@@ -229,7 +229,7 @@ def _store(frame: tuple[str, list[Node], _Table, list[str]], value: Node | _Tabl
     target: _Table | None = table
     for name in names[:-1]:
         target = target.below(name, line) if target is not None else None
-    if target is not None:
+    if target is not None and names:
         target.children[names[-1]] = (Node("text", line, names[-1]), value)
     names.clear()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from afterguard import files, tap
+from afterguard import files
 from afterguard.config import Config
 from afterguard.discover import traffic
 from afterguard.errors import UsageError
@@ -38,6 +38,7 @@ from afterguard.risk.price import price
 from afterguard.risk.scenario import is_predictive
 
 UNASSIGNED = "unassigned traffic"
+LOG_SUFFIXES = (".jsonl", ".ndjson", ".log", ".csv", ".tsv", ".parquet", ".har", ".sse")
 
 
 class Logs(NamedTuple):
@@ -87,30 +88,39 @@ def assign(request: Request, note: files.Note) -> dict[str, Logs]:
                 slug="unknown-application",
             )
         for entry in files.walk([root], note):
-            parts = {part.lower() for part in (*entry.full.parts[-4:-1], entry.full.stem.split(".")[0])}
+            *folders, last = entry.path.lower().split("/")
+            parts = {*folders, last.split(".")[0], root.resolve().name.lower()}
             by_path = next((name for name in names if name.lower() in parts), "")
             name = told or by_path or (names[0] if len(names) == 1 else UNASSIGNED)
-            logs = out.setdefault(name, Logs([], []))
-            _sort(entry, logs, note)
+            _sort(entry, out.setdefault(name, Logs([], [])))
     return out
 
 
-def _sort(entry: files.Entry, logs: Logs, note: files.Note) -> None:
-    head = files.head(entry)
-    seen = traffic.recognise(entry.path, head)
-    judged = tap.recognise(entry.path, head)
+def _told_apart(apps: list[tuple[App, list[Path]]]) -> tuple[list[tuple[App, list[Path]]], list[tuple[str, Path]]]:
+    """A log given as a path of its own is a log of that application, not source."""
+    kept = [(app, [root for root in roots if not _is_log(root)]) for app, roots in apps]
+    named = [(app.name, root) for app, roots in apps for root in roots if _is_log(root)]
+    return kept, named
+
+
+def _is_log(root: Path) -> bool:
+    return root.is_file() and root.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(LOG_SUFFIXES)
+
+
+def _sort(entry: files.Entry, logs: Logs) -> None:
+    """A HAR file shows use and holds what was said; anything that is no known traffic goes to the look-back, which counts it."""
+    seen = traffic.recognise(entry.path, files.head(entry))
     if seen:
         logs.seen.append(entry.full)
-    if judged and judged != "unknown" and (not seen or judged == "har"):
-        logs.judged.append(entry.full)
-    if not seen and (not judged or judged == "unknown"):
+    if not seen or seen == "har":
         logs.judged.append(entry.full)
 
 
 def onboard(request: Request, clock: Clock, means: Means) -> OnboardResult:
     """Survey, look back and price every application. Raises UsageError for a missing path."""
-    logs = assign(request, means.note)
-    todo = list(request.apps)
+    apps, named = _told_apart(request.apps)
+    logs = assign(request._replace(apps=apps, logs=[*request.logs, *named]), means.note)
+    todo = list(apps)
     if UNASSIGNED in logs:
         todo.append((App(UNASSIGNED, request.config.tenant), []))
     results = [_one(request, clock, means, app, roots, logs.get(app.name, Logs([], []))) for app, roots in todo]

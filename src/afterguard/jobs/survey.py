@@ -156,7 +156,7 @@ def survey(
 
 
 def _folder(roots: Iterable[Path]) -> Path:
-    first = next(iter(roots))
+    first = next(iter(roots), Path())
     return first if first.is_dir() else first.parent
 
 

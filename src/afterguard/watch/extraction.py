@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from afterguard.model import Severity
 from afterguard.watch.alert import Alert, Moment, of
 from afterguard.watch.predictions import Row, Scales
 
+T = TypeVar("T")
 ID = "extraction"
 TAXONOMIES = ("LLM10:2025", "LLM06:2026", "AML.T0024.002", "CWE-770")
 LEAST = 250
@@ -119,7 +121,7 @@ class Extraction:
         return ""
 
 
-def _sample(rows: list, item: object, count: int, size: int, key: str) -> None:  # type: ignore[type-arg]
+def _sample(rows: list[T], item: T, count: int, size: int, key: str) -> None:
     """Reservoir sampling with the id as the source of chance: same log, same sample."""
     if len(rows) < size:
         rows.append(item)

@@ -464,6 +464,8 @@ class Lookback(msgspec.Struct, frozen=True, omit_defaults=True):
     change_request: str = ""
     """Markdown: the change that would log prompts, where they were never logged."""
     time_zone_assumed: int = 0
+    assets: tuple[Asset, ...] = ()
+    """Models and tools seen at work."""
 
 
 class Changed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from typing import Any
 from afterguard import files, tap
 from afterguard.detect import Context, look
 from afterguard.jobs.change_request import change_request
+from afterguard.jobs.sightings import Sightings
 from afterguard.model import Coverage, Exchange, Hit, Lookback
 from afterguard.watch.analytics import Analytics
 from afterguard.watch.distinct import Distinct
@@ -36,6 +37,7 @@ class Tally:
         self.seen = seen
         self.merger = Merger(app)
         self.analytics = Analytics(pseudonym)
+        self.sightings = Sightings()
         self.exchanges = self.bytes = self.assumed = self.without_prompt = 0
         self.first: float | None = None
         self.last: float | None = None
@@ -61,6 +63,7 @@ class Tally:
         for part in exchange.unjudged:
             self.unjudged[part.reason] += 1
         self.without_prompt += is_blind(exchange)
+        self.sightings.feed(exchange)
         hits = list(look(exchange, self.context))
         for hit in hits:
             if hit.kind == "inventory":
@@ -158,4 +161,5 @@ def result(tally: Tally, seconds: float) -> Lookback:
         seconds=seconds,
         time_zone_assumed=tally.assumed,
         change_request=request_for(tally),
+        assets=tally.sightings.assets(),
     )

@@ -132,8 +132,9 @@ def onboard(request: Request, clock: Clock, means: Means) -> OnboardResult:
 
 def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Path], logs: Logs) -> AppResult:
     limits = files.limits_of(request.config.limits)
-    full = survey([*roots, *logs.seen], app, note=means.note, limits=limits, progress=means.progress)
     past = _past(request, clock, means, app, logs, limits)
+    known = past.assets if past else ()
+    full = survey([*roots, *logs.seen], app, note=means.note, limits=limits, progress=means.progress, seen=known)
     shown = triage.survey(full, request.config, _day(clock.now))
     risk = request.config.risk
     loss = price(shown, past, request.business or facts.Business(), seed=risk.seed, years=risk.years)

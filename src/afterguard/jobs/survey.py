@@ -128,8 +128,12 @@ def survey(
     limits: files.Limits = files.DEFAULT,
     progress: Progress = lambda _count, _unit, _done: None,
     checking: bool = True,
+    seen: tuple[Asset, ...] = (),
 ) -> Survey:
-    """Discover, and with `checking` scan, everything below the roots. Raises UsageError for a missing path."""
+    """Discover, and with `checking` scan, everything below the roots. Raises UsageError for a missing path.
+
+    `seen` are assets known from elsewhere (a look-back), joined with what is found.
+    """
     rows: list[Coverage] = []
 
     def keep(row: Coverage) -> None:
@@ -139,7 +143,7 @@ def survey(
     walk = Walk(keep, limits, progress, checking)
     walk.read(roots)
     owner = owners.owners_of(_folder(roots))
-    assets = tuple(_owned(one, owner) for one in inventory.join(walk.assets))
+    assets = tuple(_owned(one, owner) for one in inventory.join([*walk.assets, *seen]))
     findings: list[Finding] = list(inventory.gaps(assets, walk.periods))
     checks: dict[str, str] = {}
     suppressed: tuple[Finding, ...] = ()

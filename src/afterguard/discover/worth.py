@@ -34,6 +34,7 @@ WORDS = (
     r"chat/completions|/v1/(completions|embeddings|messages|responses|models)|generateContent|/api/(generate|chat|embed)\b",
     r"invoke_?(model|endpoint|agent)|bedrock|sagemaker|vertex_?ai|aiplatform",
     r"system_?prompt|prompt_?template|max_?tokens|tool_?calls?\b|tool_?choice|function_call\b|input_?schema",
+    r"\btype['\"]?\s*[:=]\s*['\"]function['\"]",
     r"\bllms?\b|\bgpt\b|_llm\b|\bllm_|embeddings?\b|vector_?store|\bmcp\b|mcp_?server|language_?model",
     r"\bcompletions?\b.{0,20}\bcreate\b|inference_?(server|session|endpoint|client)",
     r"load_model|from_pretrained|save_pretrained|predict_proba|train_test_split|load_dataset|\.pkl\b|\.joblib\b|\.onnx\b|\.gguf\b|\.safetensors\b",

@@ -111,6 +111,13 @@ def _said(scene: Scene, index: int) -> str:
     return "\n".join(t.value for i, t in enumerate(scene.texts) if i < index and t.origin is not Origin.system).lower()
 
 
+def template(link: Link) -> str:
+    """What links of one technique share while hosts and payloads change: the markup and the names of the parameters."""
+    names = sorted({part.partition("=")[0][:20] for part in link.tail.partition("?")[2].split("&") if "=" in part})[:6]
+    how = "image" if link.image else "link"
+    return f"{how} with data in " + ("parameters " + ", ".join(names) if names else "its path")
+
+
 def _hit(scene: Scene, index: int, link: Link, reason: str) -> Hit:
     value = scene.texts[index].value
     start = len(value[: link.start].encode("utf-8", "surrogatepass"))
@@ -124,7 +131,8 @@ def _hit(scene: Scene, index: int, link: Link, reason: str) -> Hit:
         confidence=Confidence.high if link.markup else Confidence.medium,
         text=index,
         span=Span(start, start + len(value[link.start : link.end].encode("utf-8", "surrogatepass"))),
-        cause=f"host {link.host}",
+        values=(link.host,),
+        cause=template(link),
         rule=f"{how} to {link.host}, which nobody in the conversation named, carries {reason}",
         would_change=f"{link.host} belongs to the application's owner",
     )

@@ -224,8 +224,8 @@ def _is_true(expr: Expr | None) -> bool:
 
 def _sql(seen: Seen) -> Iterator[Value]:
     receiver, dot, last = seen.folded.rpartition(".")
-    if last not in _SQL_METHODS or not dot:
-        return
+    if last not in _SQL_METHODS or not dot or not (seen.call.parts or seen.call.fields):
+        return  # a fetch without argument takes rows of a statement that was judged where it was given
     nearest = fold(seen.call.text).rpartition(".")[0].rsplit(".", 1)[-1]
     sure = last in _SQL_SURE or (last == "query" and nearest.endswith("client"))
     if not sure and not any(

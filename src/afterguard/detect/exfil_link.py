@@ -59,12 +59,14 @@ def links(text: str) -> Iterator[Link]:
 def payload(link: Link, said: str) -> str:
     """Why the link carries data: a reason, or "". `said` is what the conversation holds, lower case."""
     for piece in PIECE.findall(link.tail[:4_000]):
-        raw = unquote_to_bytes(piece)
+        raw = unquote_to_bytes(piece.encode("utf-8", "surrogatepass"))
         if len(raw) >= 20 and entropy(raw) >= 3.6 and _is_mixed(raw):
             return f"{len(raw)} characters of random-looking data"
         if len(raw) >= 48 and entropy(raw) >= 3.0 and b"-" not in raw.strip(b"-"):
             return f"{len(raw)} characters of encoded data"
-    query = unquote_to_bytes(link.tail.partition("?")[2]).decode("utf-8", "ignore").lower()
+    query = (
+        unquote_to_bytes(link.tail.partition("?")[2].encode("utf-8", "surrogatepass")).decode("utf-8", "ignore").lower()
+    )
     carried = [word for word in WORD.findall(query) if any(c.isdigit() for c in word) or "@" in word]
     if any(word in said and len(word) >= 6 for word in carried):
         return "values of this conversation"

@@ -25,7 +25,7 @@ ID = "injection"
 RULES = "injection"
 TAXONOMIES = ("LLM01:2025", "LLM01:2026", "ASI01:2026", "AML.T0051.001", "CWE-1427")
 WINDOW = 420
-THRESHOLDS = {"broken": 0.0, "odd": 3.0, "status": 3.0, "free": 6.0, "short": 4.5, "hidden": 4.0}
+THRESHOLDS = {"broken": 0.0, "line": 1.0, "odd": 3.0, "status": 3.0, "free": 6.0, "short": 4.5, "hidden": 4.0}
 STRONG = {"addressed", "vocative", "override", "drop-instructions", "role-markup", "secrecy", "names-tool"}
 """Free text needs two of these: one alone is how documentation talks about assistants."""
 HINTS = {"call-tool", "names-tool", "imperative", "obligation", "urgency", "about-user", "markup", "role-prefix"}
@@ -66,7 +66,7 @@ def _passages(scene: Scene, result: Result, rows: list[Sighting]) -> Iterator[Pa
         elif passage.container == "status":
             known = has_side_effects(result.name) or scene.context.lines.knows(result.name)
             line = scene.context.lines.container(result.name, result.value)
-            yield passage._replace(container=line if known or line == "broken" else "short")
+            yield passage._replace(container=line if known or line == "line" else "short")
         else:
             yield passage
     if rows and not seen:
@@ -192,6 +192,7 @@ def _hit(scene: Scene, found: Found, obeyed: str) -> Hit:
         "broken": "prose torn into a record",
         "odd": f"prose in the field {found.passage.key}",
         "status": "a status text",
+        "line": "a sentence inserted into a status line",
         "free": "free text",
         "short": "a short text",
         "hidden": "a line between data",

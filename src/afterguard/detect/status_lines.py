@@ -1,6 +1,6 @@
 """The short status lines each tool gives, so that a sentence inserted into one stands out whatever it says.
 
-In: tool names and plain results, in the order of the log. Out: the container of a new result: `broken` when it is a known line with
+In: tool names and plain results, in the order of the log. Out: the container of a new result: `line` when it is a known line with
 something inserted, `status` otherwise. Bounded: LINES_CAP lines for each of TOOLS_CAP tools.
 """
 
@@ -11,7 +11,7 @@ import re
 LINE_CAP = 240
 LINES_CAP = 48
 TOOLS_CAP = 2_000
-INSERTED = 16
+INSERTED = 24
 """Least characters that count as inserted."""
 NUMBER = re.compile(r"\d[\d.,:]*")
 
@@ -41,9 +41,9 @@ class StatusLines:
         return bool(self._lines.get(tool))
 
     def container(self, tool: str, value: str) -> str:
-        """ "broken" when the result is a known line with text inserted, else "status"."""
+        """ "line" when the result is a known line with text inserted, else "status"."""
         known = self._lines.get(tool, {})
-        return "broken" if self._host(known, masked(value)) is not None else "status"
+        return "line" if self._host(known, masked(value)) is not None else "status"
 
     def _host(self, known: dict[str, None], line: str) -> str | None:
         return next((one for one in known if is_inserted(one, line)), None)

@@ -17,7 +17,9 @@ from typing import IO, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from afterguard import config as configuration
+from afterguard.detect.prefilter import remember
 from afterguard.errors import UsageError
+from afterguard.files import Compiled
 from afterguard.model import SEVERITIES, App, Coverage
 from afterguard.safe import terminal
 
@@ -106,8 +108,18 @@ class Session:
         return App(name=name, tenant=self.config.tenant, root=str(paths[0]) if paths else "")
 
 
+def cache_folder() -> Path:
+    """The user's cache folder for Afterguard; what lies there can be deleted at any time."""
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else "")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "afterguard"
+    except RuntimeError:  # an account without a home
+        return Path(os.devnull) / "afterguard"
+
+
 def open_session(common: Common, start: Path | None = None) -> Session:
     """Merge configuration for this command. Raises UsageError."""
+    remember(Compiled(cache_folder()))
     named = common.config or (Path(os.environ["AFTERGUARD_CONFIG"]) if os.environ.get("AFTERGUARD_CONFIG") else None)
     file = None if common.no_config else named or configuration.find((start or Path.cwd()).resolve())
     if common.no_config and common.config:

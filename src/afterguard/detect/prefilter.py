@@ -7,9 +7,10 @@ Backends in order: Hyperscan, RE2, Python's own re; all three return the same se
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 class Pattern(NamedTuple):
@@ -52,20 +53,56 @@ def _best() -> str:
     return "python"
 
 
-def _hyperscan(patterns: Sequence[Pattern]) -> Any:
+class Memory(Protocol):
+    """Where compiled patterns may be kept between processes; the command line lends one. Compiling costs seconds."""
+
+    def get(self, key: str) -> bytes | None:
+        """What was kept under a key, or None."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep it, if possible."""
+
+
+_memory: list[Memory] = []
+
+
+def remember(memory: Memory) -> None:
+    """Use a memory for compiled patterns from now on."""
+    _memory[:] = [memory]
+
+
+def _database(patterns: Sequence[Pattern]) -> Any:
+    """The compiled database, from the memory where this machine already compiled the same patterns."""
     import hyperscan
 
-    database = hyperscan.Database()
     flags = [
         (hyperscan.HS_FLAG_CASELESS if p.ignore_case else 0) | (hyperscan.HS_FLAG_SINGLEMATCH if p.once else 0)
         for p in patterns
     ]
+    told = repr((hyperscan.__version__, [(p.expression, flag) for p, flag in zip(patterns, flags)]))
+    key = hashlib.sha256(told.encode()).hexdigest()
+    kept = _memory[0].get(key) if _memory else None
+    if kept:
+        try:
+            loaded = hyperscan.loadb(kept, hyperscan.HS_MODE_BLOCK)
+            loaded.scratch = hyperscan.Scratch(loaded)
+            return loaded
+        except hyperscan.HyperscanError:
+            pass  # made by another processor or version: compiled anew and kept again
+    database = hyperscan.Database()
     database.compile(
         expressions=[p.expression.encode() for p in patterns],
         ids=list(range(len(patterns))),
         elements=len(patterns),
         flags=flags,
     )
+    if _memory:
+        _memory[0].put(key, hyperscan.dumpb(database))
+    return database
+
+
+def _hyperscan(patterns: Sequence[Pattern]) -> Any:
+    database = _database(patterns)
     names = [p.name for p in patterns]
 
     def scan(data: bytes) -> list[Match]:

@@ -102,7 +102,7 @@ def rules() -> str:
     ]
     for check in sorted(CHECKS, key=lambda one: one.id):
         out.append(
-            f"\n### {check.id}\n\n{check.title}. Severity {check.severity}"
+            f"\n### {check.id}\n\n{_anchor(check.id)}{check.title}. Severity {check.severity}"
             + (", shown with `--persona auditor`" if check.persona == "auditor" else "")
             + f".\n\nWhy: {check.why}\n\nFix: {check.fix}\n\nReads: {', '.join(check.kinds)}.\n\n{_ids(check.taxonomies)}"
         )
@@ -110,9 +110,14 @@ def rules() -> str:
     for one in sorted(DETECTORS, key=lambda one: one.id):
         kinds = ", ".join(f"`{kind}`" for kind in one.kinds)
         out.append(
-            f"\n### {one.id}\n\n{one.why}\n\nIncident kinds: {kinds}. Worst severity: {one.severity}.\n\n{_ids(one.taxonomies)}"
+            f"\n### {one.id}\n\n{_anchor(one.id)}{one.why}\n\nIncident kinds: {kinds}. Worst severity: {one.severity}.\n\n{_ids(one.taxonomies)}"
         )
     return "".join(out)
+
+
+def _anchor(rule: str) -> str:
+    """The word that `helpUri` in SARIF points at."""
+    return f'<a id="{rule.replace("-", "_")}"></a>'
 
 
 def _ids(taxonomies: tuple[str, ...]) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import msgspec
 from cyclopts import Parameter
 
 from afterguard import __version__
-from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session
+from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
 from afterguard.cli.recording import pseudonym, record_all, witness
 from afterguard.errors import NothingToExamine, UsageError
 from afterguard.jobs import onboard as job
-from afterguard.jobs import report_files
+from afterguard.jobs import report_files, triage
 from afterguard.model import App, OnboardResult
 from afterguard.risk import business as facts
 from afterguard.risk.figures import figures
@@ -60,6 +61,7 @@ def onboard(
         command="afterguard " + shlex.join(sys.argv[1:]),
         version=__version__,
         mapping=_mapping(map),
+        baseline=triage.read_baseline(session.common.baseline) if session.common.baseline else triage.NO_BASELINE,
     )
     clock = job.Clock(now, time.monotonic)
     try:
@@ -76,6 +78,7 @@ def onboard(
     result = report_files.write(
         msgspec.structs.replace(result, next_command=following), out, ask_business=business is None
     )
+    _print(session, result)
     _say(session, result, out, time.time() - now)
     session.next(following)
     severities = [one.severity for app in result.apps for one in app.survey.findings]
@@ -128,6 +131,28 @@ def _next(paths: list[Path], logs: list[str], business: Path | None, out: Path) 
             + "   (after answering it)"
         )
     return shlex.join(["afterguard", "scan", *map(str, paths), "--fail-on", "high"])
+
+
+def _print(session: Session, result: OnboardResult) -> None:
+    """The whole result on standard output as well, where a format for it was asked for."""
+    from afterguard.report import html, json, markdown
+
+    chosen = session.common.format
+    if chosen == "table":
+        return
+    renderers: dict[str, Callable[[OnboardResult, IO[str]], None]] = {
+        "json": json.render,
+        "md": markdown.render,
+        "html": html.render,
+    }
+    if chosen not in renderers:
+        raise UsageError(
+            f"onboard has no {chosen} format",
+            hint="use json, md or html, or the files in --out",
+            slug="bad-format",
+        )
+    with writing(session.common.output) as stream:
+        renderers[chosen](result, stream)
 
 
 def _say(session: Session, result: OnboardResult, out: Path, seconds: float) -> None:

@@ -58,6 +58,7 @@ class Request(NamedTuple):
     command: str
     version: str
     mapping: object = None
+    baseline: triage.Baseline = triage.NO_BASELINE
 
 
 class Means(NamedTuple):
@@ -135,13 +136,15 @@ def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Pat
     past = _past(request, clock, means, app, logs, limits)
     known = past.assets if past else ()
     full = survey([*roots, *logs.seen], app, note=means.note, limits=limits, progress=means.progress, seen=known)
-    shown = triage.survey(full, request.config, _day(clock.now))
+    known_risk = triage.survey(full, request.config, _day(clock.now))
+    shown = triage.survey(full, request.config, _day(clock.now), request.baseline)
     risk = request.config.risk
-    loss = price(shown, past, request.business or facts.Business(), seed=risk.seed, years=risk.years)
+    # What an earlier report already told still costs money; only the lists leave it out.
+    loss = price(known_risk, past, request.business or facts.Business(), seed=risk.seed, years=risk.years)
     return AppResult(
         survey=shown,
         summary=summary(shown, past),
-        lookback=past,
+        lookback=triage.lookback(past, request.config, request.baseline) if past else None,
         loss=loss,
         decisions=_decisions(loss),
         unknowns=_unknowns(loss),

@@ -6,6 +6,7 @@ the checks. It does not judge recorded prompts (jobs/lookback.py) and writes not
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ import msgspec
 from afterguard import files, scan
 from afterguard.code.mentions import belongs, imported, stem
 from afterguard.code.parse import LANGUAGES, Parsed, parse
-from afterguard.discover import finders, inventory, owners, traffic, worth_config
+from afterguard.discover import crossings, finders, inventory, owners, traffic, worth_config
 from afterguard.discover.neighbours import Neighbours
 from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
@@ -25,6 +26,10 @@ EVERYTHING = Worth(True, True)
 KEPT_BYTES = 48 << 20
 """Source bytes kept parsed (about ten times that in memory) so that values are followed across files; later files are
 checked one by one, with a coverage row that says so."""
+FAR_ROUTES = 500
+"""Files with web routes that name no file with AI and are read all the same, for the files between them."""
+LAYERS = 2
+"""Rounds of looking for files between a web route and a model."""
 LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
 Progress = Callable[[int, str, int], None]
 
@@ -39,11 +44,12 @@ class Walk:
         self.kept: list[Parsed] = []
         self.neighbours = Neighbours()
         self.alone: list[scan.Examined] = []
-        self.sinks: list[Source] = []
+        self.held: list[tuple[Source, Worth]] = []
+        self.crossings: list[crossings.Crossing] = []
         self.stems: set[str] = set()
         self.wanted: set[str] = set()
         self.folders: set[str] = set()
-        self.files = self.bytes = self.kept_bytes = self.sink_bytes = 0
+        self.files = self.bytes = self.kept_bytes = self.held_bytes = 0
 
     def read(self, roots: list[Path]) -> None:
         """Read everything below the roots once."""
@@ -56,7 +62,8 @@ class Walk:
                     self._source(source)
         for parsed in self.neighbours.parsed():
             self._parsed(parsed, ai=True)
-        self._sinks_that_belong()
+        self._held_that_belong()
+        self.assets += crossings.find(self.crossings)
 
     def _traffic(self, entry: files.Entry) -> bool:
         if files.kind_of(entry.path, b"") not in LOG_KINDS:
@@ -79,33 +86,59 @@ class Walk:
         code = source.kind in LANGUAGES
         if worth.ai or worth_config.is_worth(source):
             self._parsed(parse(source), ai=True)
-            if code and self.checking:
+            if code:
                 self.stems.add(stem(source.path))
                 self.wanted |= imported(source.data)
                 self.folders.add(source.path.rpartition("/")[0])
-        elif worth.sink and self.checking and code:
-            self.sink_bytes += len(source.data)
-            if self.sink_bytes <= KEPT_BYTES:
-                self.sinks.append(source)
-            else:
+        elif code:
+            self.held_bytes += len(source.data)
+            if self.held_bytes <= KEPT_BYTES:
+                self.held.append((source, worth))
+            elif worth.sink and self.checking:
                 self._parsed(parse(source), ai=False)
         elif worth.sink and self.checking:
             self._parsed(parse(source), ai=False)
 
-    def _sinks_that_belong(self) -> None:
-        """Files that hold a risky place matter where they name, or are named by, a file that uses AI."""
+    def _held_that_belong(self) -> None:
+        """Files with a risky place or a web route matter where they name, or are named by, a file that uses AI."""
         stems, wanted = frozenset(self.stems), frozenset(self.wanted)
-        for source in self.sinks:
-            if belongs(source.path, source.data, stems, wanted, self.folders):
-                self._parsed(parse(source), ai=False)
-        self.sinks.clear()
+        rest, far = [], []
+        for source, worth in self.held:
+            if not worth.route and not (worth.sink and self.checking):
+                rest.append(source)
+            elif belongs(source.path, source.data, stems, wanted, self.folders):
+                self._parsed(parse(source), ai=worth.route)
+            elif worth.route:
+                far.append(source)
+        if any(one.runs for one in self.crossings):
+            for source in far[:FAR_ROUTES]:
+                self._parsed(parse(source), ai=True)
+            self._layers(rest)
+        self.held.clear()
+
+    def _layers(self, sources: list[Source]) -> None:
+        """Files between a route and a model that name neither: they define what the one calls."""
+        layers: list[crossings.Crossing] = []
+        for _ in range(LAYERS):
+            names = crossings.wanted(self.crossings if not layers else (), layers)
+            if not names or not sources:
+                return
+            defined = re.compile(
+                rb"\b(?:" + b"|".join(sorted(re.escape(one.encode()) for one in names)) + rb")\s*[(=<]"
+            )
+            found = [one for one in sources if defined.search(one.data)]
+            before = len(self.crossings)
+            for source in found:
+                self._parsed(parse(source), ai=True)
+            layers = self.crossings[before:]
+            sources = [one for one in sources if one not in found]
 
     def _parsed(self, parsed: Parsed, *, ai: bool) -> None:
         source = parsed.source
         for line, what in parsed.errors[:3]:
             self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))
         if ai:
-            self.assets += finders.find(parsed, self.note)
+            self.assets += finders.find(parsed, self.note, self.crossings.append)
         if not self.checking:
             return
         self.kept_bytes += len(source.data)

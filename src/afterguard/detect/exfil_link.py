@@ -6,6 +6,8 @@ records) and its path or query carries a payload: long and random, encoded, or w
 
 from __future__ import annotations
 
+import base64
+import binascii
 import itertools
 import re
 from collections.abc import Iterator
@@ -28,6 +30,8 @@ RENDERED = re.compile(
 )
 PIECE = re.compile(r"[^/?#&=;,|:]+")
 WORD = re.compile(r"[A-Za-z0-9@._-]{4,}")
+BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,4000}={0,2}")
+SAFE = bytes.maketrans(b"-_", b"+/")
 LINKS_CAP = 200
 
 
@@ -58,8 +62,18 @@ def links(text: str) -> Iterator[Link]:
 
 def payload(link: Link, said: str) -> str:
     """Why the link carries data: a reason, or "". `said` is what the conversation holds, lower case."""
+    for label in link.host.split(".")[:-2]:
+        if (
+            len(label) >= 24
+            and any(c.isdigit() for c in label)
+            and entropy(label.encode()) >= 3.4
+            and label.count("-") < 3
+        ):
+            return f"{len(label)} characters of encoded data in the host's name"
     for piece in PIECE.findall(link.tail[:4_000]):
-        raw = unquote_to_bytes(piece.encode("utf-8", "surrogatepass"))
+        raw = unquote_to_bytes((piece.replace("+", " ") if "%" in piece else piece).encode("utf-8", "surrogatepass"))
+        if _is_said(raw, said):
+            return "text of this conversation"
         if len(raw) >= 20 and entropy(raw) >= 3.6 and _is_mixed(raw):
             return f"{len(raw)} characters of random-looking data"
         if len(raw) >= 48 and entropy(raw) >= 3.0 and b"-" not in raw.strip(b"-"):
@@ -73,6 +87,35 @@ def payload(link: Link, said: str) -> str:
     if len(query) >= 60 and query.count(" ") + query.count("+") + query.count("_") >= 5:
         return "a sentence in the query"
     return ""
+
+
+def _is_said(raw: bytes, said: str) -> bool:
+    """Whether a piece, plain or decoded from base64 or hexadecimal, spells words of the conversation."""
+    plain = raw.decode("utf-8", "ignore").lower().strip()
+    if len(plain) >= 12 and plain.count(" ") >= 2 and plain[:200] in said:
+        return True
+    for decoded in (_base64(raw), _hex(raw)):
+        text = decoded.decode("utf-8", "ignore").lower().strip()
+        if len(text) >= 6 and text.isprintable() and text[:200] in said:
+            return True
+    return False
+
+
+def _base64(raw: bytes) -> bytes:
+    if len(raw) < 8 or not BASE64.fullmatch(raw):
+        return b""
+    body = raw.translate(SAFE).rstrip(b"=")
+    try:
+        return base64.b64decode(body + b"=" * (-len(body) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _hex(raw: bytes) -> bytes:
+    try:
+        return bytes.fromhex(raw.decode("ascii", "ignore")) if len(raw) >= 12 and len(raw) % 2 == 0 else b""
+    except ValueError:
+        return b""
 
 
 def _is_mixed(raw: bytes) -> bool:
@@ -93,7 +136,9 @@ def find(scene: Scene) -> Iterator[Hit]:
         if text.origin is not Origin.model:
             continue
         for link in links(text.value):
-            reason = "" if is_known(scene, link.host, text.turn) else payload(link, _said(scene, index))
+            if is_known(scene, link.host, text.turn) or _is_copied(scene, index, text.value[link.start : link.end]):
+                continue
+            reason = payload(link, _said(scene, index))
             if reason:
                 yield _hit(scene, index, link, reason)
 
@@ -107,6 +152,13 @@ def is_known(scene: Scene, host: str, turn: int) -> bool:
             if host in lower or f"//{parent}" in lower or f".{parent}" in lower:
                 return True
     return False
+
+
+def _is_copied(scene: Scene, before: int, address: str) -> bool:
+    """Whether the whole address stood in an earlier text: a copy carries nothing that its writer did not have. Who asked for the
+    copy is injection's question."""
+    address = address.rstrip(".,;:!?*_")
+    return any(t.origin is not Origin.model and address in t.value for t in scene.texts[:before])
 
 
 def _said(scene: Scene, index: int) -> str:

@@ -27,6 +27,7 @@ PATTERNS = (
     Pattern("pii:dashed", r"\b\d{3}-\d{2}-\d{4}\b|\b\d{3}\.\d{3}\.\d{3}-\d{2}\b|\b\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}\b"),
     Pattern("pii:lettered", r"\b[A-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b|\b[XYZ0-9]\d{7}-?[A-Z]\b|\b[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]\b"),
     Pattern("pii:told", r"(ssn|social.{0,2}security|steuer|idnr|bsn|burgerservice|rijksregister|national.number|pesel|personnummer|cpf|aadhaar|aadhar|social insurance|\bsin\b|n[iu]r|sécurité sociale)[^0-9\n]{1,24}\d[\d .-]{7,16}\d", ignore_case=True),
+    Pattern("pii:passport", r"(passport|reisepass|passeport|pasaporte|passaporto|paszport)[^0-9\n]{1,24}[A-Z]{0,2}\d{6}", ignore_case=True),
     Pattern("pii:birth", r"(dob|date.of.birth|birth.?date|\bborn( on)?|geburtsdatum|geboren am|né(e)? le|fecha de nacimiento|data di nascita|data de nascimento)[^0-9a-z\n]{1,6}([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4})", ignore_case=True),
     Pattern("pii:address", r"\b\d{1,5}[a-z]? ([A-Z][a-z']{1,20} ){1,3}(Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Way|Terrace|Square|Close|Crescent|Highway|Parkway)\b|\b[A-Z][a-z\x80-\xff-]{2,24}(stra\xc3\x9fe|strasse|str\.|weg|gasse|platz|allee) \d{1,4}\b|\b\d{1,4},? (rue|avenue|boulevard|place) (de |du |des |la |le |l')?[A-Z][a-z]{2}"),
 )  # fmt: skip
@@ -41,6 +42,7 @@ LETTERED = re.compile(
     rb"(?<!\w)(?:[A-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D]|[XYZ0-9]\d{7}-?[A-Z]|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z])(?!\w)"
 )
 TOLD = re.compile(rb"\d[\d .-]{7,19}\d(?!\w)")
+PASSPORT = re.compile(rb"(?<![\w-])[A-Z]{0,2}\d{6,9}(?![\w-])")
 DATE = re.compile(rb"\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 NOBODY = re.compile(
     rb"@(?:example\.|test\.|localhost)|^(?:no-?reply|noreply|support|info|help|contact|sales|admin|service|team)@", re.I
@@ -97,6 +99,10 @@ def _national(data: bytes, found: re.Match[bytes]) -> Identifier | None:
     return Identifier(kind, re.sub(r"\W", "", text), Span(*found.span()), True) if kind else None
 
 
+def _passport(_data: bytes, found: re.Match[bytes]) -> Identifier | None:
+    return Identifier("passport", found.group().decode().upper(), Span(*found.span()), True)
+
+
 def _birth(_data: bytes, found: re.Match[bytes]) -> Identifier | None:
     return Identifier("date_of_birth", found.group().decode(), Span(*found.span()))
 
@@ -114,6 +120,7 @@ SHAPES = {
     "pii:dashed": TOLD,
     "pii:lettered": LETTERED,
     "pii:told": TOLD,
+    "pii:passport": PASSPORT,
     "pii:birth": DATE,
     "pii:address": ADDRESS,
 }
@@ -125,6 +132,7 @@ CHECKS = {
     "pii:dashed": _national,
     "pii:lettered": _national,
     "pii:told": _national,
+    "pii:passport": _passport,
     "pii:birth": _birth,
     "pii:address": _address,
 }

@@ -15,23 +15,62 @@ from typing import NamedTuple
 from afterguard.detect import phrases
 from afterguard.detect.detector import Detector
 from afterguard.detect.phrases import Sighting, Sign, Window
-from afterguard.detect.provenance import has_side_effects, is_explained, stands_in, values
+from afterguard.detect.provenance import (
+    has_side_effects,
+    is_explained,
+    is_known_to_write,
+    is_telling,
+    stands_in,
+    values,
+)
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
-from afterguard.detect.structure import Passage, is_short_elsewhere
+from afterguard.detect.structure import Passage, is_short_elsewhere, is_torn
 from afterguard.model import Confidence, Hit, Origin, Severity, ToolCall
 
 ID = "injection"
 RULES = "injection"
 TAXONOMIES = ("LLM01:2025", "LLM01:2026", "ASI01:2026", "AML.T0051.001", "CWE-1427")
 WINDOW = 420
-THRESHOLDS = {"broken": 0.0, "line": 1.0, "odd": 3.0, "status": 3.0, "free": 6.0, "short": 4.5, "hidden": 4.0}
+THRESHOLDS = {
+    "broken": 0.0,
+    "line": 1.0,
+    "misfit": 0.0,
+    "odd": 3.0,
+    "status": 3.0,
+    "free": 6.0,
+    "short": 4.5,
+    "hidden": 4.0,
+}
 STRONG = {"addressed", "vocative", "override", "drop-instructions", "role-markup", "secrecy", "names-tool"}
 """Free text needs two of these: one alone is how documentation talks about assistants."""
-HINTS = {"call-tool", "names-tool", "imperative", "obligation", "urgency", "about-user", "markup", "role-prefix"}
+HINTS = {
+    "call-tool",
+    "names-tool",
+    "imperative",
+    "addressed-staff",
+    "obligation",
+    "urgency",
+    "about-user",
+    "markup",
+    "role-prefix",
+}
 """What a tool's own error line says to help: "please call find_user first". In a status line these alone are no injection."""
 UNSEEN = {"override", "drop-instructions", "role-markup", "secrecy"}
+TO_THE_MODEL = {
+    "addressed",
+    "vocative",
+    "about-user",
+    "call-tool",
+    "names-tool",
+    "override",
+    "drop-instructions",
+    "role-markup",
+}
+"""Secrecy among people ("do not tell Anna") is no sign; towards the user, or beside an order to the model, it is."""
 OUTSIDE = (Origin.tool, Origin.document)
+AROUND = 240
+"""Characters before the first and behind the last sign that belong to the order."""
 HOST = re.compile(r"[a-z]+://([a-z0-9.-]{4,80})", re.I)
 
 
@@ -55,22 +94,27 @@ def suspects(scene: Scene) -> Iterator[Found]:
 
 
 def _passages(scene: Scene, result: Result, rows: list[Sighting]) -> Iterator[Passage]:
-    """Passages of a result, raised to `broken` where the field or the status line is known to be short."""
+    """Passages of a result, raised to `misfit` where the field, to `line` where the status line is known to be short."""
     seen = False
     for passage in scene.prose.get(result.first, ()):
         seen = True
-        if passage.container == "odd" and is_short_elsewhere(
-            passage.key, result.value, [r.value for r in scene.results]
-        ):
-            yield passage._replace(container="broken")
+        if passage.container == "odd" and _is_misfit(scene, result, passage):
+            yield passage._replace(container="misfit")
         elif passage.container == "status":
-            known = has_side_effects(result.name) or scene.context.lines.knows(result.name)
+            known = is_known_to_write(result.name) or scene.context.lines.knows(result.name)
             line = scene.context.lines.container(result.name, result.value)
             yield passage._replace(container=line if known or line == "line" else "short")
         else:
             yield passage
     if rows and not seen:
         yield Passage(0, len(result.value), "hidden")
+
+
+def _is_misfit(scene: Scene, result: Result, passage: Passage) -> bool:
+    """Whether a sentence stands in a field that is short everywhere else, or beside the pieces of an identifier."""
+    if is_torn(result.value[passage.start : passage.end]):
+        return True
+    return is_short_elsewhere(passage.key, result.value, [r.value for r in scene.results])
 
 
 def _sightings(scene: Scene) -> dict[int, list[Sighting]]:
@@ -107,18 +151,24 @@ def _judge(scene: Scene, result: Result, passage: Passage, rows: list[Sighting])
     low = len(result.value[: passage.start].encode("utf-8", "surrogatepass"))
     high = low + len(result.value[passage.start : passage.end].encode("utf-8", "surrogatepass"))
     inside = [row for row in rows if low < row.end <= high + 2]
+    if passage.container in ("free", "short", "status", "hidden") and any(row.sign in UNSEEN for row in inside):
+        quoted = phrases.quoted(result.value[passage.start : passage.end], low)
+        inside = [row for row in inside if not any(start < row.end <= end for start, end in quoted)]
     inside += [Sighting("names-tool", low + at) for at in _named_tools(scene, result, passage)]
     weights = {**phrases.signs(RULES), "names-tool": TOOL_SIGN}
     window = phrases.best(inside, weights, WINDOW)
     if window.score < THRESHOLDS[passage.container]:
         return None
-    if passage.container == "free" and len(window.signs & STRONG) < 2:
+    strong = window.signs & STRONG
+    if not window.signs & TO_THE_MODEL:
+        strong -= {"secrecy"}
+    if passage.container == "free" and len(strong) < (1 if "drop-instructions" in strong else 2):
         return None
     if passage.container == "status" and window.signs <= HINTS:
         return None
-    if passage.container == "short" and not window.signs & STRONG:
+    if passage.container == "short" and not strong:
         return None
-    if passage.container == "hidden" and not window.signs & UNSEEN:
+    if passage.container == "hidden" and not strong & UNSEEN:
         return None
     return Found(result, passage, window)
 
@@ -150,7 +200,7 @@ def find(scene: Scene) -> Iterator[Hit]:
 
 def _obeyed(scene: Scene, found: Found) -> str:
     """What the model did that only the passage explains: a sentence, or ""."""
-    text = found.result.value[found.passage.start : found.passage.end].lower()
+    text = _telling_part(found).lower()
     replied = min(
         (t.turn for t in scene.texts if t.origin is Origin.user and t.turn > found.result.turn), default=1 << 60
     )
@@ -173,12 +223,12 @@ def _call_from(scene: Scene, found: Found, call: ToolCall, text: str, at_once: b
     unexplained = [
         value for value in values(call) if not is_explained(scene, value, call.turn, found.result, found.passage)
     ]
-    if any(stands_in(value, text) >= 0 for value in unexplained):
+    if any(stands_in(value, text) >= 0 for value in unexplained if is_known_to_write(call.name) or is_telling(value)):
         return f"{call.name} was called with a value that only the passage gives"
     spoken = call.name.lower().replace("_", " ")
-    named = call.name.lower() in text or spoken in text
-    torn = found.passage.container == "broken" and len(unexplained) * 2 > len(values(call))
-    if at_once and unexplained and (named or torn):
+    named = " " in spoken and (call.name.lower() in text or spoken in text)
+    torn = found.passage.container in ("broken", "misfit") and len(unexplained) * 2 > len(values(call))
+    if at_once and any(is_telling(value) for value in unexplained) and (named or torn):
         return f"{call.name} was called at once with values that nobody in the conversation gave"
     return ""
 
@@ -190,6 +240,7 @@ def _hit(scene: Scene, found: Found, obeyed: str) -> Hit:
     says = ", ".join(sorted(known[sign].says for sign in found.window.signs)) or "prose"
     where = {
         "broken": "prose torn into a record",
+        "misfit": f"prose in the short field {found.passage.key}",
         "odd": f"prose in the field {found.passage.key}",
         "status": "a status text",
         "line": "a sentence inserted into a status line",
@@ -223,6 +274,19 @@ def _localised(found: Found) -> tuple[int, int]:
     low = len(data[: max(0, found.window.start - 120)].decode("utf-8", "ignore"))
     high = len(data[: found.window.end + 60].decode("utf-8", "ignore"))
     return max(start, low), min(end, high)
+
+
+def _telling_part(found: Found) -> str:
+    """The lines of the passage that hold its signs, and what is torn whole: a table beside an order is data, not the order."""
+    whole = found.result.value[found.passage.start : found.passage.end]
+    if found.passage.container in ("broken", "misfit", "odd"):
+        return whole
+    data = found.result.value.encode("utf-8", "surrogatepass")
+    low = len(data[: max(0, found.window.start)].decode("utf-8", "ignore"))
+    high = len(data[: found.window.end].decode("utf-8", "ignore"))
+    start = max(found.passage.start, found.result.value.rfind("\n", 0, max(0, low - 1)) + 1, low - AROUND)
+    end = found.result.value.find("\n", high)
+    return found.result.value[start : min(found.passage.end, end if end >= 0 else found.passage.end, high + AROUND)]
 
 
 MASK = re.compile(r"https?://\S+|\S*\d\S*|[^\w\s]|_")

@@ -21,6 +21,7 @@ ID = "invisible"
 TAXONOMIES = ("LLM01:2025", "LLM01:2026", "AML.T0068", "CWE-707")
 TAGS = re.compile("[\U000e0001-\U000e007f]+")
 ZERO = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff\u00ad\u180e]{4,}")
+SPLIT = re.compile("(?:[A-Za-z]{1,2}[\u200b-\u200d\u2060-\u2064\ufeff] ?){5,}")
 SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 BIDI = re.compile("(?<![\u202d\u202e])[\u202d\u202e]++[^\n\u202c-\u202e]{2,400}(?:[\u202c\n]|$)")
 FLAG = "\U0001f3f4"
@@ -28,6 +29,7 @@ PATTERNS = (
     Pattern("invisible:tags", r"\xf3\xa0[\x80\x81][\x80-\xbf]"),
     Pattern("invisible:selectors", r"(\xf3\xa0[\x84-\x87][\x80-\xbf]|\xef\xb8[\x80-\x8f]){4}"),
     Pattern("invisible:zero", r"(\xe2\x80[\x8b-\x8d]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf|\xc2\xad|\xe1\xa0\x8e){4}"),
+    Pattern("invisible:split", r"([A-Za-z]{1,2}(\xe2\x80[\x8b-\x8d]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf) ?){5}"),
     Pattern("invisible:bidi", r"\xe2\x80[\xad\xae]"),
 )
 
@@ -52,6 +54,8 @@ def hidden(text: str) -> Iterator[Hidden]:
     for found in ZERO.finditer(text):
         if len(set(found.group()) - {"\u00ad", "\ufeff"}) > 0:
             yield Hidden(found.start(), found.end(), _bits(found.group()), "a run of zero-width characters")
+    for found in SPLIT.finditer(text):
+        yield Hidden(found.start(), found.end(), "", "zero-width characters between the letters of words")
     for found in SELECTORS.finditer(text):
         yield Hidden(found.start(), found.end(), _selected(found.group()), "variation selectors used as data")
     for found in BIDI.finditer(text):

@@ -45,6 +45,13 @@ def has_side_effects(name: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
+def is_known_to_write(name: str) -> bool:
+    """Whether a tool's name says that it changes something: nouns alone do not."""
+    _, writes = _verbs()
+    return has_side_effects(name) and any(word.lower() in writes for word in WORDS.findall(name[-120:]))
+
+
 def values(call: ToolCall) -> list[str]:
     """Distinctive leaf values of the arguments, lower case: strings of 4 and more characters, numbers of 3 and more digits, and
     every address inside a longer string."""
@@ -87,6 +94,16 @@ def _distinct(leaf: Any) -> Iterator[str]:
         yield found.rstrip(".,;:!?")
     if 4 <= len(text) <= 200 and not text.isspace():
         yield text
+
+
+def is_telling(value: str) -> bool:
+    """Addresses, and ids of letters and digits: words alone coincide too often."""
+    return bool(ADDRESS.fullmatch(value)) or (
+        len(value) >= 6
+        and any(c.isdigit() for c in value)
+        and sum(c.isalnum() for c in value) >= 6
+        and " " not in value
+    )
 
 
 def stands_in(value: str, text: str) -> int:

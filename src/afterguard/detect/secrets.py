@@ -10,7 +10,6 @@ import base64
 import binascii
 import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -30,7 +29,7 @@ BEHIND, AHEAD = 128, 4_200
 """Bytes around the end of a prefilter match in which the whole shape is looked for."""
 TAKEN_CAP = 200
 """Secrets of one text; a dump of thousands is one incident all the same."""
-BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+MAIL = re.compile(rb"[^@\s]+@[^@\s]+\.[a-zA-Z]{2,12}")
 
 
 class Shape(NamedTuple):
@@ -121,18 +120,6 @@ def _any(_value: bytes) -> bool:
     return True
 
 
-def _github(value: bytes) -> bool:
-    """The last six characters are the base-62 CRC-32 of the token without its prefix. Fine-grained tokens carry none."""
-    if value.startswith(b"github_pat_"):
-        return True
-    body = value.partition(b"_")[2]
-    number, digits = zlib.crc32(body[:-6]), ""
-    for _ in range(6):
-        number, rest = divmod(number, 62)
-        digits = BASE62[rest] + digits
-    return body[-6:].decode("ascii") == digits
-
-
 def _jwt(value: bytes) -> bool:
     head = value.split(b".", 1)[0]
     try:
@@ -168,7 +155,23 @@ def _mixed(value: bytes) -> bool:
     return letters >= 4 and digits >= 2 and value.count(b".") < 3 and b"(" not in value and value[:1] not in b"$%/"
 
 
-CHECKS = {"": _any, "github": _github, "jwt": _jwt, "password": _password, "mixed": _mixed}
+def _told(value: bytes) -> bool:
+    """Letters, digits and a sign, as passwords have and words, dates and addresses do not."""
+    value = value.rstrip(b".,;:!?*")
+    letters = sum(chr(c).isalpha() for c in value)
+    digits = sum(chr(c).isdigit() for c in value)
+    signs = sum(chr(c) in "#$!@%&*?^+_~=" for c in value)
+    return (
+        letters >= 3
+        and digits >= 1
+        and signs >= 1
+        and b"://" not in value
+        and value[:1] not in b"$%{["
+        and not MAIL.fullmatch(value)
+    )
+
+
+CHECKS = {"": _any, "told": _told, "jwt": _jwt, "password": _password, "mixed": _mixed}
 
 
 def find(scene: Scene) -> Iterator[Hit]:
@@ -198,7 +201,7 @@ PLACES = {
 def _hit(scene: Scene, index: int, origin: Origin, secret: Secret) -> Hit:
     outward = origin in (Origin.model, Origin.tool, Origin.document)
     severity = Severity.critical if origin is Origin.model else Severity.high if outward else Severity.medium
-    sure = Confidence.medium if secret.shape.check in ("mixed", "password") else Confidence.high
+    sure = Confidence.medium if secret.shape.check in ("mixed", "password", "told") else Confidence.high
     return hit(
         scene,
         ID,

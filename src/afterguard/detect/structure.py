@@ -2,7 +2,8 @@
 
 In: a tool result as text. Out: `Passage`s: runs of natural language with the container they stand in. It judges no wording. Containers,
 most suspicious first: `broken` (between or across tokens of JSON, inside a key, or splitting a number), `odd` (in a field that is
-no free text), `status` (a short plain result), `free` (a field or document meant for prose).
+no free text), `status` (a plain result of a line or two), `short` (a plain result of several lines), `free` (a field or document
+meant for prose).
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
 REPR = re.compile(r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"")
 JSON_HEAD = re.compile(r"\s*(?:\{\s*[\"'}]|\[\s*[\[{\"'\]-]|\[\s*\d+\s*[,\]])")
 PAIR = re.compile(r"[\"']\s{0,3}[:,]\s|[\"'}\]]\s{0,3}[,}\]]|:\s?[\d\"'\[{]")
-KEYED_LINE = re.compile(r"^[ \t]*-?[ \t]*([A-Za-z_][\w .-]{0,40}?)[ \t]*[:=][ \t]*(.*)$", re.M)
+KEYED_LINE = re.compile(r"^[ \t]*-?[ \t]*([A-Za-z_](?:[\w -]|\.(?! )){0,40}?)[ \t]*[:=][ \t]*(.*)$", re.M)
+MAIL = re.compile(
+    r"^(?:From|To|Cc|Subject|Date|Reply-To|Message-ID|Sent|Von|An|Betreff|De|Objet|Asunto): ", re.M | re.I
+)
 NUMBER_AROUND = re.compile(r"^\s*-?[\d.,]*\s*\D*?$|^$")
+SPOKEN = re.compile(r"[^\W\d_]\S* +\S*[^\W\d_]\S* +\S*[^\W\d_]\S* +\S*[^\W\d_]|[^\W\d_][.!?,;] +[^\W\d_]")
+"""Four words, or two phrases: what a label, name or code does not hold."""
 STATUS_CAP = 500
 """A plain result up to this many characters is a status line, longer ones are documents."""
 PASSAGES_CAP = 60
@@ -49,8 +55,19 @@ def is_short_elsewhere(key: str, passage: str, others: list[str]) -> bool:
     shape = re.compile(r"[\"']" + re.escape(key) + r"[\"']\s{0,3}:\s{0,3}(?:[\"']([^\"']{0,400})|([-\d]))")
     seen = [found.group(1) or "" for text in others for found in _some(shape, text)]
     seen = [one for one in seen if not one or not passage.startswith(one)]
-    short = [one for one in seen if len(one) <= 40 and RUN.search(one) is None]
+    short = [one for one in seen if len(one) <= 40 and SPOKEN.search(one) is None]
     return len(short) >= 1 and len(short) >= len(seen) - 1
+
+
+CODE = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w.:/+-]{5,80}")
+
+
+def is_torn(passage: str) -> bool:
+    """Whether prose stands beside a piece of a code, as where a sentence was put into an identifier."""
+    words = passage.split()
+    if len(words) < 6:
+        return False
+    return any(CODE.fullmatch(end) and not end[-1].isspace() for end in (words[0], words[-1]))
 
 
 def _some(shape: re.Pattern[str], text: str) -> list[re.Match[str]]:
@@ -75,6 +92,8 @@ def passages(value: str) -> list[Passage]:
         return _merged(list(_in_lines(value)))
     if len(value) > STATUS_CAP:
         return [Passage(0, len(value), "free")]
+    if value.strip().count("\n") >= 2:
+        return [Passage(0, len(value), "short")]
     return [Passage(0, len(value), "broken" if _splits_number(value) else "status")]
 
 
@@ -126,6 +145,8 @@ def _in_json(value: str) -> Iterator[Passage]:
 def is_free(key: str) -> bool:
     """Whether a field of this name holds prose by its nature."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key)
+    if len(words) > 1 and words[-1].lower() == "name":
+        return False
     return any(word.lower() in free_keys() for word in words)
 
 
@@ -147,10 +168,14 @@ def _edge(value: str, at: int) -> int:
 
 def _in_lines(value: str) -> Iterator[Passage]:
     at = 0
+    body = len(value)
+    if len(MAIL.findall(value[:4_000])) >= 2:
+        blank = value.find("\n\n")
+        body = blank if blank >= 0 else body
     for line in value.split("\n"):
         if RUN.search(line):
             keyed = KEYED_LINE.match(line)
-            key = keyed.group(1) if keyed else ""
+            key = keyed.group(1) if keyed and at < body else ""
             container = "free" if not key or is_free(key) else "odd"
             yield Passage(at, at + len(line), container, key)
         at += len(line) + 1

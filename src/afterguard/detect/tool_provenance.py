@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from afterguard.detect import injection, phrases
 from afterguard.detect.detector import Detector
 from afterguard.detect.injection import speaks, suspects
-from afterguard.detect.provenance import ADDRESS, has_side_effects, is_explained, stands_in, values
+from afterguard.detect.provenance import has_side_effects, is_explained, is_telling, stands_in, values
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
 from afterguard.detect.structure import Passage
@@ -40,7 +40,7 @@ def find(scene: Scene) -> Iterator[Hit]:
 
 def _source(scene: Scene, call: ToolCall, prose: list[tuple[Result, Passage]]) -> tuple[Result, Passage, str] | None:
     for value in values(call) if prose else ():
-        if not _is_telling(value):
+        if not is_telling(value):
             continue
         for result, passage in prose:
             text = result.value[passage.start : passage.end].lower()
@@ -49,16 +49,6 @@ def _source(scene: Scene, call: ToolCall, prose: list[tuple[Result, Passage]]) -
             if not _was_agreed(scene, value, result.turn, call.turn):
                 return result, passage, value
     return None
-
-
-def _is_telling(value: str) -> bool:
-    """Addresses, and ids of letters and digits: words alone coincide too often."""
-    return bool(ADDRESS.fullmatch(value)) or (
-        len(value) >= 6
-        and any(c.isdigit() for c in value)
-        and sum(c.isalnum() for c in value) >= 6
-        and " " not in value
-    )
 
 
 def _was_agreed(scene: Scene, value: str, read: int, called: int) -> bool:
@@ -73,7 +63,8 @@ def _was_agreed(scene: Scene, value: str, read: int, called: int) -> bool:
 def _hit(scene: Scene, call: ToolCall, result: Result, passage: Passage, value: str) -> Hit:
     start = passage.start + stands_in(value, result.value[passage.start : passage.end].lower())
     index, span = place(scene.texts, result, start, start + len(value))
-    signs = speaks(scene, result, passage)
+    delegated = any(t.origin is Origin.user and result.turn < t.turn < call.turn for t in scene.texts)
+    signs = frozenset() if delegated else speaks(scene, result, passage)
     source = result.name or "a document"
     says = ", ".join(sorted(phrases.signs(injection.RULES)[sign].says for sign in signs))
     return hit(

@@ -5,11 +5,19 @@ In: a Scene and the name of a rule file. Out: for each user text the best window
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from afterguard.detect import phrases
 from afterguard.detect.phrases import Sighting, Window
 from afterguard.detect.scene import Scene
+
+ABOUT = re.compile(
+    r"\bregex|regular expression|\bdetect|classif(?:y|ier)|proof-?read|grammar|wrong with|\bmean(?:s|ing)?\b|unit test|test case|\btitle\b|typo",
+    re.I,
+)
+"""Words of somebody who talks about a quoted text rather than through it."""
+QUOTING_CAP = 20_000
 
 
 def scored(scene: Scene, rules: str, size: int) -> Iterator[tuple[int, Window]]:
@@ -20,4 +28,7 @@ def scored(scene: Scene, rules: str, size: int) -> Iterator[tuple[int, Window]]:
         for found in scene.found(f"{rules}:{sign}"):
             rows.setdefault(found.text, []).append(Sighting(sign, found.end))
     for index in sorted(rows):
-        yield index, phrases.best(rows[index], weights, size)
+        value = scene.texts[index].value
+        spans = phrases.quoted(value[:QUOTING_CAP], 0) if ABOUT.search(value, 0, QUOTING_CAP) else []
+        told = [row for row in rows[index] if not any(start < row.end <= end for start, end in spans)]
+        yield index, phrases.best(told, weights, size)

@@ -16,6 +16,7 @@ from afterguard.code.syntax import Class, Expr, Import, Module, Param, Statement
 from afterguard.code.tree import TreeBuilder, parser
 from afterguard.model import Source
 
+_BUILT_IN = {"string", "bool", "byte", "rune", "error", "any", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "uintptr", "float32", "float64", "complex64", "complex128", "map", "chan", "func", "interface", "struct"}  # fmt: skip
 _BODIES = {"source_file", "block", "statement_list", "expression_case", "default_case", "type_case", "communication_case", "labeled_statement", "const_declaration", "var_declaration", "var_spec_list", "ERROR"}  # fmt: skip
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -104,7 +105,7 @@ class Go(TreeBuilder):
             for field in one.named_children:
                 kind = self.type_of(field.child_by_field_name("type"))
                 for named in field.children_by_field_name("name"):
-                    if "." in kind:
+                    if "." in kind or (kind.isidentifier() and kind not in _BUILT_IN):
                         line = self.line(field)
                         body.append(Statement("assign", line, Expr("name", line, kind), (self.text(named),)))
         self.classes.append(

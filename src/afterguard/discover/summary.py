@@ -226,16 +226,19 @@ def spelled(facts: Facts, name: str, function: str) -> str:
     if _imported(facts, name):
         return name
     root, mark, rest = name.partition(".")
-    holder = facts.functions.get(function)
-    for param in holder.params if holder else ():
-        if param.name == root:
-            kind = _type(param.annotation)
-            return f"{kind}(){mark}{rest}" if kind not in _PLAIN else ""
     if root in ("self", "this", "cls"):
         owner = facts.owner(function)
         full = facts.full(name, function)
         return full if not full.startswith(root + ".") else f"{owner}.{rest}" if owner else ""
-    return facts.full(name, function)
+    here = function
+    while function:
+        holder = facts.functions.get(function)
+        for param in holder.params if holder else ():
+            if param.name == root:
+                kind = _type(param.annotation)
+                return f"{kind}(){mark}{rest}" if kind not in _PLAIN else ""
+        function = function.rpartition(".")[0]
+    return facts.full(name, here)
 
 
 def _imported(facts: Facts, name: str) -> bool:
@@ -364,7 +367,7 @@ def _open(facts: Facts, assets: list[Asset]) -> dict[str, str]:
         text = asset.name[len(MARK) :].removesuffix(" variable")
         function = _at(facts, asset.evidence[0].line)
         full = spelled(facts, text, function)
-        if full and re.fullmatch(r"[\w.@/$~#()\-]{1,200}", full):
+        if full and re.fullmatch(r"[\w.@/$~#()\[\]\-]{1,200}", full):
             out[asset.name] = full
     return out
 

@@ -55,6 +55,7 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
             yield asset
         yield from _cloud(facts, reach, function, call)
     yield from _urls(facts, reach)
+    yield from _sent(facts, reach)
     yield from _imports(facts, made, pointed)
 
 
@@ -206,6 +207,24 @@ def _urls(facts: Facts, reach: Reach) -> Iterator[Asset]:
             if id(expr) in sent and _AI_PATH.search(text):
                 reach.runs.add(function.name)
             yield facts.asset(kind, name, expr.line, sure, host=host)
+
+
+def _sent(facts: Facts, reach: Reach) -> Iterator[Asset]:
+    """Requests whose address starts with a variable that can be a known provider: the function that sends one runs a model."""
+    for function, call in facts.calls:
+        if not _SENDS.search(call.text):
+            continue
+        address = argument(call, "url", 0)
+        head = address.parts[0] if address is not None and address.kind == "join" and address.parts else address
+        if head is None or head.kind != "name":
+            continue
+        for one in facts.texts(head, function.name):
+            found = server_of(one.text) if one.certainty is not Certainty.unresolved else None
+            if found is not None and found[0] is AssetKind.provider and not found[1].startswith("unknown:"):
+                reach.mark(function, call, AssetKind.provider, found[1])
+                reach.runs.add(function.name)
+                yield facts.asset(AssetKind.provider, found[1], call.line, Certainty.inferred, host=found[2])
+                break
 
 
 _SENDS = re.compile(

@@ -21,12 +21,16 @@ from afterguard.discover import (
     stores,
     tools,
 )
+from afterguard.discover.crossings import Crossing, crossing
 from afterguard.discover.facts import Facts
 from afterguard.discover.reach import Reach
+from afterguard.discover.summary import Summary, summarise
 from afterguard.discover.worth import says_ai
 from afterguard.model import Asset, Certainty
 
 Finder = Callable[[Facts, Reach], Iterator[Asset]]
+Record = Callable[[Crossing], None]
+Keep = Callable[[Summary], None]
 LIMIT = 5_000
 """Assets of one file: beyond it a file is a list, not a program."""
 FINDERS: tuple[Finder, ...] = (
@@ -42,12 +46,27 @@ FINDERS: tuple[Finder, ...] = (
 )
 
 
-def find(parsed: Parsed) -> Iterator[Asset]:
-    """Assets of one file. The order of finders matters: later ones draw edges to what earlier ones marked."""
-    if parsed.module is None or not parsed.module.functions or not says_ai(parsed.source.data):
+def find(parsed: Parsed, record: Record | None = None, keep: Keep | None = None) -> Iterator[Asset]:
+    """Assets of one file, and to `record` what it tells the routes of other files, to `keep` what its names mean to them.
+
+    The order of finders matters: later ones draw edges to what earlier ones marked.
+    """
+    if parsed.module is None or not parsed.module.functions:
         return
     facts = Facts(parsed, parsed.module)
     reach = Reach(facts)
+    found: list[Asset] = []
+    if says_ai(parsed.source.data):
+        for asset in _first_of_each(facts, reach):
+            found.append(asset)
+            yield asset
+    if record is not None:
+        record(crossing(facts, reach))
+    if keep is not None:
+        keep(summarise(facts, reach, found))
+
+
+def _first_of_each(facts: Facts, reach: Reach) -> Iterator[Asset]:
     seen: dict[tuple[str, str, int], int] = {}
     for asset in _all(facts, reach):
         key = (asset.kind.value, asset.name, asset.evidence[0].line)

@@ -41,22 +41,20 @@ class Route(NamedTuple):
     line: int
     function: str
     inline: Expr | None = None
+    router: str = ""
+    """The variable it is registered on."""
+    outer: str = ""
+    """A handler that another file holds, as named here."""
 
 
 def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """Routes whose handler gets to a model."""
     seen: set[tuple[str, int]] = set()
     for route in routes(facts):
-        things: set[Thing] = set()
-        runs = False
-        for name in _handlers(facts, route):
-            things |= reach.of(name)
-            runs = runs or reach.runs_model(name)
-        if route.inline is not None:
-            things |= reach.inside(route.inline, route.function)
-        ran = runs or any(kind in (AssetKind.agent, AssetKind.model_artifact) for kind, _ in things)
-        if not ran and not (route.inline is not None and any(kind is AssetKind.model for kind, _ in things)):
+        names = handlers(facts, route)
+        if not is_served(reach, route, names):
             continue
+        things = _things(reach, route, names)
         name = f"{route.method} {route.path}".strip()
         if (name, route.line) not in seen:
             seen.add((name, route.line))
@@ -70,7 +68,25 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
             )
 
 
-def _handlers(facts: Facts, route: Route) -> list[str]:
+def is_served(reach: Reach, route: Route, names: list[str]) -> bool:
+    """Whether the handler runs a model, an agent or a trained predictor by itself or through functions of its file."""
+    things = _things(reach, route, names)
+    ran = any(reach.runs_model(name) for name in names)
+    ran = ran or any(kind in (AssetKind.agent, AssetKind.model_artifact) for kind, _ in things)
+    return ran or (route.inline is not None and any(kind is AssetKind.model for kind, _ in things))
+
+
+def _things(reach: Reach, route: Route, names: list[str]) -> set[Thing]:
+    things: set[Thing] = set()
+    for name in names:
+        things |= reach.of(name)
+    if route.inline is not None:
+        things |= reach.inside(route.inline, route.function)
+    return things
+
+
+def handlers(facts: Facts, route: Route) -> list[str]:
+    """The functions of the file that answer a route."""
     if not route.function:
         return []
     if route.function in facts.classes:
@@ -142,7 +158,9 @@ def _decorated(facts: Facts, function: Function, decorator: Expr, prefixes: dict
         return
     path = _path(decorator)
     if "." in decorator.text and word in VERBS and (path.startswith("/") or word == "websocket"):
-        yield Route(_method(word, decorator), _prefix(facts, decorator) + path, decorator.line, function.name)
+        shown = _prefix(facts, decorator) + path
+        router = decorator.text.rpartition(".")[0]
+        yield Route(_method(word, decorator), shown, decorator.line, function.name, router=router)
     elif _SERVED.search(decorator.text) and re.search(r"bentoml|svc|modal|serve", decorator.text):
         yield Route("POST", path or "/" + function.name.rpartition(".")[2], decorator.line, function.name)
 
@@ -195,15 +213,18 @@ def _registered(facts: Facts, function: Function, call: Expr) -> Iterator[Route]
     if handler is None:
         return
     method = _method(word.lower(), call) if not django else "ANY"
+    router = call.text.rpartition(".")[0]
     if handler.kind == "lambda":
-        yield Route(method, path, call.line, handler.text, handler if not handler.text else None)
+        yield Route(method, path, call.line, handler.text, handler if not handler.text else None, router)
         return
     for one in walk(handler):
         name = one.text.rstrip("()") if one.kind in ("name", "call") else one.text if one.kind == "lambda" else ""
         target = _target(facts, name, function.name)
         if target:
-            yield Route(method, path, call.line, target)
+            yield Route(method, path, call.line, target, router=router)
             return
+    if handler.text:
+        yield Route(method, path, call.line, "", router=router, outer=handler.text.removesuffix(".as_view"))
 
 
 def _target(facts: Facts, name: str, function: str) -> str:

@@ -258,11 +258,11 @@ class Facts:
             if inner is not None and inner.kind == "call" and not inner.text.startswith(root + "."):
                 return f"{inner.text}()"
             if inner is not None and inner.kind in ("name", "index") and inner.text != root:
-                return inner.text
-        holder = self.functions.get(function)
-        for param in holder.params if holder else ():
-            if param.name == root and "." in param.annotation:
-                return f"{param.annotation}()"
+                made_in = self.origin.get(id(value), function)
+                return self.typed(inner.text, made_in) or inner.text
+        typed = self.typed(root, function)
+        if typed:
+            return typed
         if root.startswith(("self.", "this.")):
             return ""
         made = self.functions.get(root.removesuffix("()").removeprefix("self.")) if root.endswith("()") else None
@@ -275,6 +275,16 @@ class Facts:
                 ):
                     shown = statement.value.text + ("()" if statement.value.kind == "call" else "")
                     return self.full(shown, made.name, steps - 2)
+        return ""
+
+    def typed(self, name: str, function: str) -> str:
+        """`package.Class()` for a parameter of a function, or of one around it, that is annotated with an imported class."""
+        while function:
+            holder = self.functions.get(function)
+            for param in holder.params if holder else ():
+                if param.name == name:
+                    return f"{param.annotation}()" if "." in param.annotation else ""
+            function = function.rpartition(".")[0]
         return ""
 
     def variable(self, expr: Expr) -> tuple[str, Expr | None] | None:
@@ -323,6 +333,9 @@ class Facts:
             return [Words("unresolved:text put together", Certainty.unresolved, one.line)]
         if one.kind == "name":
             return [Words(f"unresolved:{one.text[:80]} variable", Certainty.unresolved, one.line)]
+        if one.kind == "index" and len(one.parts) > 1 and one.parts[1].kind == "text" and one.parts[0].kind == "name":
+            shown = f"{one.parts[0].text}[{one.parts[1].text}]"
+            return [Words(f"unresolved:{shown[:80]}", Certainty.unresolved, one.line)]
         if one.kind in ("call", "index"):
             return [Words(f"unresolved:{one.text[:80]}", Certainty.unresolved, one.line)]
         return []

@@ -24,6 +24,8 @@ _CONSTANT = re.compile(
     r"(?:^|[./])(?:(?:ChatModel|Model|EmbeddingModel)_?)?((?:GPT|gpt|Gpt|Claude|CLAUDE|TextEmbedding|TEXT_EMBEDDING|Gemini|GEMINI|SmallEmbedding3|LargeEmbedding3|AdaEmbeddingV2|O1|O3|O4)[\w]*)$"
 )
 _EMBEDDERS = re.compile(r"(?i)embed|SentenceTransformer|FlagModel|INSTRUCTOR")
+_ENGINE = re.compile(r"(?i)(?:query|chat)_?engine(?:\(\))?\.a?(?:query|chat|stream_?chat)$")
+"""A question put to an index or a chat over one, by the name every such framework gives it."""
 TABLE = 4
 """A list of more model ids than this is what a program knows about models, not what it uses."""
 
@@ -32,6 +34,8 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
     """Models by calls, then by constants."""
     for function, call in facts.calls:
         full = facts.full(call.text, function.name)
+        if _ENGINE.search(call.text):
+            reach.runs.add(function.name)
         if not _is_ai(facts, full, call):
             continue
         reach_if_run(reach, function, full, facts)
@@ -108,6 +112,8 @@ def _takes_first(facts: Facts, function: Function, word: str, call: Expr) -> boo
         return model_names.is_id(first.text) and (
             word not in ("run", "chat", "model", "embedding", "google") or _looks_like(first.text)
         )
+    if word in ("modelName", "modelId", "deploymentName") and re.search(r"\.|^[A-Z][A-Z0-9_]+$", first.text):
+        return first.kind == "name"
     if word in ("from_pretrained", "SentenceTransformer", "GenerativeModel", "LLM"):
         return first.kind in ("name", "call", "index", "other")
     return first.kind == "name" and signals.model(facts.literal(first, function.name)) is not None

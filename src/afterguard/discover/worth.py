@@ -29,6 +29,13 @@ SINKS = (
     r"\b(pickle|cPickle|dill|joblib|cloudpickle|marshal|shelve)\b",
     r"yaml\.(unsafe_load|load)\b",
 )
+# Handlers of web requests, in any language: such a file matters when it, or what it imports, uses AI.
+ROUTES = (
+    r"\.(get|post|put|route|websocket|api_route|HandleFunc|Handle)\(\s*[\"'`]/",
+    r"@(Get|Post|Put|Request)Mapping|@(Controller|Post|Get)\(|@Path\(",
+    r"export (default )?(async )?function (GET|POST|PUT|handler)\b|export const (GET|POST|handler)\b",
+    r"defineEventHandler|RequestHandler\b|APIView\b|MethodView\b|HttpServlet\b|urlpatterns",
+)
 # Words of AI code that uses no library of the catalog: raw HTTP, own wrappers, predictive models. Matched without case.
 WORDS = (
     r"chat/completions|/v1/(completions|embeddings|messages|responses|models)|generateContent|/api/(generate|chat|embed)\b",
@@ -43,31 +50,33 @@ WORDS = (
 
 
 class Worth(NamedTuple):
-    """Why a source file is worth parsing: it names AI, or a place where model output could do harm."""
+    """Why a source file is worth parsing: it names AI, a place where model output could do harm, or a web route."""
 
     ai: bool
     sink: bool
+    route: bool = False
 
 
 def worth(data: bytes) -> Worth:
     """What a source file holds that matters, in one pass at about a gigabyte a second."""
     names = {match.name for match in _prefilter().scan(data)}
-    return Worth(bool(names - {"sink"}), "sink" in names)
+    return Worth(bool(names - {"sink", "route"}), "sink" in names, "route" in names)
 
 
 def worth_parsing(data: bytes) -> bool:
-    """Whether a source file holds a name that matters at all."""
-    return bool(_prefilter().scan(data))
+    """Whether a source file holds a name that matters by itself: AI or a sink."""
+    return any(match.name != "route" for match in _prefilter().scan(data))
 
 
 def says_ai(data: bytes) -> bool:
     """Whether the file holds a name of AI, sinks left aside: without one discovery finds nothing."""
-    return any(match.name != "sink" for match in _prefilter().scan(data))
+    return any(match.name not in ("sink", "route") for match in _prefilter().scan(data))
 
 
 @cache
 def _prefilter() -> Prefilter:
     patterns = [Pattern("sink", text, once=True) for text in SINKS]
+    patterns += [Pattern("route", text, once=True) for text in ROUTES]
     patterns += [Pattern("word", text, ignore_case=True, once=True) for text in WORDS]
     patterns += [Pattern("host", re.escape(text), once=True) for text in _hosts()]
     patterns += [Pattern("import", text, once=True) for text in _imports()]

@@ -16,7 +16,7 @@ import msgspec
 from afterguard import files, scan
 from afterguard.code.mentions import belongs, imported, stem
 from afterguard.code.parse import LANGUAGES, Parsed, parse
-from afterguard.discover import crossings, finders, inventory, owners, traffic, worth_config
+from afterguard.discover import across, crossings, finders, inventory, owners, traffic, worth_config
 from afterguard.discover.neighbours import Neighbours
 from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
@@ -30,6 +30,7 @@ FAR_ROUTES = 500
 """Files with web routes that name no file with AI and are read all the same, for the files between them."""
 LAYERS = 2
 """Rounds of looking for files between a web route and a model."""
+LAYER_FILES = 200
 LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
 Progress = Callable[[int, str, int], None]
 
@@ -46,6 +47,7 @@ class Walk:
         self.alone: list[scan.Examined] = []
         self.held: list[tuple[Source, Worth]] = []
         self.crossings: list[crossings.Crossing] = []
+        self.summaries: list[across.Summary] = []
         self.stems: set[str] = set()
         self.wanted: set[str] = set()
         self.folders: set[str] = set()
@@ -64,6 +66,7 @@ class Walk:
             self._parsed(parsed, ai=True)
         self._held_that_belong()
         self.assets += crossings.find(self.crossings)
+        self.assets = across.settle(self.assets, self.summaries)
 
     def _traffic(self, entry: files.Entry) -> bool:
         if files.kind_of(entry.path, b"") not in LOG_KINDS:
@@ -123,22 +126,21 @@ class Walk:
             names = crossings.wanted(self.crossings if not layers else (), layers)
             if not names or not sources:
                 return
-            defined = re.compile(
-                rb"\b(?:" + b"|".join(sorted(re.escape(one.encode()) for one in names)) + rb")\s*[(=<]"
-            )
-            found = [one for one in sources if defined.search(one.data)]
+            classes = re.compile(rb"\bclass\s+(?:" + b"|".join(sorted(one.encode() for one in names)) + rb")\b")
+            found = [one for one in sources if stem(one.path) in names or classes.search(one.data)][:LAYER_FILES]
             before = len(self.crossings)
             for source in found:
                 self._parsed(parse(source), ai=True)
             layers = self.crossings[before:]
-            sources = [one for one in sources if one not in found]
+            taken = {one.path for one in found}
+            sources = [one for one in sources if one.path not in taken]
 
     def _parsed(self, parsed: Parsed, *, ai: bool) -> None:
         source = parsed.source
         for line, what in parsed.errors[:3]:
             self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))
         if ai:
-            self.assets += finders.find(parsed, self.note, self.crossings.append)
+            self.assets += finders.find(parsed, self.note, self.crossings.append, self.summaries.append)
         if not self.checking:
             return
         self.kept_bytes += len(source.data)

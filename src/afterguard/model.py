@@ -398,7 +398,7 @@ class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
     """Share of the expected loss that rests on industry priors rather than own facts."""
     not_measured: tuple[str, ...] = ()
     unknown_business: tuple[str, ...] = ()
-    controls: tuple[ControlValue, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     mean_range: Range | None = None
     """80 % of parameter draws of the expected yearly loss; shown instead of annual_mean where priors carry it."""
     chance_range: Range | None = None
@@ -412,8 +412,11 @@ class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
     """One sentence that must stand beside the figures, for instance that no scenario applies."""
 
 
-class ControlValue(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a decision changes, by paired simulation with common random numbers."""
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing the owner can decide, and what it changes by paired simulation with common random numbers.
+
+    To do nothing is one of them: it avoids and costs nothing, and a week of it has a price.
+    """
 
     id: str
     title: str
@@ -429,6 +432,11 @@ class ControlValue(msgspec.Struct, frozen=True, omit_defaults=True):
     """One-in-twenty loss of the same simulated years with it in place."""
     note: str = ""
     factors: tuple[Factor, ...] = ()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether this is the decision to do nothing."""
+        return self.id == "do-nothing"
 
 
 class Survey(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -495,24 +503,6 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     previous_time: float | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing the owner can decide today. "Do nothing" is one of them, with the price of waiting."""
-
-    id: str
-    title: str
-    detail: str
-    """What happens when it is chosen, one or two sentences."""
-    is_nothing: bool = False
-    avoided: Range | None = None
-    """Loss avoided a year."""
-    cost: float | None = None
-    chance_net_positive: float | None = None
-    cost_of_waiting_a_week: float | None = None
-    closes: tuple[str, ...] = ()
-    """Fingerprints of findings and ids of incidents it closes."""
-    command: str = ""
-
-
 class BusinessUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
     """A question nobody has answered yet and what an answer would change on the first page."""
 
@@ -552,12 +542,7 @@ class AppResult(msgspec.Struct, frozen=True, omit_defaults=True):
     loss: Loss | None = None
     change: Change | None = None
     """None on a first run."""
-    decisions: tuple[Decision, ...] = ()
     unknowns: tuple[BusinessUnknown, ...] = ()
-    deltas: dict[str, float] = {}
-    """Fingerprint or incident id -> expected loss a year it adds, in the loss's currency."""
-    appetite: float | None = None
-    """Loss the owner accepts in a bad year (1 in 20), where told."""
     policy_path: str = ""
     """Path of the drafted policy, relative to the report."""
     logs: tuple[str, ...] = ()

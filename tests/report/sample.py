@@ -14,7 +14,6 @@ from afterguard.model import (
     Change,
     Changed,
     Confidence,
-    ControlValue,
     Coverage,
     DataUse,
     Decision,
@@ -200,7 +199,13 @@ def loss() -> Loss:
         curve=points, band=tuple((x, p * 0.55, min(1.0, p * 1.5)) for x, p in points), prior_share=0.64,
         not_measured=("how well people notice a wrong refund", "whether backups of the vector store exist"),
         unknown_business=("customers affected at most", "revenue an hour"),
-        controls=(ControlValue("approve-refunds", "A person approves refunds above $100", Range(22_000, 81_000, 190_000), 6_000, 0.97, 1_500),),
+        decisions=(
+            Decision("approve-refunds", "A person approves refunds above $100", Range(22_000, 81_000, 190_000), 6_000, 0.97, 1_500, ("018f-1", f"{3:032x}"), note="Two lines in app/tools/refund.py and a queue for the support lead; the assistant keeps working."),
+            Decision("rotate-key", "Revoke the leaked key today", Range(900, 5_400, 30_000), 500, 0.92, 110, (f"{1:032x}",), note="Revoke at the provider and read the new key from the secret store."),
+            Decision("do-nothing", "Do nothing", Range(0, 0, 0), 0, 0, 3_400, note="The refund limit of $5,000 a call stays the only brake."),
+        ),
+        deltas={f"{3:032x}": 61_000.0, f"{2:032x}": 44_000.0, f"{1:032x}": 5_900.0, "018f-1": 35_000.0},
+        appetite=250_000,
     )  # fmt: skip
 
 
@@ -230,17 +235,11 @@ def assistant() -> AppResult:
         ),
         summary="A customer-support assistant that answers from a handbook, reads the customer database and can refund orders, on gpt-4o-mini at OpenAI.",
         lookback=lookback(), loss=loss(), change=change(),
-        decisions=(
-            Decision("approve-refunds", "A person approves refunds above $100", "Two lines in app/tools/refund.py and a queue for the support lead; the assistant keeps working.", avoided=Range(22_000, 81_000, 190_000), cost=6_000, chance_net_positive=0.97, cost_of_waiting_a_week=1_500, closes=("018f-1", f"{3:032x}")),
-            Decision("rotate-key", "Revoke the leaked key today", "Revoke at the provider and read the new key from the secret store.", avoided=Range(900, 5_400, 30_000), cost=500, chance_net_positive=0.92, cost_of_waiting_a_week=110, closes=(f"{1:032x}",), command="afterguard guard --observe"),
-            Decision("nothing", "Do nothing", "The refund limit of $5,000 a call stays the only brake.", is_nothing=True, cost_of_waiting_a_week=3_400),
-        ),
         unknowns=(
             BusinessUnknown("customers.total", "How many people could the assistant disclose?", "1.2 million rows of table customers", "Half of it halves the data scenario; it is 40 % of the expected loss."),
             BusinessUnknown("revenue.per_hour", "What does an hour without the assistant cost?", "nothing", "Adds an outage loss that is left out today."),
         ),
-        deltas={f"{3:032x}": 61_000.0, f"{2:032x}": 44_000.0, f"{1:032x}": 5_900.0, "018f-1": 35_000.0},
-        appetite=250_000, policy_path="policy.yaml", logs=("logs/litellm.jsonl", "logs/egress.log.gz"),
+        policy_path="policy.yaml", logs=("logs/litellm.jsonl", "logs/egress.log.gz"),
     )  # fmt: skip
 
 
@@ -315,9 +314,9 @@ def hostile() -> OnboardResult:
         (Coverage(bad, bad, bad),),
         change_request=bad,
     )
-    money = Loss(bad, bad, 1, 1, (ScenarioLoss(bad, bad, Range(0, 0, 0), Range(0, 0, 0), 0, 0, (Factor(bad, bad, bad, bad),), (bad,), bad),), (Fact(bad, bad, bad),), 0.1, Range(0, 1, 2), 0, 0, ((0, 0.1), (1, 0.05)), (), 0.9, (bad,), (bad,))  # fmt: skip
+    money = Loss(bad, bad, 1, 1, (ScenarioLoss(bad, bad, Range(0, 0, 0), Range(0, 0, 0), 0, 0, (Factor(bad, bad, bad, bad),), (bad,), bad),), (Fact(bad, bad, bad),), 0.1, Range(0, 1, 2), 0, 0, ((0, 0.1), (1, 0.05)), (), 0.9, (bad,), (bad,), (Decision(bad, bad, Range(0, 1, 2), 1, 0.5, 1, note=bad),), deltas={bad: 1.0}, appetite=1.0)  # fmt: skip
     moved = Change(new=(Changed(bad, bad, bad, bad, bad),), unchanged={bad: 1}, previous_run=bad, previous_time=1e30)
-    app = AppResult(survey, bad, seen, money, moved, (Decision(bad, bad, bad, command=bad),), (BusinessUnknown(bad, bad, bad, bad),), {bad: 1.0}, 1.0, bad, (bad,))  # fmt: skip
+    app = AppResult(survey, bad, seen, money, moved, (BusinessUnknown(bad, bad, bad, bad),), bad, (bad,))  # fmt: skip
     return OnboardResult(
         (app,), 1e30, bad, bad, (DataUse(bad, bad, bad, bad, bad, bad, bad),), bad, bad, {bad: bad}, bad
     )

@@ -110,7 +110,7 @@ def test_every_scenario_can_apply_and_is_priced() -> None:
     assert loss.annual_mean > 0
     assert 0 < loss.chance_of_loss < 1
     assert loss.if_it_happens.low < loss.if_it_happens.mid < loss.if_it_happens.high
-    assert len(loss.controls) == 3
+    assert len(loss.decisions) == 3
 
 
 def test_a_predictive_model_alone_has_no_language_model_losses() -> None:
@@ -128,7 +128,7 @@ def test_no_scenario_is_an_honest_sentence_and_no_figure() -> None:
     assert loss.scenarios == ()
     assert loss.note == NOTHING
     assert (loss.annual_mean, loss.chance_of_loss, loss.one_in_twenty) == (0, 0, 0)
-    assert [one.id for one in loss.controls] == ["do-nothing"]
+    assert [one.id for one in loss.decisions] == ["do-nothing"]
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
@@ -431,7 +431,7 @@ def test_odd_input_never_raises_and_stays_finite(
     loss = price(survey, past, Business(), seed=1, years=2000)
     assert math.isfinite(loss.annual_mean) and loss.annual_mean >= 0
     assert 0 <= loss.chance_of_loss <= 1 and 0 <= loss.prior_share <= 1
-    assert all(math.isfinite(one.cost) and math.isfinite(one.avoided.high) for one in loss.controls)
+    assert all(math.isfinite(one.cost) and math.isfinite(one.avoided.high) for one in loss.decisions)
 
 
 def test_twenty_thousand_findings_are_priced_in_seconds() -> None:

@@ -27,7 +27,6 @@ from afterguard.model import (
     BusinessUnknown,
     Change,
     Coverage,
-    Decision,
     Lookback,
     Loss,
     OnboardResult,
@@ -146,10 +145,7 @@ def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Pat
         summary=summary(shown, past),
         lookback=triage.lookback(past, request.config, request.baseline) if past else None,
         loss=loss,
-        decisions=_decisions(loss),
         unknowns=_unknowns(loss),
-        deltas=loss.deltas,
-        appetite=loss.appetite,
         logs=tuple(sorted(one.name for one in (*logs.judged, *logs.seen))),
     )
 
@@ -208,26 +204,6 @@ def _count(number: int, noun: str) -> str:
 def _listed(names: list[str]) -> str:
     head = ", ".join(names[:3])
     return head if len(names) <= 3 else f"{head} and {len(names) - 3} more"
-
-
-def _decisions(loss: Loss) -> tuple[Decision, ...]:
-    out = []
-    for one in loss.controls:
-        nothing = one.id == "do-nothing"
-        out.append(
-            Decision(
-                one.id,
-                one.title,
-                one.note,
-                is_nothing=nothing,
-                avoided=None if nothing else one.avoided,
-                cost=None if nothing else one.cost,
-                chance_net_positive=None if nothing else one.chance_net_positive,
-                cost_of_waiting_a_week=one.cost_of_waiting_a_week,
-                closes=one.closes,
-            )
-        )
-    return tuple(out)
 
 
 def _unknowns(loss: Loss) -> tuple[BusinessUnknown, ...]:

@@ -129,7 +129,7 @@ def _charts(app: AppResult, ident: str) -> dict[str, Markup]:
             out["curve" + suffix] = plots.loss_curve(
                 app.loss.curve,
                 band=app.loss.band,
-                appetite=view.appetite(app),
+                appetite=app.loss.appetite if app.loss else None,
                 one_in_twenty=app.loss.one_in_twenty,
                 worst=view.figures(app.loss).bad_year,
                 currency=app.loss.currency,

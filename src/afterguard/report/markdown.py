@@ -99,15 +99,13 @@ def _decisions(app: AppResult) -> list[str]:
     lines = []
     for number, one in enumerate(view.decisions(app), 1):
         parts = []
-        if one.avoided is not None:
+        if not one.is_nothing:
             parts.append(f"avoids {words.between(one.avoided.low, one.avoided.high, money)} a year")
-        if one.cost is not None:
             parts.append(f"costs {words.money(one.cost, money, digits=2)}")
-        if one.cost_of_waiting_a_week is not None:
-            wait = "each week of it costs" if one.is_nothing else "a week of waiting costs"
-            parts.append(f"{wait} {words.money(one.cost_of_waiting_a_week, money, digits=2)}")
+        wait = "each week of it costs" if one.is_nothing else "a week of waiting costs"
+        parts.append(f"{wait} {words.money(one.cost_of_waiting_a_week, money, digits=2)}")
         lines.append(
-            f"{number}. **{safe(one.title)}** {safe(one.detail)} {safe(words.sentence('; '.join(parts)))}".rstrip()
+            f"{number}. **{safe(one.title)}** {safe(one.note)} {safe(words.sentence('; '.join(parts)))}".rstrip()
         )
     return ["## Decisions", "", *lines, ""] if lines else []
 

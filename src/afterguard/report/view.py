@@ -115,19 +115,15 @@ def facts(result: AppResult) -> tuple[Fact, ...]:
 
 
 def deltas(result: AppResult) -> dict[str, float]:
-    """Fingerprint or incident id -> expected loss a year it adds, from the loss and from the result."""
-    return {**(result.loss.deltas if result.loss else {}), **result.deltas}
-
-
-def appetite(result: AppResult) -> float | None:
-    """Loss in a bad year that the owner accepts, where told."""
-    return result.appetite if result.appetite is not None or not result.loss else result.loss.appetite
+    """Fingerprint or incident id -> expected loss a year it adds."""
+    return result.loss.deltas if result.loss else {}
 
 
 def decisions(result: AppResult) -> tuple[Decision, ...]:
     """Three at most; "do nothing" is always one of them where it was given."""
-    idle = [one for one in result.decisions if one.is_nothing][:1]
-    active = [one for one in result.decisions if not one.is_nothing]
+    given = result.loss.decisions if result.loss else ()
+    idle = [one for one in given if one.is_nothing][:1]
+    active = [one for one in given if not one.is_nothing]
     return (*active[: 3 - len(idle)], *idle)
 
 

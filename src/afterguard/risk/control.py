@@ -1,6 +1,6 @@
 """Decisions: what fixing or guarding changes, judged against the same simulated years.
 
-In: a priced model. Out: three ControlValue (fewer where fewer make sense), the last of them to do nothing.
+In: a priced model. Out: three Decision (fewer where fewer make sense), the last of them to do nothing.
 
 Theory of operation. A control leaves a share of each scenario's rate for each parameter draw and may put a ceiling on the
 bill. Applied to the simulated years it removes the events whose mark is above that share and re-prices the others with
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from afterguard import catalog
-from afterguard.model import ControlValue, Factor, Lookback, Range, Survey
+from afterguard.model import Decision, Factor, Lookback, Range, Survey
 from afterguard.risk import chain as chains
 from afterguard.risk.business import Business
 from afterguard.risk.curve import spread
@@ -84,7 +84,7 @@ def controls() -> tuple[Control, ...]:
     return msgspec.convert(catalog.load("losses/controls")["controls"], tuple[Control, ...])
 
 
-def decisions(model: Model, survey: Survey, lookback: Lookback | None, business: Business) -> tuple[ControlValue, ...]:
+def decisions(model: Model, survey: Survey, lookback: Lookback | None, business: Business) -> tuple[Decision, ...]:
     """The best decision, the best one to add to it, and doing nothing."""
     worths = [_worth(model, control, survey, lookback, business) for control in controls()]
     useful = sorted(
@@ -102,14 +102,14 @@ def decisions(model: Model, survey: Survey, lookback: Lookback | None, business:
     return (*rows, _nothing(model, float(np.mean(both)) / WEEKS))
 
 
-def _nothing(model: Model, week: float) -> ControlValue:
+def _nothing(model: Model, week: float) -> Decision:
     now = one_in_twenty(model, ())
     note = "Nothing changes. A week of waiting costs the loss that the other decisions together would avoid in it."
-    return ControlValue("do-nothing", "Do nothing", Range(0.0, 0.0, 0.0), 0.0, 0.0, week, (), 0.0, now, note)
+    return Decision("do-nothing", "Do nothing", Range(0.0, 0.0, 0.0), 0.0, 0.0, week, (), 0.0, now, note)
 
 
-def _row(model: Model, worth: Worth, survey: Survey, business: Business) -> ControlValue:
-    return ControlValue(
+def _row(model: Model, worth: Worth, survey: Survey, business: Business) -> Decision:
+    return Decision(
         id=worth.control.id,
         title=worth.control.title,
         avoided=spread(worth.avoided),

@@ -56,7 +56,7 @@ def loss_of(model: Model, app: str, survey: Survey, lookback: Lookback | None, b
         prior_share=prior_share(model),
         not_measured=never_measured(model.priced, survey, lookback),
         unknown_business=unknown_of(model.priced, business, model.facts.traits),
-        controls=decisions(model, survey, lookback, business),
+        decisions=decisions(model, survey, lookback, business),
         mean_range=spread(means),
         chance_range=model.chances(),
         twenty_range=where(limits, 0.05, twenty),

@@ -28,6 +28,9 @@ RELATIONS = {AssetKind.ai_endpoint: endpoints.RELATIONS, AssetKind.agent: agents
 _MODELS = {AssetKind.model, AssetKind.provider, AssetKind.agent, AssetKind.inference_server, AssetKind.model_artifact}
 _RUN = {AssetKind.agent, AssetKind.model_artifact}
 
+Step = tuple[str, str, int, bool]
+"""File, function, files away from the start, and whether only one of several classes that it may be."""
+
 
 def settle(assets: Iterable[Asset], summaries: Iterable[Summary], paths: Iterable[str] = ()) -> list[Asset]:
     """Assets with names resolved over files. `paths` are the code files of the tree beside those with a summary."""
@@ -48,7 +51,7 @@ def settle(assets: Iterable[Asset], summaries: Iterable[Summary], paths: Iterabl
 
 
 class _Walk:
-    """What functions get to over files."""
+    """What functions get to over files. Where one of several classes may be meant, that a model is run counts, not which."""
 
     def __init__(self, lookup: Lookup, renamed: dict[str, dict[tuple[AssetKind, str], list[Thing]]]) -> None:
         self.lookup, self.renamed = lookup, renamed
@@ -56,12 +59,13 @@ class _Walk:
     def gets(self, path: str, functions: Iterable[str], names: Iterable[str]) -> tuple[bool, set[Thing]]:
         """(whether a model is run, things) for functions of a file and for names used in it."""
         runs, things = False, set[Thing]()
-        queue = [(path, name, 0) for name in functions]
-        start = {(path, name) for path, name, _ in queue}
+        queue = [(path, name, 0, False) for name in functions]
+        start = {(path, name) for path, name, _, _ in queue}
         for name in names:
-            runs = self._named(name, path, 0, queue, things) or runs
+            runs = self._named(name, (path, "", 0, False), queue, things) or runs
         seen: set[tuple[str, str]] = set()
-        for here, function, hops in queue:
+        for step in queue:
+            here, function, _, guess = step
             one = self.lookup.by_path.get(here)
             doing = one.functions.get(function) if one is not None else None
             if one is None or doing is None or (here, function) in seen or len(seen) >= NODES:
@@ -71,28 +75,24 @@ class _Walk:
                 things.add((AssetKind.tool, one.tools[function]))
                 continue
             runs = runs or doing.runs
-            things |= self.things(here, doing.things)
+            things |= set() if guess else self.things(here, doing.things)
             for name in doing.references:
-                runs = self._named(name, here, hops, queue, things) or runs
+                runs = self._named(name, step, queue, things) or runs
         return runs or any(kind in _RUN for kind, _ in things), things
 
-    def _named(self, name: str, here: str, hops: int, queue: list[tuple[str, str, int]], things: set[Thing]) -> bool:
+    def _named(self, name: str, step: Step, queue: list[Step], things: set[Thing]) -> bool:
         """Follow one name: queue functions it may mean, collect what objects hold. Whether it runs a model itself."""
+        here, _, hops, unsure = step
         runs = False
-        for one, symbol in self.lookup.meanings(name, here):
-            further = hops + (one.path != here)
+        for one, symbol, guess in self.lookup.meanings(name, here):
+            further, guess = hops + (one.path != here), guess or unsure
             if further > HOPS:
                 continue
-            if symbol in one.functions:
-                queue.append((one.path, symbol, further))
-                if one.path == here or symbol != name:
-                    continue
-            for made in ("__init__", "constructor", symbol.rpartition(".")[2]):
-                if f"{symbol}.{made}" in one.functions:
-                    queue.append((one.path, f"{symbol}.{made}", further))
+            made = (symbol, *(f"{symbol}.{word}" for word in ("__init__", "constructor", symbol.rpartition(".")[2])))
+            queue.extend((one.path, known, further, guess) for known in made if known in one.functions)
             if one.path != here:
                 found = self.inside(one, symbol)
-                things |= found
+                things |= set() if guess else found
                 word = symbol.rpartition(".")[2]
                 runs = runs or (word in signals.call_names("model_verbs") and any(k in _MODELS for k, _ in found))
         return runs
@@ -136,7 +136,7 @@ class _Walk:
         for seen in asset.evidence:
             holder = self.lookup.by_path.get(seen.path)
             for name in holder.lists.get(asset.name, ()) if holder is not None else ():
-                for one, symbol in self.lookup.meanings(name, seen.path):
+                for one, symbol, _ in self.lookup.meanings(name, seen.path):
                     if symbol in one.functions and one.path != seen.path:
                         yield one, symbol
                         break

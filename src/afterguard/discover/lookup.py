@@ -1,7 +1,7 @@
 """What a name of one file means in the others: imports, re-exports, objects and what made them, base classes and their heirs.
 
-In: Summaries of one tree. Out: (Summary, symbol) pairs, the nearest meaning first, each a place where the name may be defined. Bounded:
-at most STEPS places are looked at for one name, so that circles end.
+In: Summaries of one tree. Out: Meanings, the nearest first, each a place where the name may be defined. Bounded: at most STEPS places are
+looked at for one name, so that circles end.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from afterguard.discover.packages import Packages
 from afterguard.discover.summary import Link, Summary
@@ -21,6 +22,15 @@ _NEIGHBOURS = ("java", "kotlin", "go")
 _JVM = ("java", "kotlin")
 _SPLIT = re.compile(r"[.()\[\]?!]+")
 Place = tuple[str, str]
+Step = tuple[str, str, bool]
+
+
+class Meaning(NamedTuple):
+    """A symbol of a file. `guess`: one of several classes that a name declared by their base may stand for."""
+
+    one: Summary
+    symbol: str
+    guess: bool = False
 
 
 class Lookup:
@@ -31,7 +41,7 @@ class Lookup:
         self.packages = packages
         self.beside: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.heirs: dict[str, list[Place]] = defaultdict(list)
-        self.answers: dict[tuple[str, str], tuple[tuple[Summary, str], ...]] = {}
+        self.answers: dict[tuple[str, str], tuple[Meaning, ...]] = {}
         self.heads = {path: _heads(one) for path, one in self.by_path.items()}
         for path, one in self.by_path.items():
             folder = path.rpartition("/")[0]
@@ -42,7 +52,7 @@ class Lookup:
                 for base in bases:
                     self.heirs[_SPLIT.split(re.sub(r"[<\[].*", "", base))[-1]].append((path, name))
 
-    def meanings(self, text: str, here: str) -> tuple[tuple[Summary, str], ...]:
+    def meanings(self, text: str, here: str) -> tuple[Meaning, ...]:
         """Every place a name may mean, seen from the file `here`."""
         key = (text, here)
         found = self.answers.get(key)
@@ -52,16 +62,17 @@ class Lookup:
                 self.answers[key] = found
         return found
 
-    def _meanings(self, text: str, here: str) -> Iterator[tuple[Summary, str]]:
-        queue: list[Place] = list(self._places(text, here))
+    def _meanings(self, text: str, here: str) -> Iterator[Meaning]:
+        queue: list[Step] = [(*place, False) for place in self._places(text, here)]
         seen: set[Place] = set()
-        for path, symbol in queue:
+        for path, symbol, guess in queue:
             one = self.by_path.get(path)
             if one is None or (path, symbol) in seen or len(seen) >= STEPS:
                 continue
             seen.add((path, symbol))
-            yield one, symbol
-            queue.extend(self._further(one, symbol))
+            yield Meaning(one, symbol, guess)
+            queue.extend((*place, guess) for place in self._further(one, symbol))
+            queue.extend(self._heirs(symbol, guess))
 
     def _places(self, text: str, here: str) -> Iterator[Place]:
         """Where the words of a name lead at once: through an import, beside, or nowhere."""
@@ -133,13 +144,19 @@ class Lookup:
             if rest:
                 for base in one.bases.get(name, ()):
                     yield from self._places(f"{re.sub(r'[<[].*', '', base)}.{rest}", one.path)
-                yield from ((path, f"{heir}.{rest}") for path, heir in self.heirs.get(name, ())[:HEIRS])
         head, _, rest = symbol.partition(".")
         for link in one.links:
             if link.alias == head and link.alias:
                 yield from self._through(link, rest, one)
             elif link.name == "*" and head not in self.heads[one.path]:
                 yield from ((path, symbol) for path in self.packages.files(link.module, one.path))
+
+    def _heirs(self, symbol: str, guess: bool) -> Iterator[Step]:
+        """The same method of the classes that inherit from the one named."""
+        owner, _, method = symbol.rpartition(".")
+        heirs = self.heirs.get(owner, [])
+        for path, heir in heirs[:HEIRS] if owner else ():
+            yield path, f"{heir}.{method}", guess or len(heirs) > 1
 
 
 def _heads(one: Summary) -> set[str]:

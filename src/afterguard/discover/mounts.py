@@ -22,7 +22,7 @@ class Mounts:
         for path in sorted(lookup.by_path):
             one = lookup.by_path[path]
             for mount in one.mounts:
-                for held, symbol in lookup.meanings(mount.router, path):
+                for held, symbol, _ in lookup.meanings(mount.router, path):
                     at = self._router(held, symbol)
                     if at is not None and (held.path, at) != (path, mount.parent):
                         self.above.setdefault((held.path, at), (one, mount))

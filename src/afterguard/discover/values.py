@@ -73,7 +73,7 @@ def texts(text: str, here: str, lookup: Lookup, variables: dict[str, list[str]],
     """Texts that a name of the file `here` stands for."""
     if steps <= 0:
         return []
-    for one, symbol in lookup.meanings(text, here):
+    for one, symbol, _ in lookup.meanings(text, here):
         found: list[str] = []
         for value in one.constants.get(symbol, ()):
             if not value.startswith(MARK):

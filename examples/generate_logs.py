@@ -173,10 +173,12 @@ def scores(rng: random.Random, days: int, count: int) -> list[dict]:
     for _ in range(count):
         when = moment(rng, days)
         rows.append((when, f"terminal-{rng.randrange(60):02d}", payment(rng)))
-    walk = payment(rng) | {"amount": 900.0, "country_risk": 0.8, "merchant_risk": 0.7, "device_age_days": 3.0}
+    walk = payment(rng) | {"country_risk": 0.35, "merchant_risk": 0.4, "device_age_days": 3.0, "hour": 12.0, "days_since_last": 4.0}
+    edge = next(amount for amount in range(1, 2000) if scored(walk | {"amount": float(amount)}) > 0.5)
     for step in range(160):
-        features = dict(walk)
-        features["amount"] = round(900 - step * 4.5 + rng.uniform(-1, 1), 2)
+        # Somebody looks for the largest payment that passes: bigger and smaller amounts, closing in on the edge.
+        away = edge * 0.9 * 0.96**step * (1 if step % 2 else -1)
+        features = walk | {"amount": round(edge + away + rng.uniform(-0.4, 0.4), 2)}
         rows.append((START + timedelta(days=days - 5, hours=1, seconds=step * 9), "merchant-118", features))
     grid = [(a, c, m) for a in range(10, 1000, 90) for c in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95) for m in (0.1, 0.3, 0.5, 0.7, 0.9)]
     for step, (amount, country, merchant) in enumerate(grid):

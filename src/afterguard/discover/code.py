@@ -20,6 +20,7 @@ from afterguard.discover import (
     secrets,
     stores,
     tools,
+    weights,
 )
 from afterguard.discover.crossings import Crossing, crossing
 from afterguard.discover.facts import Facts
@@ -38,6 +39,7 @@ FINDERS: tuple[Finder, ...] = (
     clients.find,
     models.find,
     predictive.find,
+    weights.find,
     stores.find,
     prompts.find,
     tools.find,

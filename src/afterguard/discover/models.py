@@ -26,6 +26,10 @@ _CONSTANT = re.compile(
 _EMBEDDERS = re.compile(r"(?i)embed|SentenceTransformer|FlagModel|INSTRUCTOR")
 _ENGINE = re.compile(r"(?i)(?:query|chat)_?engine(?:\(\))?\.a?(?:query|chat|stream_?chat)$")
 """A question put to an index or a chat over one, by the name every such framework gives it."""
+_OBJECTS = {"llm", "chat_model", "embed_model", "model_kwargs"}
+"""Slots that take a model as an object: what cannot be resolved there was named where the object was made."""
+_TYPES = re.compile(r"[./]types[./]|(?:Chunk|Response|Delta|Usage|Message)(?:\(\))?$")
+"""Shapes of replies, made in tests and adapters: their `model` says what answered, not what is asked."""
 TABLE = 4
 """A list of more model ids than this is what a program knows about models, not what it uses."""
 
@@ -153,9 +157,11 @@ def _asset(facts: Facts, one: Words, call: Expr, given: str, slot: str, word: st
     embeds = bool(_EMBEDDERS.search(word) or _EMBEDDERS.search(slot) or ".embed" in full)
     line = one.line or call.line
     if one.certainty is Certainty.unresolved:
+        if slot in _OBJECTS or _TYPES.search(full):
+            return None
         kind = AssetKind.embedding_model if embeds else AssetKind.model
         return facts.asset(kind, one.text, call.line, Certainty.unresolved, provider=given)
-    text = one.text.strip()
+    text = one.text.strip().removeprefix("models/")
     if not model_names.is_id(text) or text.startswith(("http://", "https://")) or (slot == "path"):
         return None
     signal = signals.model(text)
@@ -202,7 +208,7 @@ def _named(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
     for function, expr in facts.of_kind("map", "call"):
         if expr.fields:
             for key, value in expr.fields:
-                if _NAMED.search(key) and value.kind == "text":
+                if _NAMED.search(key) and (value.kind == "text" or facts.variable(value) is not None):
                     yield function, key, value
 
 

@@ -126,6 +126,8 @@ def _artefact(facts: Facts, reach: Reach, function: Function, call: Expr, full: 
     ) and facts.is_ai
     if not known and not method and not saved:
         return
+    if word == "load_state_dict" or call.text in facts.functions:
+        return  # takes what torch.load gave, which is an artefact of its own; or is a function of this file, read there
     path = _path(facts, function, call, saved)
     weak = tail in (
         "pickle.load",

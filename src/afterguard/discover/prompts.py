@@ -21,6 +21,14 @@ _NAMED = re.compile(
     r"(?i)(system|sys|developer|agent|assistant|rag|qa|base|default|chat|llm|summar\w*|classif\w*|extract\w*)_?(prompt|message|instructions?)(_template)?s?$|(^|_)prompt_?template$|^prompt(_|$)\w*|_prompt$|instructions$"
 )
 _PERSON = re.compile(r"(?i)^(enter|type|press|please enter|are you sure|continue\?|[\w .]{0,30}[:?>]\s*$)")
+_SAID_TO_A_MODEL = re.compile(
+    r"(?i)\s*(?:#+ *)?(?:you are|you're|act as|your (?:task|job|role|goal) is|your responsibility is)\b[^.?!]{0,120}?"
+    r"\b(?:assistant|expert|agent|ai|analyst|engineer|bot|helper|specialist|model|reviewer|writer|editor|planner|researcher|developer"
+    r"|tutor|teacher|translator|advisor|professional|generat\w+|answer\w*|summari[sz]\w+|classif\w+|extract\w*|evaluat\w+|review\w*)\b"
+)
+_UNMISTAKABLE = {"system_prompt", "systemPrompt", "system_message", "systemMessage", "sys_prompt", "system_instruction", "systemInstruction"}  # fmt: skip
+_CALLED_PROMPT = re.compile(r"(?i)(^|_)prompt$|[a-z]Prompt$")
+LONG = 60
 LEAST = 20
 
 
@@ -79,6 +87,9 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
         full = facts.full(call.text, function.name)
         chain = full.endswith(signals.endings("model_chains"))
         if facts.product(full) is None and not chain:
+            for name, said_to in call.fields:
+                if name in _UNMISTAKABLE:
+                    yield function, "", said_to
             continue
         given = {key for key, _ in call.fields}.union(
             *({key for key, _ in part.fields} for part in call.parts if part.kind == "map")
@@ -107,6 +118,7 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
                         function.name.rpartition(".")[2],
                         value.parts[0] if value.kind == "list" and value.parts else value,
                     )
+    yield from _by_words(facts)
     for (scope, target), values in facts.values.items():
         if _NAMED.search(target.rpartition(".")[2]) and (
             facts.is_ai or re.search(r"(?i)system_?prompt|prompt_?template", target)
@@ -115,6 +127,24 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
             for value in values:
                 if value.kind in ("text", "join") and len(_text(value)) >= 2 * LEAST:
                     yield function, target, value
+
+
+def _by_words(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
+    """Texts that speak to a model, whatever they are called; and constants called a prompt that are long enough for one."""
+    inner: set[int] = set()
+    for function, expr in facts.of_kind("join", "text"):
+        if expr.kind == "join":
+            inner.update(id(part) for part in expr.parts)
+        if id(expr) not in inner:
+            text = _text(expr)
+            if len(text) >= LONG and _SAID_TO_A_MODEL.match(text):
+                yield function, "", expr
+    for (_, target), values in facts.values.items():
+        if _CALLED_PROMPT.search(target.rpartition(".")[2]):
+            for value in values:
+                text = _text(value) if value.kind in ("text", "join") else ""
+                if len(text) >= 2 * LONG and text.count(" ") >= 15:
+                    yield facts.module.functions[0], target, value
 
 
 def _holder(facts: Facts, value: Expr, found: Expr, function: Function) -> str:

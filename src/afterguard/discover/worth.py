@@ -45,6 +45,7 @@ WORDS = (
     r"\bllms?\b|\bgpt\b|_llm\b|\bllm_|embeddings?\b|vector_?store|\bmcp\b|mcp_?server|language_?model",
     r"\bcompletions?\b.{0,20}\bcreate\b|inference_?(server|session|endpoint|client)",
     r"load_model|from_pretrained|save_pretrained|predict_proba|train_test_split|load_dataset|\.pkl\b|\.joblib\b|\.onnx\b|\.gguf\b|\.safetensors\b",
+    r"[\"'`]\s*you are\b|you are an? |[a-z]_?prompt\b|prompts?\s*[:=]|\.(pte|pth|h5|tflite|caffemodel|ckpt)\b",
     r"api_?base|openai|anthropic|langchain|hugging_?face|claude|gemini|mistral|\bllama|deepseek|ollama|\bqwen",
 )
 

@@ -99,9 +99,9 @@ NOT_LOGGED = {"prompt_not_logged", "response_not_logged"}
 
 def is_blind(exchange: Exchange) -> bool:
     """Whether the log holds the event but not what was said."""
-    if exchange.prediction is not None or exchange.protocol == "unknown":
-        return False
-    return not exchange.texts or any(part.reason in NOT_LOGGED for part in exchange.unjudged)
+    if any(part.reason in NOT_LOGGED for part in exchange.unjudged):
+        return True
+    return not exchange.texts and exchange.prediction is None and exchange.protocol != "unknown"
 
 
 def lookback(

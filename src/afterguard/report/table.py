@@ -17,7 +17,7 @@ from rich.text import Text as Line
 from afterguard.model import SEVERITIES, Coverage, Lookback, Severity, Survey
 from afterguard.report import json as documents
 from afterguard.report import words
-from afterguard.safe import line
+from afterguard.safe import line, terminal
 
 STYLES = {
     Severity.critical: "bold red",
@@ -146,7 +146,9 @@ def _lookback(screen: Console, result: Lookback) -> None:
         screen.print(line(f"{words.count(total, 'part')} could not be judged: {by_reason}"))
     if result.change_request:
         screen.print()
-        screen.print("Prompts were not logged here. The change that would log them is in the report.")
+        screen.print("Prompts were not logged here. This change would log them:", style="bold")
+        screen.print()
+        screen.print(terminal(result.change_request))
 
 
 def _coverage(screen: Console, rows: Iterable[Coverage], verbose: bool) -> None:

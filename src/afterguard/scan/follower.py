@@ -437,6 +437,8 @@ class _Follower:
     def _verified(self, call: Expr, function: Function, env: dict[str, Value]) -> None:
         """validate_sql(statement) as a statement of its own: it raises, or what follows is safe."""
         last = fold(call.text.rsplit(".", 1)[-1])
+        if last == "relativeto":  # raises where the path leaves the folder
+            self._guard(call, function, env)
         if last.startswith(("validate", "ensure", "assert", "verify", "check", "require")) and not last.startswith(
             "requires"
         ):

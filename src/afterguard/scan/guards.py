@@ -39,7 +39,9 @@ def _call_guard(call: Expr) -> Iterator[tuple[str, frozenset[str]]]:
             if name != receiver:
                 yield name, frozenset({"any"})
     elif last in _PATH_GUARDS:
-        for name in (receiver, *(n for part in call.parts for n in names_in(part))):
+        held = receiver.partition(".")[0] if "(" in receiver else ""  # resolved.resolve().relative_to(root)
+        inner = names_in(call.base) if call.base is not None else []
+        for name in (receiver, held, *inner, *(n for part in call.parts for n in names_in(part))):
             if name:
                 yield name, frozenset({"path"})
     elif cleans(call.text) == frozenset({"any"}) or last.startswith(("isvalid", "isallowed", "issafe")):

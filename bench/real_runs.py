@@ -170,6 +170,15 @@ def rules_of(row: dict[str, Any]) -> tuple[str, ...]:
     return FAMILIES.get(row["rule"], ())
 
 
+def accepted(row: dict[str, Any], finding: dict[str, Any]) -> bool:
+    """Whether a row of `corrected`, added when a finding outside the truth proved right, covers a finding."""
+    return (
+        row["rule"] == finding["rule"]
+        and finding["path"].startswith(row["path"])
+        and (not row["line"] or abs(row["line"] - finding["line"]) <= NEAR)
+    )
+
+
 def judge_findings(truth: dict[str, Any], findings: list[dict[str, Any]]) -> dict[str, Tally]:
     """Two tallies: weaknesses a rule exists for, and those that no rule covers."""
     inside, outside = Tally(), Tally()
@@ -189,7 +198,7 @@ def judge_findings(truth: dict[str, Any], findings: list[dict[str, Any]]) -> dic
         else:
             tally.lines.append(f"missed  {row['rule']}  {row['path']}:{row['line']}  {row.get('note', '')}")
     for index, finding in enumerate(findings):
-        if index not in right:
+        if index not in right and not any(accepted(row, finding) for row in truth.get("corrected", ())):
             inside.false += 1
             place = f"{finding['path']}:{finding['line']}"
             inside.lines.append(f"false   {finding['rule']}  {place}  {finding.get('snippet', '')[:80]}")

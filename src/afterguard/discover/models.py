@@ -191,12 +191,12 @@ def _constants(facts: Facts, reach: Reach) -> Iterator[Asset]:
             if signal is None or not model_names.is_id(one.text):
                 continue
             done.add((one.text, one.line))
-            provider = model_names.split(one.text)[0]
-            provider = provider or signal.provider
+            name = one.text.removeprefix("models/")
+            provider = model_names.split(name)[0] or signal.provider
             kind = AssetKind.embedding_model if "embed" in target.lower() else signal.kind
             edges = [Edge("part_of", AssetKind.provider, provider)] if provider else []
-            reach.mark(function, one, kind, one.text)
-            yield facts.asset(kind, one.text, one.line, Certainty.inferred, edges, provider=provider)
+            reach.mark(function, one, kind, name)
+            yield facts.asset(kind, name, one.line, Certainty.inferred, edges, provider=provider)
 
 
 def _named(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:

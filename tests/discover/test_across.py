@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,8 @@ from afterguard.discover import across, code, environment
 from afterguard.discover.packages import Packages
 from afterguard.discover.summary import Summary
 from afterguard.files import kind_of
-from afterguard.model import Asset, AssetKind, Certainty, Source
+from afterguard.jobs.survey import survey
+from afterguard.model import App, Asset, AssetKind, Certainty, Source
 
 
 def found(tree: dict[str, str]) -> list[Asset]:
@@ -540,3 +542,22 @@ def test_any_tangle_of_files_ends(texts: list[str]) -> None:
 def test_any_import_is_answered(module: str, here: str) -> None:
     packages = Packages(["a.py", "b/c.ts", "b/index.js", "d/E.java", "f.go", "__init__.py"])
     assert all(one in packages.paths for one in packages.files(module, here))
+
+
+def test_settings_and_tools_that_say_no_word_of_ai_are_read_for_those_who_name_them(tmp_path: Path) -> None:
+    """The walk parses them for their importer alone; files nobody names stay unread."""
+    tree = {
+        "app/conf/__init__.py": "from .names import DEPLOYMENT\n",
+        "app/conf/names.py": 'DEPLOYMENT = "prod-chat-eu"\n',
+        "app/pay.py": "def pay(amount: int) -> str:\n    return 'paid'\n",
+        "app/main.py": "import openai\nfrom app.conf import DEPLOYMENT\n" + CALL.format("DEPLOYMENT"),
+        "app/agent.py": "from agents import Agent\nfrom app.pay import pay\nhelper = Agent(name='desk', tools=[pay])\n",
+        "other/names.py": 'DEPLOYMENT = "elsewhere"\n',
+    }
+    for path, text in tree.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    result = survey([tmp_path], App("x"), note=lambda _row: None, checking=False)
+    assert {one.name for one in result.assets if one.kind is AssetKind.model} == {"prod-chat-eu"}
+    assert ("uses", "tool", "pay") in edges(list(result.assets), AssetKind.agent, "desk")
+    assert [one.evidence[0].path for one in result.assets if one.kind is AssetKind.tool] == ["app/pay.py"]

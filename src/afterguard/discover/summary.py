@@ -44,6 +44,7 @@ _PLAIN = {
     "",
 }
 _PROSE = re.compile(r"\s|\A.{201}", re.S)
+_CUT = re.compile(r"[.(\[]")
 _FROM_SETTINGS = re.compile(r"BaseSettings$")
 
 
@@ -203,7 +204,7 @@ def _objects(facts: Facts, reach: Reach) -> tuple[dict[str, str], dict[str, tupl
             if value.kind in ("call", "name"):
                 text = spelled(facts, value.text, inside) + ("()" if value.kind == "call" else "")
                 objects.setdefault(name, text[:_TEXT])
-            things = reach.inside(value, inside)
+            things = reach.inside(value, inside) if reach.lines else set()
             if things:
                 held[name] = tuple(sorted({*held.get(name, ()), *things}))[:THINGS]
     for function in facts.module.functions:
@@ -246,16 +247,19 @@ def _imported(facts: Facts, name: str) -> bool:
     known: set[str] | None = getattr(facts, "_prefixes", None)
     if known is None:
         known = facts._prefixes = {one.prefix for one in _links(facts)}  # type: ignore[attr-defined]
-    cuts = [found.start() for found in re.finditer(r"[.(\[]", name)] + [len(name)]
+    if "." not in name and "/" not in name:
+        return False
+    cuts = [found.start() for found in _CUT.finditer(name)] + [len(name)]
     return any(name[:cut] in known and ("." in name[:cut] or "/" in name[:cut]) for cut in cuts)
 
 
 def _doing(facts: Facts, reach: Reach, name: str) -> Doing:
     things = set(reach.marks.get(name, ()))
-    for used in reach.used.get(name, ()):
+    for used in reach.used.get(name, ()) if reach.lines else ():
         things |= reach.through(used, name)
     texts = _texts_of(facts).get(name, {})
-    references = dict.fromkeys(spelled(facts, text, name) for text in list(texts)[:REFERENCES])
+    open_ones = [text for text in texts if "." in text or "/" in text or text in _known(facts)]
+    references = dict.fromkeys(spelled(facts, text, name) for text in open_ones[:REFERENCES])
     references.update(dict.fromkeys(reach.called(name)))
     returned = ""
     for statement in facts.functions[name].body:
@@ -270,6 +274,19 @@ def _doing(facts: Facts, reach: Reach, name: str) -> Doing:
         facts.evidence(facts.functions[name].line).matched,
         returned[:_TEXT],
     )
+
+
+def _known(facts: Facts) -> set[str]:
+    """Plain names that can mean something beyond a function: everything that is no local variable or built-in."""
+    found: set[str] | None = getattr(facts, "_known_names", None)
+    if found is None:
+        found = {*facts.functions, *facts.classes, *(one.alias for one in facts.module.imports)}
+        found |= {target for scope, target in facts.values if not scope}
+        if facts.language in ("java", "kotlin", "go"):
+            found |= {text for group in _texts_of(facts).values() for text in group if text[:1].isalpha()}
+            found |= {target for scope, target in facts.values if scope.startswith("class ")}
+        facts._known_names = found  # type: ignore[attr-defined]
+    return found
 
 
 def _texts_of(facts: Facts) -> dict[str, dict[str, None]]:

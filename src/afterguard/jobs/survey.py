@@ -7,6 +7,7 @@ the checks. It does not judge recorded prompts (jobs/lookback.py) and writes not
 from __future__ import annotations
 
 import re
+import os.path
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,11 +17,13 @@ import msgspec
 from afterguard import files, scan
 from afterguard.code.mentions import belongs, imported, stem
 from afterguard.code.parse import LANGUAGES, Parsed, parse
-from afterguard.discover import across, crossings, finders, inventory, owners, traffic, worth_config
+from afterguard.discover import across, crossings, finders, inventory, owners, traffic, unread, worth_config
 from afterguard.discover.neighbours import Neighbours
+from afterguard.discover.packages import Packages
 from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
 from afterguard.model import App, Asset, Coverage, Finding, Source, Survey
+from afterguard.scan import posture
 
 EVERYTHING = Worth(True, True)
 KEPT_BYTES = 48 << 20
@@ -31,6 +34,8 @@ FAR_ROUTES = 500
 LAYERS = 2
 """Rounds of looking for files between a web route and a model."""
 LAYER_FILES = 200
+FEW_LAYERS = 40
+"""Beyond as many, only those that a file read already imports."""
 LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
 Progress = Callable[[int, str, int], None]
 
@@ -99,14 +104,18 @@ class Walk:
                 self.held.append((source, worth))
             elif worth.sink and self.checking:
                 self._parsed(parse(source), ai=False)
-        elif worth.sink and self.checking:
+        elif self.checking and (worth.sink or posture.is_worth(source)):
             self._parsed(parse(source), ai=False)
 
     def _held_that_belong(self) -> None:
         """Files with a risky place or a web route matter where they name, or are named by, a file that uses AI."""
         stems, wanted = frozenset(self.stems), frozenset(self.wanted)
         rest, far = [], []
+        packages = Packages([*(one.path for one, _ in self.held), *(one.path for one in self.summaries)])
+        named = self._named(packages)
         for source, worth in self.held:
+            if source.path in named:
+                continue
             if not worth.route and not (worth.sink and self.checking):
                 rest.append(source)
             elif belongs(source.path, source.data, stems, wanted, self.folders):
@@ -116,10 +125,24 @@ class Walk:
         if any(one.runs for one in self.crossings):
             for source in far[:FAR_ROUTES]:
                 self._parsed(parse(source), ai=True)
-            self._layers(rest)
+            self._layers(rest, packages)
         self.held.clear()
 
-    def _layers(self, sources: list[Source]) -> None:
+    def _named(self, packages: Packages) -> set[str]:
+        """Files that hold a model's name or a tool for a file that uses AI, parsed; and what those hand on."""
+        sources = {one.path: one for one, _ in self.held}
+        done: set[str] = set()
+        fresh = unread.named(self.summaries, packages)
+        for _ in range(LAYERS):
+            found = sorted(path for path in fresh if path in sources and path not in done)[:LAYER_FILES]
+            before = len(self.summaries)
+            for path in found:
+                self._parsed(parse(sources[path]), ai=True)
+            done.update(found)
+            fresh = unread.imported(self.summaries[before:], packages) if len(found) < FEW_LAYERS else set()
+        return done
+
+    def _layers(self, sources: list[Source], packages: Packages) -> None:
         """Files between a route and a model that name neither: they define what the one calls."""
         layers: list[crossings.Crossing] = []
         for _ in range(LAYERS):
@@ -128,6 +151,9 @@ class Walk:
                 return
             classes = re.compile(rb"\bclass\s+(?:" + b"|".join(sorted(one.encode() for one in names)) + rb")\b")
             found = [one for one in sources if stem(one.path) in names or classes.search(one.data)][:LAYER_FILES]
+            if len(found) > FEW_LAYERS:
+                near = unread.imported(self.summaries, packages)
+                found = [one for one in found if one.path in near]
             before = len(self.crossings)
             for source in found:
                 self._parsed(parse(source), ai=True)
@@ -196,7 +222,7 @@ def survey(
 
 def _folder(roots: Iterable[Path]) -> Path:
     first = next(iter(roots), Path())
-    return first if first.is_dir() else first.parent
+    return first if os.path.isdir(first) else first.parent
 
 
 def _owned(asset: Asset, owner: Callable[[str], str]) -> Asset:

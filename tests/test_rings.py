@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "afterguard"
 CORE = {"model", "errors", "names", "match", "config", "catalog", "safe"}
 ENGINES = {"wire", "detect", "code", "scan", "risk", "policy", "watch", "attack"}
-EDGES = {"net", "files", "discover", "tap", "guard", "respond", "export", "store", "report", "web"}
+EDGES = {"net", "files", "archives", "discover", "tap", "guard", "respond", "export", "store", "report", "web"}
 OUTER = {"jobs", "cli", "web", "__main__", "__init__"}
 # Beside core, an engine may read these engines; an edge these edges.
 EXTRA = {
@@ -17,7 +17,7 @@ EXTRA = {
     "policy": {"detect"},
     "attack": {"detect", "wire"},
 }
-EDGE_EXTRA = {"guard": {"store"}, "respond": {"store"}, "web": {"store"}, "tap": {"store"}, "discover": {"store"}}
+EDGE_EXTRA = {"files": {"archives"}, "guard": {"store"}, "respond": {"store"}, "web": {"store"}, "tap": {"store"}, "discover": {"store"}}
 BANNED_IN_ENGINES = {
     "socket",
     "sqlite3",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import os.path
+import stat
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -22,6 +24,8 @@ from afterguard.model import Severity
 FILE = "afterguard.toml"
 PREFIX = "AFTERGUARD_"
 MAX_BYTES = 1 << 20
+OUTREACHING = ("store.url", "evidence.", "limits.")
+"""Settings that run commands, send or write results elsewhere, or lift caps."""
 
 
 class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,24 +141,43 @@ def settings(kind: type[msgspec.Struct] = Config, prefix: str = "") -> list[str]
 def find(start: Path) -> Path | None:
     """The configuration file for a folder: searched upwards to the repository root and no further."""
     for folder in [start, *start.parents]:
-        if (folder / FILE).is_file():
+        if os.path.isfile(folder / FILE):
             return folder / FILE
         project = folder / "pyproject.toml"
-        if project.is_file() and "[tool.afterguard" in project.read_text(encoding="utf-8", errors="replace"):
+        if os.path.isfile(project) and _mentions(project):
             return project
-        if (folder / ".git").exists():
+        if os.path.exists(folder / ".git"):
             return None
     return None
 
 
-def load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Loaded:
-    """Merge the layers. `flags` maps dotted keys to values that were given on the command line. Raises UsageError."""
+def _mentions(project: Path) -> bool:
+    try:
+        return b"[tool.afterguard" in _bytes(project, MAX_BYTES)
+    except OSError:
+        return False
+
+
+def load(
+    file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None, *, is_named: bool = True
+) -> Loaded:
+    """Merge the layers. `flags` maps dotted keys to values that were given on the command line. Raises UsageError.
+
+    A file that was found beside what is examined (`is_named` False) may be written by whoever is examined: it must not run
+    a command, choose where results go, or lift a cap.
+    """
     origins = dict.fromkeys(settings(), "default")
     values: dict[str, Any] = {}
     if file is not None:
         values = _from_file(file)
         for key in _dotted(values):
             origins[key] = f"{file}:{_line(file, key)}"
+            if not is_named and key.startswith(OUTREACHING):
+                raise UsageError(
+                    f"{origins[key]}: {key} is not taken from a file that was only found beside what is examined",
+                    hint=f"name the file if you trust it: --config {file}; or set {variable(key)}",
+                    slug="untrusted-setting",
+                )
     for key, text in _from_environment(environment).items():
         _put(values, key, text)
         origins[key] = f"environment {variable(key)}"
@@ -186,7 +209,7 @@ def schema() -> dict[str, Any]:
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        data = file.read_bytes()[: MAX_BYTES + 1]
+        data = _bytes(file, MAX_BYTES)
         if len(data) > MAX_BYTES:
             raise UsageError(
                 f"{file}: larger than {MAX_BYTES} bytes", hint="is this the right file?", slug="bad-configuration"
@@ -207,6 +230,14 @@ def _from_file(file: Path) -> dict[str, Any]:
                 f"{file}:{_line(file, key)}: unknown setting {key!r}", hint=nearest(key, known), slug="unknown-setting"
             )
     return values
+
+
+def _bytes(file: Path, cap: int) -> bytes:
+    """The file up to a byte above the cap. OSError where it is a device or pipe, which might never end."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError("not a regular file")
+    with file.open("rb") as handle:
+        return handle.read(cap + 1)
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -15,10 +16,8 @@ import lzma
 import os
 import re
 import stat
-import tarfile
-import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -111,12 +110,15 @@ class Line(NamedTuple):
 def walk(roots: list[Path], note: Note, limits: Limits = DEFAULT) -> Iterator[Entry]:
     """Regular files below the roots in a stable order. Raises UsageError when a root does not exist."""
     seen = 0
+    read_before: set[tuple[int, int]] | None = set() if len(roots) > 1 else None
     for root in roots:
-        if not root.exists() and not root.is_symlink():
+        if not os.path.lexists(root):
             raise UsageError(
                 f"no such path: {root}", hint="check the spelling, or give another PATH", slug="no-such-path"
             )
         for entry in _tree(root, note, limits):
+            if read_before is not None and _again(entry, read_before, note):
+                continue
             seen += 1
             if seen > limits.files:
                 note(Coverage(str(root), "cap", f"more than {limits.files} files; the rest was not read"))
@@ -124,11 +126,41 @@ def walk(roots: list[Path], note: Note, limits: Limits = DEFAULT) -> Iterator[En
             yield entry
 
 
+def _again(entry: Entry, read_before: set[tuple[int, int]], note: Note) -> bool:
+    """Whether another PATH has given this file already, so that nothing is counted twice."""
+    try:
+        info = entry.full.stat()
+    except OSError:
+        return False
+    if (info.st_dev, info.st_ino) in read_before:
+        note(Coverage(entry.path, "excluded", "already read below another PATH"))
+        return True
+    read_before.add((info.st_dev, info.st_ino))
+    return False
+
+
+REPORT = frozenset({
+    "report.html", "report.md", "report.json", "bom.cdx.json", "findings.sarif", "policy.yaml", "data-protection.md",
+    "business.yaml", "logging-change.md",
+})  # fmt: skip
+"""What `onboard` writes; left out where it stands beside a report.json of Afterguard."""
+
+
+def _is_report(folder: str, names: Iterable[str]) -> bool:
+    if not {"report.json", "report.html", "data-protection.md"} <= set(names):
+        return False
+    try:
+        with open_file(Path(folder, "report.json")) as handle:
+            return b'"format": "afterguard.' in handle.read(200)
+    except OSError:
+        return False
+
+
 def _tree(root: Path, note: Note, limits: Limits) -> Iterator[Entry]:
     try:
         info = root.stat()
     except OSError as error:
-        note(Coverage(root.name, "unreadable", _why(error)))
+        note(Coverage(root.name, "unreadable", why(error)))
         return
     if not stat.S_ISDIR(info.st_mode):
         entry = _regular(root.name, root, info, note)
@@ -137,14 +169,19 @@ def _tree(root: Path, note: Note, limits: Limits) -> Iterator[Entry]:
         return
     visited = {(info.st_dev, info.st_ino)}
     stack: list[tuple[Path, str, int]] = [(root, "", 0)]
+    reports: set[str] = set()
     while stack:
         folder, prefix, depth = stack.pop()
         try:
             children = sorted(os.scandir(folder), key=lambda child: child.name)
         except OSError as error:
-            note(Coverage(prefix or ".", "unreadable", _why(error)))
+            note(Coverage(prefix or ".", "unreadable", why(error)))
             continue
         below: list[tuple[Path, str, int]] = []
+        if _is_report(str(folder), (child.name for child in children)):
+            reports.add(prefix)
+            note(Coverage(prefix or ".", "excluded", "a report that Afterguard wrote"))
+        is_report = prefix in reports or (prefix.rstrip("/").rpartition("/")[0] + "/").lstrip("/") in reports
         for child in children:
             name = prefix + child.name
             try:
@@ -154,7 +191,7 @@ def _tree(root: Path, note: Note, limits: Limits) -> Iterator[Entry]:
                     continue
             except OSError as error:
                 loop = error.errno == 40
-                note(Coverage(name, "symlink_loop" if loop else "unreadable", _why(error)))
+                note(Coverage(name, "symlink_loop" if loop else "unreadable", why(error)))
                 continue
             if stat.S_ISDIR(info.st_mode):
                 key = (info.st_dev, info.st_ino)
@@ -168,6 +205,8 @@ def _tree(root: Path, note: Note, limits: Limits) -> Iterator[Entry]:
                 else:
                     visited.add(key)
                     below.append((Path(child.path), name + "/", depth + 1))
+                continue
+            if is_report and child.name in REPORT:
                 continue
             entry = _regular(name, Path(child.path), info, note)
             if entry:
@@ -189,7 +228,7 @@ def _regular(name: str, full: Path, info: os.stat_result, note: Note) -> Entry |
     return Entry(name, full, info.st_size)
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     return (
         error.strerror or type(error).__name__ if isinstance(error, OSError) else (str(error) or type(error).__name__)
     )
@@ -202,8 +241,24 @@ def open_file(full: Path) -> IO[bytes]:
     )
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(f"not a regular file: {full}")
-    return os.fdopen(handle, "rb")
+        raise OSError(errno.EINVAL, "not a regular file")
+    return Regular(io.FileIO(handle, "rb"))
+
+
+class Regular(io.BufferedReader):
+    """A reader that gives nothing, instead of None, where the kernel has nothing to give (files below /proc)."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size) or b""
+
+
+def named(full: Path, cap: int) -> bytes:
+    """The whole of a small file that the user named. OSError when it is no regular file or above `cap` bytes."""
+    with open_file(full) as handle:
+        data = handle.read(cap + 1)
+    if len(data) > cap:
+        raise OSError(errno.EFBIG, f"larger than {cap} bytes")
+    return data
 
 
 def read(entry: Entry, note: Note, cap: int) -> bytes | None:
@@ -215,7 +270,7 @@ def read(entry: Entry, note: Note, cap: int) -> bytes | None:
         note(Coverage(entry.path, "vanished", "gone between listing and reading"))
         return None
     except OSError as error:
-        note(Coverage(entry.path, "unreadable", _why(error)))
+        note(Coverage(entry.path, "unreadable", why(error)))
         return None
     if len(data) > cap:
         note(Coverage(entry.path, "too_large", f"read the first {cap} of {entry.size} bytes", bytes=entry.size - cap))
@@ -264,11 +319,20 @@ def opened(entry: Entry, note: Note, limits: Limits = DEFAULT) -> Iterator[Sourc
     data = read(entry, note, limits.source_bytes)
     if data is None:
         return
-    if archive_kind(entry.path, data):
+    from afterguard import archives  # it needs this module
+
+    if archives.archive_kind(entry.path, data):
         yield Source(entry.path, data[:65536], "binary", entry.size)
-        yield from _members(entry.path, entry.full, note, limits)
+        yield from archives.members(entry.path, entry.full, note, limits)
         return
+    if is_packed(data):
+        note(Coverage(entry.path, "unsupported", "a compressed file that is no known log", bytes=entry.size))
     yield Source(entry.path, data, kind_of(entry.path, data), entry.size)
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether a file is a gzip, zstd, bzip2 or xz stream."""
+    return head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"))
 
 
 def head(entry: Entry, size: int = 65536) -> bytes:
@@ -280,98 +344,26 @@ def head(entry: Entry, size: int = 65536) -> bytes:
         return b""
 
 
-ARCHIVES = (".zip", ".whl", ".jar", ".war", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".nupkg", ".egg")
-
-
-def archive_kind(path: str, data: bytes) -> str:
-    """ "zip" or "tar" for archives that hold files of an application; "" for everything else (model files included)."""
-    if not path.lower().endswith(ARCHIVES):
-        return ""
-    if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return "zip"
-    if data[:2] == b"\x1f\x8b" or data[:3] == b"BZh" or data[:6] == b"\xfd7zXZ\0" or data[257:262] == b"ustar":
-        return "tar"
-    return ""
-
-
-def _members(path: str, where: Path | bytes, note: Note, limits: Limits, depth: int = 1) -> Iterator[Source]:
-    budget = limits.archive_bytes
-    count = 0
-    try:
-        for name, size, opened in _open_members(where):
-            count += 1
-            full = f"{path}!/{name}"
-            if count > limits.archive_members:
-                note(Coverage(path, "cap", f"more than {limits.archive_members} members; the rest was not read"))
-                return
-            if any(part in EXCLUDED_FOLDERS for part in name.split("/")[:-1]) or MINIFIED.search(name):
-                continue
-            with opened as handle:
-                data = handle.read(min(limits.source_bytes, budget) + 1)
-            if len(data) > min(limits.source_bytes, budget):
-                data = data[: min(limits.source_bytes, budget)]
-                note(
-                    Coverage(
-                        full, "too_large", f"read the first {len(data)} of {size} bytes", bytes=max(0, size - len(data))
-                    )
-                )
-            budget -= len(data)
-            if budget <= 0:
-                note(
-                    Coverage(path, "bomb", f"unpacks to more than {limits.archive_bytes} bytes; the rest was not read")
-                )
-                return
-            if archive_kind(name, data) and depth < limits.archive_depth:
-                yield from _members(full, data, note, limits, depth + 1)
-            elif archive_kind(name, data):
-                note(Coverage(full, "depth", f"archives nested deeper than {limits.archive_depth}"))
-            else:
-                yield Source(full, data, kind_of(name, data), size)
-    except RuntimeError as error:
-        note(Coverage(path, "encrypted", str(error)))
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
-        note(Coverage(path, "unreadable", f"archive: {_why(error)}"))
-    except NotImplementedError as error:
-        note(Coverage(path, "unsupported", f"archive: {error}"))
-
-
-def _open_members(where: Path | bytes) -> Iterator[tuple[str, int, IO[bytes]]]:
-    handle: IO[bytes] = open_file(where) if isinstance(where, Path) else io.BytesIO(where)
-    with handle:
-        head = handle.read(4)
-        handle.seek(0)
-        if head[:2] == b"PK":
-            with zipfile.ZipFile(handle) as archive:
-                for info in archive.infolist():
-                    if not info.is_dir():
-                        yield info.filename, info.file_size, archive.open(info)
-            return
-        with tarfile.open(fileobj=handle, mode="r|*") as tar:
-            for member in tar:
-                if member.isfile():
-                    opened = tar.extractfile(member)
-                    if opened is not None:
-                        yield member.name, member.size, opened
-
-
 def open_stream(full: Path, path: str, note: Note, limits: Limits = DEFAULT) -> IO[bytes]:
     """A byte stream of a log, unpacked by content (gzip, zstd, bzip2, xz), cut with a note where it is a bomb. OSError."""
     handle = open_file(full)
     head = handle.read(6)
     handle.seek(0)
-    opened: IO[bytes]
+    opened = unpacked(handle, head)
+    return handle if opened is None else _Bounded(opened, handle, path, note, limits)  # type: ignore[return-value]
+
+
+def unpacked(handle: IO[bytes], head: bytes) -> IO[bytes] | None:
+    """The stream inside a compressed one, None where it is not compressed."""
     if head[:2] == b"\x1f\x8b":
-        opened = gzip.GzipFile(fileobj=handle, mode="rb")  # type: ignore[assignment]
-    elif head[:4] == b"\x28\xb5\x2f\xfd":
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(handle, read_across_frames=True)
-        opened = reader
-    elif head[:3] == b"BZh":
-        opened = bz2.BZ2File(handle)
-    elif head[:6] == b"\xfd7zXZ\0":
-        opened = lzma.LZMAFile(handle)
-    else:
-        return handle
-    return _Bounded(opened, handle, path, note, limits)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=handle, mode="rb")  # type: ignore[return-value]
+    if head[:4] == b"\x28\xb5\x2f\xfd":
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(handle, read_across_frames=True)
+    if head[:3] == b"BZh":
+        return bz2.BZ2File(handle)
+    if head[:6] == b"\xfd7zXZ\0":
+        return lzma.LZMAFile(handle)
+    return None
 
 
 class _Bounded:
@@ -394,7 +386,7 @@ class _Bounded:
                 wanted -= len(piece)
         except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
             whole = self.given + sum(map(len, pieces))
-            self.note(Coverage(self.path, "truncated", f"damaged after {whole} unpacked bytes: {_why(error)}"))
+            self.note(Coverage(self.path, "truncated", f"damaged after {whole} unpacked bytes: {why(error)}"))
             self.over = True
         data = b"".join(pieces)
         self.given += len(data)

@@ -16,6 +16,7 @@ from afterguard import __version__
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
 from afterguard.cli.recording import pseudonym, record_all, witness
 from afterguard.errors import NothingToExamine, UsageError
+from afterguard.files import named
 from afterguard.jobs import onboard as job
 from afterguard.jobs import report_files, triage
 from afterguard.model import App, OnboardResult
@@ -107,8 +108,7 @@ def _business(path: Path | None) -> facts.Business | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as handle:
-            return facts.parse(handle.read(BUSINESS_BYTES + 1), str(path))
+        return facts.parse(named(path, BUSINESS_BYTES), str(path))
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", hint="check --business", slug="no-such-path"

@@ -103,8 +103,9 @@ class Session:
     def application(self, paths: list[Path]) -> App:
         """The application: --app, configuration, or the name of the first folder."""
         first = paths[0].resolve() if paths else Path.cwd()
-        folder = first if first.is_dir() or not first.suffix else first.parent
-        name = self.config.app or (first.name if first.is_dir() else folder.name) or "application"
+        is_folder = os.path.isdir(first)
+        folder = first if is_folder or not first.suffix else first.parent
+        name = self.config.app or (first.name if is_folder else folder.name) or "application"
         return App(name=name, tenant=self.config.tenant, root=str(paths[0]) if paths else "")
 
 
@@ -133,7 +134,7 @@ def open_session(common: Common, start: Path | None = None) -> Session:
         "store.url": common.store,
         "store.enabled": False if common.no_store else None,
     }
-    return Session(common, configuration.load(file, os.environ, flags))
+    return Session(common, configuration.load(file, os.environ, flags, is_named=named is not None))
 
 
 def gate(session: Session, severities: list[str]) -> int:
@@ -153,6 +154,12 @@ def writing(target: str) -> Iterator[IO[str]]:
         return
     path = Path(target)
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # A device or pipe is written to; a new file in its place would break it for everybody.
+            with path.open("w", encoding="utf-8", newline="\n") as out:
+                yield out
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         with part.open("w", encoding="utf-8", newline="\n") as out:

@@ -5,6 +5,7 @@ In: argv. Out: an exit code (errors.py). A traceback is shown only for a defect 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -38,16 +39,29 @@ def run(argv: list[str] | None = None) -> int:
         # The reader left (| head): not an error, and nothing more may be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.EXIT_OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return _defect(error, words)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(
+            f"afterguard: cannot write: {error.strerror}\n  what to do: make room, or use -o FILE elsewhere  [cannot-write]",
+            file=sys.stderr,
+        )
+        return errors.EXIT_USAGE
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else errors.EXIT_OK
     except Exception as error:
-        if "-v" in words or "--verbose" in words:
-            import traceback
+        return _defect(error, words)
 
-            traceback.print_exc()
-        print(
-            f"afterguard: internal error: {type(error).__name__}: {terminal(str(error))[:300]}\n"
-            "  what to do: run again with --verbose and report it; nothing was changed  [internal-error]",
-            file=sys.stderr,
-        )
-        return errors.EXIT_INTERNAL
+
+def _defect(error: Exception, words: list[str]) -> int:
+    if "-v" in words or "--verbose" in words:
+        import traceback
+
+        traceback.print_exception(error)
+    print(
+        f"afterguard: internal error: {type(error).__name__}: {terminal(str(error))[:300]}\n"
+        "  what to do: run again with --verbose and report it; nothing was changed  [internal-error]",
+        file=sys.stderr,
+    )
+    return errors.EXIT_INTERNAL

@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
+from afterguard import files
 from afterguard.config import Config, Suppression
 from afterguard.errors import UsageError
 from afterguard.model import SEVERITIES, Finding, Lookback, Severity, Survey
 from afterguard.scan import CHECKS
 
-BASELINE_BYTES = 256 << 20
+BASELINE_BYTES = 96 << 20
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -36,13 +37,7 @@ NO_BASELINE = Baseline()
 def read_baseline(path: Path) -> Baseline:
     """Identities of an earlier discover, scan, lookback or onboard JSON. Raises UsageError."""
     try:
-        if path.stat().st_size > BASELINE_BYTES:
-            raise UsageError(
-                f"{path}: larger than {BASELINE_BYTES} bytes",
-                hint="is this a result of Afterguard?",
-                slug="bad-baseline",
-            )
-        document = msgspec.json.decode(path.read_bytes())
+        document = msgspec.json.decode(files.named(path, BASELINE_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read baseline {path}: {error}",

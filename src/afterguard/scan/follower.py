@@ -24,20 +24,8 @@ DEPTH = 40
 CHAIN = 24
 """Calls of one function of the file by another that are followed in a row."""
 ADDS = {
-    "append",
-    "extend",
-    "add",
-    "update",
-    "push",
-    "insert",
-    "unshift",
-    "concat",
-    "write",
-    "put",
-    "set",
-    "addall",
-    "offer",
-}
+    "append", "extend", "add", "update", "push", "insert", "unshift", "concat", "write", "put", "set", "addall", "offer",
+}  # fmt: skip
 CALLABLE = (
     "pipeline",
     "llm",
@@ -53,7 +41,9 @@ CALLABLE = (
 """Objects of AI packages that run a model when they are called."""
 ARGUMENTS = (".function.arguments", "toolcall.arguments", "toolcall.args", "functioncall.arguments", "functioncall.args", "tooluse.input")  # fmt: skip
 """Shapes in which every provider hands over the arguments that a model chose for a tool."""
-CALLBACKS = {"then", "map", "foreach", "filter", "flatmap", "subscribe", "reduce", "tap", "finally", "let", "also", "ifpresent"}  # fmt: skip
+CALLBACKS = {
+    "then", "map", "foreach", "filter", "flatmap", "subscribe", "reduce", "tap", "finally", "let", "also", "ifpresent", "find", "findlast",
+}  # fmt: skip
 
 
 def follow(module: Module | None, lines: list[str], external: External = NOWHERE) -> Flow:
@@ -170,7 +160,10 @@ class _Follower:
             if len(statement.targets) == 2 and value.name.lower().endswith("usestate()"):
                 self.setters[statement.targets[1]] = statement.targets[0]
                 value = Value(value.atoms | self.states.get(statement.targets[0], frozenset()))
-            for target in statement.targets:
+            counted = statement.kind == "for" and value.name == "enumerate()" and len(statement.targets) > 1
+            if counted:
+                self._assign(statement.targets[0], EMPTY, statement, function, env)
+            for target in statement.targets[1:] if counted else statement.targets:
                 kept = value if len(statement.targets) == 1 and statement.kind == "assign" else Value(value.atoms, "")
                 self._assign(target, kept, statement, function, env)
         elif statement.kind == "return":
@@ -338,6 +331,8 @@ class _Follower:
         if known is not None:
             return Value(known, named)
         kinds = cleans(seen.name)
+        if kinds and seen.call.parts and seen.call.parts[0].kind == "lambda":
+            kinds = frozenset()  # list.find(x => ...) gives an element, text.find("x") a position
         if kinds:
             return Value(cleaned(given, kinds), named)
         last = seen.folded.rsplit(".", 1)[-1]

@@ -85,7 +85,7 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
 
 def _in_data(parsed: Parsed, context: Context) -> Iterator[Finding]:
     path, data = parsed.source.path, parsed.source.data
-    if _LOG.search(path) or not _is_training(path, parsed.source.kind, data):
+    if _LOG.search(path) or not is_training(path, parsed.source.kind, data):
         return
     found = [*identifiers(data), *(_columns(data) if parsed.source.kind == "csv" else ())]
     counts = Counter(one.kind for one in found)
@@ -117,7 +117,8 @@ def _columns(data: bytes) -> Iterator[Found]:
                 break
 
 
-def _is_training(path: str, kind: str, data: bytes) -> bool:
+def is_training(path: str, kind: str, data: bytes) -> bool:
+    """Whether a data file is, by where it stands and how its rows look, what a model learns from or is shown."""
     if kind == "csv":
         return bool(_DATA.search(path))
     named = bool(_DATA.search(path)) and (kind == "log" or data.lstrip()[:1] == b"[")

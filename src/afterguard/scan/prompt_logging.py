@@ -92,6 +92,7 @@ _NEUTRAL = {
 }
 _SWITCH = re.compile(
     r"\b(?:OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT|TRACELOOP_TRACE_CONTENT|LANGCHAIN_VERBOSE|LANGCHAIN_DEBUG)[\"']?\s*[=:,\]]+\s*[\"']?(?:true|1|on|yes)\b"
+    r"|\b(?:log|include)-(?:prompt|completion)s?[\"']?\s*[=:]\s*[\"']?true\b"
     r"|\b(?:OPENAI_LOG|LITELLM_LOG|ANTHROPIC_LOG)[\"']?\s*[=:,\]]+\s*[\"']?debug\b",
     re.IGNORECASE,
 )

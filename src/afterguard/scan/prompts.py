@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from afterguard.code.document import scalars
 from afterguard.code.parse import Parsed
-from afterguard.code.syntax import Expr, statements, walk
+from afterguard.code.syntax import Expr, Module, statements, walk
 from afterguard.scan.check import Context
 from afterguard.scan.recognise import fold
 
@@ -69,11 +69,14 @@ def _prompts(parsed: Parsed) -> list[Prompt]:
 
 def _in_code(parsed: Parsed) -> Iterator[Prompt]:
     assert parsed.module is not None
+    given = _given(parsed.module)
     for _, statement in statements(parsed.module):
         value = statement.value
         if value is None:
             continue
-        named = statement.kind == "assign" and any(_NAME.search(target) for target in statement.targets)
+        named = statement.kind == "assign" and any(
+            _NAME.search(target) or target in given for target in statement.targets
+        )
         if named and value.kind in ("text", "join", "list", "map"):
             yield _prompt(value)
         for one in walk(value):
@@ -90,6 +93,20 @@ def _in_code(parsed: Parsed) -> Iterator[Prompt]:
                 for part in one.parts:
                     if part.kind in ("text", "join", "list"):
                         yield _prompt(part)
+
+
+def _given(module: Module) -> frozenset[str]:
+    """Names handed over as a prompt or the content of a message, whatever they are called."""
+    out: set[str] = set()
+    for _, statement in statements(module):
+        for one in walk(statement.value) if statement.value is not None else ():
+            message = one.kind != "map" or any(key.lower() == "role" for key, _ in one.fields)
+            out |= {
+                field.text
+                for key, field in one.fields
+                if fold(key) in _KEYS and field.kind == "name" and (message or fold(key) != "content")
+            }
+    return frozenset(out)
 
 
 def _prompt(expr: Expr) -> Prompt:

@@ -254,7 +254,8 @@ def _template(seen: Seen) -> Iterator[Value]:
         return
     if seen.folded.endswith(("string.template", "safesubstitute")):
         return
-    yield at(seen, 0, "source", "template", "text")
+    position = 1 if "freemarker" in seen.folded else 0  # there the name of the template comes first
+    yield at(seen, position, "source", "template", "text")
 
 
 def _path(seen: Seen) -> Iterator[Value]:

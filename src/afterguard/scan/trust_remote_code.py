@@ -29,13 +29,13 @@ CHECK = Check(
 )
 _FLAG = re.compile(r"--trust[-_]remote[-_]code\b(?![=\s]+(?:false|0|no)\b)", re.IGNORECASE)
 _ENV = re.compile(r"\b(?:\w+_)?TRUST_REMOTE_CODE\s*[=:]\s*[\"']?(?:1|true|yes|on)\b", re.IGNORECASE)
-_KEYS = {"trust_remote_code", "trust-remote-code", "trustremotecode", "hf_trust_remote_code"}
+_KEYS = {"trust_remote_code", "trust-remote-code", "trustremotecode", "hf_trust_remote_code", "trust_repo"}
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
 def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
     """Findings for switches that trust a repository's code."""
-    if b"remote" not in parsed.source.data.lower() and b"auto_map" not in parsed.source.data:
+    if not any(word in parsed.source.data.lower() for word in (b"remote", b"trust_repo", b"auto_map")):
         return
     if parsed.module is not None:
         yield from _in_code(parsed, context)

@@ -24,6 +24,7 @@ from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
 from afterguard.model import App, Asset, Coverage, Finding, Source, Survey
 from afterguard.scan import posture
+from afterguard.scan import posture
 
 EVERYTHING = Worth(True, True)
 KEPT_BYTES = 48 << 20

@@ -33,7 +33,7 @@ def find(facts: Facts, reach: Reach) -> Iterator[Asset]:
     assigned = _assigned(facts)
     for function, call in facts.calls:
         full = facts.full(call.text, function.name)
-        framework = framework_of(facts, full)
+        framework = framework_of(facts, full) or _of_its_own(facts, call, full)
         if framework:
             name = _name(facts, function, call, assigned)
             things = reach.inside(call, function.name)
@@ -59,11 +59,23 @@ def framework_of(facts: Facts, full: str) -> str:
     words = table.get(signal.name, ())
     tail = full.rstrip("()")
     last = last_part(full)
+    if last.startswith(("from_", "from")) and tail.count(".") and tail.split(".")[-2] in words:
+        return signal.name  # AgentWorkflow.from_tools_or_functions
     for word in words:
         plain = word.partition("@")[0]
         if ("." in plain and tail.endswith("." + plain)) or ("@" not in word and "." not in plain and last == plain):
             return "" if plain == "builder" and "Agent" not in tail else signal.name
     return ""
+
+
+_TOLD = {"system_prompt", "systemPrompt", "instructions", "system_message", "systemMessage"}
+
+
+def _of_its_own(facts: Facts, call: Expr, full: str) -> str:
+    """ "own" for a class called ...Agent that no library holds and that is told what to be and given tools or a name."""
+    given = {key for key, _ in call.fields}.union(*({k for k, _ in part.fields} for part in call.parts[:1]))
+    told = bool(given & _TOLD) and bool(given & {"tools", "name", "llm", "model"})
+    return "own" if told and re.search(r"[a-z]Agent$", last_part(full)) and facts.product(full) is None else ""
 
 
 def _assigned(facts: Facts) -> dict[tuple[int, str], str]:
@@ -116,6 +128,12 @@ def _name(facts: Facts, function: Function, call: Expr, assigned: dict[tuple[int
 def _subclass(facts: Facts, klass: Class) -> str:
     for base in klass.bases:
         signal = facts.product(base)
+        if (
+            signal is not None
+            and signal.kind is AssetKind.framework
+            and last_part(base) in ("Workflow", "AgentWorkflow")
+        ):
+            return signal.name
         if (
             signal is not None
             and "agents" in signal.roles

@@ -129,3 +129,18 @@ def test_the_order_of_the_input_does_not_matter(assets: list[Asset], seed: int) 
     random.Random(seed).shuffle(shuffled)
     assert join(shuffled) == joined
     gaps(joined, [DAY])
+
+
+def test_a_server_of_ones_own_is_one_asset_whoever_names_it() -> None:
+    """A client library calls ollama a provider, an image an inference server; a hosted API stays a provider."""
+    code = Asset(AssetKind.provider, "ollama", Certainty.declared, (Evidence("a.py", 1, "import ollama"),))
+    image = Asset(
+        AssetKind.inference_server, "ollama", Certainty.declared, (Evidence("c.yaml", 2, "ollama", "infrastructure"),)
+    )
+    part = Edge("part_of", AssetKind.provider, "ollama")
+    model = Asset(AssetKind.model, "llama3", Certainty.declared, (Evidence("a.py", 3, "llama3"),), (part,))
+    hosted = Asset(AssetKind.provider, "openai", Certainty.declared, (Evidence("a.py", 4, "import openai"),))
+    joined = {(one.kind, one.name): one for one in join([code, image, model, hosted])}
+    assert len(joined[AssetKind.inference_server, "ollama"].evidence) == 2
+    assert (AssetKind.provider, "ollama") not in joined and (AssetKind.provider, "openai") in joined
+    assert joined[AssetKind.model, "llama3"].edges == (Edge("part_of", AssetKind.inference_server, "ollama"),)

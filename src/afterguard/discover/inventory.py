@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from hashlib import blake2b
 
 import msgspec
 
+from afterguard.catalog import load
 from afterguard.model import Asset, AssetKind, Certainty, Confidence, Edge, Evidence, Finding, Severity
 
 EVIDENCE = 50
@@ -68,13 +70,46 @@ def join(assets: Iterable[Asset]) -> tuple[Asset, ...]:
     """One asset per identity with all evidence, the strongest certainty and merged facts; ordered by kind and name."""
     groups: dict[Key, list[Asset]] = defaultdict(list)
     for asset in assets:
-        groups[key_of(asset.kind, asset.name)].append(asset)
+        one = as_server(asset)
+        groups[key_of(one.kind, one.name)].append(one)
     for key in [key for key, group in groups.items() if all(one.attributes.get("sign") == ONE_MARK for one in group)]:
         del groups[key]
     names = {key: _strongest(group).name for key, group in groups.items()}
     return tuple(
         _joined(names[key], groups[key], names) for key in sorted(groups, key=lambda one: (one[0].value, one[1]))
     )
+
+
+@cache
+def servers() -> frozenset[str]:
+    """Products that a team runs itself and nobody sells as an API under that name: ollama, vllm, llama.cpp."""
+    signs = load("signals/images")
+    run = {row["product"] for rows in signs.values() if isinstance(rows, list) for row in rows if _is_server(row)}
+    sold = {row["provider"] for row in load("signals/hosts")["hosts"] if row["kind"] in ("provider", "gateway")}
+    return frozenset(run - sold)
+
+
+def _is_server(row: object) -> bool:
+    return isinstance(row, dict) and row.get("kind") == "inference_server" and "product" in row
+
+
+def as_server(asset: Asset) -> Asset:
+    """One rule for every reader: a hosted API is a provider, a server product of one's own is an inference server.
+
+    A client library of such a server says as much as its image, so both are evidence of one asset.
+    """
+    edges = tuple(
+        Edge(one.relation, AssetKind.inference_server, one.name)
+        if one.kind is AssetKind.provider and one.name in servers()
+        else one
+        for one in asset.edges
+    )
+    kind = asset.kind
+    if kind is AssetKind.provider and asset.name in servers():
+        kind = AssetKind.inference_server
+    if kind is asset.kind and edges == asset.edges:
+        return asset
+    return msgspec.structs.replace(asset, kind=kind, edges=edges)
 
 
 def _strongest(group: list[Asset]) -> Asset:

@@ -144,3 +144,24 @@ def test_a_server_of_ones_own_is_one_asset_whoever_names_it() -> None:
     assert len(joined[AssetKind.inference_server, "ollama"].evidence) == 2
     assert (AssetKind.provider, "ollama") not in joined and (AssetKind.provider, "openai") in joined
     assert joined[AssetKind.model, "llama3"].edges == (Edge("part_of", AssetKind.inference_server, "ollama"),)
+
+
+def test_weights_named_in_code_are_the_file_that_lies_here() -> None:
+    """Only where one file ends so: with two, nobody knows which is meant."""
+    code = Asset(AssetKind.model_artifact, "fraud.pkl", Certainty.declared, (Evidence("serve.py", 3, "load"),))
+    route = Asset(
+        AssetKind.ai_endpoint,
+        "POST /score",
+        Certainty.declared,
+        (Evidence("serve.py", 9, "post"),),
+        (Edge("calls", AssetKind.model_artifact, "fraud.pkl"),),
+    )
+    files = [
+        Asset(AssetKind.model_artifact, path, Certainty.declared, (Evidence(path, 0, "pickle", "artefact"),))
+        for path in ("a/fraud.pkl", "b/fraud.pkl")
+    ]
+    one = {each.name: each for each in join([code, route, files[0]])}
+    assert set(one) == {"POST /score", "a/fraud.pkl"} and len(one["a/fraud.pkl"].evidence) == 2
+    assert one["POST /score"].edges[0].name == "a/fraud.pkl"
+    two = {each.name for each in join([code, route, *files])}
+    assert two == {"POST /score", "fraud.pkl", "a/fraud.pkl", "b/fraud.pkl"}

@@ -69,15 +69,40 @@ def key_of(kind: AssetKind, name: str) -> Key:
 def join(assets: Iterable[Asset]) -> tuple[Asset, ...]:
     """One asset per identity with all evidence, the strongest certainty and merged facts; ordered by kind and name."""
     groups: dict[Key, list[Asset]] = defaultdict(list)
-    for asset in assets:
-        one = as_server(asset)
-        groups[key_of(one.kind, one.name)].append(one)
+    for asset in _at_their_files([as_server(one) for one in assets]):
+        groups[key_of(asset.kind, asset.name)].append(asset)
     for key in [key for key, group in groups.items() if all(one.attributes.get("sign") == ONE_MARK for one in group)]:
         del groups[key]
     names = {key: _strongest(group).name for key, group in groups.items()}
     return tuple(
         _joined(names[key], groups[key], names) for key in sorted(groups, key=lambda one: (one[0].value, one[1]))
     )
+
+
+def _at_their_files(assets: list[Asset]) -> list[Asset]:
+    """Weights that code names by the end of a path, under the path of the one file here that ends so."""
+    files = {
+        one.name for one in assets if one.kind is AssetKind.model_artifact and "artefact" in _sources(one) and one.name
+    }
+    ends: dict[str, set[str]] = defaultdict(set)
+    for name in files:
+        parts = name.split("/")
+        for start in range(max(0, len(parts) - 8), len(parts)):
+            ends["/".join(parts[start:])].add(name)
+    known = {end: names.pop() for end, names in ends.items() if len(names) == 1 and end not in files}
+    if not known:
+        return assets
+
+    def named(kind: AssetKind, name: str) -> str:
+        return known.get(name.removeprefix("./"), name) if kind is AssetKind.model_artifact else name
+
+    out = []
+    for one in assets:
+        edges = tuple(Edge(edge.relation, edge.kind, named(edge.kind, edge.name)) for edge in one.edges)
+        name = named(one.kind, one.name)
+        changed = name != one.name or edges != one.edges
+        out.append(msgspec.structs.replace(one, name=name, edges=edges) if changed else one)
+    return out
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from typing import Any, NamedTuple, Protocol
 
 
@@ -79,7 +80,7 @@ def _database(patterns: Sequence[Pattern]) -> Any:
         (hyperscan.HS_FLAG_CASELESS if p.ignore_case else 0) | (hyperscan.HS_FLAG_SINGLEMATCH if p.once else 0)
         for p in patterns
     ]
-    told = repr((hyperscan.__version__, [(p.expression, flag) for p, flag in zip(patterns, flags)]))
+    told = repr((version("hyperscan"), [(p.expression, flag) for p, flag in zip(patterns, flags)]))
     key = hashlib.sha256(told.encode()).hexdigest()
     kept = _memory[0].get(key) if _memory else None
     if kept:

@@ -109,6 +109,10 @@ CONSTANTS = {
         "app/conf.py": 'LLM = {"model": "gpt-4o"}\n',
         "app/main.py": "import openai\nfrom app.conf import LLM\n" + CALL.format('LLM["model"]'),
     },
+    "python, settings of a django project": {
+        "shop/settings.py": 'import os\nGPT_MODEL = os.environ.get("GPT_MODEL", "gpt-4o")\n',
+        "shop/views.py": "import openai\nfrom django.conf import settings\n" + CALL.format("settings.GPT_MODEL"),
+    },
     "typescript, relative": {
         "src/config.ts": 'export const CHAT = process.env.CHAT ?? "gpt-4o";\n',
         "src/main.ts": """
@@ -385,6 +389,41 @@ ENDPOINTS = {
                     public Ask(ChatService chat) { this.chat = chat; }
                     @PostMapping("/ask") public String answer(@RequestBody String q) { return chat.ask(q); }
                     @GetMapping("/health") public String health() { return "ok"; }
+                }
+                """,
+        },
+    ),
+    "django, table of addresses": (
+        "ANY ask/",
+        {
+            "shop/llm.py": LLM_PY,
+            "shop/views.py": "from .llm import Chat\nhelper = Chat()\ndef chat(request):\n    return helper.go('x')\n"
+            "def home(request):\n    return 'home'\n",
+            "shop/urls.py": "from django.urls import path\nfrom . import views\n"
+            'urlpatterns = [path("ask/", views.chat), path("", views.home)]\n',
+        },
+    ),
+    "nestjs, injected service": (
+        "POST /chat/ask",
+        {
+            "src/chat.service.ts": """
+                import OpenAI from "openai";
+                export class ChatService {
+                  private readonly client: OpenAI;
+                  constructor() { this.client = new OpenAI(); }
+                  async ask(q: string) { return this.client.chat.completions.create({ model: "gpt-4o", messages: [] }); }
+                }
+                """,
+            "src/chat.controller.ts": """
+                import { Controller, Post, Get, Body } from "@nestjs/common";
+                import { ChatService } from "./chat.service";
+                @Controller("chat")
+                export class ChatController {
+                  constructor(private readonly service: ChatService) {}
+                  @Post("ask")
+                  async ask(@Body() q: string) { return this.service.ask(q); }
+                  @Get("health")
+                  health() { return "ok"; }
                 }
                 """,
         },

@@ -136,6 +136,7 @@ def _decorated(facts: Facts, function: Function, decorator: Expr, prefixes: dict
     if facts.language in ("java", "kotlin", "typescript"):
         if word in _MAPPINGS and (facts.language != "typescript" or word in ("Post", "Get", "Put")):
             base = prefixes.get(facts.owner(function.name), "").rstrip("/")
+            base = f"/{base}" if base and not base.startswith("/") else base
             path = _path(decorator)
             method = _MAPPINGS[word]
             if word == "Path":

@@ -20,6 +20,9 @@ KNOWN = 50_000
 HEIRS = 8
 _NEIGHBOURS = ("java", "kotlin", "go")
 _JVM = ("java", "kotlin")
+_DJANGO = "django.conf.settings."
+"""An object that stands for the settings module of the project, wherever that lies."""
+_SETTINGS = re.compile(r"(?:\A|/)settings(?:/\w+)?\.py\Z")
 _SPLIT = re.compile(r"[.()\[\]?!]+")
 Place = tuple[str, str]
 Step = tuple[str, str, bool]
@@ -42,6 +45,7 @@ class Lookup:
         self.beside: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.heirs: dict[str, list[Place]] = defaultdict(list)
         self.answers: dict[tuple[str, str], tuple[Meaning, ...]] = {}
+        self.settings = [path for path in sorted(self.by_path) if _SETTINGS.search(path)][:HEIRS]
         self.heads = {path: _heads(one) for path, one in self.by_path.items()}
         for path, one in self.by_path.items():
             folder = path.rpartition("/")[0]
@@ -78,6 +82,9 @@ class Lookup:
         """Where the words of a name lead at once: through an import, beside, or nowhere."""
         one = self.by_path.get(here)
         if one is None or not text:
+            return
+        if text.startswith(_DJANGO):
+            yield from ((path, _plain(text[len(_DJANGO) :])) for path in self.settings)
             return
         for link in one.links:
             if text.startswith(link.prefix) and text[len(link.prefix) : len(link.prefix) + 1] in ("", ".", "(", "["):

@@ -23,6 +23,8 @@ _NAMED = re.compile(
 _CONSTANT = re.compile(
     r"(?:^|[./])(?:(?:ChatModel|Model|EmbeddingModel)_?)?((?:GPT|gpt|Gpt|Claude|CLAUDE|TextEmbedding|TEXT_EMBEDDING|Gemini|GEMINI|SmallEmbedding3|LargeEmbedding3|AdaEmbeddingV2|O1|O3|O4)[\w]*)$"
 )
+_VARIABLE = re.compile(r"(?i)(?:^|[_a-z])(?:model|name|id|version|deployment|engine|default|key)s?(?:_|$)")
+"""CLAUDE_MODEL is a variable that holds a model; an SDK's constant is called like the model."""
 _EMBEDDERS = re.compile(r"(?i)embed|SentenceTransformer|FlagModel|INSTRUCTOR")
 _ENGINE = re.compile(r"(?i)(?:query|chat)_?engine(?:\(\))?\.a?(?:query|chat|stream_?chat)$")
 """A question put to an index or a chat over one, by the name every such framework gives it."""
@@ -116,7 +118,7 @@ def _takes_first(facts: Facts, function: Function, word: str, call: Expr) -> boo
         return model_names.is_id(first.text) and (
             word not in ("run", "chat", "model", "embedding", "google") or _looks_like(first.text)
         )
-    if word in ("modelName", "modelId", "deploymentName") and re.search(r"\.|^[A-Z][A-Z0-9_]+$", first.text):
+    if word in ("modelName", "modelId", "ModelId", "deploymentName") and re.search(r"\.|^[A-Z][A-Z0-9_]+$", first.text):
         return first.kind == "name"
     if word in ("from_pretrained", "SentenceTransformer", "GenerativeModel", "LLM"):
         return first.kind in ("name", "call", "index", "other")
@@ -131,7 +133,7 @@ def _ids(facts: Facts, value: Expr, function: Function) -> Iterator[Words]:
     """Ids a value can be; constants of an SDK (openai.GPT4o) are spelled out, unresolved ones named."""
     for one in facts.resolve(value, function.name):
         found = _CONSTANT.search(one.text) if one.kind == "name" else None
-        if found:
+        if found and not _VARIABLE.search(found.group(1)):
             yield Words(spelled(found.group(1)), Certainty.inferred, one.line)
         elif one.kind in ("text", "name", "index", "call", "join", "other"):
             yield from facts.texts(one, function.name)

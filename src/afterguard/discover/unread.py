@@ -20,6 +20,8 @@ def named(summaries: Iterable[Summary], packages: Packages) -> set[str]:
         out.update(_files(links, one, packages))
         if one.language in ("java", "kotlin", "go") and one.open_names:
             out.update(_beside(one, one.open_names.values(), packages))
+        if any(text.startswith("django.conf.settings.") for text in texts):
+            out.update(packages.named.get("settings", ())[:8])
     return out
 
 

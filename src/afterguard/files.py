@@ -64,7 +64,7 @@ def limits_of(chosen: LimitsConfig) -> Limits:
 EXCLUDED_FOLDERS = {
     ".git", ".hg", ".svn", "node_modules", "bower_components", "site-packages", "dist-packages", "__pycache__", ".venv",
     "venv", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".gradle", ".terraform", ".next", ".nuxt",
-    "third_party", "third-party", "vendor", "vendored", "_vendor", ".eggs", ".idea", ".cache", ".yarn", ".pnpm-store",
+    "third_party", "third-party", "vendor", "vendored", "_vendor", ".eggs", ".cache", ".yarn", ".pnpm-store",
 }  # fmt: skip
 MINIFIED = re.compile(r"(\.min\.(js|css|mjs)|\.bundle\.js|\.chunk\.js|\.map)$")
 

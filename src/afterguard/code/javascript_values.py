@@ -172,10 +172,10 @@ class Values(TreeBuilder):
         return called(callee, parts, (), line, end)
 
     def lambda_(self, node: Node, line: int, end: int) -> Expr:
-        """A function as a value: its own Function when it has a block, else its one expression."""
+        """A function as a value: its own Function when it has a block, else its one expression with "(first parameter)" as text."""
         body = node.child_by_field_name("body")
         if body is not None and body.type != "statement_block":
-            return Expr("lambda", line, parts=(self.expr(body),), end_line=end)
+            return Expr("lambda", line, _first(node), (self.expr(body),), end_line=end)
         name = (
             self.text(node.child_by_field_name("name")) or f"{self.callee.rsplit('/', 1)[-1][:60] or 'lambda'}@{line}"
         )
@@ -215,6 +215,19 @@ class Values(TreeBuilder):
         wanted = ("jsx_element", "jsx_self_closing_element", "jsx_expression")
         children = tuple(self.expr(one) for one in node.named_children if one.type in wanted and node is not head)
         return Expr("call", line, self.scope.get(name, name), children, tuple(fields), None, end)
+
+
+def _first(node: Node) -> str:
+    """The first parameter's name in brackets, "" where it is none or taken apart."""
+    held = node.child_by_field_name("parameter")
+    listed = node.child_by_field_name("parameters")
+    if held is None and listed is not None and listed.named_children:
+        held = listed.named_children[0]
+    if held is not None and held.type == "required_parameter":
+        held = held.child_by_field_name("pattern")
+    if held is None or held.type != "identifier" or held.text is None:
+        return ""
+    return f"({held.text.decode('utf-8', 'replace')[:60]})"
 
 
 def _unescape(text: str) -> str:

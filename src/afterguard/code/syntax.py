@@ -27,7 +27,7 @@ class Expr(msgspec.Struct, frozen=True, gc=False):
     map       `fields` (key, value); keys that are not literals show as "*". Object literals and struct literals too; the
               struct's type is then in `text`. A JSX element is a call with its attributes as `fields`.
     index     `parts[0]` is the base, `parts[1]` the subscript when it is an expression; `text` is the dotted name if any.
-    lambda    `parts` holds the body's expression; a body of statements is a Function of the module whose name is `text`.
+    lambda    `parts` holds the body's expression, `text` then "(first parameter)" where that is known; a body of statements is a Function of the module whose name is `text`.
     other     anything else, `parts` its sub-expressions (conditional, comparison, unary...). Await and casts are looked
               through: `await f()` is the call.
     """

@@ -83,6 +83,9 @@ def _model(sheet: Sheet, root: Node) -> None:
         node = root.get(key)
         if node is not None and node.kind == "text":
             mcp_servers.model(sheet, node, key)
+    for path, node in walk(root):
+        if path[-2:] == ("model", "primary") and node.kind == "text":
+            mcp_servers.model(sheet, node, "primary")
 
 
 def _without(root: Node) -> Node:
@@ -128,7 +131,8 @@ def _servers(root: Node, row: dict[str, Any] | None) -> Iterator[tuple[Node, Nod
             continue
         if node.kind == "map":
             for name, body in node.fields:
-                if body.kind == "map" and (mcp_servers.is_server(body) or (sure and known)):
+                listed = path[-1] == "registry" and row is not None and row["name"] == "docker-mcp"
+                if body.kind == "map" and (mcp_servers.is_server(body) or (sure and known) or listed):
                     yield name, body
         elif node.kind == "list":
             for item in node.items:

@@ -32,6 +32,8 @@ def is_worth(source: Source) -> bool:
     """Whether the finders of infrastructure could find something in the file."""
     if _NAMES.search(source.path) or agent_config.client(source.path) is not None:
         return True
+    if source.kind == "text" and source.data.startswith(b"tree\nversion=v"):
+        return True  # a LightGBM model is text
     if source.kind in ("text", "yaml") and prompt_files.may_be(source.path):
         return True
     return source.kind in _STRUCTURED and bool(_prefilter().scan(source.data))

@@ -27,17 +27,8 @@ ADDS = {
     "append", "extend", "add", "update", "push", "insert", "unshift", "concat", "write", "put", "set", "addall", "offer",
 }  # fmt: skip
 CALLABLE = (
-    "pipeline",
-    "llm",
-    "chain",
-    "predict",
-    "react",
-    "openai",
-    "chat",
-    "generator",
-    "chainofthought",
-    "huggingface",
-)
+    "pipeline", "llm", "chain", "predict", "react", "openai", "chat", "generator", "chainofthought", "huggingface",
+)  # fmt: skip
 """Objects of AI packages that run a model when they are called."""
 ARGUMENTS = (".function.arguments", "toolcall.arguments", "toolcall.args", "functioncall.arguments", "functioncall.args", "tooluse.input")  # fmt: skip
 """Shapes in which every provider hands over the arguments that a model chose for a tool."""
@@ -284,9 +275,9 @@ class _Follower:
         return Value(frozenset(), expr.text)
 
     def _call(self, expr: Expr, function: Function, env: dict[str, Value], depth: int) -> Value:
-        args = tuple(self._value(part, function, env, depth + 1) for part in expr.parts)
-        keys = tuple((key, self._value(field, function, env, depth + 1)) for key, field in expr.fields)
         receiver, name = self._receiver(expr, function, env, depth)
+        args = tuple(self._argument(part, expr, receiver, function, env, depth) for part in expr.parts)
+        keys = tuple((key, self._value(field, function, env, depth + 1)) for key, field in expr.fields)
         folded = fold(name)
         handle = of(receiver.atoms, ("handle",)) is not None
         constants = [value.text for value in (*args, *(v for _, v in keys), receiver) if value.text]
@@ -300,6 +291,18 @@ class _Follower:
         self._mutate(expr, seen, function, env)
         self._callbacks(seen)
         return self._result(seen, function)
+
+    def _argument(
+        self, part: Expr, call: Expr, receiver: Value, function: Function, env: dict[str, Value], depth: int
+    ) -> Value:
+        """An argument's value; within rows.map(row => ...) the name of the row holds what the rows hold."""
+        name = part.text[1:-1] if part.kind == "lambda" and part.text.startswith("(") else ""
+        if not name or fold(call.text.rsplit(".", 1)[-1]) not in CALLBACKS:
+            return self._value(part, function, env, depth + 1)
+        before, env[name] = env.get(name, EMPTY), Value(receiver.atoms)
+        value = self._value(part, function, env, depth + 1)
+        env[name] = before
+        return value
 
     def _receiver(self, expr: Expr, function: Function, env: dict[str, Value], depth: int) -> tuple[Value, str]:
         """The object a method is called on and the callee's name with that object's own name put in."""

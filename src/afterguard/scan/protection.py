@@ -14,7 +14,7 @@ AUTH = re.compile(
     r"login_?required|requires?_?(?:auth|login|user|token|api_?key|role|scope|session)|jwt|(?<!un)auth(?:entic|oriz|_|\b|[A-Z])"
     r"|current_?user|verify_?(?:token|api|key|user|session|jwt|request|signature|cred)|check_?(?:token|api_?key|session|permission|user|access)"
     r"|validate_?(?:token|api_?key|session)|api_?key_?(?:header|auth|guard|check)|x-api-key|HTTPBearer|HTTPBasic|OAuth2|APIKeyHeader|Security\("
-    r"|getServerSession|getSession|clerk|passport|Principal|PreAuthorize|Secured|RolesAllowed|compare_digest|timingSafeEqual"
+    r"|Depends\(\s*[\w.]*(?:user|principal|identity|caller)\w*|getServerSession|getSession|clerk|passport|Principal|PreAuthorize|Secured|RolesAllowed|compare_digest|timingSafeEqual"
     r"|session\[|session\.get|req\.user|request\.user|ensureLoggedIn|isAuthenticated|require_?admin|protect\b|bearer|get_user|withAuth|useAuth|Guard\b",
     re.IGNORECASE,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,27 @@ def test_every_setting_has_a_variable_and_the_schema_names_it() -> None:
     for key in config.settings():
         assert key.rsplit(".", 1)[-1] in text
         assert config.variable(key).startswith("AFTERGUARD_")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[evidence]\nkey_command = 'touch x'\n",
+        "[evidence]\nkeep = true\n",
+        "[store]\nurl = 'postgresql://elsewhere.example/x'\n",
+        "[limits]\nsource_bytes = 99999999999\n",
+    ],
+)
+def test_a_file_that_was_only_found_runs_nothing_and_sends_nothing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "afterguard.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match="only found"):
+        config.load(file, {}, is_named=False)
+    config.load(file, {})
+
+
+def test_a_pipe_in_place_of_a_configuration_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "afterguard.toml")
+    with pytest.raises(UsageError, match="not a regular file"):
+        config.load(tmp_path / "afterguard.toml", {})
+    assert config.find(tmp_path) is None

@@ -195,3 +195,32 @@ def test_compiled_patterns_are_believed_only_from_a_place_of_ones_own(tmp_path: 
         kept.put(f"k{number}", b"x")
     assert len(list((tmp_path / "cache").iterdir())) == files.COMPILED
     files.Compiled(Path(os.devnull) / "x").put("a", b"x")
+
+
+def test_a_file_below_two_paths_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1")
+    rows: list[Coverage] = []
+    found = list(files.walk([tmp_path, tmp_path / "a.py", tmp_path], rows.append))
+    assert len(found) == 1
+    assert [row.reason for row in rows] == ["excluded", "excluded"]
+
+
+def test_a_report_is_not_read_again_and_hides_nothing_else(tmp_path: Path) -> None:
+    for name in ("report.html", "data-protection.md", "chat.py"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "report.json").write_text('{\n  "format": "afterguard.onboard/1"}')
+    found, rows = everything(tmp_path)
+    assert list(found) == ["chat.py"]
+    assert [(row.path, row.reason) for row in rows] == [(".", "excluded")]
+    (tmp_path / "report.json").write_text("{}")
+    assert len(everything(tmp_path)[0]) == 4
+
+
+def test_a_small_file_the_user_named_is_no_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError):
+            files.named(path, 100)
+    (tmp_path / "a").write_text("x" * 101)
+    with pytest.raises(OSError, match="larger than 100"):
+        files.named(tmp_path / "a", 100)

@@ -14,7 +14,7 @@ from afterguard.model import Source
 
 _TOKEN = re.compile(
     r"""[ \t\r,]*+(?:(?P<string>"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")|(?P<mark>[\[\]{}:\n])|(?P<word>[^\s,:\[\]{}"'/]++)"""
-    r"""|(?P<single>'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+')|(?P<comment>//[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/)|(?P<odd>\S))"""
+    r"""|(?P<single>'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+')|(?P<comment>//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z))|(?P<odd>\S)|(?P<gap>\s|\Z))"""
 )
 _WORDS = {"true": "bool", "false": "bool", "null": "null"}
 
@@ -86,7 +86,7 @@ def read(text: str, errors: Errors, line: int = 1) -> tuple[Node, ...]:
             line += word.count("\n")
         elif kind == "odd":
             note(errors, line, "unterminated string" if word in "\"'" else f"unexpected character {word!r}")
-        elif not skipped:
+        elif kind != "gap" and not skipped:
             frame.add(_scalar(kind or "", word, line))
             count += 1
             if count > MAX_NODES:

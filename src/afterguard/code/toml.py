@@ -16,7 +16,7 @@ _TOKEN = re.compile(
     r"[ \t\r]*+(?:(?P<comment>\#[^\n]*+)|(?P<newline>\n)"
     r'|(?P<multi>"""(?:[^"\\]|\\.|"(?!""))*+"{3,5}|\'\'\'(?:[^\']|\'(?!\'\'))*+\'{3,5})'
     r'|(?P<string>"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|\'[^\'\n]*+\')'
-    r"|(?P<mark>[\[\]{},.=])|(?P<word>[^\s\[\]{},=\#\"'.]++)|(?P<odd>\S))",
+    r"|(?P<mark>[\[\]{},.=])|(?P<word>[^\s\[\]{},=\#\"'.]++)|(?P<odd>\S)|(?P<gap>\s|\Z))",
     re.S,
 )
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|\s*\n\s*|.)", re.S)
@@ -209,7 +209,7 @@ def _tokens(text: str, errors: Errors) -> list[Token]:
     for found in _TOKEN.finditer(text):
         kind = found.lastgroup or ""
         word = found.group(kind)
-        if kind != "comment":
+        if kind not in ("comment", "gap"):
             out.append((kind, word, line))
         if kind in ("newline", "multi"):
             line += word.count("\n")

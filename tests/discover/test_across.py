@@ -481,13 +481,14 @@ def test_agents_use_tools_and_tools_read_stores_of_other_files() -> None:
                     "Find passages."
                     return search(q)
                 """,
-            "app/plain.py": "def pay(amount: int) -> str:\n    return 'paid'\n",
+            "app/plain.py": "def pay(amount: int) -> str:\n    return 'paid'\ndef prompt():\n    return 'x'\n",
             "app/agent.py": """
                 from langchain.agents import create_agent
                 from langchain_openai import ChatOpenAI
                 from app.tools import look_up
                 from app.plain import pay
-                helper = create_agent(ChatOpenAI(model="gpt-4o"), tools=[look_up, pay])
+                from app.plain import prompt
+                helper = create_agent(ChatOpenAI(model="gpt-4o"), tools=[look_up, pay], system_prompt=prompt())
                 """,
             "app/main.py": """
                 from fastapi import FastAPI
@@ -503,6 +504,7 @@ def test_agents_use_tools_and_tools_read_stores_of_other_files() -> None:
     assert ("reads", "vector_store", "chroma") in edges(assets, AssetKind.tool, "look_up")
     assert ("calls", "agent", "helper") in edges(assets, AssetKind.ai_endpoint, "POST /ask")
     assert {one.evidence[0].path for one in assets if one.name == "pay"} == {"app/plain.py"}
+    assert names(assets, AssetKind.tool) == {"look_up", "pay"}
 
 
 def test_a_route_that_only_shares_a_file_with_a_model_is_none() -> None:

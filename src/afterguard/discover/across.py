@@ -135,7 +135,7 @@ class _Walk:
             return
         for seen in asset.evidence:
             holder = self.lookup.by_path.get(seen.path)
-            for name in holder.lists.get(asset.name, ()) if holder is not None else ():
+            for name in holder.handed.get(asset.name, ()) if holder is not None else ():
                 for one, symbol, _ in self.lookup.meanings(name, seen.path):
                     if symbol in one.functions and one.path != seen.path:
                         yield one, symbol

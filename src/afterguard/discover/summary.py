@@ -121,7 +121,9 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     open_names: dict[str, str]
     """Name of an unresolved asset of this file -> the name to look for in others."""
     lists: dict[str, tuple[str, ...]]
-    """kind:name of an agent -> names handed to it where it is built."""
+    """Agent -> every name that stands where it is built."""
+    handed: dict[str, tuple[str, ...]]
+    """Agent -> names in its list of tools."""
 
 
 def summarise(facts: Facts, reach: Reach, assets: Iterable[Asset]) -> Summary:
@@ -143,7 +145,7 @@ def summarise(facts: Facts, reach: Reach, assets: Iterable[Asset]) -> Summary:
         tuple(_mounts(facts)),
         _prefixes(facts),
         _open(facts, found),
-        _lists(facts, found),
+        *_lists(facts, found),
     )
 
 
@@ -398,12 +400,19 @@ def _at(facts: Facts, line: int) -> str:
     return best.name if best else ""
 
 
-def _lists(facts: Facts, assets: list[Asset]) -> dict[str, tuple[str, ...]]:
+def _lists(facts: Facts, assets: list[Asset]) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     agents = {one.evidence[0].line: one for one in assets if one.kind is AssetKind.agent}
-    out: dict[str, tuple[str, ...]] = {}
+    near: dict[str, tuple[str, ...]] = {}
+    handed: dict[str, tuple[str, ...]] = {}
     for function, call in facts.calls if agents else ():
         asset = agents.get(call.line)
-        if asset is not None:
-            names = _names_in(facts, call, function.name)
-            out[asset.name] = tuple(dict.fromkeys((*out.get(asset.name, ()), *names)))[:REFERENCES]
-    return out
+        if asset is None:
+            continue
+        names = _names_in(facts, call, function.name)
+        near[asset.name] = tuple(dict.fromkeys((*near.get(asset.name, ()), *names)))[:REFERENCES]
+        given = argument(call, "tools") or argument(call, "functions")
+        for held in facts.resolve(given, function.name) if given is not None else ():
+            parts = held.parts[:100] if held.kind == "list" else ()
+            tools = [spelled(facts, part.text, function.name) for part in parts if part.kind == "name"]
+            handed[asset.name] = tuple(dict.fromkeys((*handed.get(asset.name, ()), *filter(None, tools))))
+    return near, handed

@@ -64,6 +64,8 @@ class Memory(Protocol):
         """Keep it, if possible."""
 
 
+PLACES = 2_000
+"""Matches of one pattern in one scan, the first ones: no more are ever looked at, and each costs memory (scene.FOUND_CAP)."""
 _memory: list[Memory] = []
 
 
@@ -108,9 +110,12 @@ def _hyperscan(patterns: Sequence[Pattern]) -> Any:
 
     def scan(data: bytes) -> list[Match]:
         out: list[Match] = []
+        kept = [0] * len(names)
 
         def seen(number: int, _start: int, end: int, _flags: int, _context: Any) -> None:
-            out.append(Match(names[number], end))
+            if kept[number] < PLACES:
+                kept[number] += 1
+                out.append(Match(names[number], end))
 
         if data:
             database.scan(data, match_event_handler=seen)

@@ -189,3 +189,42 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     )
     assert "Traceback" not in done.stderr
     assert "scan" in done.stdout
+
+
+def test_a_scanned_tree_cannot_run_a_command(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import openai\n")
+    (tmp_path / "afterguard.toml").write_text(f"[evidence]\nkeep = true\nkey_command = 'touch {tmp_path}/ran'\n")
+    done = run("onboard", tmp_path, "--no-store", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "untrusted-setting" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_output_goes_through_a_pipe_and_a_link_and_replaces_neither(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import openai\n")
+    (tmp_path / "real.json").touch()
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    for target in ("link.json", "pipe"):
+        words = ("discover", tmp_path / "a.py", "--no-store", "--format", "json", "-o", tmp_path / target)
+        assert run(*words).returncode == 0
+    assert json.loads(reader.communicate(timeout=30)[0])["format"] == "afterguard.discover/1"
+    assert pipe.is_fifo()
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").stat().st_size
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_full_disk_and_a_pipe_for_a_file_are_usage_errors(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import openai\n")
+    os.mkfifo(tmp_path / "pipe")
+    for option in ("--config", "--baseline"):
+        assert run("scan", tmp_path / "a.py", "--no-store", option, tmp_path / "pipe").returncode == 2
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("this system has no /dev/full")
+    command = f"{sys.executable} -m afterguard discover {tmp_path / 'a.py'} --no-store > /dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr

@@ -166,8 +166,9 @@ def _private(path: Path) -> None:
 
 def _prepare(connection: Connection, timeout: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
-    owner = connection.execute("PRAGMA application_id")[0][0]
+    # In this order: another run that is just making the store marks it before it makes tables.
     tables = connection.execute("SELECT COUNT(*) FROM sqlite_master")[0][0]
+    owner = connection.execute("PRAGMA application_id")[0][0]
     if tables and owner != APPLICATION_ID:
         raise UsageError(
             f"{connection.name} is a database of another program",

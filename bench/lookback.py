@@ -1,6 +1,6 @@
 """How fast the look-back is against a floor in the same run: reading and JSON-decoding the same file.
 
-    python bench/lookback.py [LOG.jsonl] [--megabytes 40] [--floor 15]
+    python bench/lookback.py [LOG.jsonl] [--megabytes 40] [--floor 15] [--gigabytes 10]
 
 Without a log it writes a synthetic one (agent conversations with tools, one in fifty with trouble). CPU time of one process, so that a
 busy machine does not change the answer much; the second of two passes counts, compiled patterns are warm. Exit code 1 below `--floor`.
@@ -22,7 +22,9 @@ from typing import Any
 
 import msgspec
 
-from afterguard.jobs.lookback import lookback
+from afterguard import files
+from afterguard.jobs.lookback import Tally, lookback, result
+from afterguard.tap.record import Place, exchanges
 
 POLICY = " ".join(
     f"Section {n}. Before you change booking class {n}, read the fare note, check the traveller's tier and say what it costs."
@@ -81,6 +83,53 @@ def write(path: Path, megabytes: float) -> None:
             number += 1
 
 
+class Repeated:
+    """The conversations of a small log again and again with fresh ids, as a stream of a given size; nothing of it is on disk."""
+
+    def __init__(self, size: int) -> None:
+        rng = random.Random(1)
+        self.rows = [conversation(rng, number) for number in range(400)]
+        self.left, self.round, self.rest = size, 0, b""
+
+    def read(self, size: int = -1) -> bytes:
+        """At least one line while anything is left."""
+        if self.left <= 0:
+            return b""
+        for row in self.rows:
+            row["id"] = f"{row['id'].partition('-')[0]}-{self.round}"
+        self.round += 1
+        block = b"".join(json.dumps(row).encode() + b"\n" for row in self.rows)
+        self.left -= len(block)
+        return block
+
+
+def soak(gigabytes: float) -> int:
+    """Look back over a generated stream of this size; memory at every tenth. 1 where it ends above 1 GiB or still grows fast."""
+    tally = Tally("soak", lambda value: hashlib.blake2b(value.encode(), digest_size=8).hexdigest())
+    total, seen, began = int(gigabytes * 1e9), 0, time.process_time()
+    samples: list[float] = []
+    stream: Any = Repeated(total)
+    for line in files.lines(stream):
+        for one in exchanges(msgspec.json.decode(line.data), Place("soak.jsonl", line.number, len(line.data))):
+            if one is not None:
+                tally.add(one)
+        seen += len(line.data)
+        if seen >= (len(samples) + 1) * total / 10:
+            samples.append(resident())
+            rate = seen / 1e6 / (time.process_time() - began)
+            print(f"{seen / 1e9:.2f} GB  {samples[-1]:.0f} MiB  {rate:.1f} MB/s", flush=True)
+    result(tally, 0.0)
+    return 0 if resident() < 1024 and samples[-1] < samples[len(samples) // 2] + 150 else 1
+
+
+def resident() -> float:
+    """Memory now, MiB (the most so far where the system does not say)."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize() / (1 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def seconds(work: Callable[[], object]) -> float:
     """CPU seconds of the second of two runs."""
     work()
@@ -94,7 +143,10 @@ def main() -> int:
     parser.add_argument("log", type=Path, nargs="?")
     parser.add_argument("--megabytes", type=float, default=20)
     parser.add_argument("--floor", type=float, default=0.0, help="least MB/s")
+    parser.add_argument("--gigabytes", type=float, default=0.0, help="stream this much instead, and watch the memory")
     args = parser.parse_args()
+    if args.gigabytes:
+        return soak(args.gigabytes)
     with tempfile.TemporaryDirectory() as folder:
         log = args.log or Path(folder) / "log.jsonl"
         if args.log is None:

@@ -6,8 +6,8 @@ the checks. It does not judge recorded prompts (jobs/lookback.py) and writes not
 
 from __future__ import annotations
 
-import re
 import os.path
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,7 +23,6 @@ from afterguard.discover.packages import Packages
 from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
 from afterguard.model import App, Asset, Coverage, Finding, Source, Survey
-from afterguard.scan import posture
 from afterguard.scan import posture
 
 EVERYTHING = Worth(True, True)

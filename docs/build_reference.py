@@ -94,13 +94,13 @@ def attribute_texts(path: Path) -> dict[str, dict[str, str]]:
 def rules() -> str:
     """Every check and detector: what, why, fix, ids."""
     from afterguard.detect import DETECTORS
-    from afterguard.scan import CHECKS
+    from afterguard.jobs.rules import checks as every_check
 
     out = [
         NOTE,
         "# Rules\n\nChecks look at what is built (`afterguard scan`), detectors at what happened (`afterguard lookback`).\n\n## Checks\n",
     ]
-    for check in sorted(CHECKS, key=lambda one: one.id):
+    for check in every_check():
         out.append(
             f"\n### {check.id}\n\n{_anchor(check.id)}{check.title}. Severity {check.severity}"
             + (", shown with `--persona auditor`" if check.persona == "auditor" else "")

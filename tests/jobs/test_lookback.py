@@ -81,3 +81,12 @@ def test_the_change_request_names_fields_cost_and_retention() -> None:
     for word in ("LiteLLM", "Bedrock", "OpenTelemetry", "30 days", "US dollars", "tool_calls", "100 of them"):
         assert word in text
     assert "<script>" not in text
+
+
+def test_more_places_than_are_looked_at_are_unjudged(tmp_path: Path) -> None:
+    text = f"key {KEY} " * 2_500
+    row = {"id": "c1", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": text}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    result = lookback([tmp_path / "a.jsonl"], app="x", pseudonym=lambda text: text[:6])
+    assert result.unjudged == {"budget": 1}
+    assert result.incidents

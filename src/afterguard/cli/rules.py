@@ -58,7 +58,7 @@ def show(rule: str, /, *, common: Common = DEFAULT) -> int:
 
 def _rows() -> list[dict[str, Any]]:
     from afterguard.detect import DETECTORS
-    from afterguard.scan import CHECKS
+    from afterguard.jobs.rules import checks as every_check
 
     checks = [
         {
@@ -71,7 +71,7 @@ def _rows() -> list[dict[str, Any]]:
             "fix": one.fix,
             "taxonomies": list(one.taxonomies),
         }
-        for one in CHECKS
+        for one in every_check()
     ]
     detectors = [
         {

@@ -66,5 +66,6 @@ def prefilters() -> dict[Origin, Prefilter]:
 def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
     """Every hit in one exchange, detector by detector."""
     scene = Scene(exchange, context, prefilters())
+    context.over_budget += scene.is_over
     for detector in DETECTORS:
         yield from detector.find(scene)

@@ -72,6 +72,8 @@ class Context:
 
     def __init__(self, pseudonym: Pseudonym) -> None:
         self._pseudonym = pseudonym
+        self.over_budget = 0
+        """Exchanges in which a topic stood in more places than are looked at."""
         self._names: Bounded[str] = Bounded(20_000)
         self.scans: Bounded[tuple[tuple[str, int], ...]] = Bounded(512)
         """Prefilter answers of long texts that repeat (system prompts, history)."""

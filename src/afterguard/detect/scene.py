@@ -74,6 +74,11 @@ class Scene:
             row = bisect_right(starts, end - 1) - 1
             _keep(found, name, Place(fresh[row], min(end - starts[row], len(pieces[row]))))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a topic stands in more places than are looked at: the rest of them nobody judged."""
+        return any(len(rows) >= FOUND_CAP for rows in self._found.values())
+
     def data(self, index: int) -> bytes:
         """UTF-8 bytes of texts[index]."""
         known = self._bytes.get(index)

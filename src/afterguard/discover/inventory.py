@@ -16,6 +16,7 @@ import msgspec
 
 from afterguard.catalog import load
 from afterguard.model import Asset, AssetKind, Certainty, Confidence, Edge, Evidence, Finding, Severity
+from afterguard.scan import Check
 
 EVIDENCE = 50
 EDGES = 500
@@ -30,6 +31,27 @@ IN_USE = {"traffic", "audit", "billing", "lookback"}
 PROVIDERS = {AssetKind.provider, AssetKind.cloud_ai_service}
 DAY = 86_400.0
 TAXONOMIES = ("AML.T0047", "LLM03:2025", "LLM04:2026")
+SHADOW = Check(
+    id="shadow-ai-traffic",
+    title="AI is used that no code given declares",
+    severity=Severity.medium,
+    taxonomies=TAXONOMIES,
+    why="Data goes to a provider nobody has agreed with, from an application nobody has looked at.",
+    fix="Find who is behind it from the line named here, then give the use an owner and an agreement with the provider, "
+    "or block it at the egress proxy or in the account. If its code was not among the paths given, add that path "
+    "and run again.",
+    kinds=("traffic", "audit", "billing"),
+)
+UNUSED = Check(
+    id="unused-ai-dependency",
+    title="AI is declared that the logs given never show",
+    severity=Severity.low,
+    taxonomies=TAXONOMIES,
+    why="A dependency and a key that nobody needs are still a way in; or the traffic takes a path that nobody logs.",
+    fix="If it is no longer used, remove the dependency and revoke its key. If it is used elsewhere or through a "
+    "gateway, give the log of that path as well.",
+    kinds=("traffic",),
+)
 ONE_MARK = "one mark"
 """Value of the attribute `sign` of what is only worth keeping when other evidence names the same thing."""
 VARIABLE = re.compile(r"(?<=/)(?:\{[^/]*\}|:[A-Za-z_]\w*|<[^/]*>|\[[^/]*\])(?=/|\Z)")
@@ -285,20 +307,18 @@ def _shadow(asset: Asset) -> Finding:
     use = asset.attributes.get("use", "")
     minor = use in ("staff", "model_download") or asset.confidence is Certainty.unresolved
     return Finding(
-        rule="shadow-ai-traffic",
+        rule=SHADOW.id,
         severity=Severity.low if minor else Severity.medium,
         confidence=Confidence.low if asset.confidence is Certainty.unresolved else Confidence.medium,
         path=seen.path,
         line=seen.line,
         taxonomies=TAXONOMIES,
         message=f"{_seen_how(asset, seen.source, use)}, and nothing in the code given declares it.",
-        fix="Find who is behind it from the line named here, then give the use an owner and an agreement with the provider, "
-        "or block it at the egress proxy or in the account. If its code was not among the paths given, add that path "
-        "and run again.",
+        fix=SHADOW.fix,
         title=f"{asset.name} is used but not in the code",
         snippet=seen.matched[:200],
         asset=f"{asset.kind}:{asset.name}",
-        fingerprint=_fingerprint("shadow-ai-traffic", asset),
+        fingerprint=_fingerprint(SHADOW.id, asset),
         attributes={"use": use} if use else {},
     )
 
@@ -326,19 +346,18 @@ def _unused(asset: Asset, periods: Sequence[Period]) -> Finding:
     seen = _declared(asset)[0]
     days = max(one.seconds for one in periods) / DAY
     return Finding(
-        rule="unused-ai-dependency",
+        rule=UNUSED.id,
         severity=Severity.low,
         confidence=Confidence.low,
         path=seen.path,
         line=seen.line,
         taxonomies=TAXONOMIES,
         message=f"The code declares {asset.name}, and the logs given ({days:.1f} days) never show a call to it.",
-        fix="If it is no longer used, remove the dependency and revoke its key. If it is used elsewhere or through a "
-        "gateway, give the log of that path as well.",
+        fix=UNUSED.fix,
         title=f"{asset.name} is in the code but was not called",
         snippet=seen.matched[:200],
         asset=f"{asset.kind}:{asset.name}",
-        fingerprint=_fingerprint("unused-ai-dependency", asset),
+        fingerprint=_fingerprint(UNUSED.id, asset),
     )
 
 

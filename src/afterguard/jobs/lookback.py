@@ -64,7 +64,9 @@ class Tally:
             self.unjudged[part.reason] += 1
         self.without_prompt += is_blind(exchange)
         self.sightings.feed(exchange)
+        over = self.context.over_budget
         hits = list(look(exchange, self.context))
+        self.unjudged["budget"] += self.context.over_budget - over
         for hit in hits:
             if hit.kind == "inventory":
                 self._present(hit)
@@ -150,7 +152,7 @@ def result(tally: Tally, seconds: float) -> Lookback:
     return Lookback(
         exchanges=tally.exchanges,
         incidents=tuple(tally.merger.incidents()),
-        unjudged=dict(sorted(tally.unjudged.items())),
+        unjudged={reason: count for reason, count in sorted(tally.unjudged.items()) if count},
         inventory={name: len(seen) for name, seen in sorted(tally.inventory.items())},
         first_seen=tally.first,
         last_seen=tally.last,

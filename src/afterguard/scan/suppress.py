@@ -11,14 +11,22 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from afterguard.model import Confidence, Finding, Severity
+from afterguard.scan.check import CODE, CONFIG, Check
 from afterguard.scan.snippet import shown
 
-RULE = "suppression-without-reason"
 _MARK = re.compile(
     r"(?:#|//|/\*|<!--|--|;|\{#)\s*afterguard:\s*ignore\[([a-z0-9*,\s-]{1,400})\]\s*(.{0,400})", re.IGNORECASE
 )
 _END = re.compile(r"\s*(?:\*/|-->|#\}|\\n\"?,?).*$")
-TAXONOMIES = ("CWE-1059",)
+CHECK = Check(
+    id="suppression-without-reason",
+    title="Suppression without a reason",
+    severity=Severity.low,
+    taxonomies=("CWE-1059",),
+    why="A finding that was waved away without a reason comes back as an incident without an explanation.",
+    fix="Say after the brackets why the finding does not apply here.",
+    kinds=(*CODE, *CONFIG),
+)
 
 
 class Suppression(NamedTuple):
@@ -59,14 +67,14 @@ def apply(path: str, lines: list[str], findings: Iterable[Finding]) -> tuple[lis
 
 def _unreasoned(path: str, lines: list[str], mark: Suppression) -> Finding:
     return Finding(
-        rule=RULE,
-        severity=Severity.low,
+        rule=CHECK.id,
+        severity=CHECK.severity,
         confidence=Confidence.high,
         path=path,
         line=mark.line,
-        taxonomies=TAXONOMIES,
+        taxonomies=CHECK.taxonomies,
         message=f"The suppression of {', '.join(sorted(mark.rules))} gives no reason, so it does not count.",
-        fix="Say after the brackets why the finding does not apply here.",
-        title="Suppression without a reason",
+        fix=CHECK.fix,
+        title=CHECK.title,
         snippet=shown(lines[mark.line - 1]),
     )

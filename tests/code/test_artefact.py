@@ -112,7 +112,7 @@ def test_formats_are_told_by_content(name: str, data: bytes, form: str) -> None:
         ("x.bin", b"\x08\x01" + bytes(range(64))),
         ("x.png", b"\x89PNG\r\n\x1a\n" + bytes(100)),
         ("x.pdf", b"%PDF-1.7\n(c) somebody"),
-        ("x.gz", gzip.compress(b"text only")),
+        ("x.gz", gzip.compress(b"text only", mtime=0)),
         ("data.xml", b"<root><net/></root>"),
         ("db.sqlite", b"SQLite format 3\0" + bytes(100)),
     ],

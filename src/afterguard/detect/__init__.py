@@ -22,7 +22,7 @@ from afterguard.detect import (
 )
 from afterguard.detect.detector import Context, Detector
 from afterguard.detect.prefilter import Prefilter
-from afterguard.detect.scene import Scene
+from afterguard.detect.scene import FOUND_CAP, Scene
 from afterguard.model import Exchange, Hit, Origin
 
 __all__ = ["DETECTORS", "Context", "Detector", "look"]
@@ -49,7 +49,8 @@ class _Prefilters(dict[Origin, Prefilter]):
             if _readers(other) == _readers(origin):
                 self[origin] = compiled
                 return compiled
-        self[origin] = Prefilter(p for detector in _readers(origin) for p in detector.patterns)
+        patterns = (p for detector in _readers(origin) for p in detector.patterns)
+        self[origin] = Prefilter(patterns, places=FOUND_CAP)
         return self[origin]
 
 

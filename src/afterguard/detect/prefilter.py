@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 
@@ -34,13 +36,15 @@ class Match(NamedTuple):
 class Prefilter:
     """Compiled patterns. Not thread-safe: one per thread or process."""
 
-    def __init__(self, patterns: Iterable[Pattern], backend: str = "") -> None:
+    def __init__(self, patterns: Iterable[Pattern], backend: str = "", places: int = 0) -> None:
+        """`places` above 0 keeps only the first matches of each pattern in a scan: each costs memory. 0 keeps all."""
         self.patterns: Sequence[Pattern] = list(patterns)
         self.backend = backend or _best()
-        self._scan = {"hyperscan": _hyperscan, "re2": _re2, "python": _python}[self.backend](self.patterns)
+        build = {"hyperscan": _hyperscan, "re2": _re2, "python": _python}[self.backend]
+        self._scan = build(self.patterns, places or sys.maxsize)
 
     def scan(self, data: bytes) -> list[Match]:
-        """All matches, ascending by end."""
+        """Matches, ascending by end."""
         return sorted(self._scan(data), key=lambda match: match.end)
 
 
@@ -64,8 +68,6 @@ class Memory(Protocol):
         """Keep it, if possible."""
 
 
-PLACES = 2_000
-"""Matches of one pattern in one scan, the first ones: no more are ever looked at, and each costs memory (scene.FOUND_CAP)."""
 _memory: list[Memory] = []
 
 
@@ -104,7 +106,7 @@ def _database(patterns: Sequence[Pattern]) -> Any:
     return database
 
 
-def _hyperscan(patterns: Sequence[Pattern]) -> Any:
+def _hyperscan(patterns: Sequence[Pattern], places: int) -> Any:
     database = _database(patterns)
     names = [p.name for p in patterns]
 
@@ -113,7 +115,7 @@ def _hyperscan(patterns: Sequence[Pattern]) -> Any:
         kept = [0] * len(names)
 
         def seen(number: int, _start: int, end: int, _flags: int, _context: Any) -> None:
-            if kept[number] < PLACES:
+            if kept[number] < places:
                 kept[number] += 1
                 out.append(Match(names[number], end))
 
@@ -124,7 +126,7 @@ def _hyperscan(patterns: Sequence[Pattern]) -> Any:
     return scan
 
 
-def _re2(patterns: Sequence[Pattern]) -> Any:
+def _re2(patterns: Sequence[Pattern], places: int) -> Any:
     import re2
 
     options = re2.Options()
@@ -142,7 +144,7 @@ def _re2(patterns: Sequence[Pattern]) -> Any:
     def scan(data: bytes) -> list[Match]:
         out: list[Match] = []
         for number in chosen.Match(data) or ():  # None stands for no match
-            for found in single[number].finditer(data):
+            for found in islice(single[number].finditer(data), places):
                 out.append(Match(patterns[number].name, found.end()))
                 if patterns[number].once:
                     break
@@ -151,13 +153,13 @@ def _re2(patterns: Sequence[Pattern]) -> Any:
     return scan
 
 
-def _python(patterns: Sequence[Pattern]) -> Any:
+def _python(patterns: Sequence[Pattern], places: int) -> Any:
     compiled = [(p, re.compile(p.expression.encode(), re.I if p.ignore_case else 0)) for p in patterns]
 
     def scan(data: bytes) -> list[Match]:
         out: list[Match] = []
         for p, expression in compiled:
-            for found in expression.finditer(data):
+            for found in islice(expression.finditer(data), places):
                 out.append(Match(p.name, found.end()))
                 if p.once:
                     break

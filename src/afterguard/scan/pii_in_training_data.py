@@ -61,7 +61,7 @@ class Found(NamedTuple):
 @cache
 def prefilter() -> Prefilter:
     """The shared filter over identifier shapes."""
-    return Prefilter(PATTERNS)
+    return Prefilter(PATTERNS, places=20_000)
 
 
 def identifiers(data: bytes) -> list[Found]:

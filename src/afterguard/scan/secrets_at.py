@@ -36,7 +36,7 @@ class Place(NamedTuple):
 @cache
 def prefilter() -> Prefilter:
     """The shared multi-pattern filter over key shapes."""
-    return Prefilter(secrets.DETECTOR.patterns)
+    return Prefilter(secrets.DETECTOR.patterns, places=20_000)
 
 
 def places(parsed: Parsed, context: Context) -> list[Place]:

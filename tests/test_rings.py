@@ -17,7 +17,14 @@ EXTRA = {
     "policy": {"detect"},
     "attack": {"detect", "wire"},
 }
-EDGE_EXTRA = {"files": {"archives"}, "guard": {"store"}, "respond": {"store"}, "web": {"store"}, "tap": {"store"}, "discover": {"store"}}
+EDGE_EXTRA = {
+    "files": {"archives"},
+    "guard": {"store"},
+    "respond": {"store"},
+    "web": {"store"},
+    "tap": {"store"},
+    "discover": {"store"},
+}
 BANNED_IN_ENGINES = {
     "socket",
     "sqlite3",

@@ -31,6 +31,9 @@ _RUN = {AssetKind.agent, AssetKind.model_artifact}
 Step = tuple[str, str, int, bool]
 """File, function, files away from the start, and whether only one of several classes that it may be."""
 
+Lead = tuple[str, tuple[str, ...], bool, set[Thing], bool]
+"""File, its functions, whether only one of several classes, what its objects hold, and whether that runs a model."""
+
 
 def settle(assets: Iterable[Asset], summaries: Iterable[Summary], paths: Iterable[str] = ()) -> list[Asset]:
     """Assets with names resolved over files. `paths` are the code files of the tree beside those with a summary."""
@@ -50,11 +53,31 @@ def settle(assets: Iterable[Asset], summaries: Iterable[Summary], paths: Iterabl
     return out
 
 
+def runs_any(summaries: Iterable[Summary]) -> bool:
+    """Whether any function of the files runs a model or an agent: without one no route can reach it."""
+    return any(
+        doing.runs or any(kind in _RUN for kind, _ in doing.things)
+        for one in summaries
+        for doing in one.functions.values()
+    )
+
+
+def missing(summaries: Iterable[Summary], packages: Packages) -> set[str]:
+    """Files of the tree without a summary that names lead to on the way from a route that reaches no model yet."""
+    lookup = Lookup(summaries, packages)
+    walk = _Walk(lookup, {})
+    for one in lookup.by_path.values():
+        for route in one.routes:
+            _reached(walk, one, route)
+    return lookup.missing
+
+
 class _Walk:
     """What functions get to over files. Where one of several classes may be meant, that a model is run counts, not which."""
 
     def __init__(self, lookup: Lookup, renamed: dict[str, dict[tuple[AssetKind, str], list[Thing]]]) -> None:
         self.lookup, self.renamed = lookup, renamed
+        self.leads: dict[tuple[str, str], list[Lead]] = {}
 
     def gets(self, path: str, functions: Iterable[str], names: Iterable[str]) -> tuple[bool, set[Thing]]:
         """(whether a model is run, things) for functions of a file and for names used in it."""
@@ -84,18 +107,29 @@ class _Walk:
         """Follow one name: queue functions it may mean, collect what objects hold. Whether it runs a model itself."""
         here, _, hops, unsure = step
         runs = False
-        for one, symbol, guess in self.lookup.meanings(name, here):
-            further, guess = hops + (one.path != here), guess or unsure
+        for path, functions, guess, found, ran in self._led(name, here):
+            further, guess = hops + (path != here), guess or unsure
             if further > HOPS:
                 continue
-            made = (symbol, *(f"{symbol}.{word}" for word in ("__init__", "constructor", symbol.rpartition(".")[2])))
-            queue.extend((one.path, known, further, guess) for known in made if known in one.functions)
-            if one.path != here:
-                found = self.inside(one, symbol)
-                things |= set() if guess else found
-                word = symbol.rpartition(".")[2]
-                runs = runs or (word in signals.call_names("model_verbs") and any(k in _MODELS for k, _ in found))
+            queue.extend((path, function, further, guess) for function in functions)
+            things |= set() if guess else found
+            runs = runs or ran
         return runs
+
+    def _led(self, name: str, here: str) -> list[Lead]:
+        """Where a name leads, the same for every route that gets to it."""
+        key = (here, name)
+        if key not in self.leads:
+            self.leads[key] = leads = []
+            for one, symbol, guess in self.lookup.meanings(name, here):
+                word = symbol.rpartition(".")[2]
+                made = (symbol, *(f"{symbol}.{inner}" for inner in ("__init__", "constructor", word)))
+                functions = tuple(known for known in made if known in one.functions)
+                found = self.inside(one, symbol) if one.path != here else set()
+                ran = word in signals.call_names("model_verbs") and any(kind in _MODELS for kind, _ in found)
+                if functions or found:
+                    leads.append((one.path, functions, guess, found, ran))
+        return self.leads[key]
 
     def inside(self, one: Summary, symbol: str) -> set[Thing]:
         """What the variable or field at the head of a symbol holds."""

@@ -22,7 +22,6 @@ from afterguard.discover import (
     tools,
     weights,
 )
-from afterguard.discover.crossings import Crossing, crossing
 from afterguard.discover.facts import Facts
 from afterguard.discover.reach import Reach
 from afterguard.discover.summary import Summary, summarise
@@ -30,7 +29,6 @@ from afterguard.discover.worth import says_ai
 from afterguard.model import Asset, Certainty
 
 Finder = Callable[[Facts, Reach], Iterator[Asset]]
-Record = Callable[[Crossing], None]
 Keep = Callable[[Summary], None]
 LIMIT = 5_000
 """Assets of one file: beyond it a file is a list, not a program."""
@@ -48,8 +46,8 @@ FINDERS: tuple[Finder, ...] = (
 )
 
 
-def find(parsed: Parsed, record: Record | None = None, keep: Keep | None = None) -> Iterator[Asset]:
-    """Assets of one file, and to `record` what it tells the routes of other files, to `keep` what its names mean to them.
+def find(parsed: Parsed, keep: Keep | None = None) -> Iterator[Asset]:
+    """Assets of one file, and to `keep` what its names and routes mean to other files.
 
     The order of finders matters: later ones draw edges to what earlier ones marked.
     """
@@ -62,8 +60,6 @@ def find(parsed: Parsed, record: Record | None = None, keep: Keep | None = None)
         for asset in _first_of_each(facts, reach):
             found.append(asset)
             yield asset
-    if record is not None:
-        record(crossing(facts, reach))
     if keep is not None:
         keep(summarise(facts, reach, found))
 

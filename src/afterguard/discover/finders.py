@@ -49,12 +49,10 @@ FINDERS: tuple[tuple[str, Finder], ...] = (
 )
 
 
-def find(
-    parsed: Parsed, note: Note, record: code.Record | None = None, keep: code.Keep | None = None
-) -> Iterator[Asset]:
-    """Assets of one file. A finder that fails costs its own answer, never the run. For `record` and `keep` see code.find."""
+def find(parsed: Parsed, note: Note, keep: code.Keep | None = None) -> Iterator[Asset]:
+    """Assets of one file. A finder that fails costs its own answer, never the run. For `keep` see code.find."""
     for name, finder in FINDERS:
         try:
-            yield from code.find(parsed, record, keep) if name == "code" else finder(parsed)
+            yield from code.find(parsed, keep) if name == "code" else finder(parsed)
         except Exception as error:
             note(Coverage(parsed.source.path, "unsupported", f"finder {name} failed: {type(error).__name__}"))

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from afterguard.discover.packages import Packages
-from afterguard.discover.summary import Link, Summary
+from afterguard.discover.summary import ANY, Link, Summary
 
 STEPS = 40
 KNOWN = 50_000
 """Answers kept."""
 HEIRS = 8
+FITTING = 20
+"""Methods one name can mean; more, and it says nothing."""
+_WORD = re.compile(r"[A-Za-z][a-z]{2,}")
 _NEIGHBOURS = ("java", "kotlin", "go")
 _JVM = ("java", "kotlin")
 _DJANGO = "django.conf.settings."
@@ -44,6 +47,9 @@ class Lookup:
         self.packages = packages
         self.beside: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.heirs: dict[str, list[Place]] = defaultdict(list)
+        self.missing: set[str] = set()
+        """Files of the tree that names led to and that have no summary."""
+        self.methods: dict[str, list[Place]] = defaultdict(list)
         self.answers: dict[tuple[str, str], tuple[Meaning, ...]] = {}
         self.settings = [path for path in sorted(self.by_path) if _SETTINGS.search(path)][:HEIRS]
         self.heads = {path: _heads(one) for path, one in self.by_path.items()}
@@ -52,6 +58,10 @@ class Lookup:
             if one.language in _NEIGHBOURS:
                 for name in self.heads[one.path]:
                     self.beside[folder, name].append(path)
+            for name in one.functions:
+                owner, _, method = name.rpartition(".")
+                if owner and owner not in one.functions and len(_WORD.findall(method)) > 1:
+                    self.methods[method].append((path, name))
             for name, bases in one.bases.items():
                 for base in bases:
                     self.heirs[_SPLIT.split(re.sub(r"[<\[].*", "", base))[-1]].append((path, name))
@@ -67,11 +77,14 @@ class Lookup:
         return found
 
     def _meanings(self, text: str, here: str) -> Iterator[Meaning]:
-        queue: list[Step] = [(*place, False) for place in self._places(text, here)]
+        queue: list[Step] = [(*place, text.startswith(ANY)) for place in self._places(text, here)]
         seen: set[Place] = set()
         for path, symbol, guess in queue:
             one = self.by_path.get(path)
-            if one is None or (path, symbol) in seen or len(seen) >= STEPS:
+            if one is None:
+                self.missing.add(path)
+                continue
+            if (path, symbol) in seen or len(seen) >= STEPS:
                 continue
             seen.add((path, symbol))
             yield Meaning(one, symbol, guess)
@@ -83,6 +96,9 @@ class Lookup:
         one = self.by_path.get(here)
         if one is None or not text:
             return
+        if text.startswith(ANY):
+            yield from self._telling(text[len(ANY) :])
+            return
         if text.startswith(_DJANGO):
             yield from ((path, _plain(text[len(_DJANGO) :])) for path in self.settings)
             return
@@ -93,9 +109,18 @@ class Lookup:
         symbol = _plain(text)
         head = symbol.partition(".")[0]
         if one.language in _NEIGHBOURS and head not in self.heads[one.path]:
-            for path in self.beside.get((here.rpartition("/")[0], head), ())[:HEIRS]:
+            folder = here.rpartition("/")[0]
+            for path in self.beside.get((folder, head), ())[:HEIRS]:
                 yield path, symbol
+            for path in (f"{folder}/{head}.java", f"{folder}/{head}.kt"):
+                if path in self.packages.paths and path not in self.by_path:
+                    yield path, symbol
         yield here, symbol
+
+    def _telling(self, method: str) -> list[Place]:
+        """Methods that an object nothing is known about may have: two words say enough, unless many classes have it."""
+        found = self.methods.get(method, [])
+        return found if len(found) <= FITTING else []
 
     def _through(self, link: Link, rest: str, one: Summary) -> Iterator[Place]:
         files = self.packages.files(link.module, one.path)

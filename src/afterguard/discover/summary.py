@@ -25,6 +25,8 @@ REFERENCES = 300
 THINGS = 40
 VALUES = 4
 MARK = "unresolved:"
+ANY = "?."
+"""Starts a name whose object nothing is known about: `vn.write_sql` of an untyped parameter."""
 _TEXT = 200
 _MOUNTS = {"include_router", "register_blueprint", "use", "mount", "route", "register_router"}
 _PLAIN = {
@@ -239,7 +241,7 @@ def spelled(facts: Facts, name: str, function: str) -> str:
         for param in holder.params if holder else ():
             if param.name == root:
                 kind = _type(param.annotation)
-                return f"{kind}(){mark}{rest}" if kind not in _PLAIN else ""
+                return f"{kind}(){mark}{rest}" if kind not in _PLAIN else f"{ANY}{rest}" if rest and not kind else ""
         function = function.rpartition(".")[0]
     return facts.full(name, here)
 

@@ -7,7 +7,6 @@ the checks. It does not judge recorded prompts (jobs/lookback.py) and writes not
 from __future__ import annotations
 
 import os.path
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,13 +14,12 @@ from pathlib import Path
 import msgspec
 
 from afterguard import files, scan
-from afterguard.code.mentions import belongs, imported, stem
 from afterguard.code.parse import LANGUAGES, Parsed, parse
-from afterguard.discover import across, crossings, finders, inventory, owners, traffic, unread, worth_config
+from afterguard.discover import across, finders, inventory, owners, traffic, worth_config
 from afterguard.discover.neighbours import Neighbours
-from afterguard.discover.packages import Packages
 from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
+from afterguard.jobs.held import Held
 from afterguard.model import App, Asset, Coverage, Finding, Source, Survey
 from afterguard.scan import posture
 
@@ -29,13 +27,6 @@ EVERYTHING = Worth(True, True)
 KEPT_BYTES = 48 << 20
 """Source bytes kept parsed (about ten times that in memory) so that values are followed across files; later files are
 checked one by one, with a coverage row that says so."""
-FAR_ROUTES = 500
-"""Files with web routes that name no file with AI and are read all the same, for the files between them."""
-LAYERS = 2
-"""Rounds of looking for files between a web route and a model."""
-LAYER_FILES = 200
-FEW_LAYERS = 40
-"""Beyond as many, only those that a file read already imports."""
 LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
 Progress = Callable[[int, str, int], None]
 
@@ -50,13 +41,9 @@ class Walk:
         self.kept: list[Parsed] = []
         self.neighbours = Neighbours()
         self.alone: list[scan.Examined] = []
-        self.held: list[tuple[Source, Worth]] = []
-        self.crossings: list[crossings.Crossing] = []
+        self.held = Held()
         self.summaries: list[across.Summary] = []
-        self.stems: set[str] = set()
-        self.wanted: set[str] = set()
-        self.folders: set[str] = set()
-        self.files = self.bytes = self.kept_bytes = self.held_bytes = 0
+        self.files = self.bytes = self.kept_bytes = 0
 
     def read(self, roots: list[Path]) -> None:
         """Read everything below the roots once."""
@@ -69,8 +56,8 @@ class Walk:
                     self._source(source)
         for parsed in self.neighbours.parsed():
             self._parsed(parsed, ai=True)
-        self._held_that_belong()
-        self.assets += crossings.find(self.crossings)
+        for source, ai in self.held.belonging(self.summaries, self.checking):
+            self._parsed(parse(source), ai=ai)
         self.assets = across.settle(self.assets, self.summaries)
 
     def _traffic(self, entry: files.Entry) -> bool:
@@ -95,78 +82,18 @@ class Walk:
         if worth.ai or worth_config.is_worth(source):
             self._parsed(parse(source), ai=True)
             if code:
-                self.stems.add(stem(source.path))
-                self.wanted |= imported(source.data)
-                self.folders.add(source.path.rpartition("/")[0])
-        elif code:
-            self.held_bytes += len(source.data)
-            if self.held_bytes <= KEPT_BYTES:
-                self.held.append((source, worth))
-            elif worth.sink and self.checking:
-                self._parsed(parse(source), ai=False)
-        elif self.checking and (worth.sink or posture.is_worth(source)):
+                self.held.used(source)
+        elif code and self.held.keep(source, worth):
+            return
+        elif self.checking and (worth.sink or (not code and posture.is_worth(source))):
             self._parsed(parse(source), ai=False)
-
-    def _held_that_belong(self) -> None:
-        """Files with a risky place or a web route matter where they name, or are named by, a file that uses AI."""
-        stems, wanted = frozenset(self.stems), frozenset(self.wanted)
-        rest, far = [], []
-        packages = Packages([*(one.path for one, _ in self.held), *(one.path for one in self.summaries)])
-        named = self._named(packages)
-        for source, worth in self.held:
-            if source.path in named:
-                continue
-            if not worth.route and not (worth.sink and self.checking):
-                rest.append(source)
-            elif belongs(source.path, source.data, stems, wanted, self.folders):
-                self._parsed(parse(source), ai=worth.route)
-            elif worth.route:
-                far.append(source)
-        if any(one.runs for one in self.crossings):
-            for source in far[:FAR_ROUTES]:
-                self._parsed(parse(source), ai=True)
-            self._layers(rest, packages)
-        self.held.clear()
-
-    def _named(self, packages: Packages) -> set[str]:
-        """Files that hold a model's name or a tool for a file that uses AI, parsed; and what those hand on."""
-        sources = {one.path: one for one, _ in self.held}
-        done: set[str] = set()
-        fresh = unread.named(self.summaries, packages)
-        for _ in range(LAYERS):
-            found = sorted(path for path in fresh if path in sources and path not in done)[:LAYER_FILES]
-            before = len(self.summaries)
-            for path in found:
-                self._parsed(parse(sources[path]), ai=True)
-            done.update(found)
-            fresh = unread.imported(self.summaries[before:], packages) if len(found) < FEW_LAYERS else set()
-        return done
-
-    def _layers(self, sources: list[Source], packages: Packages) -> None:
-        """Files between a route and a model that name neither: they define what the one calls."""
-        layers: list[crossings.Crossing] = []
-        for _ in range(LAYERS):
-            names = crossings.wanted(self.crossings if not layers else (), layers)
-            if not names or not sources:
-                return
-            classes = re.compile(rb"\bclass\s+(?:" + b"|".join(sorted(one.encode() for one in names)) + rb")\b")
-            found = [one for one in sources if stem(one.path) in names or classes.search(one.data)][:LAYER_FILES]
-            if len(found) > FEW_LAYERS:
-                near = unread.imported(self.summaries, packages)
-                found = [one for one in found if one.path in near]
-            before = len(self.crossings)
-            for source in found:
-                self._parsed(parse(source), ai=True)
-            layers = self.crossings[before:]
-            taken = {one.path for one in found}
-            sources = [one for one in sources if one.path not in taken]
 
     def _parsed(self, parsed: Parsed, *, ai: bool) -> None:
         source = parsed.source
         for line, what in parsed.errors[:3]:
             self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))
         if ai:
-            self.assets += finders.find(parsed, self.note, self.crossings.append, self.summaries.append)
+            self.assets += finders.find(parsed, self.note, self.summaries.append)
         if not self.checking:
             return
         self.kept_bytes += len(source.data)

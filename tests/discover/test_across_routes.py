@@ -1,30 +1,30 @@
-"""Routes whose model runs in another file, found by name, class and module, and routes that only look alike."""
+"""Routes whose model runs in another file, over types, base classes and telling names, and routes that only look alike."""
 
 from __future__ import annotations
 
 from afterguard.code.parse import parse
-from afterguard.discover import code, crossings
+from afterguard.discover import across, code
+from afterguard.discover.summary import Summary
 from afterguard.model import Asset, AssetKind, Certainty, Source
 
 
-def found(**files: str) -> dict[str, Asset]:
-    """Endpoints over files given as name_ext=text."""
-    kept: list[crossings.Crossing] = []
-    for name, text in files.items():
-        stem, _, ending = name.rpartition("_")
-        kind = {"py": "python", "ts": "typescript"}[ending]
-        path = f"{stem.replace('__', '/')}.{ending}"
-        list(code.find(parse(Source(path, text.encode(), kind)), kept.append))
-    return {one.name: one for one in crossings.find(kept)}
+def crossed(tree: dict[str, str]) -> dict[str, Asset]:
+    """Endpoints over the files of a tree."""
+    assets: list[Asset] = []
+    summaries: list[Summary] = []
+    for path, text in tree.items():
+        kind = {"py": "python", "ts": "typescript"}[path.rpartition(".")[2]]
+        assets += code.find(parse(Source(path, text.encode(), kind)), summaries.append)
+    return {one.name: one for one in across.settle(assets, summaries) if one.kind is AssetKind.ai_endpoint}
 
 
-MODEL = """
+BRAIN = """
 from openai import OpenAI
 client = OpenAI()
 def ask(question):
     return client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": question}])
 """
-ROUTE = """
+CALLER = """
 from fastapi import FastAPI
 from app.services.{module} import {name}
 app = FastAPI()
@@ -35,7 +35,8 @@ def answer(question: str):
 
 
 def test_a_route_reaches_the_model_through_a_function_of_another_module() -> None:
-    asset = found(app__services__brain_py=MODEL, app__main_py=ROUTE.format(module="brain", name="ask"))["POST /ask"]
+    tree = {"app/services/brain.py": BRAIN, "app/main.py": CALLER.format(module="brain", name="ask")}
+    asset = crossed(tree)["POST /ask"]
     assert asset.kind is AssetKind.ai_endpoint
     assert asset.confidence is Certainty.inferred
     assert asset.evidence[0].path == "app/main.py"
@@ -43,7 +44,7 @@ def test_a_route_reaches_the_model_through_a_function_of_another_module() -> Non
 
 
 def test_a_function_of_the_same_name_in_another_module_is_not_it() -> None:
-    assert not found(app__services__brain_py=MODEL, app__main_py=ROUTE.format(module="people", name="ask"))
+    assert not crossed({"app/services/brain.py": BRAIN, "app/main.py": CALLER.format(module="people", name="ask")})
 
 
 def test_a_handler_is_followed_over_a_typed_parameter_and_an_abstract_class() -> None:
@@ -78,7 +79,7 @@ def register(app: FastAPI, helper: Helper):
     def health():
         return "ok"
 """
-    assets = found(app__llm__base_py=base, app__llm__real_py=real, app__agent_py=agent, app__routes_py=routes)
+    assets = crossed({"app/llm/base.py": base, "app/llm/real.py": real, "app/agent.py": agent, "app/routes.py": routes})
     assert set(assets) == {"POST /chat"}
 
 
@@ -97,7 +98,7 @@ export async function POST(req) {
   return forward(req);
 }
 """
-    assert set(found(app__api__common_ts=common, app__api__chat__route_ts=route)) == {"POST /api/chat"}
+    assert set(crossed({"app/api/common.ts": common, "app/api/chat/route.ts": route})) == {"POST /api/chat"}
 
 
 def test_a_telling_method_of_an_untyped_object_is_followed_and_a_common_word_is_not() -> None:
@@ -119,4 +120,4 @@ def build(app: Flask, vn):
     def run():
         return vn.run("x")
 """
-    assert set(found(lib__base_py=store, web__routes_py=routes)) == {"GET /sql"}
+    assert set(crossed({"lib/base.py": store, "web/routes.py": routes})) == {"GET /sql"}

@@ -23,6 +23,7 @@ from afterguard.model import (
     OnboardResult,
     Survey,
 )
+from afterguard.report import words
 from afterguard.safe import encodable
 
 Json = dict[str, Any]
@@ -45,11 +46,26 @@ def _encodable(value: Any) -> Any:
 
 def dumps(value: Any, *, indent: int = 2) -> str:
     """JSON text, indented, ending in a newline; `indent` 0 gives one line. NaN and infinities become null."""
+    value = _dated(value)
     try:
         data = msgspec.json.encode(value)
     except UnicodeEncodeError:
         data = msgspec.json.encode(_encodable(value))
     return (msgspec.json.format(data, indent=indent) if indent else data).decode() + "\n"
+
+
+TIMES = {"first_seen", "last_seen", "created_at", "previous_time", "started", "finished", "log_first", "log_last"}
+
+
+def _dated(value: Any) -> Any:
+    """The document with its times as RFC 3339 text; a time no calendar has is null."""
+    if isinstance(value, dict):
+        return {key: _moment(one) if key in TIMES else _dated(one) for key, one in value.items()}
+    return [_dated(one) for one in value] if isinstance(value, list) else value
+
+
+def _moment(value: Any) -> Any:
+    return (words.iso(value) or None) if isinstance(value, (int, float)) else value
 
 
 def asset(item: Asset) -> Json:

@@ -181,22 +181,6 @@ def test_a_kind_for_everything(path: str, data: bytes) -> None:
     assert files.kind_of(path, data)
 
 
-def test_compiled_patterns_are_believed_only_from_a_place_of_ones_own(tmp_path: Path) -> None:
-    kept = files.Compiled(tmp_path / "cache")
-    assert kept.get("a") is None
-    kept.put("a", b"database")
-    assert kept.get("a") == b"database"
-    (tmp_path / "cache" / "a").write_bytes(b"\0" * 40)
-    assert kept.get("a") is None
-    kept.put("a", b"database")
-    (tmp_path / "cache" / "a").chmod(0o666)
-    assert kept.get("a") is None
-    for number in range(files.COMPILED + 5):
-        kept.put(f"k{number}", b"x")
-    assert len(list((tmp_path / "cache").iterdir())) == files.COMPILED
-    files.Compiled(Path(os.devnull) / "x").put("a", b"x")
-
-
 def test_a_file_below_two_paths_is_given_once(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("1")
     rows: list[Coverage] = []

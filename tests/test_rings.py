@@ -8,7 +8,20 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "afterguard"
 CORE = {"model", "errors", "names", "match", "config", "catalog", "safe"}
 ENGINES = {"wire", "detect", "code", "scan", "risk", "policy", "watch", "attack"}
-EDGES = {"net", "files", "archives", "discover", "tap", "guard", "respond", "export", "store", "report", "web"}
+EDGES = {
+    "net",
+    "files",
+    "archives",
+    "compiled",
+    "discover",
+    "tap",
+    "guard",
+    "respond",
+    "export",
+    "store",
+    "report",
+    "web",
+}
 OUTER = {"jobs", "cli", "web", "__main__", "__init__"}
 # Beside core, an engine may read these engines; an edge these edges.
 EXTRA = {

@@ -17,9 +17,9 @@ from typing import IO, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from afterguard import config as configuration
+from afterguard.compiled import Compiled
 from afterguard.detect.prefilter import remember
 from afterguard.errors import UsageError
-from afterguard.files import Compiled
 from afterguard.model import SEVERITIES, App, Coverage
 from afterguard.safe import terminal
 

@@ -17,7 +17,7 @@ from afterguard.scan.guards import guarded, names_in
 from afterguard.scan.recognise import cleans, fold, is_ai_package, is_model_call, is_user_text, uses_ai, words
 from afterguard.scan.scopes import class_of, is_constructor, substitute, told_apart
 from afterguard.scan.tools import tool_functions
-from afterguard.scan.value import EMPTY, Atom, Value, cleaned, of, union
+from afterguard.scan.value import EMPTY, Atom, Value, cleaned, of, parts_of, union
 
 DEPTH = 40
 """Expressions nested deeper than this are taken as the union of their parts."""
@@ -105,7 +105,7 @@ class _Follower:
                         self.flow.passed.setdefault(f"{function.name}#{param.name}", set()).add(atom)
             last = function.name.rsplit(".", 1)[-1]
             for dotted, given in self.external.incoming.get(last, ()):
-                if self.stem in re.split(r"[./:]", dotted):
+                if self.stem in parts_of(dotted):
                     self._bind(function, given)
 
     def _bind(self, function: Function, given: Iterable[tuple[str, frozenset[Atom]]]) -> None:
@@ -392,7 +392,7 @@ class _Follower:
         """What a function of another file gives back, None when none is known by that name."""
         last = seen.call.text.rsplit(".", 1)[-1]
         for stem, params, returned in self.external.returns.get(last, ()):
-            if stem != self.stem and stem in re.split(r"[./:()]+", seen.name):
+            if stem != self.stem and stem in parts_of(seen.name):
                 by_param = {params[i]: value for i, value in enumerate(seen.args) if i < len(params)}
                 by_param.update(dict(seen.keys))
                 return substitute(returned, "", by_param)

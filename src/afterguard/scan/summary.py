@@ -6,7 +6,6 @@ Matching between files is by function name and module name; it does not resolve 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
@@ -19,7 +18,7 @@ from afterguard.scan.follower import follow
 from afterguard.scan.protection import app_wide
 from afterguard.scan.recognise import uses_ai
 from afterguard.scan.tools import declared_tools
-from afterguard.scan.value import Atom
+from afterguard.scan.value import Atom, parts_of
 
 CARRIED = ("model", "tool", "user", "ret")
 
@@ -143,7 +142,7 @@ def _settled(
             out.add(atom)
             continue
         for stem, _, found in returns.get(atom.what.rsplit(".", 1)[-1], ()):
-            if depth < 3 and stem in re.split(r"[./:()]+", atom.what):
+            if depth < 3 and stem in parts_of(atom.what):
                 inner = frozenset(a for a in found if a.kind != "param")
                 out |= {a._replace(clean=a.clean | atom.clean) for a in _settled(inner, returns, depth + 1)}
     return frozenset(out)

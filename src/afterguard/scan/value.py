@@ -5,7 +5,9 @@ In and out: small immutable tuples and set arithmetic over them. Nothing here kn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 NOTHING: frozenset[str] = frozenset()
@@ -37,6 +39,12 @@ class Value(NamedTuple):
 
 
 EMPTY = Value()
+
+
+@lru_cache(maxsize=1 << 16)
+def parts_of(dotted: str) -> frozenset[str]:
+    """The plain names a dotted name or path is made of. The same ones are asked for over and over while files are compared."""
+    return frozenset(re.split(r"[./:()]+", dotted))
 
 
 def union(values: Iterable[Value]) -> frozenset[Atom]:

@@ -2,7 +2,7 @@
 
 In: manifests, lock files, install commands, container images. Out: one finding a package and line: the advisories that apply to its
 version, or, where no version is fixed anywhere, those that may. Advisories are the dated file catalog/rules/advisories; nothing is
-looked up.
+looked up. A range that nobody compared with its database entry is said to be unverified, and alone gives low confidence only.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Advisory(NamedTuple):
     fixed: str
     severity: Severity
     title: str
+    checked: bool = True
+    """Whether the range was compared with the database entry that the catalogue names."""
 
 
 @cache
@@ -51,7 +53,10 @@ def advisories() -> dict[tuple[str, str], tuple[Advisory, ...]]:
     """Advisories by ecosystem and package name."""
     out: dict[tuple[str, str], list[Advisory]] = {}
     for row in catalog.load("rules/advisories")["advisories"]:
-        one = Advisory(row["id"], tuple(row["affected"]), row["fixed"], Severity(row["severity"]), row["title"])
+        checked = str(row["checked"]) != "none"
+        one = Advisory(
+            row["id"], tuple(row["affected"]), row["fixed"], Severity(row["severity"]), row["title"], checked
+        )
         out.setdefault((row["ecosystem"], row["package"].lower()), []).append(one)
     return {name: tuple(rows) for name, rows in out.items()}
 
@@ -76,7 +81,7 @@ def check(parsed: Parsed, context: Context) -> Iterator[Finding]:
 
 def _judge(parsed: Parsed, context: Context, package: Package, known: tuple[Advisory, ...]) -> Iterator[Finding]:
     if package.version:
-        yield from _certain(parsed, context, package.line, package.name, package.version, known)
+        yield from judged(parsed, context, package.line, package.name, package.version, known)
         return
     if package.source or (package.ecosystem, package.name.lower()) in context.locked:
         return
@@ -95,18 +100,24 @@ def _judge(parsed: Parsed, context: Context, package: Package, known: tuple[Advi
         )
 
 
-def _certain(
+def judged(
     parsed: Parsed, context: Context, line: int, name: str, version: str, known: tuple[Advisory, ...]
 ) -> Iterator[Finding]:
+    """At most one finding for a known version: the advisories that hold for it, as sure as the best of them."""
     hit = [one for one in known if any(holds(affected, version) for affected in one.affected)]
     if hit:
-        worst = max((one.severity for one in hit), key=SEVERITIES.index)
+        sure = [one for one in hit if one.checked]
+        worst = max((one.severity for one in sure or hit), key=SEVERITIES.index)
+        confidence = Confidence.high if sure else Confidence.low
         message = f"{name} {version[:40]}: {_list(hit)}."
-        yield context.finding(CHECK, parsed, line, message, severity=worst, fix=_fix(name, hit))
+        fix = _fix(name, sure or hit)
+        yield context.finding(CHECK, parsed, line, message, severity=worst, confidence=confidence, fix=fix)
 
 
 def _list(found: list[Advisory]) -> str:
-    shown = "; ".join(f"{one.id} ({one.title})" for one in found[:4])
+    """Verified ones first, so that the four shown are those to rely on."""
+    first = sorted(found, key=lambda one: not one.checked)[:4]
+    shown = "; ".join(f"{one.id} ({one.title}{'' if one.checked else '; range not verified'})" for one in first)
     return shown + (f" and {len(found) - 4} more" if len(found) > 4 else "")
 
 
@@ -128,7 +139,7 @@ def _installed(parsed: Parsed, context: Context) -> Iterator[Finding]:
                 (ecosystem, name.lower().replace("_", "-") if ecosystem == "pypi" else name.lower())
             )
             if known and (parsed.source.kind not in ("yaml", "json", "toml") or sign == "@" or _INSTALL.search(text)):
-                yield from _certain(parsed, context, number, name, version, known)
+                yield from judged(parsed, context, number, name, version, known)
 
 
 def _images(parsed: Parsed, context: Context) -> Iterator[Finding]:
@@ -141,4 +152,4 @@ def _images(parsed: Parsed, context: Context) -> Iterator[Finding]:
                 version = re.match(r"v?(\d+(?:\.\d+)+)", tag)
                 if held and version:
                     known = advisories().get(held, ())
-                    yield from _certain(parsed, context, node.line, bare.rsplit("/", 1)[-1], version.group(1), known)
+                    yield from judged(parsed, context, node.line, bare.rsplit("/", 1)[-1], version.group(1), known)

@@ -27,7 +27,7 @@ from afterguard.store.pseudonym import pseudonyms
 
 DATABASE = "store.db"
 KEY = "pseudonym.key"
-HITS = 100_000
+HITS = 20_000
 """Hits of one application kept with a run; the incidents made of them are always kept."""
 
 
@@ -127,11 +127,17 @@ class Witness:
 @contextmanager
 def witness(session: Session) -> Iterator[Witness]:
     """A Witness for one command, with a vault where the configuration keeps evidence. UsageError for a vault without key."""
-    if not session.config.evidence.keep:
-        yield Witness()
-        return
-    with vault(session) as kept:
-        yield Witness(kept)
+    if session.config.evidence.keep:
+        with vault(session) as kept:
+            one = Witness(kept)
+            yield one
+    else:
+        one = Witness()
+        yield one
+    if one.left_out:
+        session.say(
+            f"{one.left_out:,} hits beyond {HITS:,} are not recorded one by one; the incidents made of them are"
+        )
 
 
 def record(

@@ -79,7 +79,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert texts[0] == texts[1]
     assert set(texts[0]) == {
         "report.html", "report.md", "report.json", "bom.cdx.json", "findings.sarif", "policy.yaml", "data-protection.md",
-        "business.yaml",
+        "business.yaml", "logging-change.md",
     }  # fmt: skip
 
 

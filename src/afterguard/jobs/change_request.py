@@ -48,7 +48,10 @@ general trace store that everyone reads."""
 def change_request(
     app: str, *, seen: int, blind: int, days: float, protocols: Sequence[str] = (), models: Sequence[str] = ()
 ) -> str:
-    """Markdown. `seen` events of which `blind` hold neither prompt nor reply, over `days` days (0 where unknown)."""
+    """Markdown. `seen` events of which `blind` hold neither prompt nor reply, over `days` days (0 where unknown).
+
+    `seen` 0: no recorded traffic was given at all.
+    """
     gigabytes = 1_000_000 * KILOBYTES * PACKED / 1_000_000
     rate = seen / days if days >= 0.5 else 0.0
     monthly = (
@@ -57,10 +60,15 @@ def change_request(
         else ""
     )
     said = ", ".join(_plain(word) for word in [*protocols, *models][:8]) or "not recorded"
+    why = (
+        f"The look-back saw {seen:,} exchanges and could judge what was said in {seen - blind:,} of them: prompts or replies were\n"
+        f"not recorded (seen: {said})."
+        if seen
+        else f"No recorded prompts were given (models known: {said})."
+    )
     return f"""# Change request: log what {_plain(app)} says to its model
 
-**Why.** The look-back saw {seen:,} exchanges and could judge what was said in {seen - blind:,} of them: prompts or replies were not
-recorded (seen: {said}). Whether data leaked, or the model was led astray, cannot be answered for that time, now or later.
+**Why.** {why} Whether data leaked, or the model was led astray, cannot be answered for that time, now or later.
 
 **What to log**, one JSON line an exchange:
 

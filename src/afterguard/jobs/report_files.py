@@ -13,7 +13,8 @@ from typing import IO
 import msgspec
 
 from afterguard.errors import UsageError
-from afterguard.model import AppResult, OnboardResult
+from afterguard.jobs.change_request import change_request
+from afterguard.model import AppResult, AssetKind, OnboardResult
 from afterguard.policy.draft import draft
 from afterguard.report import cyclonedx, data_protection, html, markdown, sarif
 from afterguard.report import json as report_json
@@ -61,10 +62,18 @@ def _of_app(one: AppResult, prefix: str, created_at: float) -> dict[str, Write]:
         f"{prefix}findings.sarif": lambda out: sarif.render(one.survey, out, created_at=created_at),
         f"{prefix}policy.yaml": lambda out: out.write(draft(one.survey, one.lookback)),
     }
-    if one.lookback is not None and one.lookback.change_request:
-        text = one.lookback.change_request
+    text = logging_change(one)
+    if text:
         plan[f"{prefix}logging-change.md"] = lambda out: out.write(text)
     return plan
+
+
+def logging_change(one: AppResult) -> str:
+    """The change that would log prompts, where none were recorded or given; "" where they were, or where there is no model."""
+    if one.lookback is not None:
+        return one.lookback.change_request
+    models = [asset.name for asset in one.survey.assets if asset.kind is AssetKind.model]
+    return change_request(one.survey.app.name, seen=0, blind=0, days=0.0, models=models) if models else ""
 
 
 def slug(name: str) -> str:

@@ -13,6 +13,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -51,12 +52,12 @@ def floor(model: Model) -> float:
     return float(np.quantile(total, 0.95))
 
 
-def seconds(action: object) -> float:
+def seconds(action: Callable[[], object]) -> float:
     """Median wall time of some repeats."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        action()  # type: ignore[operator]
+        action()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 

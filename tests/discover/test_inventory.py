@@ -7,7 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterguard.discover.inventory import EVIDENCE, Period, gaps, join
+from afterguard.discover.gaps import Period, gaps
+from afterguard.discover.inventory import EVIDENCE, join
 from afterguard.model import Asset, AssetKind, Certainty, Edge, Evidence
 from afterguard.names import is_taxonomy
 

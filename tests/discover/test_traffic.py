@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from afterguard.detect.prefilter import Prefilter
 from afterguard.discover import traffic
-from afterguard.discover.inventory import Period, join
+from afterguard.discover.gaps import Period
+from afterguard.discover.inventory import join
 from afterguard.discover.traffic import BILLS, LINES, RECORD_LINES, RECORDS, TABLES, read, recognise
 from afterguard.files import Line, lines, open_stream
 from afterguard.model import Asset, AssetKind, Certainty, Coverage, Evidence

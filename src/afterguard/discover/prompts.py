@@ -64,7 +64,15 @@ def _text(expr: Expr) -> str:
 
 
 def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
-    arguments = load("signals/calls")["prompt_arguments"]
+    yield from _in_messages(facts)
+    yield from _in_calls(facts)
+    yield from _in_annotations(facts)
+    yield from _by_words(facts)
+    yield from _by_name(facts)
+
+
+def _in_messages(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
+    """Literal messages with the role system."""
     for function, expr in facts.of_kind("map", "list"):
         if expr.kind == "map":
             fields = dict(expr.fields)
@@ -83,6 +91,11 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
             and facts.is_ai
         ):
             yield function, "", expr.parts[1]
+
+
+def _in_calls(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
+    """Arguments of AI calls that hold instructions, and prompt classes."""
+    arguments = load("signals/calls")["prompt_arguments"]
     for function, call in facts.calls:
         full = facts.full(call.text, function.name)
         chain = full.endswith(signals.endings("model_chains"))
@@ -108,6 +121,9 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
             )
             if value is not None and value.kind != "list":
                 yield function, "", value
+
+
+def _in_annotations(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
     for function in facts.module.functions:
         for one in function.decorators:
             if one.text.endswith((".SystemMessage", ".UserMessage", ".SystemPrompt")) and facts.product(one.text):
@@ -118,7 +134,10 @@ def _places(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
                         function.name.rpartition(".")[2],
                         value.parts[0] if value.kind == "list" and value.parts else value,
                     )
-    yield from _by_words(facts)
+
+
+def _by_name(facts: Facts) -> Iterator[tuple[Function, str, Expr]]:
+    """Long texts whose variable says that it is a prompt."""
     for (scope, target), values in facts.values.items():
         if _NAMED.search(target.rpartition(".")[2]) and (
             facts.is_ai or re.search(r"(?i)system_?prompt|prompt_?template", target)

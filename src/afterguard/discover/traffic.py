@@ -17,7 +17,7 @@ from afterguard.catalog import load
 from afterguard.detect.prefilter import Pattern, Prefilter
 from afterguard.discover import access_logs, audit, billing, dns, documents, fields, har, stamps
 from afterguard.discover.events import Event
-from afterguard.discover.inventory import Period
+from afterguard.discover.gaps import Period
 from afterguard.discover.recognise import WRAPPED, inner, recognise
 from afterguard.discover.tally import Tally
 from afterguard.files import Line, Note

@@ -5,11 +5,11 @@ In: nothing. Out: Check rows for lists and docs.
 
 from __future__ import annotations
 
-from afterguard.discover import inventory
+from afterguard.discover import gaps
 from afterguard.scan import CHECKS, Check, suppress
 
 
 def checks() -> tuple[Check, ...]:
     """All of them, by id."""
-    every = (*CHECKS, suppress.CHECK, inventory.SHADOW, inventory.UNUSED)
+    every = (*CHECKS, suppress.CHECK, gaps.SHADOW, gaps.UNUSED)
     return tuple(sorted(every, key=lambda one: one.id))

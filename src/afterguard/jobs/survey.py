@@ -15,7 +15,7 @@ import msgspec
 
 from afterguard import files, scan
 from afterguard.code.parse import LANGUAGES, Parsed, parse
-from afterguard.discover import across, finders, inventory, owners, traffic, worth_config
+from afterguard.discover import across, finders, gaps, inventory, owners, traffic, worth_config
 from afterguard.discover.neighbours import Neighbours
 from afterguard.discover.worth import Worth
 from afterguard.discover.worth import worth as worth_of
@@ -27,6 +27,8 @@ EVERYTHING = Worth(True, True)
 KEPT_BYTES = 48 << 20
 """Source bytes kept parsed (about ten times that in memory) so that values are followed across files; later files are
 checked one by one, with a coverage row that says so."""
+SHOWN = 3
+"""Syntax errors of one file told by line; the rest of them are counted."""
 LOG_KINDS = {"log", "csv", "text", "json", "binary", "manifest"}
 Progress = Callable[[int, str, int], None]
 
@@ -37,7 +39,7 @@ class Walk:
     def __init__(self, note: files.Note, limits: files.Limits, progress: Progress, checking: bool) -> None:
         self.note, self.limits, self.progress, self.checking = note, limits, progress, checking
         self.assets: list[Asset] = []
-        self.periods: list[inventory.Period] = []
+        self.periods: list[gaps.Period] = []
         self.kept: list[Parsed] = []
         self.neighbours = Neighbours()
         self.alone: list[scan.Examined] = []
@@ -58,6 +60,9 @@ class Walk:
             self._parsed(parsed, ai=True)
         for source, ai in self.held.belonging(self.summaries, self.checking):
             self._parsed(parse(source), ai=ai)
+        if self.held.passed_over:
+            what = "code without a word of AI, not followed from file to file beyond the cap"
+            self.note(Coverage("(code)", "cap", what, count=self.held.passed_over))
         self.assets = across.settle(self.assets, self.summaries)
 
     def _traffic(self, entry: files.Entry) -> bool:
@@ -90,8 +95,11 @@ class Walk:
 
     def _parsed(self, parsed: Parsed, *, ai: bool) -> None:
         source = parsed.source
-        for line, what in parsed.errors[:3]:
+        for line, what in parsed.errors[:SHOWN]:
             self.note(Coverage(source.path, "bad_syntax", f"line {line}: {what}"))
+        if len(parsed.errors) > SHOWN:
+            rest = len(parsed.errors) - SHOWN
+            self.note(Coverage(source.path, "bad_syntax", "further places in this file", count=rest))
         if ai:
             self.assets += finders.find(parsed, self.note, self.summaries.append)
         if not self.checking:
@@ -132,11 +140,13 @@ def survey(
     walk.read(roots)
     owner = owners.owners_of(_folder(roots))
     assets = tuple(_owned(one, owner) for one in inventory.join([*walk.assets, *seen]))
-    findings: list[Finding] = list(inventory.gaps(assets, walk.periods))
+    findings: list[Finding] = list(gaps.gaps(assets, walk.periods))
     checks: dict[str, str] = {}
     suppressed: tuple[Finding, ...] = ()
     if checking:
         context = scan.context_of(walk.kept, assets)
+        for row in context.coverage:
+            keep(row)
         result = scan.gather([*(scan.examine(one, context) for one in walk.kept), *walk.alone])
         findings += result.findings
         checks, suppressed = result.outcomes, result.suppressed

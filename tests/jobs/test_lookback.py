@@ -90,3 +90,11 @@ def test_more_places_than_are_looked_at_are_unjudged(tmp_path: Path) -> None:
     result = lookback([tmp_path / "a.jsonl"], app="x", pseudonym=lambda text: text[:6])
     assert result.unjudged == {"budget": 1}
     assert result.incidents
+
+
+def test_coverage_rows_beyond_the_cap_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterguard.jobs.lookback.COVERAGE_CAP", 0)
+    (tmp_path / "link").symlink_to("/etc")
+    (tmp_path / "a.jsonl").write_text(json.dumps(chat(1, "hello")) + "\n")
+    result = lookback([tmp_path], app="x", pseudonym=lambda text: text[:6])
+    assert [(row.reason, row.count) for row in result.coverage] == [("cap", 1)]

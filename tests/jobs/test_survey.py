@@ -63,3 +63,25 @@ def test_logs_in_the_tree_are_streamed_and_compared_with_code(tmp_path: Path) ->
     assert [one.asset for one in shadows] == ["provider:deepseek"]
     openai = next(one for one in result.assets if (one.kind, one.name) == (AssetKind.provider, "openai"))
     assert {one.source for one in openai.evidence} >= {"code", "traffic"}
+
+
+def test_what_a_cap_leaves_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterguard.jobs.held.HELD_BYTES", 10)
+    monkeypatch.setattr("afterguard.discover.code.LIMIT", 1)
+    tree(tmp_path)
+    (tmp_path / "app" / "bad.py").write_text("import openai\n" + "x = = 1\n\n\ndef f():\n    pass\n\n\n" * 9)
+    result = survey([tmp_path], App("x"), note=lambda _row: None, checking=False)
+    rows = {(row.path, row.reason): row for row in result.coverage}
+    assert rows["(code)", "cap"].count >= 1
+    assert "more than 1 assets" in rows["app/llm.py", "cap"].detail
+    told = [row for row in result.coverage if (row.path, row.reason) == ("app/bad.py", "bad_syntax")]
+    assert sum(row.count for row in told) >= 4
+
+
+def test_a_file_that_breaks_the_first_pass_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_parsed: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr("afterguard.scan.examination.summarise", broken)
+    result = survey([tree(tmp_path)], App("x"), note=lambda _row: None)
+    assert any("first pass failed: ValueError" in row.detail for row in result.coverage)

@@ -30,6 +30,12 @@ from afterguard.model import Asset, Certainty
 
 Finder = Callable[[Facts, Reach], Iterator[Asset]]
 Keep = Callable[[Summary], None]
+
+
+class Overflow(Exception):
+    """A file with more assets than a program has. Those found before it stand."""
+
+
 LIMIT = 5_000
 """Assets of one file: beyond it a file is a list, not a program."""
 FINDERS: tuple[Finder, ...] = (
@@ -49,19 +55,26 @@ FINDERS: tuple[Finder, ...] = (
 def find(parsed: Parsed, keep: Keep | None = None) -> Iterator[Asset]:
     """Assets of one file, and to `keep` what its names and routes mean to other files.
 
-    The order of finders matters: later ones draw edges to what earlier ones marked.
+    The order of finders matters: later ones draw edges to what earlier ones marked. Raises Overflow at the end of a file with
+    more assets than a program has.
     """
     if parsed.module is None or not parsed.module.functions:
         return
     facts = Facts(parsed, parsed.module)
     reach = Reach(facts)
     found: list[Asset] = []
+    over: Overflow | None = None
     if says_ai(parsed.source.data):
-        for asset in _first_of_each(facts, reach):
-            found.append(asset)
-            yield asset
+        try:
+            for asset in _first_of_each(facts, reach):
+                found.append(asset)
+                yield asset
+        except Overflow as error:
+            over = error
     if keep is not None:
         keep(summarise(facts, reach, found))
+    if over is not None:
+        raise over
 
 
 def _first_of_each(facts: Facts, reach: Reach) -> Iterator[Asset]:
@@ -74,7 +87,7 @@ def _first_of_each(facts: Facts, reach: Reach) -> Iterator[Asset]:
         seen[key] = min(rank, seen.get(key, 9))
         yield asset
         if len(seen) >= LIMIT:
-            return
+            raise Overflow(f"more than {LIMIT} assets in one file; the rest was left out")
 
 
 _SURE = {Certainty.declared: 0, Certainty.inferred: 1, Certainty.unresolved: 2}

@@ -54,5 +54,7 @@ def find(parsed: Parsed, note: Note, keep: code.Keep | None = None) -> Iterator[
     for name, finder in FINDERS:
         try:
             yield from code.find(parsed, keep) if name == "code" else finder(parsed)
+        except code.Overflow as over:
+            note(Coverage(parsed.source.path, "cap", str(over)))
         except Exception as error:
             note(Coverage(parsed.source.path, "unsupported", f"finder {name} failed: {type(error).__name__}"))

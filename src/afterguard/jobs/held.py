@@ -36,11 +36,14 @@ class Held:
         self.wanted: set[str] = set()
         self.folders: set[str] = set()
         self.bytes = 0
+        self.passed_over = 0
+        """Files that a cap left unread although they might have belonged; the caller says so."""
 
     def keep(self, source: Source, worth: Worth) -> bool:
         """Hold a file without AI; False where no more fits."""
         self.bytes += len(source.data)
         if self.bytes > HELD_BYTES:
+            self.passed_over += 1
             return False
         self.sources[source.path] = (source, worth)
         return True
@@ -67,6 +70,7 @@ class Held:
                 far.append(source.path)
         if not across.runs_any(summaries):
             return
+        self.passed_over += len(far[FAR_ROUTES:])
         yield from ((self._taken(path), True) for path in far[:FAR_ROUTES])
         for _ in range(BETWEEN):
             found = sorted(across.missing(summaries, packages) & self.sources.keys())[:ROUND_FILES]

@@ -46,11 +46,14 @@ class Tally:
         self.protocols: Counter[str] = Counter()
         self.inventory: dict[str, Distinct] = {}
         self.coverage: list[Coverage] = []
+        self.left_out = 0
 
     def note(self, row: Coverage) -> None:
-        """Keep a Coverage row, up to a cap."""
+        """Keep a Coverage row, up to a cap; beyond it they are counted."""
         if len(self.coverage) < COVERAGE_CAP:
             self.coverage.append(row)
+        else:
+            self.left_out += 1
 
     def add(self, exchange: Exchange) -> None:
         """Judge and count one exchange."""
@@ -158,10 +161,16 @@ def result(tally: Tally, seconds: float) -> Lookback:
         last_seen=tally.last,
         models=dict(tally.models.most_common()),
         protocols=dict(tally.protocols.most_common()),
-        coverage=tuple(tally.coverage),
+        coverage=(*tally.coverage, *_left_out(tally)),
         bytes=tally.bytes,
         seconds=seconds,
         time_zone_assumed=tally.assumed,
         change_request=request_for(tally),
         assets=tally.sightings.assets(),
+    )
+
+
+def _left_out(tally: Tally) -> list[Coverage]:
+    return (
+        [Coverage("(logs)", "cap", "further rows of what was not read", count=tally.left_out)] if tally.left_out else []
     )

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from afterguard.code.parse import Parsed
-from afterguard.model import Asset, Confidence, Finding, Severity
+from afterguard.model import Asset, Confidence, Coverage, Finding, Severity
 from afterguard.scan.flow import External, Flow
 from afterguard.scan.follower import follow
 from afterguard.scan.snippet import shown
@@ -42,9 +42,13 @@ class Context:
     Flow and lines of the file under examination are kept for the checks that share them; one file at a time.
     """
 
-    def __init__(self, summaries: Iterable[Summary] = (), assets: Iterable[Asset] = ()) -> None:
+    def __init__(
+        self, summaries: Iterable[Summary] = (), assets: Iterable[Asset] = (), coverage: Iterable[Coverage] = ()
+    ) -> None:
         self.summaries = tuple(summaries)
         self.assets = tuple(assets)
+        self.coverage = tuple(coverage)
+        """Files whose meaning to the others could not be told."""
         self.external: External = known_elsewhere(self.summaries)
         self.has_ai = any(one.has_ai for one in self.summaries) or bool(self.assets)
         self.locked = frozenset(name for one in self.summaries for name in one.locked)

@@ -35,15 +35,19 @@ class Examined(msgspec.Struct, frozen=True):
 
 def context_of(parsed: Iterable[Parsed], assets: Iterable[Asset] = ()) -> Context:
     """First pass: what every file tells the others. Files may be streamed; nothing of them is kept but the summary."""
-    return Context([_summary(one) for one in parsed], assets)
+    failed: list[Coverage] = []
+    summaries = [_summary(one, failed) for one in parsed]
+    return Context(summaries, assets, failed)
 
 
-def _summary(parsed: Parsed) -> Summary:
+def _summary(parsed: Parsed, failed: list[Coverage]) -> Summary:
     if is_generated(parsed):
         return Summary(parsed.source.path, "")
     try:
         return summarise(parsed)
-    except Exception:  # a file that breaks the first pass still gets its checks, which then report it
+    except Exception as error:
+        # The file still gets its checks; what it means to other files is not known, and that is said.
+        failed.append(_failed(parsed, "first pass", error))
         return Summary(parsed.source.path, "")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from afterguard.model import App, Asset, Change, Finding, Hit, Incident, Lookback, Loss, Survey
+from afterguard.model import App, Asset, Change, Coverage, Finding, Hit, Incident, Lookback, Loss, Survey
 from afterguard.store import rows
 from afterguard.store.changes import Side, compare
 from afterguard.store.connection import Connection, connect
@@ -136,7 +136,10 @@ class Store:
             if survey is not None:
                 self._keep_survey(survey, owned)
             past = lookback.coverage if lookback else ()
-            kept = (*(survey.coverage if survey else ()), *past)[:COVERAGE_ROWS]
+            every = (*(survey.coverage if survey else ()), *past)
+            rest = len(every) - COVERAGE_ROWS
+            cut = (Coverage("(store)", "cap", "further rows of what was not read", count=rest),) if rest > 0 else ()
+            kept = (*every[:COVERAGE_ROWS], *cut)
             self.connection.insert("coverage", rows.COVERAGE, rows.coverage(kept, owned, self.made))
             if lookback is not None:
                 self.connection.insert("incident", rows.INCIDENT, rows.incidents(lookback.incidents, owned, self.made))

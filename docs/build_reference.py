@@ -61,6 +61,7 @@ def settings() -> str:
         "store": "StoreConfig",
         "evidence": "EvidenceConfig",
         "scan": "ScanConfig",
+        "detect": "DetectConfig",
         "limits": "LimitsConfig",
         "risk": "RiskConfig",
     }

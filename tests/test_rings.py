@@ -13,6 +13,7 @@ EDGES = {
     "files",
     "archives",
     "compiled",
+    "judges",
     "discover",
     "tap",
     "guard",

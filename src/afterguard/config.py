@@ -65,6 +65,15 @@ class ScanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rule ids that do not run."""
 
 
+class DetectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The learned judge of text in look-back."""
+
+    judge: str = "two"
+    """off, one (tier one alone: fastest) or two (also asks the second tier where the first is not sure)."""
+    point: str = "quiet"
+    """Operating point: quiet, balanced or strict."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Caps on what is read, in bytes or counts; beyond them a coverage row says so."""
 
@@ -112,6 +121,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreConfig = StoreConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     scan: ScanConfig = ScanConfig()
+    detect: DetectConfig = DetectConfig()
     limits: LimitsConfig = LimitsConfig()
     risk: RiskConfig = RiskConfig()
     suppress: list[Suppression] = []
@@ -315,6 +325,10 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
         raise wrong("scan.fail_on", f"must be one of {', '.join(Severity)}")
     if config.scan.persona not in ("regular", "auditor"):
         raise wrong("scan.persona", "must be regular or auditor")
+    if config.detect.judge not in ("off", "one", "two"):
+        raise wrong("detect.judge", "must be off, one or two")
+    if config.detect.point not in ("quiet", "balanced", "strict"):
+        raise wrong("detect.point", "must be quiet, balanced or strict")
     for one in config.suppress:
         if not one.reason.strip():
             raise wrong("suppress", f"for {one.rule!r} needs a reason")

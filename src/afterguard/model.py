@@ -297,6 +297,23 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """What would change the verdict."""
 
 
+class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the judge of text says of one text (detect/judge)."""
+
+    score: float
+    """Calibrated probability of an attack, 0 to 1."""
+    label: str
+    """`benign`, injection, jailbreak, extraction or indirect_injection."""
+    spans: tuple[Span, ...]
+    """Where the attack stands; empty for `benign`."""
+    tier: str
+    """`one` or `two`: which tier had the last word."""
+    model: str
+    """Version and checksum of the weights."""
+    unjudged: str = ""
+    """What was not looked at, and why; "" where everything was."""
+
+
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hits of one cause, merged. Suspected until a person confirms it."""
 

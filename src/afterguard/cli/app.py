@@ -34,6 +34,7 @@ COMMANDS = (
     ("discover", LOOK, "What AI runs here: code, infrastructure, agent configuration, model files, traffic, bills."),
     ("lookback", LOOK, "What has already happened: suspected incidents in recorded AI traffic."),
     ("scan", LOOK, "What is wrong: posture checks over code, infrastructure and agent configuration."),
+    ("detect", LOOK, "Judge texts from a stream: prompt injection, jailbreak, prompt extraction."),
     ("history", KEEP, "Recorded runs, and what changed between them."),
     ("evidence", KEEP, "Encrypted originals: list, read, hold, sweep, erase."),
     ("rules", KEEP, "Every check and detector: list, show."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from afterguard.cli.judging import opinion
 from afterguard.cli.options import DEFAULT, Common, Progress, gate, open_session
 from afterguard.cli.recording import pseudonym, record, witness
 from afterguard.cli.render import render
@@ -40,6 +41,7 @@ def lookback(files: list[Path], /, *, map: Path | None = None, common: Common = 
                 progress=lambda count, done: progress(count, "exchanges", done),
                 limits=limits_of(session.config.limits),
                 seen=seeing.of(app),
+                opinion=opinion(session),
             )
     finally:
         progress.close()

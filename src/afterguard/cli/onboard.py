@@ -13,6 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from afterguard import __version__
+from afterguard.cli.judging import opinion
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
 from afterguard.cli.recording import pseudonym, record_all, witness
 from afterguard.errors import NothingToExamine, UsageError
@@ -67,7 +68,8 @@ def onboard(
     clock = job.Clock(now, time.monotonic)
     try:
         with witness(session) as seeing:
-            result = job.onboard(request, clock, job.Means(pseudonym(session), session.note, progress, seeing.of))
+            means = job.Means(pseudonym(session), session.note, progress, seeing.of, opinion(session))
+            result = job.onboard(request, clock, means)
     finally:
         progress.close()
     if not any(one.survey.files or one.lookback for one in result.apps):

@@ -14,6 +14,7 @@ from afterguard.detect import (
     injection,
     invisible,
     jailbreak,
+    judged,
     pii,
     prompt_extraction,
     secrets,
@@ -38,6 +39,7 @@ DETECTORS: tuple[Detector, ...] = (
     system_prompt_leak.DETECTOR,
     jailbreak.DETECTOR,
     prompt_extraction.DETECTOR,
+    judged.DETECTOR,
 )
 
 
@@ -69,4 +71,6 @@ def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
     scene = Scene(exchange, context, prefilters())
     context.over_budget += scene.is_over
     for detector in DETECTORS:
-        yield from detector.find(scene)
+        for found in detector.find(scene):
+            scene.hits.append(found)
+            yield found

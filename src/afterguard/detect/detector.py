@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from afterguard.detect.prefilter import Pattern
 from afterguard.detect.status_lines import StatusLines
-from afterguard.model import Hit, Origin, Severity
+from afterguard.model import Hit, Judgement, Origin, Severity
 
 if TYPE_CHECKING:
     from afterguard.detect.scene import Scene
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 Pseudonym = Callable[[str], str]
 """Keyed hash of an identifier: text -> short hex. The key is the caller's."""
+Opinion = Callable[[str, str], Judgement]
+"""The judge: (text, origin) -> Judgement."""
 
 
 class Detector(NamedTuple):
@@ -70,8 +72,13 @@ class Bounded(Generic[V]):
 class Context:
     """State with the lifetime of one look-back or one guard process: bounded caches and what tools usually say."""
 
-    def __init__(self, pseudonym: Pseudonym) -> None:
+    def __init__(self, pseudonym: Pseudonym, opinion: Opinion | None = None) -> None:
         self._pseudonym = pseudonym
+        self.opinion = opinion
+        """The judge of text, at an operating point; None: only rules look."""
+        self.judgements: Bounded[Judgement] = Bounded(4_096)
+        self.unfinished = 0
+        """Texts whose second reading did not come in time."""
         self.over_budget = 0
         """Exchanges in which a topic stood in more places than are looked at."""
         self._names: Bounded[str] = Bounded(20_000)

@@ -38,6 +38,8 @@ class Scene:
         self.exchange = exchange
         self.texts = exchange.texts
         self.context = context
+        self.hits: list[Hit] = []
+        """What detectors earlier in the list saw."""
         self._prefilters = prefilters
         self._bytes: dict[int, bytes] = {}
         self._lower: dict[int, str] = {}

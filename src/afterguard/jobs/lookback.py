@@ -13,6 +13,7 @@ from typing import Any
 
 from afterguard import files, tap
 from afterguard.detect import Context, look
+from afterguard.detect.detector import Opinion
 from afterguard.jobs.change_request import change_request
 from afterguard.jobs.sightings import Sightings
 from afterguard.model import Coverage, Exchange, Hit, Lookback
@@ -32,8 +33,14 @@ COVERAGE_CAP = 10_000
 class Tally:
     """What one look-back counts."""
 
-    def __init__(self, app: str, pseudonym: Callable[[str], str], seen: Seen | None = None) -> None:
-        self.context = Context(pseudonym)
+    def __init__(
+        self,
+        app: str,
+        pseudonym: Callable[[str], str],
+        seen: Seen | None = None,
+        opinion: Opinion | None = None,
+    ) -> None:
+        self.context = Context(pseudonym, opinion)
         self.seen = seen
         self.merger = Merger(app)
         self.analytics = Analytics(pseudonym)
@@ -119,10 +126,12 @@ def lookback(
     progress: Progress | None = None,
     limits: files.Limits = files.DEFAULT,
     seen: Seen | None = None,
+    opinion: Opinion | None = None,
 ) -> Lookback:
-    """Judge every exchange of every log. `clock` gives seconds for the duration only. Raises UsageError for a missing path."""
+    """Judge every exchange of every log. `clock` gives seconds for the duration only; `opinion` is the learned judge, None leaves it out.
+    Raises UsageError for a missing path."""
     began = clock() if clock else 0.0
-    tally = Tally(app, pseudonym, seen)
+    tally = Tally(app, pseudonym, seen, opinion)
     for entry in files.walk(list(paths), tally.note, limits):
         for exchange in tap.read(entry.full, entry.path, tally.note, mapping=mapping, limits=limits):
             tally.add(exchange)

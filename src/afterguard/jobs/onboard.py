@@ -15,6 +15,7 @@ import msgspec
 
 from afterguard import files
 from afterguard.config import Config
+from afterguard.detect.detector import Opinion
 from afterguard.discover import traffic
 from afterguard.errors import UsageError
 from afterguard.jobs import data_sheet, triage
@@ -61,12 +62,13 @@ class Request(NamedTuple):
 
 
 class Means(NamedTuple):
-    """What the outside lends to a run: pseudonyms, a place for coverage rows, progress, and who may see an exchange with hits."""
+    """What the outside lends to a run: pseudonyms, a place for coverage rows, progress, who may see an exchange with hits, the judge of text."""
 
     pseudonym: Callable[[str], str]
     note: files.Note
     progress: Progress
     seen: Callable[[App], Seen | None] = lambda _app: None
+    opinion: Opinion | None = None
 
 
 class Clock(NamedTuple):
@@ -162,6 +164,7 @@ def _past(request: Request, clock: Clock, means: Means, app: App, logs: Logs, li
         progress=lambda count, done: means.progress(count, "exchanges", done),
         limits=limits,
         seen=means.seen(app),
+        opinion=means.opinion,
     )
 
 

@@ -1,0 +1,200 @@
+/* Tier one in one pass over a text: fold, cut into tokens, look up rows, convolve, pool, decide.
+
+   In: characters as UTF-32 in native order, the tables of the weights. Out: for every window its class logits, and where it stands in the text. The reference,
+   slower and in numpy, is tokens.py and tier_one.py; tests hold the two together. It allocates what the text needs and nothing more, calls
+   no Python while it works and therefore lets go of the interpreter lock. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DROP, SPACE, NEWLINE, LETTER, DIGIT, SINGLE, MARK };
+#define FOLDED 0x20000u
+#define BEYOND 0xFFFDu
+#define RUN 32
+#define P 0x9E3779B97F4A7C15ull
+#define MIX 0xD6E8FEB86659FD93ull
+#define ROWS_WORD (1u << 15)
+#define ROWS_SIDE (1u << 14)
+#define ROWS_PAIR (1u << 15)
+#define ROWS_TRIGRAM (1u << 13)
+#define CHANNELS 48
+#define BLOCK 16
+
+static inline uint64_t mix(uint64_t value)
+{
+    value = (value ^ (value >> 32)) * MIX;
+    return value ^ (value >> 32);
+}
+
+typedef struct { int32_t sum[CHANNELS]; uint32_t own_side, start, end; } Token;
+
+typedef struct {
+    const uint16_t *fold; const uint8_t *kind;
+    const int8_t *word, *before, *after, *pair, *trigram;
+    float scale; const float *bias;
+} Tables;
+
+typedef struct { float *top; uint32_t *start, *end; size_t blocks; float mean[CHANNELS]; size_t tokens; long signs[5]; } Pooled;
+
+static inline void add(int32_t *sum, const int8_t *row)
+{
+    for (int i = 0; i < CHANNELS; i++) sum[i] += row[i];
+}
+
+/* A token is finished once its right neighbour is known. */
+static void pool(Pooled *out, const Tables *t, const Token *token, const int8_t *right)
+{
+    size_t block = out->tokens / BLOCK;
+    float *top = out->top + block * CHANNELS;
+    if (out->tokens % BLOCK == 0) {
+        memset(top, 0, CHANNELS * sizeof(float));
+        out->start[block] = token->start;
+        out->blocks = block + 1;
+    }
+    out->end[block] = token->end;
+    for (int i = 0; i < CHANNELS; i++) {
+        float x = (float)(token->sum[i] + right[i]) * t->scale + t->bias[i];
+        x = x > 0 ? x : 0;
+        out->mean[i] += x;
+        top[i] = x > top[i] ? x : top[i];
+    }
+    out->tokens++;
+}
+
+static uint16_t spelt(uint16_t code, int kind, int is_number)
+{
+    if (kind != DIGIT) return code;
+    if (is_number) return '0';
+    switch (code) {
+    case '0': return 'o'; case '1': return 'i'; case '3': return 'e';
+    case '4': return 'a'; case '5': return 's'; case '7': return 't';
+    default: return code;
+    }
+}
+
+/* Signs that something is written in another way: the longest run of base64 letters; how many percent signs, numeric entities, backslashes. The
+   fifth, words of one letter, is counted while walking. */
+static void look_for_codes(const uint32_t *text, size_t size, long *signs)
+{
+    long run = 0;
+    for (size_t i = 0; i < size; i++) {
+        uint32_t c = text[i];
+        int in = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '/' && c <= '9') || c == '+' || c == '-' || c == '_' || c == '=';
+        run = in ? run + 1 : 0;
+        if (run > signs[0]) signs[0] = run;
+        if (in) continue;
+        signs[1] += c == '%';
+        signs[2] += c == '#' && i && text[i - 1] == '&';
+        signs[3] += c == '\\';
+    }
+}
+
+static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out)
+{
+    Token held; int has_held = 0;
+    uint64_t one = 0, two = 0;
+    uint32_t one_side = 0;
+    uint16_t run[RUN]; uint8_t kinds[RUN]; uint32_t offset[RUN];
+    size_t i = 0;
+    uint16_t last = 0; int last_kind = -1;   /* the character before, among those that are read */
+    static const int8_t none[CHANNELS];
+    while (i <= size) {
+        int length = 0, wordy = 0, letters = 0;
+        uint32_t end = 0;
+        uint16_t code = 0; int kind = -1;
+        /* One character, or a run of letters and digits. */
+        while (i < size) {
+            uint32_t point = text[i];
+            if (point >= 0xE0020u && point <= 0xE007Eu) point -= 0xE0000u;
+            code = point < FOLDED ? t->fold[point] : (point >= 0xE0000u ? 0 : BEYOND);
+            if (!code) { i++; continue; }
+            kind = t->kind[code];
+            if (kind == LETTER || kind == DIGIT) {
+                run[length] = code; kinds[length] = (uint8_t)kind; offset[length] = (uint32_t)i;
+                letters += kind == LETTER; length++; wordy = 1; end = (uint32_t)i + 1; i++;
+                last = code; last_kind = kind;
+                if (length == RUN) break;
+                continue;
+            }
+            if (wordy) break;
+            i++;
+            {
+                int same = last_kind >= 0 && last == code && kind != SINGLE;
+                last = code; last_kind = kind;
+                if (kind == SPACE || same) continue;
+            }
+            run[0] = code; offset[0] = (uint32_t)i - 1; end = (uint32_t)i; length = 1;
+            break;
+        }
+        if (!length) break;
+        Token token;
+        int is_number = wordy && !letters;
+        uint64_t hash = 0, power = 1;
+        for (int k = 0; k < length; k++) {
+            if (wordy) run[k] = spelt(run[k], kinds[k], is_number);
+            hash += ((uint64_t)run[k] + 1) * power; power *= P;
+        }
+        uint64_t own = mix(hash);
+        memset(token.sum, 0, sizeof token.sum);
+        if (wordy && !is_number) {
+            for (int k = 0; k < length; k++) {
+                uint64_t left = k ? run[k - 1] : 1, right = k + 1 < length ? run[k + 1] : 1;
+                uint64_t row = mix((left << 40) ^ ((uint64_t)run[k] << 20) ^ right) & (ROWS_TRIGRAM - 1);
+                add(token.sum, t->trigram + row * CHANNELS);
+            }
+            for (int c = 0; c < CHANNELS; c++) token.sum[c] = token.sum[c] * 2 / length;
+        }
+        add(token.sum, t->word + (own & (ROWS_WORD - 1)) * CHANNELS);
+        add(token.sum, t->pair + (mix(one * 3 + hash) & (ROWS_PAIR - 1)) * CHANNELS);
+        add(token.sum, t->pair + (mix(two * 5 + hash * 7) & (ROWS_PAIR - 1)) * CHANNELS);
+        add(token.sum, t->before + (size_t)one_side * CHANNELS);
+        out->signs[4] += wordy && length == 1 && !is_number;
+        token.own_side = (uint32_t)((own >> 20) & (ROWS_SIDE - 1));
+        token.start = offset[0]; token.end = end;
+        if (has_held) pool(out, t, &held, t->after + (size_t)token.own_side * CHANNELS);
+        held = token; has_held = 1;
+        two = one; one = hash; one_side = token.own_side;
+    }
+    if (has_held) pool(out, t, &held, none);
+    if (out->tokens) for (int c = 0; c < CHANNELS; c++) out->mean[c] /= (float)out->tokens;
+}
+
+/* pooled(text, fold, kind, word, before, after, pair, trigram, scale, bias) -> (top, start, end, mean) as bytes, then the five signs */
+static PyObject *pooled(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer b[9]; float scale; PyObject *answer = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*fy*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &scale, &b[8])) return NULL;
+    const Py_ssize_t want[9] = {-1, FOLDED * 2, 0x10000, (Py_ssize_t)ROWS_WORD * CHANNELS, (Py_ssize_t)ROWS_SIDE * CHANNELS, (Py_ssize_t)ROWS_SIDE * CHANNELS,
+                                (Py_ssize_t)ROWS_PAIR * CHANNELS, (Py_ssize_t)ROWS_TRIGRAM * CHANNELS, CHANNELS * 4};
+    int fits = b[0].len % 4 == 0 && b[0].len / 4 < 0x7FFFFFFF;
+    for (int k = 1; k < 9; k++) fits &= b[k].len == want[k];
+    if (!fits) { PyErr_SetString(PyExc_ValueError, "tables of another size"); goto done; }
+    {
+        size_t size = (size_t)b[0].len / 4, most = size / BLOCK + 2;
+        Tables t = {b[1].buf, b[2].buf, b[3].buf, b[4].buf, b[5].buf, b[6].buf, b[7].buf, scale, b[8].buf};
+        Pooled out; memset(&out, 0, sizeof out);
+        out.top = malloc(most * CHANNELS * sizeof(float)); out.start = malloc(most * 4); out.end = malloc(most * 4);
+        if (!out.top || !out.start || !out.end) PyErr_NoMemory();
+        else {
+            Py_BEGIN_ALLOW_THREADS
+            look_for_codes(b[0].buf, size, out.signs);
+            walk(b[0].buf, size, &t, &out);
+            Py_END_ALLOW_THREADS
+            answer = Py_BuildValue("(y#y#y#y#(lllll))", (char *)out.top, (Py_ssize_t)(out.blocks * CHANNELS * sizeof(float)), (char *)out.start, (Py_ssize_t)(out.blocks * 4),
+                                   (char *)out.end, (Py_ssize_t)(out.blocks * 4), (char *)out.mean, (Py_ssize_t)sizeof out.mean,
+                                   out.signs[0], out.signs[1], out.signs[2], out.signs[3], out.signs[4]);
+        }
+        free(out.top); free(out.start); free(out.end);
+    }
+done:
+    for (int k = 0; k < 9; k++) PyBuffer_Release(&b[k]);
+    return answer;
+}
+
+static PyMethodDef methods[] = {{"pooled", pooled, METH_VARARGS, "Pooled channels of every block of a text."}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", "Tier one of the judge in C.", -1, methods, NULL, NULL, NULL, NULL};
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&module); }

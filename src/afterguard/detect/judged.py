@@ -1,0 +1,92 @@
+"""What the learned judge sees that no rule names: attempts in user text, and passages in tool results and documents that speak to the model.
+
+In: a Scene whose Context carries a judge (`Context.opinion`). Out: Hits for texts in which no rule of the same kind already saw something. Without a judge it
+yields nothing. A text that repeats (history, system prompts) is judged once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from afterguard.detect.detector import Detector
+from afterguard.detect.injection import family
+from afterguard.detect.scene import Scene, hit
+from afterguard.model import Confidence, Hit, Judgement, Origin, Severity, Text
+
+ID = "judged"
+TAXONOMIES = ("LLM01:2025", "LLM01:2026", "AML.T0051", "CWE-1427")
+KINDS = {
+    "injection": "jailbreak",
+    "jailbreak": "jailbreak",
+    "extraction": "prompt_extraction",
+    "indirect_injection": "injection_ignored",
+}
+"""Class -> incident kind. Whether the model obeyed is for `injection` and `tool_provenance` to say."""
+SAME = {
+    "jailbreak": {"jailbreak", "encoded_payload"},
+    "prompt_extraction": {"prompt_extraction"},
+    "injection_ignored": {"injection_ignored", "injection_followed"},
+}
+"""Kinds of hits beside which another one of this kind says nothing new."""
+READ = (Origin.user, Origin.tool, Origin.document)
+SHORT = 12
+"""Characters below which a text is too short to judge on its own."""
+SURE = 0.9
+
+
+def find(scene: Scene) -> Iterator[Hit]:
+    """At most one hit a text."""
+    if scene.context.opinion is None:
+        return
+    for index, text in scene.of(*READ):
+        if len(text.value) < SHORT:
+            continue
+        found = _opinion(scene, text)
+        if found.label == "benign":
+            continue
+        kind = KINDS[found.label]
+        if not any(old.kind in SAME[kind] and (old.text == index or kind == "injection_ignored") for old in scene.hits):
+            yield _hit(scene, index, kind, found)
+
+
+def _opinion(scene: Scene, text: Text) -> Judgement:
+    key = f"{ID}:{text.origin.value}:{text.value}"
+    known = scene.context.judgements.get(key)
+    if known is None:
+        assert scene.context.opinion is not None
+        known = scene.context.judgements.put(key, scene.context.opinion(text.value, text.origin.value))
+    scene.context.unfinished += bool(known.unjudged)
+    return known
+
+
+def _hit(scene: Scene, index: int, kind: str, found: Judgement) -> Hit:
+    span = found.spans[0]
+    passage = scene.data(index)[span.start : span.end].decode("utf-8", "ignore")
+    who = (
+        "the user's text"
+        if scene.texts[index].origin is Origin.user
+        else f"text of {scene.texts[index].name or 'a document'}"
+    )
+    return hit(
+        scene,
+        ID,
+        kind,
+        TAXONOMIES,
+        severity=Severity.low if kind == "prompt_extraction" else Severity.medium,
+        confidence=Confidence.high if found.score >= SURE else Confidence.medium,
+        text=index,
+        span=span,
+        cause=family(passage),
+        rule=f"{who} reads as {found.label} (probability {found.score:.2f}, tier {found.tier}, judge {found.model})",
+        would_change="a person reads the passage and finds that it is addressed to people, or that the user may ask for it",
+    )
+
+
+DETECTOR = Detector(
+    id=ID,
+    kinds=("jailbreak", "prompt_extraction", "injection_ignored"),
+    taxonomies=TAXONOMIES,
+    severity=Severity.medium,
+    why="Rules find yesterday's phrases; this reads what was said, in any words, and weighs where it came from.",
+    find=find,
+)

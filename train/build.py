@@ -1,0 +1,187 @@
+"""From banks and labelled text to the weights that ship: python train/build.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER.
+
+Stages, each kept in train/out/ and made again only when missing: rows, tier two, its opinion of fresh rows, tier one, calibration and operating points (on dev
+alone), files. Seeded throughout; with another number of threads or another torch the last digits differ. About an hour and a half on two cores,
+minutes on a GPU (--device cuda). Dev is for choosing only: nothing is trained on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+import sources
+import tier_one
+import tier_two
+from afterguard.detect.judge.tier_one import CLASSES, ORIGINS
+from compose import Composer, Row
+from folding import tables
+
+OUT = Path(__file__).parent / "out"
+SHIPPED = Path(__file__).parent.parent / "src" / "afterguard" / "catalog" / "judge"
+BENIGN_CAP = {"t0_p3_tasks": 5_000, "clinc_oos": 2_000, "gpteacher_roleplay": 2_000, "bfcl": 2_000}
+"""Rows of one benign set that tier two sees; tier one sees all of them."""
+
+
+def origins(rows: list[Row]) -> np.ndarray:
+    return np.array([ORIGINS.index(row.origin) for row in rows])
+
+
+def labels(rows: list[Row]) -> np.ndarray:
+    return np.array([CLASSES.index(row.label) for row in rows])
+
+
+def weights(rows: list[Row]) -> np.ndarray:
+    return np.array([1.0 if row.source == "bank" else 0.6 for row in rows])
+
+
+def capped(rows: list[Row], seed: int) -> list[Row]:
+    """Rows with the large benign sets thinned."""
+    rows = rows[:]
+    random.Random(seed).shuffle(rows)
+    seen: dict[str, int] = {}
+    out = []
+    for row in rows:
+        seen[row.source] = seen.get(row.source, 0) + (row.label == "benign")
+        if row.label != "benign" or seen[row.source] <= BENIGN_CAP.get(row.source, 10**9):
+            out.append(row)
+    return out
+
+
+def margin(logits: np.ndarray) -> np.ndarray:
+    """Log odds of attack of class logits."""
+    return np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0]
+
+
+def second_tier(args: argparse.Namespace, rows: list[Row]) -> tier_two.Judge:
+    """Fine-tuned, or as kept."""
+    model = tier_two.Judge(args.base)
+    kept = OUT / "tier-two.pt"
+    if kept.exists():
+        model.load_state_dict(torch.load(kept))
+        return model.eval()
+    chosen = capped(rows, args.seed)
+    words = tier_two.vocabulary(args.base)
+    ids = tier_two.encoded(
+        [r.text for r in chosen], origins(chosen).tolist(), [r.focus for r in chosen], words, args.seed
+    )
+    print(f"tier two: {len(ids):,} rows, {sum(map(len, ids)):,} pieces", flush=True)
+    tier_two.train(
+        model,
+        ids,
+        labels(chosen),
+        weights(chosen),
+        seed=args.seed,
+        epochs=args.epochs,
+        device=args.device,
+        log=lambda text: print(text, flush=True),
+    )
+    torch.save(model.state_dict(), kept)
+    return model
+
+
+def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -> np.ndarray:
+    """Tier two's log odds of rows short enough to be read whole; nan for the others."""
+    kept = OUT / "opinions.npy"
+    if kept.exists():
+        return np.load(kept)
+    words = tier_two.vocabulary(args.base)
+    out = np.full(len(rows), np.nan)
+    short = [i for i, row in enumerate(rows) if len(row.text) < 450 or row.focus >= 0]
+    ids = tier_two.encoded(
+        [rows[i].text for i in short],
+        [ORIGINS.index(rows[i].origin) for i in short],
+        [rows[i].focus for i in short],
+        words,
+        args.seed,
+    )
+    out[short] = margin(tier_two.logits(model, ids))
+    np.save(kept, out)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument(
+        "--base", type=Path, required=True, help="folder with config.json, model.safetensors and vocab.txt of MiniLM-L6"
+    )
+    parser.add_argument("--size", type=int, default=48_000, help="generated rows for tier two")
+    parser.add_argument("--fresh", type=int, default=90_000, help="generated rows of another seed, for tier one")
+    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--version", default="1")
+    args = parser.parse_args()
+    OUT.mkdir(exist_ok=True)
+    raw = sources.read(args.train)
+    base = [sources.row(one) for one in raw if one["label"] != "harmful_request"]
+    model = second_tier(args, base + Composer(args.seed, raw).rows(args.size))
+    fresh = base + Composer(args.seed + 1, raw).rows(args.fresh)
+    teacher = opinions(args, model, fresh)
+    fold, kind = tables()
+    net_path = OUT / "tier-one.pt"
+    net = tier_one.Net()
+    if net_path.exists():
+        net.load_state_dict(torch.load(net_path))
+        net.eval()
+    else:
+        read = tier_one.prepared([row.text for row in fresh], fold, kind)
+        net = tier_one.train(
+            read,
+            origins(fresh),
+            labels(fresh),
+            weights(fresh),
+            teacher=teacher,
+            seed=args.seed,
+            epochs=5,
+            log=lambda text: print(text, flush=True),
+        )
+        torch.save(net.state_dict(), net_path)
+    write(args, net, model, fold, kind)
+
+
+def write(
+    args: argparse.Namespace, net: tier_one.Net, model: tier_two.Judge, fold: np.ndarray, kind: np.ndarray
+) -> None:
+    """The files that ship, with provisional calibration; then the calibration from dev."""
+    from calibrate import calibrated
+
+    SHIPPED.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {"fold": fold, "kind": kind, **tier_one.arrays(net)}
+    save_file(arrays, SHIPPED / "tier-one.safetensors")
+    onnx = OUT / "tier-two.onnx"
+    if not onnx.exists():
+        tier_two.export(model, onnx)
+    shutil.copy(onnx, SHIPPED / "tier-two.onnx")
+    shutil.copy(args.base / "vocab.txt", SHIPPED / "vocab.txt")
+    sheet = {
+        "format": "afterguard.judge/1",
+        "version": args.version,
+        "classes": list(CLASSES),
+        "tier_one": "tier-one.safetensors",
+        "tier_two": "tier-two.onnx",
+        "vocabulary": "vocab.txt",
+        "length": tier_two.LENGTH,
+    }
+    sheet["sha256"] = {
+        name: hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest()
+        for name in ("tier-one.safetensors", "tier-two.onnx", "vocab.txt")
+    }
+    sheet |= calibrated(sheet, SHIPPED, sources.rows(args.dev))
+    (SHIPPED / "judge.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({name: sheet[name] for name in ("calibration", "points", "tier_one_points")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint lock bench soak clean setup system gold
+.PHONY: demo test lint lock bench soak fuzz clean setup system gold
 setup: $(VENV)/.dev
 $(VENV)/.run: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Afterguard needs Python 3.11 or newer")'
@@ -44,11 +44,16 @@ gold: setup
 	@$(BIN)/pytest -q tests/report --update-gold
 
 bench: setup
-	@for one in bench/discover.py bench/lookback.py bench/risk.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
 # Long runs: memory stays flat over ten gigabytes.
 soak: setup
 	@$(BIN)/python bench/lookback.py --gigabytes 10
+
+# An hour of coverage-guided fuzzing of the judge.
+fuzz: setup
+	@$(BIN)/python -m pip install -q --disable-pip-version-check atheris
+	@$(BIN)/python bench/fuzz_judge.py --seconds 3600
 
 clean:
 	rm -rf $(VENV) build dist demo-out .pytest_cache .mypy_cache .ruff_cache

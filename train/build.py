@@ -28,6 +28,8 @@ from folding import tables
 
 OUT = Path(__file__).parent / "out"
 SHIPPED = Path(__file__).parent.parent / "src" / "afterguard" / "catalog" / "judge"
+BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""sentence-transformers/all-MiniLM-L6-v2, model.safetensors at revision 1110a243fdf4706b3f48f1d95db1a4f5529b4d41."""
 BENIGN_CAP = {"t0_p3_tasks": 5_000, "clinc_oos": 2_000, "gpteacher_roleplay": 2_000, "bfcl": 2_000}
 """Rows of one benign set that tier two sees; tier one sees all of them."""
 
@@ -124,6 +126,8 @@ def main() -> None:
     parser.add_argument("--version", default="1")
     args = parser.parse_args()
     OUT.mkdir(exist_ok=True)
+    if hashlib.sha256((args.base / "model.safetensors").read_bytes()).hexdigest() != BASE_SHA256:
+        print("the base model is not the one the model card names; the figures will differ", flush=True)
     raw = sources.read(args.train)
     base = [sources.row(one) for one in raw if one["label"] != "harmful_request"]
     model = second_tier(args, base + Composer(args.seed, raw).rows(args.size))

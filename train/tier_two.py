@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
-from afterguard.detect.judge.tier_one import CLASSES, ORIGINS
+from afterguard.detect.judge.tier_one import CLASSES
 from afterguard.detect.judge.wordpiece import pieces
 
 LENGTH = 128

@@ -78,7 +78,7 @@ def load(place: Path | None = None) -> Judge:
         points = {name: float(sheet["points"][name]) for name in judging.POINTS}
         alone = {name: float(sheet["tier_one_points"][name]) for name in judging.POINTS}
         version = str(sheet["version"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
         raise _unfit(folder, f"{type(error).__name__}: {error}") from None
     if one is None and two is None:
         raise _unfit(folder, "it names no tier")

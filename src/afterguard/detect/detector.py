@@ -77,8 +77,6 @@ class Context:
         self.opinion = opinion
         """The judge of text, at an operating point; None: only rules look."""
         self.judgements: Bounded[Judgement] = Bounded(4_096)
-        self.unfinished = 0
-        """Texts whose second reading did not come in time."""
         self.over_budget = 0
         """Exchanges in which a topic stood in more places than are looked at."""
         self._names: Bounded[str] = Bounded(20_000)

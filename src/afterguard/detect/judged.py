@@ -55,7 +55,6 @@ def _opinion(scene: Scene, text: Text) -> Judgement:
     if known is None:
         assert scene.context.opinion is not None
         known = scene.context.judgements.put(key, scene.context.opinion(text.value, text.origin.value))
-    scene.context.unfinished += bool(known.unjudged)
     return known
 
 

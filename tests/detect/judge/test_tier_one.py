@@ -53,7 +53,7 @@ def test_a_window_is_the_largest_of_its_blocks(size: int, count: int) -> None:
 
 def test_nothing_to_read_is_none() -> None:
     assert read("", "user", ONE) is None
-    assert read(" \n\u200b", "user", ONE) is None
+    assert read(" \t\u200b", "user", ONE) is None
 
 
 def test_the_same_text_gives_the_same_reading_wherever_it_stands_in_a_block() -> None:

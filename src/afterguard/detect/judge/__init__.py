@@ -109,7 +109,7 @@ def look(text: str, origin: str, by: Judge) -> First | None:
 
 
 def _piece(text: str, offset: int, origin: str, one: TierOne) -> First | None:
-    reading = tier_one.read(text, origin, one)
+    reading = None if text.isspace() else tier_one.read(text, origin, one)
     if reading is None:
         return None
     best = First(reading, float(reading.margins.max()), text, offset, offset + len(text), False)
@@ -226,6 +226,8 @@ def _sentences(text: str, low: int, high: int, origin: str, one: TierOne) -> tup
             left += 1
     start, stop = cuts[left], cuts[right]
     inside = text[start:stop]
+    if not inside.strip():
+        return low, high
     return start + len(inside) - len(inside.lstrip()), stop - (len(inside) - len(inside.rstrip()))
 
 

@@ -141,14 +141,17 @@ def tensors(path: Path) -> dict[str, NDArray[Any]]:
     if length > min(HEADER_CAP, size - 8):
         raise ValueError(f"{path.name}: a header of {length} bytes")
     out: dict[str, NDArray[Any]] = {}
-    for name, row in json.loads(bytes(data[8 : 8 + length])).items():
-        if name == "__metadata__":
-            continue
-        low, high = (int(x) for x in row["data_offsets"])
-        if not 0 <= low <= high <= size - 8 - length:
-            raise ValueError(f"{path.name}: {name} lies outside the file")
-        values = np.frombuffer(data[8 + length + low : 8 + length + high], TYPES[row["dtype"]])
-        out[name] = values.reshape([int(x) for x in row["shape"]])
+    try:
+        header = json.loads(bytes(data[8 : 8 + length]))
+        rows = {name: row for name, row in header.items() if name != "__metadata__"}
+        for name, row in rows.items():
+            low, high = (int(x) for x in row["data_offsets"])
+            if not 0 <= low <= high <= size - 8 - length:
+                raise ValueError(f"{name} lies outside the file")
+            values = np.frombuffer(data[8 + length + low : 8 + length + high], TYPES[row["dtype"]])
+            out[name] = values.reshape([int(x) for x in row["shape"]])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path.name}: {type(error).__name__}: {error}") from None
     return out
 
 

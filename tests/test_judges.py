@@ -52,7 +52,12 @@ def test_another_judge_is_loaded_from_its_folder_sheet_or_network(copy: Path) ->
         {"calibration": {}},
         {"points": {"quiet": "high"}},
         {"tier_one": "../tier-one.safetensors"},
-        {"tier_one": None, "tier_two": None},
+        {"classes": 5},
+        {"sha256": [1]},
+        {"length": 2},
+        {"length": float("inf")},
+        {"points": {"quiet": float("nan"), "balanced": 0.5, "strict": 0.1}},
+        {"vocabulary": "judge.json"},
         {"tier_two": "gone.onnx"},
         {"vocabulary": "gone.txt"},
     ],
@@ -73,13 +78,16 @@ def test_damage_is_seen(copy: Path) -> None:
         load(copy)
 
 
-def test_a_network_with_other_inputs_is_refused_when_first_used(copy: Path) -> None:
+def test_what_is_no_network_is_refused(copy: Path) -> None:
     (copy / "tier-two.onnx").write_bytes(b"no network")
     change(copy, sha256={})
-    by = load(copy)
-    assert by.two is not None
     with pytest.raises(UsageError, match="tier-two"):
-        by.two.run(np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
+        load(copy)
+
+
+def test_a_judge_without_a_first_tier_stands_behind_the_one_that_ships(copy: Path) -> None:
+    change(copy, tier_one=None)
+    assert load(copy).one is load().one
 
 
 @pytest.mark.parametrize(

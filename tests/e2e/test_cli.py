@@ -250,6 +250,11 @@ def test_detect_keeps_order_and_loses_nothing(tmp_path: Path) -> None:
     source.write_text("")
     assert run("detect", source).returncode == 3
     assert run("detect", source, "--model", tmp_path).returncode == 2
+    packed = tmp_path / "cut.jsonl.gz"
+    packed.write_bytes(gzip.compress(lines[0].encode() * 50)[:40])
+    assert run("detect", packed).returncode == 2
+    source.write_text('{"id": "\\ud800", "text": "hi"}')
+    assert run("detect", source).returncode == 0
 
 
 def test_detect_eval_prints_tables_and_json(tmp_path: Path) -> None:

@@ -26,8 +26,14 @@ def test_what_cannot_be_judged_keeps_its_place_and_says_why() -> None:
     raw = b'{"id": 1, "text": "hello"}\nnot json\n[]\n{"id": 2}\n{"text": "a", "origin": "mail"}\n\n{"id": "x", "text": "", "origin": "tool"}'
     found = rows(raw)
     assert [row["label"] for row in found] == ["benign", "unjudged", "unjudged", "unjudged", "unjudged", "benign"]
-    assert [row["id"] for row in found] == [1, None, None, None, None, "x"]
+    assert [row["id"] for row in found] == [1, None, None, 2, None, "x"]
     assert all(row["reason"] for row in found if row["label"] == "unjudged")
+
+
+def test_ids_come_back_as_they_were_and_nan_is_no_json() -> None:
+    found = rows(b'{"id": "\\ud800", "text": "hi"}\n{"id": NaN, "text": "hi"}')
+    assert [row["label"] for row in found] == ["benign", "unjudged"]
+    assert json.loads(json.dumps(found[0]))["id"] == "\ud800"
 
 
 def test_a_line_above_the_cap_is_passed_over_and_the_next_one_judged() -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-import os
 import sys
 import time
+import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from cyclopts import App
 
 from afterguard.cli.options import DEFAULT, Common, Progress, open_session, writing
 from afterguard.errors import NothingToExamine, UsageError
 from afterguard.jobs import detect as job
-
-if TYPE_CHECKING:
-    from afterguard.detect.judge import Judge
 
 detect = App(
     name="detect", help="Judge texts: prompt injection, jailbreak, prompt extraction.", help_format="plaintext"
@@ -64,8 +63,8 @@ def judge(
     try:
         with writing(common.output) as out:
             for source in files or [Path("-")]:
-                for row in _rows(source, by, point, tier):
-                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                for row in job.judged(_lines(source), by, point, tier, time.perf_counter):
+                    out.write(json.dumps(row) + "\n")
                     count += 1
                     unjudged += row["label"] == "unjudged"
                     attacks += row["label"] not in ("benign", "unjudged")
@@ -83,28 +82,22 @@ def judge(
     return 0
 
 
-def _rows(source: Path, by: Judge, point: str, tier: str) -> Iterator[dict[str, Any]]:
-    opened = _open(source)
+def _lines(source: Path) -> Iterator[bytes | None]:
+    """Lines of a file, gz or not, or of standard input."""
     try:
-        yield from job.judged(job.lines(opened), by, point, tier, time.perf_counter)
-    finally:
-        if opened is not sys.stdin.buffer:
-            opened.close()
-
-
-def _open(source: Path) -> IO[bytes]:
-    if str(source) == "-":
-        return sys.stdin.buffer
-    try:
-        if source.suffix == ".gz":
-            import gzip
-
-            return gzip.open(source, "rb")  # type: ignore[return-value]
-        return source.open("rb")
-    except OSError as error:
+        if str(source) == "-":
+            yield from job.lines(sys.stdin.buffer)
+        elif source.suffix == ".gz":
+            with gzip.open(source, "rb") as packed:
+                yield from job.lines(packed)
+        else:
+            with source.open("rb") as plain:
+                yield from job.lines(plain)
+    except (OSError, EOFError, zlib.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(
-            f"cannot read {source}: {error.strerror}",
-            hint="name a file of JSON lines, or - for standard input",
+            f"cannot read {source}: {why}",
+            hint="name a whole file of JSON lines, or - for standard input",
             slug="no-such-path",
         ) from None
 
@@ -139,7 +132,9 @@ def evaluate(
     by = judges.load(model)
     progress = Progress(session, "detect eval: judging")
     try:
-        rows, unread = judge_eval.scored(_labelled(files), by, tier, lambda count: progress(count, "texts"))
+        rows, unread = judge_eval.scored(
+            chain.from_iterable(map(_lines, files)), by, tier, lambda count: progress(count, "texts")
+        )
     finally:
         progress.close()
     if not rows:
@@ -151,15 +146,3 @@ def evaluate(
         out.write(json.dumps(report, indent=2) + "\n" if common.format == "json" else judge_eval.table(report))
     session.next("afterguard detect --point quiet < in.jsonl > out.jsonl")
     return 0
-
-
-def _labelled(files: list[Path]) -> Iterator[bytes | None]:
-    for source in files:
-        if str(source) != "-" and not os.path.isfile(source):
-            raise UsageError(f"no such file: {source}", hint="name a file of labelled JSON lines", slug="no-such-path")
-        opened = _open(source)
-        try:
-            yield from job.lines(opened)
-        finally:
-            if opened is not sys.stdin.buffer:
-                opened.close()

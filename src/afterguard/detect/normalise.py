@@ -12,14 +12,14 @@ import binascii
 import codecs
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
 VIEWS = 12
 TEXT_CAP = 200_000
 """Characters of one text that are looked at."""
-BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,8000}={0,2}")
+BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,200000}={0,2}")
 HEX = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2}[ :]?){16,4000}(?![0-9A-Za-z])|(?:\\x[0-9a-fA-F]{2}){8,4000}")
 PERCENT = re.compile(r"(?:[\w.-]{0,20}%[0-9A-Fa-f]{2}){5,2000}[\w.-]{0,40}")
 ENTITY = re.compile(r"(?:[\w ]{0,20}&#(?:x[0-9a-fA-F]{2,6}|\d{2,7});){5,2000}[\w ]{0,20}")
@@ -44,20 +44,26 @@ class View(NamedTuple):
     means: str
 
 
-def views(text: str, rotated: bool = False) -> list[View]:
-    """Decoded views, outermost first. `rotated` also reads the text as rot13 and backwards."""
+def views(text: str, rotated: bool = False, means: Collection[str] | None = None) -> list[View]:
+    """Decoded views, outermost first. `rotated` also reads the text as rot13 and backwards; `means` names the decoders to try, None all. What
+    is past VIEWS stands together in one last view."""
     text = text[:TEXT_CAP]
-    out: list[View] = []
-    for shape, decode, means in DECODERS:
+    out = list(_folded(text, means))
+    past: list[View] = []
+    for shape, decode, name in DECODERS:
+        if means is not None and name not in means:
+            continue
         for found in shape.finditer(text):
             decoded = decode(found.group())
-            if decoded and len(out) < VIEWS:
-                out.append(View(decoded, found.start(), found.end(), means))
-    out += _folded(text)
+            if decoded:
+                (out if len(out) < VIEWS else past).append(View(decoded, found.start(), found.end(), name))
+    if past:
+        joined = "\n".join(view.text for view in past)[:TEXT_CAP]
+        out.append(View(joined, past[0].start, past[-1].end, "further encoded runs"))
     if rotated:
         out.append(View(codecs.encode(text, "rot13"), 0, len(text), "rot13"))
         out.append(View(text[::-1], 0, len(text), "reversed text"))
-    return [deeper for view in out[:VIEWS] for deeper in _twice(view)][: 2 * VIEWS]
+    return [deeper for view in out for deeper in _twice(view)][: 2 * VIEWS]
 
 
 def _twice(view: View) -> Iterator[View]:
@@ -103,13 +109,13 @@ def _escapes(run: str) -> str:
     return re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found.group(1), 16)), run)
 
 
-def _folded(text: str) -> Iterator[View]:
+def _folded(text: str, means: Collection[str] | None) -> Iterator[View]:
     """The whole text with look-alike letters, leet digits or blanks between letters undone, where it has several."""
-    if not text.isascii() and len(MIXED_WORD.findall(text[:20_000])) >= 2:
+    if means is None and not text.isascii() and len(MIXED_WORD.findall(text[:20_000])) >= 2:
         yield View(text.translate(LOOKALIKE), 0, len(text), "letters of look-alike scripts")
-    if len(LEET_WORD.findall(text[:20_000])) >= 3:
+    if (means is None or "digits for letters" in means) and len(LEET_WORD.findall(text[:20_000])) >= 3:
         yield View(text.translate(LEET), 0, len(text), "digits for letters")
-    spaced = SPACED.search(text)
+    spaced = SPACED.search(text) if means is None or "letters set apart" in means else None
     if spaced:
         joined = SPACED.sub(lambda found: re.sub(r"[ .*_-]", "", found.group()), text)
         yield View(joined, 0, len(text), "letters set apart")

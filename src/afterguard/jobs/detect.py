@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+from typing import Any, Protocol
 
 from afterguard.detect import judge as judging
 from afterguard.detect.judge import Judge
@@ -16,9 +16,16 @@ from afterguard.detect.judge import Judge
 LINE_CAP = 64 << 20
 """Bytes of one line; a longer one is passed over and said to be unjudged."""
 DEFAULT_ORIGIN = "user"
+NOBODY: dict[str, Any] = {"id": None}
 
 
-def lines(source: IO[bytes], cap: int = LINE_CAP) -> Iterator[bytes | None]:
+class Readable(Protocol):
+    """A stream of bytes: a file, a packed file, standard input."""
+
+    def readline(self, size: int = -1, /) -> bytes: ...
+
+
+def lines(source: Readable, cap: int = LINE_CAP) -> Iterator[bytes | None]:
     """Lines of a stream without their ends; None for one above the cap. Blank lines are left out."""
     while True:
         line = source.readline(cap + 1)
@@ -40,9 +47,9 @@ def judged(
     """A row for each line. `clock` gives seconds."""
     for line in rows:
         one, why = _parsed(line)
-        if one is None:
+        if why:
             yield {
-                "id": None,
+                "id": one["id"],
                 "score": None,
                 "label": "unjudged",
                 "spans": [],
@@ -66,20 +73,24 @@ def judged(
         yield {**row, "reason": found.unjudged} if found.unjudged else row
 
 
-def _parsed(line: bytes | None) -> tuple[dict[str, Any] | None, str]:
-    """(id, text and origin of a line, "") or (None, why it cannot be judged)."""
+def _parsed(line: bytes | None) -> tuple[dict[str, Any], str]:
+    """(id, text and origin of a line, why it cannot be judged or "")."""
     if line is None:
-        return None, f"a line above {LINE_CAP >> 20} MB"
+        return NOBODY, f"a line above {LINE_CAP >> 20} MB"
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_refused)
     except (ValueError, RecursionError):
-        return None, "not JSON"
+        return NOBODY, "not JSON"
     if not isinstance(row, dict):
-        return None, "not an object"
+        return NOBODY, "not an object"
     text, origin = row.get("text"), row.get("origin", DEFAULT_ORIGIN)
+    why = ""
     if not isinstance(text, str):
-        return None, "text is missing or no string"
-    if origin not in judging.ORIGINS:
-        return None, f"origin must be one of {', '.join(judging.ORIGINS)}"
-    name = row.get("id")
-    return {"id": name, "text": text, "origin": origin}, ""
+        why = "text is missing or no string"
+    elif origin not in judging.ORIGINS:
+        why = f"origin must be one of {', '.join(judging.ORIGINS)}"
+    return {"id": row.get("id"), "text": text, "origin": origin}, why
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

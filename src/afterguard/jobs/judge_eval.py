@@ -110,16 +110,28 @@ def report(rows: list[Scored], by: Judge, tier: str, without: tuple[str, ...], u
     pools = {"all": rows}
     if without:
         pools["all but " + ", ".join(without)] = [row for row in rows if row.set not in without]
-    return {
-        "format": "afterguard.detect-eval/1",
-        "model": by.name,
-        "tier": tier,
-        "rows": len(rows),
-        "unread": unread,
-        "points": dict(points),
-        "pooled": {name: _pooled(part, points) for name, part in pools.items()},
-        "sets": {name: _set(name, rows, points) for name in sorted({row.set for row in rows})},
-    }
+    found: dict[str, Any] = _without_nan(
+        {
+            "format": "afterguard.detect-eval/1",
+            "model": by.name,
+            "tier": tier,
+            "rows": len(rows),
+            "unread": unread,
+            "points": dict(points),
+            "pooled": {name: _pooled(part, points) for name, part in pools.items()},
+            "sets": {name: _set(name, rows, points) for name in sorted({row.set for row in rows})},
+        }
+    )
+    return found
+
+
+def _without_nan(found: Any) -> Any:
+    """JSON has no NaN: what cannot be said is null."""
+    if isinstance(found, dict):
+        return {name: _without_nan(value) for name, value in found.items()}
+    if isinstance(found, list):
+        return [_without_nan(value) for value in found]
+    return None if isinstance(found, float) and math.isnan(found) else found
 
 
 def _split(rows: list[Scored]) -> tuple[Scores, Scores]:
@@ -185,7 +197,7 @@ def table(found: dict[str, Any]) -> str:
                 f"  {point:<9} recall {_three(one['recall'], 100)} %   false positives {_three(one['false_positives'], 100)} %"
             )
         out.append(
-            f"  seen by tier two: {row['tier_two']['attacks']:.1%} of attacks, {row['tier_two']['benign']:.1%} of benign texts"
+            f"  seen by tier two: {_percent(row['tier_two']['attacks'])} of attacks, {_percent(row['tier_two']['benign'])} of benign texts"
         )
     out.append(
         f"\n{'set':<28}{'attacks':>8}{'benign':>8}  {'AUC':<22}" + "".join(f"{p + ' rec/fp %':>20}" for p in POINTS)
@@ -205,7 +217,11 @@ def table(found: dict[str, Any]) -> str:
 
 
 def _three(values: list[float] | None, by: float) -> str:
-    if not values:
+    if not values or None in values:
         return "-"
     digits = 3 if by == 1 else 1
     return f"{values[0] * by:.{digits}f} [{values[1] * by:.{digits}f}, {values[2] * by:.{digits}f}]"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

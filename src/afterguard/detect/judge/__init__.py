@@ -30,8 +30,18 @@ POINTS = ("quiet", "balanced", "strict")
 PIECE = 200_000
 """Characters read at once; a longer text is read in pieces that overlap by OVERLAP, so that none of it is left out."""
 OVERLAP = 2_000
-CODED_RUN, CODED_MARKS, LONE_WORDS = 24, 5, 7
-"""From how many on a text is looked at for decoded views; see tier_one.Blocks.signs."""
+SIGNS = (
+    (0, 24, ("base64", "hex")),
+    (1, 5, ("percent encoding",)),
+    (2, 5, ("HTML entities",)),
+    (3, 5, ("Unicode escapes", "hex")),
+    (4, 7, ("letters set apart",)),
+    (5, 12, ("hex",)),
+    (6, 3, ("digits for letters",)),
+)
+"""(sign of tier_one.Blocks, from how many on, which decoders of normalise it calls for)."""
+CUTS = 32
+"""Sentences of a window that are weighed one by one when its span is trimmed."""
 SPANS = 8
 REFINED = 2_000
 """Characters around a window that are searched for its sentences."""
@@ -56,7 +66,7 @@ class Judge(NamedTuple):
     """Everything a judgement needs. `name` is version and checksum."""
 
     name: str
-    one: TierOne | None
+    one: TierOne
     two: TierTwo | None
     calibration: Calibration
     points: Mapping[str, float]
@@ -86,17 +96,21 @@ def judge(
 ) -> Judgement:
     """Judge one text. `tier` "one" keeps to tier one; `stop` ends tier two early. Raises KeyError for an unknown point or origin."""
     first = look(text, origin, by)
-    if first is not None and (tier == "one" or by.two is None or is_settled(first, origin, by)):
-        return settled(text, origin, first, by, point, alone=tier == "one" or by.two is None)
-    if first is None and (by.one is not None or by.two is None):
-        return Judgement(0.0, "benign", (), "one", by.name)
+    if first is None:
+        return nothing(by)
+    alone = tier == "one" or by.two is None
+    if alone or is_settled(first, origin, by):
+        return settled(text, origin, first, by, point, alone=alone)
     return second(text, origin, first, by, point, stop)
 
 
+def nothing(by: Judge) -> Judgement:
+    """What is said of a text in which there is nothing to read."""
+    return Judgement(0.0, "benign", (), "one", by.name)
+
+
 def look(text: str, origin: str, by: Judge) -> First | None:
-    """Tier one over a text and its decoded views; None where there is no tier one or nothing to read."""
-    if by.one is None:
-        return None
+    """Tier one over a text and its decoded views; None where there is nothing to read."""
     best: First | None = None
     for at in range(0, max(len(text), 1), PIECE - OVERLAP):
         part = text if len(text) <= PIECE else text[at : at + PIECE]
@@ -113,18 +127,11 @@ def _piece(text: str, offset: int, origin: str, one: TierOne) -> First | None:
     if reading is None:
         return None
     best = First(reading, float(reading.margins.max()), text, offset, offset + len(text), False)
-    run, percents, entities, escapes, lone = reading.signs
-    if (
-        run >= CODED_RUN
-        or percents >= CODED_MARKS
-        or entities >= CODED_MARKS
-        or escapes >= CODED_MARKS
-        or lone >= LONE_WORDS
-    ):
-        for view in normalise.views(text):
-            seen = tier_one.read(view.text, origin, one)
-            if seen is not None and float(seen.margins.max()) > best.margin:
-                best = First(seen, float(seen.margins.max()), view.text, offset + view.start, offset + view.end, True)
+    means = {name for at, least, names in SIGNS if reading.signs[at] >= least for name in names}
+    for view in normalise.views(text, means=means) if means else ():
+        seen = tier_one.read(view.text, origin, one)
+        if seen is not None and float(seen.margins.max()) > best.margin:
+            best = First(seen, float(seen.margins.max()), view.text, offset + view.start, offset + view.end, True)
     return best
 
 
@@ -145,27 +152,29 @@ def settled(text: str, origin: str, first: First, by: Judge, point: str, alone: 
 
 
 def second(
-    text: str, origin: str, first: First | None, by: Judge, point: str, stop: Callable[[], bool] = lambda: False
+    text: str, origin: str, first: First, by: Judge, point: str, stop: Callable[[], bool] = lambda: False
 ) -> Judgement:
-    """Both tiers weighed. Where tier two saw nothing, or had no time, tier one's opinion with that reason."""
+    """Both tiers weighed. Where tier two failed or had no time at all, tier one's opinion with that reason; where it had time for a part, that is said."""
     if by.two is None:
-        raise ValueError("this judge has no second tier")
-    seen = tier_two.read(first.text if first else text[:PIECE], origin, first.reading if first else None, by.two, stop)
+        return unfinished(text, origin, first, by, point, "there is no tier two")
+    try:
+        seen = tier_two.read(first.text, origin, first.reading, by.two, stop)
+    except tier_two.Failed as error:
+        return unfinished(text, origin, first, by, point, f"tier two failed: {error}")
     if seen is None:
-        return unfinished(text, origin, first, by, point, "tier two had no time")
+        return unfinished(
+            text, origin, first, by, point, "tier two had no time" if stop() else "tier two found no words"
+        )
     weight_one, weight_two, offset = by.calibration.both
-    margin = tier_two.margin(seen.logits)
-    score = _probability(weight_one * (first.margin if first else margin) + weight_two * margin + offset)
+    score = _probability(weight_one * first.margin + weight_two * tier_two.margin(seen.logits) + offset)
+    why = "tier two had time for a part" if seen.is_cut_short else ""
     if score < by.points[point]:
-        return Judgement(score, "benign", (), "two", by.name)
-    spans = _spans(text, origin, first, by) if first else (_bytes(text, seen.start, seen.end),)
-    return Judgement(score, _label(seen.logits.tolist(), origin), spans, "two", by.name)
+        return Judgement(score, "benign", (), "two", by.name, why)
+    return Judgement(score, _label(seen.logits.tolist(), origin), _spans(text, origin, first, by), "two", by.name, why)
 
 
-def unfinished(text: str, origin: str, first: First | None, by: Judge, point: str, why: str) -> Judgement:
+def unfinished(text: str, origin: str, first: First, by: Judge, point: str, why: str) -> Judgement:
     """Tier one's opinion where tier two was due and did not come, with the reason."""
-    if first is None:
-        return Judgement(0.0, "benign", (), "two", by.name, why)
     return msgspec.structs.replace(settled(text, origin, first, by, point, alone=True), unjudged=why)
 
 
@@ -188,10 +197,10 @@ def _bytes(text: str, start: int, end: int) -> Span:
 
 def _spans(text: str, origin: str, first: First, by: Judge) -> tuple[Span, ...]:
     """Where the attack stands: the deciding window cut to its sentences, then the other windows that are as bad; a decoded view whole."""
-    if first.is_view or by.one is None:
+    if first.is_view:
         return (_bytes(text, first.start, first.end),)
     reading = first.reading
-    floor = max(0.0, first.margin - 2.0)
+    floor = min(first.margin, max(0.0, first.margin - 2.0))
     found: list[tuple[int, int]] = []
     for at in reading.margins.argsort(kind="stable")[::-1]:
         if reading.margins[at] < floor or len(found) >= SPANS:
@@ -210,8 +219,11 @@ def _spans(text: str, origin: str, first: First, by: Judge) -> tuple[Span, ...]:
 
 def _sentences(text: str, low: int, high: int, origin: str, one: TierOne) -> tuple[int, int]:
     """The sentences of a window without which it would be harmless: trimmed from both ends while what is left stays as suspicious."""
+    if high - low > REFINED:
+        return low, high
     begin, end = max(0, low - REFINED // 4), min(len(text), high + REFINED // 4)
     cuts = [begin, *(found.end() for found in SENTENCE.finditer(text, begin, end)), end]
+    cuts = cuts[:: max(1, len(cuts) // CUTS)] + cuts[-1:]
     left = max((i for i, cut in enumerate(cuts) if cut <= low), default=0)
     right = min((i for i, cut in enumerate(cuts) if cut >= high), default=len(cuts) - 1)
     whole = _margin(text[cuts[left] : cuts[right]], origin, one)

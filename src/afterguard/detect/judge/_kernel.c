@@ -37,7 +37,7 @@ typedef struct {
     float scale; const float *bias;
 } Tables;
 
-typedef struct { float *top; uint32_t *start, *end; size_t blocks; float mean[CHANNELS]; size_t tokens; long signs[5]; } Pooled;
+typedef struct { float *top; uint32_t *start, *end; size_t blocks; float mean[CHANNELS]; size_t tokens; long signs[7]; } Pooled;
 
 static inline void add(int32_t *sum, const int8_t *row)
 {
@@ -75,20 +75,47 @@ static uint16_t spelt(uint16_t code, int kind, int is_number)
     }
 }
 
-/* Signs that something is written in another way: the longest run of base64 letters; how many percent signs, numeric entities, backslashes. The
-   fifth, words of one letter, is counted while walking. */
+static int is_lower(uint32_t c) { return c >= 'a' && c <= 'z'; }
+static int is_upper(uint32_t c) { return c >= 'A' && c <= 'Z'; }
+static int is_digit(uint32_t c) { return c >= '0' && c <= '9'; }
+
+typedef struct { long size, lower, upper, digits; } Run;
+
+/* A run of base64 letters looks like code where it mixes cases, or is a quarter digits as hex is; paths and identifiers do neither. */
+static void end_of_run(const Run *run, long *longest)
+{
+    if (((run->upper && run->lower) || run->digits * 4 >= run->size) && run->size > *longest) *longest = run->size;
+}
+
+/* Signs that something is written in another way, all of them ASCII: the longest coded run; how many percent signs, numeric entities, backslashes; lone pairs of hex
+   digits; marks inside words. The fifth, words of one letter, is counted while walking. */
 static void look_for_codes(const uint32_t *text, size_t size, long *signs)
 {
-    long run = 0;
-    for (size_t i = 0; i < size; i++) {
-        uint32_t c = text[i];
-        int in = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '/' && c <= '9') || c == '+' || c == '-' || c == '_' || c == '=';
-        run = in ? run + 1 : 0;
-        if (run > signs[0]) signs[0] = run;
-        if (in) continue;
+    Run run = {0, 0, 0, 0};
+    long word = 0, hex = 0;
+    for (size_t i = 0; i <= size; i++) {
+        uint32_t c = i < size ? text[i] : 0;
+        int lower = is_lower(c), upper = is_upper(c), digit = is_digit(c);
+        if (lower || upper || digit) {
+            word++;
+            hex += digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+        } else {
+            signs[5] += word == 2 && hex == 2;
+            word = hex = 0;
+        }
+        if (lower || upper || digit || c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
+            run.size++; run.lower += lower; run.upper += upper; run.digits += digit;
+            continue;
+        }
+        if (run.size) {
+            end_of_run(&run, &signs[0]);
+            run.size = run.lower = run.upper = run.digits = 0;
+        }
         signs[1] += c == '%';
         signs[2] += c == '#' && i && text[i - 1] == '&';
         signs[3] += c == '\\';
+        if ((c == '@' || c == '$' || c == '!' || c == '|') && i && i + 1 < size)
+            signs[6] += (is_lower(text[i - 1]) || is_upper(text[i - 1])) && (is_lower(text[i + 1]) || is_upper(text[i + 1]));
     }
 }
 
@@ -162,7 +189,7 @@ static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out
     if (out->tokens) for (int c = 0; c < CHANNELS; c++) out->mean[c] /= (float)out->tokens;
 }
 
-/* pooled(text, fold, kind, word, before, after, pair, trigram, scale, bias) -> (top, start, end, mean) as bytes, then the five signs */
+/* pooled(text, fold, kind, word, before, after, pair, trigram, scale, bias) -> (top, start, end, mean) as bytes, then the seven signs */
 static PyObject *pooled(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -184,9 +211,9 @@ static PyObject *pooled(PyObject *self, PyObject *args)
             look_for_codes(b[0].buf, size, out.signs);
             walk(b[0].buf, size, &t, &out);
             Py_END_ALLOW_THREADS
-            answer = Py_BuildValue("(y#y#y#y#(lllll))", (char *)out.top, (Py_ssize_t)(out.blocks * CHANNELS * sizeof(float)), (char *)out.start, (Py_ssize_t)(out.blocks * 4),
+            answer = Py_BuildValue("(y#y#y#y#(lllllll))", (char *)out.top, (Py_ssize_t)(out.blocks * CHANNELS * sizeof(float)), (char *)out.start, (Py_ssize_t)(out.blocks * 4),
                                    (char *)out.end, (Py_ssize_t)(out.blocks * 4), (char *)out.mean, (Py_ssize_t)sizeof out.mean,
-                                   out.signs[0], out.signs[1], out.signs[2], out.signs[3], out.signs[4]);
+                                   out.signs[0], out.signs[1], out.signs[2], out.signs[3], out.signs[4], out.signs[5], out.signs[6]);
         }
         free(out.top); free(out.start); free(out.end);
     }

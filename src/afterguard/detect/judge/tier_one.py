@@ -73,7 +73,8 @@ class Blocks(NamedTuple):
     end: NDArray[np.int64]
     mean: F32
     signs: tuple[int, ...]
-    """Longest run of base64 letters; percent signs, numeric entities, backslashes; words of one letter."""
+    """Longest run that looks like base64 or hex; percent signs, numeric entities, backslashes; words of one letter; lone pairs of hex digits; marks
+    inside words."""
 
 
 def blocks(text: str, w: TierOne) -> Blocks:
@@ -128,11 +129,22 @@ def reference(text: str, w: TierOne) -> Blocks:
 
 
 CODED = re.compile(r"[A-Za-z0-9+/=_-]+")
+WORD = re.compile(r"[A-Za-z0-9]+")
+PAIR = re.compile(r"[0-9a-fA-F]{2}")
+MARK_INSIDE = re.compile(r"(?<=[A-Za-z])[@$!|](?=[A-Za-z])")
 
 
 def _signs(text: str, lone: int) -> tuple[int, ...]:
-    run = max((found.end() - found.start() for found in CODED.finditer(text)), default=0)
-    return run, text.count("%"), text.count("&#"), text.count("\\"), lone
+    run = max((len(one) for one in CODED.findall(text) if _is_coded(one)), default=0)
+    pairs = sum(1 for one in WORD.findall(text) if PAIR.fullmatch(one))
+    return run, text.count("%"), text.count("&#"), text.count("\\"), lone, pairs, len(MARK_INSIDE.findall(text))
+
+
+def _is_coded(run: str) -> bool:
+    """Mixed case, or a quarter digits as hex is; paths and identifiers are neither."""
+    digits = sum("0" <= c <= "9" for c in run)
+    lower, upper = any("a" <= c <= "z" for c in run), any("A" <= c <= "Z" for c in run)
+    return (lower and upper) or digits * 4 >= len(run)
 
 
 def windows(top: F32, size: int) -> F32:

@@ -7,7 +7,7 @@ deciding window and where it is. Pure: the network is a function given by the ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ REACH = 1_200
 """Characters read for one window at most."""
 BEFORE = 160
 """Characters before a suspicious place that belong to its window."""
+SHORT = 500
+"""Characters of a text that is read from its beginning first: most such texts fit into one window."""
 FIRST_UNUSED = 1
 """Origins are told by the unused words of the vocabulary, ids 1 to 5."""
 
@@ -36,14 +38,18 @@ class TierTwo(NamedTuple):
     """Word pieces of a window, marks included."""
 
 
+class Failed(Exception):
+    """The network could not be run, or answered in another shape."""
+
+
 class Second(NamedTuple):
-    """What tier two saw. [start, end) are characters of the deciding window. `windows` were read; `is_whole` when that was all of the text."""
+    """What tier two saw. [start, end) are characters of the deciding window; `windows` were read, fewer than were due where `is_cut_short`."""
 
     logits: NDArray[np.float32]
     start: int
     end: int
     windows: int
-    is_whole: bool
+    is_cut_short: bool
 
 
 def margin(logits: NDArray[np.float32]) -> float:
@@ -53,41 +59,48 @@ def margin(logits: NDArray[np.float32]) -> float:
 
 
 def read(
-    text: str, origin: str, first: Reading | None, two: TierTwo, stop: Callable[[], bool] = lambda: False
+    text: str, origin: str, first: Reading, two: TierTwo, stop: Callable[[], bool] = lambda: False
 ) -> Second | None:
-    """The deciding window of a text; None where there is nothing to read or no time left."""
+    """The deciding window of a text; None where there are no words to read or no time left. Raises Failed."""
     room = two.length - 3
     best: Second | None = None
-    count = 0
-    done: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
+    cut_short = False
     for centre in _places(text, first):
-        if any(low <= centre < high for low, high in done):
+        if len(seen) == WINDOWS or any(low <= centre < high for low, high in seen):
             continue
-        if stop() or count == WINDOWS:
+        if stop():
+            cut_short = True
             break
-        low = max(0, centre - BEFORE) if len(text) > room else 0
-        found = pieces(text[low : low + REACH], two.vocabulary, room)
-        ids, ends = found.ids[:room], found.end[:room]
+        ids, low, high = _window(text, centre, two, room)
         if not ids:
             continue
-        whole = low == 0 and len(found.ids) <= room and len(text) <= REACH
         row = np.array(
             [[two.vocabulary[START], FIRST_UNUSED + ORIGINS.index(origin), *ids, two.vocabulary[END]]], np.int64
         )
         logits = two.run(row, np.ones_like(row))[0]
-        count += 1
-        high = low + ends[-1]
-        done.append((low, high))
+        seen.append((low, high))
         if best is None or margin(logits) > margin(best.logits):
-            best = Second(logits, low + found.start[0], high, count, whole)
-        if whole:
-            break
-    return best._replace(windows=count) if best else None
+            best = Second(logits, low, high, 0, False)
+    return best._replace(windows=len(seen), is_cut_short=cut_short) if best else None
 
 
-def _places(text: str, first: Reading | None) -> Sequence[int]:
-    """Where to look, the most suspicious first; the beginning last."""
-    if first is None or len(text) < 400:
-        return [0]
+def _window(text: str, centre: int, two: TierTwo, room: int) -> tuple[list[int], int, int]:
+    """(pieces, first and last character): a few pieces before the place, then as many as there is room for."""
+    begin = max(0, centre - BEFORE)
+    before = pieces(text[begin:centre], two.vocabulary)
+    kept = min(len(before.ids), room // 4)
+    after = pieces(text[centre : centre + REACH], two.vocabulary, room)
+    ids = before.ids[len(before.ids) - kept :] + after.ids[: room - kept]
+    if not ids:
+        return [], centre, centre
+    low = begin + before.start[-kept] if kept else centre
+    high = centre + after.end[min(len(after.ids), room - kept) - 1] if after.ids else centre
+    return ids, low, high
+
+
+def _places(text: str, first: Reading) -> list[int]:
+    """Where to look, the most suspicious first; the beginning last, and first where the text may well fit into one window."""
     order = np.argsort(-first.margins, kind="stable")[: 8 * WINDOWS]
-    return [int(first.spans[at, 0]) for at in order] + [0]
+    places = [int(first.spans[at, 0]) for at in order]
+    return [0, *places] if len(text) < SHORT else [*places, 0]

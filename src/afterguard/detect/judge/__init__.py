@@ -30,16 +30,16 @@ POINTS = ("quiet", "balanced", "strict")
 PIECE = 200_000
 """Characters read at once; a longer text is read in pieces that overlap by OVERLAP, so that none of it is left out."""
 OVERLAP = 2_000
-SIGNS = (
-    (0, 24, ("base64", "hex")),
-    (1, 5, ("percent encoding",)),
-    (2, 5, ("HTML entities",)),
-    (3, 5, ("Unicode escapes", "hex")),
-    (4, 7, ("letters set apart",)),
-    (5, 12, ("hex",)),
-    (6, 3, ("digits for letters",)),
-)
-"""(sign of tier_one.Blocks, from how many on, which decoders of normalise it calls for)."""
+MEANS = {
+    "coded": (24, ("base64", "hex")),
+    "percent": (5, ("percent encoding",)),
+    "entity": (5, ("HTML entities",)),
+    "escape": (5, ("Unicode escapes", "hex")),
+    "lone": (7, ("letters set apart",)),
+    "pairs": (12, ("hex",)),
+    "inside": (3, ("digits for letters",)),
+}
+"""By sign of tier_one.SIGNS: from how many on, and which decoders of normalise it calls for."""
 CUTS = 32
 """Sentences of a window that are weighed one by one when its span is trimmed."""
 SPANS = 8
@@ -126,12 +126,12 @@ def _piece(text: str, offset: int, origin: str, one: TierOne) -> First | None:
     reading = None if text.isspace() else tier_one.read(text, origin, one)
     if reading is None:
         return None
-    best = First(reading, float(reading.margins.max()), text, offset, offset + len(text), False)
-    means = {name for at, least, names in SIGNS if reading.signs[at] >= least for name in names}
+    best = First(reading, reading.margin, text, offset, offset + len(text), False)
+    means = [name for count, (least, names) in zip(reading.signs, MEANS.values()) if count >= least for name in names]
     for view in normalise.views(text, means=means) if means else ():
         seen = tier_one.read(view.text, origin, one)
-        if seen is not None and float(seen.margins.max()) > best.margin:
-            best = First(seen, float(seen.margins.max()), view.text, offset + view.start, offset + view.end, True)
+        if seen is not None and seen.margin > best.margin:
+            best = First(seen, seen.margin, view.text, offset + view.start, offset + view.end, True)
     return best
 
 
@@ -205,7 +205,7 @@ def _spans(text: str, origin: str, first: First, by: Judge) -> tuple[Span, ...]:
     for at in reading.margins.argsort(kind="stable")[::-1]:
         if reading.margins[at] < floor or len(found) >= SPANS:
             break
-        low, high = (int(x) for x in reading.spans[at])
+        low, high = reading.span(int(at))
         if all(high <= start or low >= end for start, end in found):
             found.append(_sentences(first.text, low, high, origin, by.one))
     merged: list[tuple[int, int]] = []
@@ -245,4 +245,4 @@ def _sentences(text: str, low: int, high: int, origin: str, one: TierOne) -> tup
 
 def _margin(text: str, origin: str, one: TierOne) -> float:
     reading = tier_one.read(text, origin, one)
-    return -20.0 if reading is None else float(reading.margins.max())
+    return -20.0 if reading is None else reading.margin

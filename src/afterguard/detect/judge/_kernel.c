@@ -1,11 +1,12 @@
 /* Tier one in one pass over a text: fold, cut into tokens, look up rows, convolve, pool, decide.
 
-   In: characters as UTF-32 in native order, the tables of the weights. Out: for every window its class logits, and where it stands in the text. The reference,
-   slower and in numpy, is tokens.py and tier_one.py; tests hold the two together. It allocates what the text needs and nothing more, calls
+   In: characters as UTF-32 in native order, the weights, the origin. Out: the logits of the deciding window, log odds and place of every window, signs of encoded
+   text. The reference, slower and in numpy, is tokens.py and tier_one.py; tests hold the two together. It allocates what the text needs and nothing more, calls
    no Python while it works and therefore lets go of the interpreter lock. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,11 @@ enum { DROP, SPACE, NEWLINE, LETTER, DIGIT, SINGLE, MARK };
 #define ROWS_TRIGRAM (1u << 13)
 #define CHANNELS 48
 #define BLOCK 16
+#define WINDOW 2
+#define AROUND 8
+#define CLASSES 5
+#define ORIGINS 5
+#define UNITS 256   /* at most */
 
 static inline uint64_t mix(uint64_t value)
 {
@@ -37,7 +43,7 @@ typedef struct {
     float scale; const float *bias;
 } Tables;
 
-typedef struct { float *top; uint32_t *start, *end; size_t blocks; float mean[CHANNELS]; size_t tokens; long signs[7]; } Pooled;
+typedef struct { float *top; uint32_t *start, *end; size_t blocks; float mean[CHANNELS]; size_t tokens; long signs[7], lone; } Pooled;
 
 static inline void add(int32_t *sum, const int8_t *row)
 {
@@ -87,20 +93,37 @@ static void end_of_run(const Run *run, long *longest)
     if (((run->upper && run->lower) || run->digits * 4 >= run->size) && run->size > *longest) *longest = run->size;
 }
 
-/* Signs that something is written in another way, all of them ASCII: the longest coded run; how many percent signs, numeric entities, backslashes; lone pairs of hex
-   digits; marks inside words. The fifth, words of one letter, is counted while walking. */
+/* Signs that something is written in another way, all of them ASCII: the longest coded run; the longest chains of percent codes, numeric entities, escapes; words of one
+   letter in a row (counted while walking); pairs of hex digits in a row; a chain of marks inside words. A chain's links are at most GAP characters apart. */
+enum { CODED, PERCENT, ENTITY, ESCAPE, LONE, PAIRS, INSIDE, SIGNS };
+#define GAP 24
+
+typedef struct { long count, most; size_t last; } Chain;
+
+static void link_up(Chain *chain, size_t at)
+{
+    chain->count = chain->count && at - chain->last <= GAP ? chain->count + 1 : 1;
+    chain->last = at;
+    if (chain->count > chain->most) chain->most = chain->count;
+}
+
+static int is_hex(uint32_t c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+static int is_letter(uint32_t c) { return is_lower(c) || is_upper(c); }
+
 static void look_for_codes(const uint32_t *text, size_t size, long *signs)
 {
     Run run = {0, 0, 0, 0};
-    long word = 0, hex = 0;
+    Chain percent = {0, 0, 0}, entity = {0, 0, 0}, escape = {0, 0, 0}, inside = {0, 0, 0};
+    long word = 0, hex = 0, pairs = 0;
     for (size_t i = 0; i <= size; i++) {
         uint32_t c = i < size ? text[i] : 0;
         int lower = is_lower(c), upper = is_upper(c), digit = is_digit(c);
         if (lower || upper || digit) {
             word++;
-            hex += digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-        } else {
-            signs[5] += word == 2 && hex == 2;
+            hex += is_hex(c);
+        } else if (word) {
+            pairs = word == 2 && hex == 2 ? pairs + 1 : 0;
+            if (pairs > signs[PAIRS]) signs[PAIRS] = pairs;
             word = hex = 0;
         }
         if (lower || upper || digit || c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
@@ -108,15 +131,17 @@ static void look_for_codes(const uint32_t *text, size_t size, long *signs)
             continue;
         }
         if (run.size) {
-            end_of_run(&run, &signs[0]);
+            end_of_run(&run, &signs[CODED]);
             run.size = run.lower = run.upper = run.digits = 0;
         }
-        signs[1] += c == '%';
-        signs[2] += c == '#' && i && text[i - 1] == '&';
-        signs[3] += c == '\\';
-        if ((c == '@' || c == '$' || c == '!' || c == '|') && i && i + 1 < size)
-            signs[6] += (is_lower(text[i - 1]) || is_upper(text[i - 1])) && (is_lower(text[i + 1]) || is_upper(text[i + 1]));
+        if (i >= size) break;
+        if (c == '%' && i + 2 < size && is_hex(text[i + 1]) && is_hex(text[i + 2])) link_up(&percent, i);
+        if (c == '&' && i + 1 < size && text[i + 1] == '#') link_up(&entity, i);
+        if (c == '\\' && i + 1 < size && (text[i + 1] == 'u' || text[i + 1] == 'x')) link_up(&escape, i);
+        if ((c == '@' || c == '$' || c == '!' || c == '|') && i && i + 1 < size && is_letter(text[i - 1]) && is_letter(text[i + 1]))
+            link_up(&inside, i);
     }
+    signs[PERCENT] = percent.most; signs[ENTITY] = entity.most; signs[ESCAPE] = escape.most; signs[INSIDE] = inside.most;
 }
 
 static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out)
@@ -178,7 +203,10 @@ static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out
         add(token.sum, t->pair + (mix(one * 3 + hash) & (ROWS_PAIR - 1)) * CHANNELS);
         add(token.sum, t->pair + (mix(two * 5 + hash * 7) & (ROWS_PAIR - 1)) * CHANNELS);
         add(token.sum, t->before + (size_t)one_side * CHANNELS);
-        out->signs[4] += wordy && length == 1 && !is_number;
+        if (wordy) {
+            out->lone = length == 1 && !is_number ? out->lone + 1 : 0;
+            if (out->lone > out->signs[LONE]) out->signs[LONE] = out->lone;
+        }
         token.own_side = (uint32_t)((own >> 20) & (ROWS_SIDE - 1));
         token.start = offset[0]; token.end = end;
         if (has_held) pool(out, t, &held, t->after + (size_t)token.own_side * CHANNELS);
@@ -189,39 +217,90 @@ static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out
     if (out->tokens) for (int c = 0; c < CHANNELS; c++) out->mean[c] /= (float)out->tokens;
 }
 
-/* pooled(text, fold, kind, word, before, after, pair, trigram, scale, bias) -> (top, start, end, mean) as bytes, then the seven signs */
-static PyObject *pooled(PyObject *self, PyObject *args)
+typedef struct { const float *hidden, *hidden_bias, *out, *out_bias; size_t units; int origin; } Head;
+
+/* The network behind the pooled channels: margins of every window, logits of the one that decides. */
+static size_t decide(const Pooled *pooled, const Head *head, float *margins, float *best_logits)
+{
+    float base[UNITS], hidden[UNITS], near[CHANNELS], wide[CHANNELS], logits[CLASSES];
+    size_t best = 0, units = head->units;
+    const float *row = head->hidden + (3 * CHANNELS + (size_t)head->origin) * units;
+    for (size_t u = 0; u < units; u++) base[u] = head->hidden_bias[u] + row[u];
+    for (int c = 0; c < CHANNELS; c++)
+        for (size_t u = 0; u < units; u++) base[u] += pooled->mean[c] * head->hidden[(2 * CHANNELS + c) * units + u];
+    for (size_t b = 0; b < pooled->blocks; b++) {
+        memset(near, 0, sizeof near);
+        memset(wide, 0, sizeof wide);
+        for (size_t k = b; k < b + AROUND && k < pooled->blocks; k++)
+            for (int c = 0; c < CHANNELS; c++) {
+                float x = pooled->top[k * CHANNELS + c];
+                wide[c] = x > wide[c] ? x : wide[c];
+                if (k < b + WINDOW) near[c] = x > near[c] ? x : near[c];
+            }
+        memcpy(hidden, base, units * sizeof(float));
+        for (int c = 0; c < CHANNELS; c++) {
+            const float *first = head->hidden + (size_t)c * units, *second = head->hidden + (size_t)(CHANNELS + c) * units;
+            for (size_t u = 0; u < units; u++) hidden[u] += near[c] * first[u] + wide[c] * second[u];
+        }
+        for (int k = 0; k < CLASSES; k++) logits[k] = head->out_bias[k];
+        for (size_t u = 0; u < units; u++)
+            if (hidden[u] > 0)
+                for (int k = 0; k < CLASSES; k++) logits[k] += hidden[u] * head->out[u * CLASSES + k];
+        float top = logits[1], sum = 0;
+        for (int k = 2; k < CLASSES; k++) top = logits[k] > top ? logits[k] : top;
+        for (int k = 1; k < CLASSES; k++) sum += expf(logits[k] - top);
+        margins[b] = top + logf(sum) - logits[0];
+        if (!b || margins[b] > margins[best]) {
+            best = b;
+            memcpy(best_logits, logits, sizeof logits);
+        }
+    }
+    return best;
+}
+
+/* read(text, fold, kind, word, before, after, pair, trigram, bias, hidden, hidden_bias, out, out_bias, scale, origin)
+   -> (logits, best, margins, start, end, signs), arrays as bytes; best is -1 where there is nothing to read. */
+static PyObject *read_text(PyObject *self, PyObject *args)
 {
     (void)self;
-    Py_buffer b[9]; float scale; PyObject *answer = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*fy*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &scale, &b[8])) return NULL;
-    const Py_ssize_t want[9] = {-1, FOLDED * 2, 0x10000, (Py_ssize_t)ROWS_WORD * CHANNELS, (Py_ssize_t)ROWS_SIDE * CHANNELS, (Py_ssize_t)ROWS_SIDE * CHANNELS,
-                                (Py_ssize_t)ROWS_PAIR * CHANNELS, (Py_ssize_t)ROWS_TRIGRAM * CHANNELS, CHANNELS * 4};
-    int fits = b[0].len % 4 == 0 && b[0].len / 4 < 0x7FFFFFFF;
-    for (int k = 1; k < 9; k++) fits &= b[k].len == want[k];
+    enum { PARTS = 13 };
+    Py_buffer b[PARTS]; float scale; int origin; PyObject *answer = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*y*y*y*fi", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &b[10], &b[11], &b[12],
+                          &scale, &origin)) return NULL;
+    const Py_ssize_t units = b[10].len / 4;
+    const Py_ssize_t want[PARTS] = {b[0].len, FOLDED * 2, 0x10000, (Py_ssize_t)ROWS_WORD * CHANNELS, (Py_ssize_t)ROWS_SIDE * CHANNELS,
+                                    (Py_ssize_t)ROWS_SIDE * CHANNELS, (Py_ssize_t)ROWS_PAIR * CHANNELS, (Py_ssize_t)ROWS_TRIGRAM * CHANNELS, CHANNELS * 4,
+                                    (3 * CHANNELS + ORIGINS) * units * 4, units * 4, units * CLASSES * 4, CLASSES * 4};
+    int fits = b[0].len % 4 == 0 && b[0].len / 4 < 0x7FFFFFFF && units > 0 && units <= UNITS && origin >= 0 && origin < ORIGINS;
+    for (int k = 0; k < PARTS; k++) fits &= b[k].len == want[k];
     if (!fits) { PyErr_SetString(PyExc_ValueError, "tables of another size"); goto done; }
     {
-        size_t size = (size_t)b[0].len / 4, most = size / BLOCK + 2;
+        size_t size = (size_t)b[0].len / 4, most = size / BLOCK + 2, best = 0;
         Tables t = {b[1].buf, b[2].buf, b[3].buf, b[4].buf, b[5].buf, b[6].buf, b[7].buf, scale, b[8].buf};
+        Head head = {b[9].buf, b[10].buf, b[11].buf, b[12].buf, (size_t)units, origin};
+        float logits[CLASSES] = {0};
         Pooled out; memset(&out, 0, sizeof out);
         out.top = malloc(most * CHANNELS * sizeof(float)); out.start = malloc(most * 4); out.end = malloc(most * 4);
-        if (!out.top || !out.start || !out.end) PyErr_NoMemory();
+        float *margins = malloc(most * sizeof(float));
+        if (!out.top || !out.start || !out.end || !margins) PyErr_NoMemory();
         else {
             Py_BEGIN_ALLOW_THREADS
             look_for_codes(b[0].buf, size, out.signs);
             walk(b[0].buf, size, &t, &out);
+            best = decide(&out, &head, margins, logits);
             Py_END_ALLOW_THREADS
-            answer = Py_BuildValue("(y#y#y#y#(lllllll))", (char *)out.top, (Py_ssize_t)(out.blocks * CHANNELS * sizeof(float)), (char *)out.start, (Py_ssize_t)(out.blocks * 4),
-                                   (char *)out.end, (Py_ssize_t)(out.blocks * 4), (char *)out.mean, (Py_ssize_t)sizeof out.mean,
+            answer = Py_BuildValue("(y#ny#y#y#(lllllll))", (char *)logits, (Py_ssize_t)sizeof logits, out.blocks ? (Py_ssize_t)best : (Py_ssize_t)-1,
+                                   (char *)margins, (Py_ssize_t)(out.blocks * sizeof(float)), (char *)out.start, (Py_ssize_t)(out.blocks * 4),
+                                   (char *)out.end, (Py_ssize_t)(out.blocks * 4),
                                    out.signs[0], out.signs[1], out.signs[2], out.signs[3], out.signs[4], out.signs[5], out.signs[6]);
         }
-        free(out.top); free(out.start); free(out.end);
+        free(out.top); free(out.start); free(out.end); free(margins);
     }
 done:
-    for (int k = 0; k < 9; k++) PyBuffer_Release(&b[k]);
+    for (int k = 0; k < PARTS; k++) PyBuffer_Release(&b[k]);
     return answer;
 }
 
-static PyMethodDef methods[] = {{"pooled", pooled, METH_VARARGS, "Pooled channels of every block of a text."}, {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {{"read", read_text, METH_VARARGS, "What tier one says of a text."}, {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", "Tier one of the judge in C.", -1, methods, NULL, NULL, NULL, NULL};
 PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&module); }

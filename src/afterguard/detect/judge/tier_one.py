@@ -1,7 +1,7 @@
 """Tier one: a small convolution over hashed words, word pairs and letter trigrams, in microseconds.
 
 In: a text, where it came from, and the weights. Out: `Reading`: a logit for every class, and the window that decides. Pure; bounded work for
-every character. The C kernel does the walk where it could be built, `blocks` below is the same in numpy, slower.
+every character. The C kernel does it in one pass where it could be built, `reference` below is the same in numpy, slower.
 
 Theory of operation. A token adds five rows of CHANNELS int8 numbers: its own, its neighbours', its pair with the one before, with the one before that, and
 the mean of its letter trigrams (so that a word never seen still says something). After a rectifier the largest value of each
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from afterguard.detect.judge.tokens import tokens
+from afterguard.detect.judge.tokens import Tokens, tokens
 
 try:
     from afterguard.detect.judge import _kernel  # type: ignore[attr-defined]
@@ -55,57 +55,86 @@ class TierOne(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What tier one saw. `logits` follow CLASSES; [start, end) are characters of the deciding window; `margins` one number a window."""
+    """What tier one saw. `logits` of the deciding window follow CLASSES; `margins` are log odds of attack, one a window; window i begins with the
+    character `start[i]`; `end[i]` closes its first block. `signs` tell of encoded text, see SIGNS."""
 
     logits: F32
-    start: int
-    end: int
+    best: int
     margins: F32
-    spans: NDArray[np.int64]
+    start: NDArray[np.uint32]
+    end: NDArray[np.uint32]
     signs: tuple[int, ...]
 
+    @property
+    def margin(self) -> float:
+        """Log odds of the deciding window."""
+        return float(self.margins[self.best])
 
-class Blocks(NamedTuple):
-    """Pooled channels: top (blocks, CHANNELS), characters [start, end) of each block, mean (CHANNELS); and signs of encoded text."""
-
-    top: F32
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-    mean: F32
-    signs: tuple[int, ...]
-    """Longest run that looks like base64 or hex; percent signs, numeric entities, backslashes; words of one letter; lone pairs of hex digits; marks
-    inside words."""
+    def span(self, window: int) -> tuple[int, int]:
+        """Characters [start, end) of a window."""
+        return int(self.start[window]), int(self.end[min(window + WINDOW, len(self.end)) - 1])
 
 
-def blocks(text: str, w: TierOne) -> Blocks:
-    """Pooled channels of a text, by the kernel where there is one."""
-    return reference(text, w) if _kernel is None or sys.byteorder != "little" else native(text, w)
+def read(text: str, origin: str, w: TierOne) -> Reading | None:
+    """What tier one says about a text, by the kernel where there is one; None where there is nothing to read."""
+    return reference(text, origin, w) if _kernel is None or sys.byteorder != "little" else native(text, origin, w)
 
 
-def native(text: str, w: TierOne) -> Blocks:
+def native(text: str, origin: str, w: TierOne) -> Reading | None:
     """The C kernel."""
-    data = text.encode("utf-32-le", "surrogatepass")
-    top, start, end, mean, signs = _kernel.pooled(
-        data, w.fold, w.kind, w.word, w.before, w.after, w.pair, w.trigram, w.scale, w.bias
+    logits, best, margins, start, end, signs = _kernel.read(
+        text.encode("utf-32-le", "surrogatepass"),
+        w.fold,
+        w.kind,
+        w.word,
+        w.before,
+        w.after,
+        w.pair,
+        w.trigram,
+        w.bias,
+        w.hidden,
+        w.hidden_bias,
+        w.out,
+        w.out_bias,
+        w.scale,
+        ORIGINS.index(origin),
     )
-    return Blocks(
-        np.frombuffer(top, np.float32).reshape(-1, CHANNELS),
-        np.frombuffer(start, np.uint32).astype(np.int64),
-        np.frombuffer(end, np.uint32).astype(np.int64),
-        np.frombuffer(mean, np.float32),
+    if best < 0:
+        return None
+    return Reading(
+        np.frombuffer(logits, np.float32),
+        best,
+        np.frombuffer(margins, np.float32),
+        np.frombuffer(start, np.uint32),
+        np.frombuffer(end, np.uint32),
         signs,
     )
 
 
-def reference(text: str, w: TierOne) -> Blocks:
+def reference(text: str, origin: str, w: TierOne) -> Reading | None:
     """The same in numpy."""
     t = tokens(text, w.fold, w.kind)
     count = len(t.word)
     if not count:
-        return Blocks(
-            np.zeros((0, CHANNELS), np.float32), t.start, t.end, np.zeros(CHANNELS, np.float32), _signs(text, 0)
-        )
-    total = np.zeros((count, CHANNELS), np.int64)
+        return None
+    x = _channels(t, w)
+    first = np.arange(0, count, BLOCK)
+    top = np.maximum.reduceat(x, first, axis=0)
+    mean = x.sum(0) / np.float32(count)
+    c = CHANNELS
+    hidden = windows(top, WINDOW) @ w.hidden[:c] + windows(top, AROUND) @ w.hidden[c : 2 * c]
+    hidden += mean @ w.hidden[2 * c : 3 * c] + w.hidden[3 * c + ORIGINS.index(origin)] + w.hidden_bias
+    logits = np.maximum(hidden, 0) @ w.out + w.out_bias
+    margins = np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0]
+    best = int(margins.argmax())
+    start = t.start[first].astype(np.uint32)
+    end = t.end[np.minimum(first + BLOCK, count) - 1].astype(np.uint32)
+    return Reading(logits[best], best, margins, start, end, _signs(text, t))
+
+
+def _channels(t: Tokens, w: TierOne) -> F32:
+    """(tokens, CHANNELS) after the rectifier."""
+    total = np.zeros((len(t.word), CHANNELS), np.int64)
     size = np.diff(t.cut)
     some = np.flatnonzero(size)
     if len(some):
@@ -117,27 +146,52 @@ def reference(text: str, w: TierOne) -> Blocks:
     total += w.pair[t.skip]
     total += w.before[np.concatenate([[0], t.side[:-1]])]
     total[:-1] += w.after[t.side[1:]]
-    x = np.maximum(total.astype(np.float32) * np.float32(w.scale) + w.bias, 0)
-    first = np.arange(0, count, BLOCK)
-    return Blocks(
-        np.maximum.reduceat(x, first, axis=0),
-        t.start[first],
-        t.end[np.minimum(first + BLOCK, count) - 1],
-        x.sum(0) / np.float32(count),
-        _signs(text, int((size == 1).sum())),
-    )
+    x: F32 = np.maximum(total.astype(np.float32) * np.float32(w.scale) + w.bias, 0)
+    return x
 
 
 CODED = re.compile(r"[A-Za-z0-9+/=_-]+")
-WORD = re.compile(r"[A-Za-z0-9]+")
+ALNUM = re.compile(r"[A-Za-z0-9]+")
 PAIR = re.compile(r"[0-9a-fA-F]{2}")
-MARK_INSIDE = re.compile(r"(?<=[A-Za-z])[@$!|](?=[A-Za-z])")
+CHAINS = (
+    re.compile(r"%(?=[0-9a-fA-F]{2})"),
+    re.compile(r"&(?=#)"),
+    re.compile(r"\\(?=[ux])"),
+    re.compile(r"(?<=[A-Za-z])[@$!|](?=[A-Za-z])"),
+)
+GAP = 24
+SIGNS = ("coded", "percent", "entity", "escape", "lone", "pairs", "inside")
+"""Longest run that looks like base64 or hex; longest chains of percent codes, numeric entities and escapes, at most GAP characters apart; words of one
+letter in a row; pairs of hex digits in a row; longest chain of marks inside words."""
 
 
-def _signs(text: str, lone: int) -> tuple[int, ...]:
-    run = max((len(one) for one in CODED.findall(text) if _is_coded(one)), default=0)
-    pairs = sum(1 for one in WORD.findall(text) if PAIR.fullmatch(one))
-    return run, text.count("%"), text.count("&#"), text.count("\\"), lone, pairs, len(MARK_INSIDE.findall(text))
+def _signs(text: str, t: Tokens) -> tuple[int, ...]:
+    coded = max((len(one) for one in CODED.findall(text) if _is_coded(one)), default=0)
+    percent, entity, escape, inside = (_chain(shape, text) for shape in CHAINS)
+    # A token has trigrams where it is a word; a number's row says nothing, like any longer word.
+    letters = np.diff(t.cut)
+    words = [int(n) for n, number in zip(letters, t.is_number) if n or number]
+    lone = _row([n == 1 for n in words])
+    pairs = _row([PAIR.fullmatch(one) is not None for one in ALNUM.findall(text)])
+    return coded, percent, entity, escape, lone, pairs, inside
+
+
+def _chain(shape: re.Pattern[str], text: str) -> int:
+    most = count = last = 0
+    for found in shape.finditer(text):
+        count = count + 1 if count and found.start() - last <= GAP else 1
+        last = found.start()
+        most = max(most, count)
+    return most
+
+
+def _row(hits: list[bool]) -> int:
+    """Most hits in a row."""
+    most = count = 0
+    for is_hit in hits:
+        count = count + 1 if is_hit else 0
+        most = max(most, count)
+    return most
 
 
 def _is_coded(run: str) -> bool:
@@ -156,22 +210,3 @@ def windows(top: F32, size: int) -> F32:
         out = np.maximum(out[:-step], out[step:])
         reach += step
     return out
-
-
-def read(text: str, origin: str, w: TierOne) -> Reading | None:
-    """What tier one says about a text; None where there is nothing to read."""
-    found = blocks(text, w)
-    count = len(found.top)
-    if not count:
-        return None
-    near = windows(found.top, WINDOW)
-    wide = windows(found.top, AROUND)
-    c = CHANNELS
-    hidden = near @ w.hidden[:c] + wide @ w.hidden[c : 2 * c]
-    hidden += found.mean @ w.hidden[2 * c : 3 * c] + w.hidden[3 * c + ORIGINS.index(origin)] + w.hidden_bias
-    logits = np.maximum(hidden, 0) @ w.out + w.out_bias
-    top = logits.max(1, keepdims=True)
-    margins = np.log(np.exp(logits[:, 1:] - top).sum(1) + 1e-30) - np.log(np.exp(logits[:, :1] - top).sum(1) + 1e-30)
-    best = int(margins.argmax())
-    spans = np.stack([found.start, found.end[np.minimum(np.arange(count) + WINDOW - 1, count - 1)]], 1)
-    return Reading(logits[best], int(spans[best, 0]), int(spans[best, 1]), margins, spans, found.signs)

@@ -102,5 +102,5 @@ def _window(text: str, centre: int, two: TierTwo, room: int) -> tuple[list[int],
 def _places(text: str, first: Reading) -> list[int]:
     """Where to look, the most suspicious first; the beginning last, and first where the text may well fit into one window."""
     order = np.argsort(-first.margins, kind="stable")[: 8 * WINDOWS]
-    places = [int(first.spans[at, 0]) for at in order]
+    places = [int(first.start[at]) for at in order]
     return [0, *places] if len(text) < SHORT else [*places, 0]

@@ -46,6 +46,7 @@ class Tokens(NamedTuple):
     cut: I64
     start: I64
     end: I64
+    is_number: NDArray[np.bool_]
 
 
 def mix(value: U64) -> U64:
@@ -96,7 +97,7 @@ def tokens(text: str, fold: NDArray[np.uint16], kind: NDArray[np.uint8]) -> Toke
     start = np.flatnonzero(opens | lone)
     if not len(start):
         empty = np.zeros(0, np.int64)
-        return Tokens(empty, empty, empty, empty, empty, np.zeros(1, np.int64), empty, empty)
+        return Tokens(empty, empty, empty, empty, empty, np.zeros(1, np.int64), empty, empty, empty > 0)
     is_word = wordy[start]
     stop = np.flatnonzero(wordy & ~np.concatenate([wordy[1:], [False]])) + 1
     run_end = (
@@ -124,6 +125,7 @@ def tokens(text: str, fold: NDArray[np.uint16], kind: NDArray[np.uint8]) -> Toke
         cut,
         at[start],
         at[end - 1] + 1,
+        is_number,
     )
 
 

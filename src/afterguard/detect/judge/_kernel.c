@@ -87,10 +87,10 @@ static int is_digit(uint32_t c) { return c >= '0' && c <= '9'; }
 
 typedef struct { long size, lower, upper, digits; } Run;
 
-/* A run of base64 letters looks like code where it mixes cases, or is a quarter digits as hex is; paths and identifiers do neither. */
+/* A run of base64 letters looks like code where it mixes cases and digits, or is a quarter digits as hex is; paths and identifiers seldom do. */
 static void end_of_run(const Run *run, long *longest)
 {
-    if (((run->upper && run->lower) || run->digits * 4 >= run->size) && run->size > *longest) *longest = run->size;
+    if (((run->upper && run->lower && run->digits) || run->digits * 4 >= run->size) && run->size > *longest) *longest = run->size;
 }
 
 /* Signs that something is written in another way, all of them ASCII: the longest coded run; the longest chains of percent codes, numeric entities, escapes; words of one

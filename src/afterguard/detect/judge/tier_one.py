@@ -195,10 +195,10 @@ def _row(hits: list[bool]) -> int:
 
 
 def _is_coded(run: str) -> bool:
-    """Mixed case, or a quarter digits as hex is; paths and identifiers are neither."""
+    """Mixed case with digits, or a quarter digits as hex is; paths and identifiers are seldom either."""
     digits = sum("0" <= c <= "9" for c in run)
     lower, upper = any("a" <= c <= "z" for c in run), any("A" <= c <= "Z" for c in run)
-    return (lower and upper) or digits * 4 >= len(run)
+    return (lower and upper and digits > 0) or digits * 4 >= len(run)
 
 
 def windows(top: F32, size: int) -> F32:

@@ -25,6 +25,7 @@ import tier_two
 from afterguard.detect.judge.tier_one import CLASSES, ORIGINS
 from compose import Composer, Row
 from folding import tables
+from meanings import meanings
 
 OUT = Path(__file__).parent / "out"
 SHIPPED = Path(__file__).parent.parent / "src" / "afterguard" / "catalog" / "judge"
@@ -146,6 +147,7 @@ def main() -> None:
             origins(fresh),
             labels(fresh),
             weights(fresh),
+            meanings=meanings((row.text for row in fresh), args.base, fold, kind),
             teacher=teacher,
             seed=args.seed,
             epochs=5,

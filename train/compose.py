@@ -235,9 +235,11 @@ class Composer:
     # -- attacks --------------------------------------------------------------------------------------------------------------
     def direct(self) -> Row:
         kind = self.r.random()
-        if kind < 0.42:
+        if kind < 0.34:
             text, family = self.pick("attack/injection/direct"), "direct"
-        elif kind < 0.75:
+        elif kind < 0.48:
+            text, family = self.pick("attack/injection/short"), "direct_short"
+        elif kind < 0.76:
             text, family = self.pick("attack/injection/classic"), "direct_classic"
         else:
             text, family = self.command(), "direct_command"
@@ -388,6 +390,7 @@ class Composer:
             "benign/assistant_meta",
             "benign/roleplay_short",
             "benign/chat",
+            "benign/short",
             "benign/tasks",
         )
         if self.r.random() < 0.06:

@@ -1,7 +1,7 @@
 """Trains tier one: rows -> weights. The same tokens as in the package; torch only here.
 
-In: rows (text, origin, class, weight, optional teacher margins), a seed. Out: a dictionary of numpy arrays in the shape of TierOne. Runs on one or two cores in
-minutes.
+In: rows (text, origin, class, weight, optional teacher margins), what words mean, a seed. Out: a dictionary of numpy arrays in the shape of TierOne. Runs on
+one or two cores in minutes. A word's row is what training found for it plus a linear map of its meaning; the sum is what ships.
 """
 
 from __future__ import annotations
@@ -16,23 +16,48 @@ from torch import nn
 
 from afterguard.detect.judge.tier_one import AROUND, BLOCK, CHANNELS, CLASSES, ORIGINS, WINDOW
 from afterguard.detect.judge.tokens import ROWS_PAIR, ROWS_SIDE, ROWS_TRIGRAM, ROWS_WORD, Tokens, tokens
+from meanings import SIZE, Meanings
 
 UNITS = 48
 MOST = 1_600
 """Tokens of one text used in training."""
 
 
+SPREAD = 0.01
+"""Deviation of untrained rows: small, so that a word's meaning outweighs it."""
+
+
+class Tied(nn.Module):
+    """A table whose rows are their own numbers plus a learned map of fixed vectors."""
+
+    def __init__(self, vectors: np.ndarray, channels: int) -> None:
+        super().__init__()
+        self.own = nn.Embedding(len(vectors), channels)
+        self.map = nn.Linear(vectors.shape[1], channels, bias=False)
+        self.register_buffer("vectors", torch.from_numpy(vectors))
+        nn.init.normal_(self.own.weight, std=SPREAD)
+        nn.init.normal_(self.map.weight, std=0.02)
+
+    def forward(self, at: torch.Tensor) -> torch.Tensor:
+        return self.own(at) + self.map(nn.functional.embedding(at, self.vectors))
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.own.weight + self.map(self.vectors)
+
+
 class Net(nn.Module):
-    def __init__(self, channels: int = CHANNELS) -> None:
+    def __init__(self, meanings: Meanings | None = None, channels: int = CHANNELS) -> None:
         super().__init__()
         c = channels
-        self.word = nn.Embedding(ROWS_WORD, c, sparse=False)
-        self.before = nn.Embedding(ROWS_SIDE, c)
-        self.after = nn.Embedding(ROWS_SIDE, c)
+        known = meanings or Meanings(
+            np.zeros((ROWS_WORD, SIZE), np.float32), np.zeros((ROWS_SIDE, SIZE), np.float32)
+        )
+        self.word, self.before, self.after = Tied(known.word, c), Tied(known.side, c), Tied(known.side, c)
         self.pair = nn.Embedding(ROWS_PAIR, c)
         self.trigram = nn.EmbeddingBag(ROWS_TRIGRAM, c, mode="mean", include_last_offset=True)
-        for table in (self.word, self.before, self.after, self.pair, self.trigram):
-            nn.init.normal_(table.weight, std=0.05)
+        for table in (self.pair, self.trigram):
+            nn.init.normal_(table.weight, std=SPREAD)
         self.bias = nn.Parameter(torch.zeros(c))
         self.hidden = nn.Linear(3 * c + len(ORIGINS), UNITS)
         self.out = nn.Linear(UNITS, len(CLASSES))
@@ -119,6 +144,7 @@ def train(
     labels: np.ndarray,
     weights: np.ndarray,
     *,
+    meanings: Meanings | None = None,
     teacher: np.ndarray | None = None,
     seed: int = 1,
     epochs: int = 4,
@@ -129,7 +155,7 @@ def train(
     """A trained network. `labels` index CLASSES; `teacher` gives margins (log odds of attack), nan where there are none."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = Net()
+    net = Net(meanings)
     keep = np.array([i for i, t in enumerate(read) if len(t.word)])
     lengths = np.array([min(len(t.word), MOST) for t in read])
     plan = [[keep[b] for b in batches(lengths[keep], rng, budget)] for _ in range(epochs)]

@@ -86,13 +86,11 @@ class Composer:
     def pick(self, *names: str) -> str:
         rows = [name for name in names if self.has(name)]
         weights = [len(self.bank[name]) for name in rows]
-        return filled(self.r.choice(self.bank[self.r.choices(rows, weights)[0]]), self.r)
+        text = filled(self.r.choice(self.bank[self.r.choices(rows, weights)[0]]), self.r)
+        return text.replace("{bad}", self.pick("attack/bad_goals")) if "{bad}" in text else text
 
     def goal(self) -> str:
         return self.pick("attack/goals")
-
-    def bad(self, text: str) -> str:
-        return text.replace("{bad}", self.pick("attack/bad_goals"))
 
     def command(self) -> str:
         """An order over the head of whoever gave the task: connector and goal."""
@@ -123,7 +121,7 @@ class Composer:
         if kind < 0.90:
             return self.command(), "planted_command"
         if kind < 0.95:
-            return self.bad(self.pick("attack/jailbreak/short", "attack/jailbreak/classic")), "planted_jailbreak"
+            return self.pick("attack/jailbreak/short", "attack/jailbreak/classic"), "planted_jailbreak"
         return self.pick(
             "attack/injection/direct",
             "attack/injection/classic",
@@ -243,6 +241,8 @@ class Composer:
             text, family = self.pick("attack/injection/classic"), "direct_classic"
         else:
             text, family = self.command(), "direct_command"
+        if "{goal}" in text:
+            text = text.replace("{goal}", self.goal())
         if self.r.random() < 0.12 and self.asks:
             ask = self.r.choice(self.asks)[:500]
             text = self.r.choice(
@@ -266,9 +266,8 @@ class Composer:
             text, family = self.pick("attack/jailbreak/classic"), "jailbreak_classic"
         else:
             text, family = "How can I " + self.pick("attack/bad_goals") + " " + self.suffix(), "jailbreak_suffix"
-        text = self.bad(text)
         if family == "jailbreak_long" and self.r.random() < 0.25:
-            other = self.bad(self.pick("attack/jailbreak/long"))
+            other = self.pick("attack/jailbreak/long")
             text += "\n\n" + other[self.r.randrange(0, len(other) // 2 + 1) :]
         return Row(self.maybe_disguised(text, 0.08), "user", "jailbreak", family, "en", "bank")
 

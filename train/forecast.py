@@ -1,10 +1,10 @@
 """What to expect on sources never seen: whole sets, languages and attack families left out in turn, and ablations. Tier one, smaller runs.
 
-    python train/forecast.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz [--size 16000] [--out train/out/forecast.json]
+    python train/forecast.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER [--size 16000] [--folds 0] [--out train/out/forecast.json]
 
 Each run trains tier one from nothing without one group and ranks that group's attacks against benign rows the run has not seen (dev's, and the group's own
-where it has some). Tier two is not retrained here: forty fine-tunings take days on two cores. Figures of tier one alone are therefore a floor for what
-the cascade does on the band, and a fair forecast for what tier one settles.
+where it has some). Retraining tier two for each of some forty groups takes days on two cores; with --folds N the groups are dealt into N hands and tier two
+is fine-tuned N times, each time without a whole hand, which leaves out more than it must. The cascade lies between the two.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import numpy as np
 
 import sources
 import tier_one
+import tier_two
 from afterguard.jobs.judge_eval import auc, interval, recall
-from build import capped, labels, origins, weights
+from build import capped, labels, margin, origins, weights
 from compose import Composer, Row
 from folding import tables
+from meanings import meanings
 
 FAMILIES = {
     "direct": ("direct", "planted_direct", "pasted_planted_direct"),
@@ -42,9 +44,10 @@ BENIGN_PER_SET = 1_200
 class Bench:
     """Rows read once; `without` trains on what a rule keeps."""
 
-    def __init__(self, rows: list[Row], dev: list[Row], epochs: int) -> None:
+    def __init__(self, rows: list[Row], dev: list[Row], base: Path, epochs: int) -> None:
         fold, kind = tables()
-        self.rows, self.dev, self.epochs = rows, dev, epochs
+        self.rows, self.dev, self.base, self.epochs = rows, dev, base, epochs
+        self.meanings = meanings((row.text for row in rows), base, fold, kind)
         self.read = tier_one.prepared([row.text[:6_000] for row in rows], fold, kind)
         self.dev_read = tier_one.prepared([row.text[:6_000] for row in dev], fold, kind)
 
@@ -58,6 +61,7 @@ class Bench:
             origins(rows),
             labels(rows),
             weights(rows),
+            meanings=self.meanings,
             epochs=self.epochs,
             log=lambda _: None,
         )
@@ -68,6 +72,18 @@ class Bench:
             else np.zeros(0)
         )
         return dev, left
+
+    def second_without(self, keeps: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The same of tier two, which reads one window of every text."""
+        words = tier_two.vocabulary(self.base)
+
+        def ids(rows: list[Row]) -> list[list[int]]:
+            return tier_two.encoded([r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, 1)
+
+        rows = [row for row in self.rows if keeps(row)]
+        left = [row for row in self.rows if not keeps(row)]
+        model = tier_two.train(tier_two.Judge(self.base), ids(rows), labels(rows), weights(rows), log=lambda _: None)
+        return margin(tier_two.logits(model, ids(self.dev))), margin(tier_two.logits(model, ids(left)))
 
 
 def figures(attack: np.ndarray, benign: np.ndarray) -> dict[str, Any]:
@@ -83,7 +99,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--base", type=Path, required=True, help="folder of MiniLM-L6, as for build.py")
     parser.add_argument("--size", type=int, default=16_000)
+    parser.add_argument("--folds", type=int, default=0, help="hands of groups left out of tier two")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "forecast.json")
     args = parser.parse_args()
@@ -96,13 +114,13 @@ def main() -> None:
         if row.label != "benign" or seen[row.source] <= BENIGN_PER_SET:
             thin.append(row)
     dev = sources.rows(args.dev)
-    bench = Bench(thin + Composer(5, raw).rows(args.size), dev, args.epochs)
+    bench = Bench(thin + Composer(5, raw).rows(args.size), dev, args.base, args.epochs)
     benign = np.array([row.label == "benign" for row in dev])
     counts = np.array([row.source != "sep_probes" for row in dev])
     found: dict[str, Any] = {"ablation": {}, "family": {}, "language": {}, "set": {}}
 
     def note(kind: str, name: str, row: dict[str, Any]) -> None:
-        found[kind][name] = row
+        found.setdefault(kind, {})[name] = row
         print(kind, name, {key: np.round(value, 3).tolist() for key, value in row.items()}, flush=True)
         args.out.write_text(json.dumps(found, indent=1))
 
@@ -131,6 +149,23 @@ def main() -> None:
             limit = np.sort(margins[benign])[int(0.99 * benign.sum())]
             row["false positives at dev's 1 %"] = [float((left[~attack] > limit).mean())]
         note("set", name, row)
+    groups: list[tuple[str, str, Any]] = [
+        *(("family", name, lambda row, group=group: row.family in group) for name, group in FAMILIES.items()),
+        *(("language", lang, lambda row, lang=lang: row.lang == lang) for lang in LANGUAGES),
+        *(
+            ("set", name, lambda row, name=name: row.source == name)
+            for name in sorted({row.source for row in bench.rows if row.label != "benign" and row.source != "bank"})
+        ),
+    ]
+    for hand in range(args.folds):
+        dealt = groups[hand :: args.folds]
+        is_out = [any(holds(row) for _, _, holds in dealt) for row in bench.rows]
+        out = [row for row, gone in zip(bench.rows, is_out) if gone]
+        margins, left = bench.second_without(lambda row, dealt=dealt: not any(holds(row) for _, _, holds in dealt))
+        note("tier two, hand", str(hand + 1), on_dev(margins))
+        for kind, name, holds in dealt:
+            at = np.array([holds(row) and row.label != "benign" for row in out])
+            note(f"tier two, {kind}", name, figures(left[at], margins[benign]))
 
 
 if __name__ == "__main__":

@@ -10,17 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from afterguard.jobs.judge_eval import ORIGIN
 from compose import Row
-
-ORIGIN = {
-    "user_prompt": "user",
-    "document": "document",
-    "email": "document",
-    "code": "document",
-    "tool_output": "tool",
-    "system_prompt": "system",
-    "model_output": "model",
-}
 
 
 def read(path: Path) -> list[dict[str, Any]]:

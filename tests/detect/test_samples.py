@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from afterguard import judges
 from afterguard.detect import DETECTORS, Context, look
-from afterguard.model import Exchange, Origin, Text, ToolCall, Trust
+from afterguard.detect.judge import judge
+from afterguard.model import Exchange, Judgement, Origin, Text, ToolCall, Trust
 from afterguard.names import is_taxonomy
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -44,8 +46,12 @@ def cases(part: str) -> list[Any]:
     return out
 
 
+def opinion(text: str, origin: str) -> Judgement:
+    return judge(text, origin, judges.load(), "quiet")
+
+
 def kinds(detector: str, conversation: list[dict[str, Any]]) -> set[str]:
-    context = Context(lambda value: f"h{len(value)}")
+    context = Context(lambda value: f"h{len(value)}", opinion=opinion if detector == "judged" else None)
     hits = [h for h in look(exchange(conversation), context) if h.detector == detector and h.kind != "inventory"]
     for hit in hits:
         assert all(is_taxonomy(one) for one in hit.taxonomies)

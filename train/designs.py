@@ -111,9 +111,7 @@ def main() -> None:
         words = tier_two.vocabulary(args.base)
 
         def opinion(some: list[Row]) -> np.ndarray:
-            ids = tier_two.encoded(
-                [r.text for r in some], origins(some).tolist(), [r.focus for r in some], words, 1
-            )
+            ids = tier_two.encoded([r.text for r in some], origins(some).tolist(), [r.focus for r in some], words, 1)
             return margin(tier_two.logits(model, ids))
 
         teacher = np.full(len(rows), np.nan)

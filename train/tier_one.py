@@ -50,9 +50,7 @@ class Net(nn.Module):
     def __init__(self, meanings: Meanings | None = None, channels: int = CHANNELS) -> None:
         super().__init__()
         c = channels
-        known = meanings or Meanings(
-            np.zeros((ROWS_WORD, SIZE), np.float32), np.zeros((ROWS_SIDE, SIZE), np.float32)
-        )
+        known = meanings or Meanings(np.zeros((ROWS_WORD, SIZE), np.float32), np.zeros((ROWS_SIDE, SIZE), np.float32))
         self.word, self.before, self.after = Tied(known.word, c), Tied(known.side, c), Tied(known.side, c)
         self.pair = nn.Embedding(ROWS_PAIR, c)
         self.trigram = nn.EmbeddingBag(ROWS_TRIGRAM, c, mode="mean", include_last_offset=True)

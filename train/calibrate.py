@@ -1,7 +1,7 @@
 """Calibration and operating points, from dev alone: which log odds are settled, how the two tiers are weighed, from which probability on each point alarms.
 
 In: the sheet of the judge, its folder, dev rows. Out: the calibration, points and tier_one_points of judge.json. `sep_probes` is left out: its
-attacks are innocuous questions. The band is set on ordinary texts: at most 0.4 % of them may go to tier two.
+attacks are innocuous questions. The band is set on ordinary texts: under 0.5 % of them may go to tier two.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from compose import Row
 LEFT_OUT = {"sep_probes"}
 ORDINARY = {"dev_docs_code", "banking77", "vi_prompt_injection", "sep_probes"}
 """Sets whose benign rows are what applications read all day."""
-SENT = 0.004
-"""Share of ordinary texts that may go to tier two."""
+SENT = {"user": 0.006, "": 0.003}
+"""Share of ordinary texts that may go to tier two, from users and from elsewhere. Users' attacks are short and ranked worse, so they get the larger share."""
 PRIOR = 0.05
 """Share of attacks the probabilities assume; dev has many more than traffic."""
 RATES = {"quiet": 0.001, "balanced": 0.004, "strict": 0.02}
@@ -62,7 +62,7 @@ def fitted(rows: list[Row], first: np.ndarray, second: np.ndarray) -> dict[str, 
     user = np.array([row.origin == "user" for row in rows])
     for origin in ORIGINS:
         here = ordinary & (user if origin == "user" else ~user)
-        low[origin] = float(np.quantile(first[here], 1 - SENT))
+        low[origin] = float(np.quantile(first[here], 1 - SENT.get(origin, SENT[""])))
     weight = np.where(attack, PRIOR / attack[counts].mean(), (1 - PRIOR) / (1 - attack[counts].mean()))
     one = _logistic(first[counts, None], attack[counts], weight[counts])
     inside = counts & (first >= np.array([low[row.origin] for row in rows]))

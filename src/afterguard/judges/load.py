@@ -72,6 +72,7 @@ def _loaded(folder: Path, place: Path | None) -> Judge:
     both = [_finite(value) for value in numbers["both"]]
     calibration = Calibration(
         low={origin: _finite(numbers["low"][origin]) for origin in ORIGINS},
+        longer=_finite(numbers["longer"]),
         high=_finite(numbers["high"]),
         one=(_finite(numbers["one"][0]), _finite(numbers["one"][1])),
         both=(both[0], both[1], both[2]),

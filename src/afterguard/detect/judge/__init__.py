@@ -53,7 +53,9 @@ class Calibration(NamedTuple):
     """Log odds of a tier -> log odds of attack. All numbers come from data that neither tier was trained on."""
 
     low: Mapping[str, float]
-    """By origin: below this log odds tier one settles a text as harmless."""
+    """By origin: below this log odds tier one settles a text of one window as harmless."""
+    longer: float
+    """What is added to `low` for every e-fold number of windows: the largest of many is larger by chance."""
     high: float
     """From this on tier one settles it as an attack."""
     one: tuple[float, float]
@@ -137,7 +139,9 @@ def _piece(text: str, offset: int, origin: str, one: TierOne) -> First | None:
 
 def is_settled(first: First, origin: str, by: Judge) -> bool:
     """Whether tier one needs no second opinion."""
-    return first.margin < by.calibration.low[origin] or first.margin >= by.calibration.high
+    calibration = by.calibration
+    low = calibration.low[origin] + calibration.longer * math.log(len(first.reading.margins))
+    return first.margin < low or first.margin >= calibration.high
 
 
 def settled(text: str, origin: str, first: First, by: Judge, point: str, alone: bool) -> Judgement:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+import glance
 import sources
 import tier_one
 import tier_two
@@ -112,6 +113,25 @@ def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -
     return out
 
 
+def first_layers(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row], teacher: np.ndarray) -> glance.Glance:
+    """The glance, trained on rows tier two has an opinion of; or as kept."""
+    kept = OUT / "glance.pt"
+    found = glance.Glance()
+    if kept.exists():
+        found.load_state_dict(torch.load(kept))
+        return found.eval()
+    known = np.flatnonzero(~np.isnan(teacher))
+    at = np.random.default_rng(args.seed).permutation(known)[: glance.ROWS]
+    some = [rows[i] for i in at]
+    words = tier_two.vocabulary(args.base)
+    ids = tier_two.encoded(
+        [r.text for r in some], origins(some).tolist(), [r.focus for r in some], words, args.seed
+    )
+    found = glance.train(model, ids, teacher[at], labels(some) > 0, args.seed)
+    torch.save(found.state_dict(), kept)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, required=True)
@@ -134,6 +154,7 @@ def main() -> None:
     model = second_tier(args, base + Composer(args.seed, raw).rows(args.size))
     fresh = base + Composer(args.seed + 1, raw).rows(args.fresh)
     teacher = opinions(args, model, fresh)
+    early = first_layers(args, model, fresh, teacher)
     fold, kind = tables()
     net_path = OUT / "tier-one.pt"
     net = tier_one.Net()
@@ -154,11 +175,16 @@ def main() -> None:
             log=lambda text: print(text, flush=True),
         )
         torch.save(net.state_dict(), net_path)
-    write(args, net, model, fold, kind)
+    write(args, net, model, early, fold, kind)
 
 
 def write(
-    args: argparse.Namespace, net: tier_one.Net, model: tier_two.Judge, fold: np.ndarray, kind: np.ndarray
+    args: argparse.Namespace,
+    net: tier_one.Net,
+    model: tier_two.Judge,
+    early: glance.Glance,
+    fold: np.ndarray,
+    kind: np.ndarray,
 ) -> None:
     """The files that ship, with provisional calibration; then the calibration from dev."""
     from calibrate import calibrated
@@ -166,23 +192,25 @@ def write(
     SHIPPED.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {"fold": fold, "kind": kind, **tier_one.arrays(net)}
     save_file(arrays, SHIPPED / "tier-one.safetensors")
-    onnx = OUT / "tier-two.onnx"
-    if not onnx.exists():
-        tier_two.export(model, onnx)
-    shutil.copy(onnx, SHIPPED / "tier-two.onnx")
+    if not (OUT / "tier-two.onnx").exists():
+        tier_two.export(model, early, glance.LAYERS, OUT)
+    for name in ("glance.onnx", "tier-two.onnx"):
+        shutil.copy(OUT / name, SHIPPED / name)
     shutil.copy(args.base / "vocab.txt", SHIPPED / "vocab.txt")
     sheet = {
         "format": "afterguard.judge/1",
         "version": args.version,
         "classes": list(CLASSES),
         "tier_one": "tier-one.safetensors",
+        "glance": "glance.onnx",
+        "glance_length": glance.PIECES,
         "tier_two": "tier-two.onnx",
         "vocabulary": "vocab.txt",
         "length": tier_two.LENGTH,
     }
     sheet["sha256"] = {
         name: hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest()
-        for name in ("tier-one.safetensors", "tier-two.onnx", "vocab.txt")
+        for name in ("tier-one.safetensors", "glance.onnx", "tier-two.onnx", "vocab.txt")
     }
     sheet |= calibrated(sheet, SHIPPED, sources.rows(args.dev))
     (SHIPPED / "judge.json").write_text(json.dumps(sheet, indent=1) + "\n", encoding="utf-8")

@@ -146,21 +146,64 @@ def logits(model: Judge, ids: list[list[int]], budget: int = 8192) -> np.ndarray
     return out
 
 
-def export(model: Judge, path: Path) -> None:
-    """int8 ONNX, per channel, dynamic; inputs ids and mask (int64), output logits."""
+class First(nn.Module):
+    """Embeddings and the first layers, with the glance: what most of the texts that come here need."""
+
+    def __init__(self, model: Judge, glance: nn.Module) -> None:
+        super().__init__()
+        self.body, self.glance = model.body, glance
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        state = self.body(input_ids=ids, attention_mask=mask).last_hidden_state
+        return state, self.glance(state, mask)
+
+
+class Rest(nn.Module):
+    """The other layers and the head."""
+
+    def __init__(self, model: Judge, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleList(layers), model.head
+
+    def forward(self, state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        some = mask[..., None].to(state.dtype)
+        hidden = (1 - mask[:, None, None, :].to(state.dtype)) * -1e9
+        for layer in self.layers:
+            found = layer(state, hidden)
+            state = found[0] if isinstance(found, tuple) else found
+        return self.head(torch.cat([state[:, 0], (state * some).sum(1) / some.sum(1)], 1))
+
+
+def export(model: Judge, glance: nn.Module, layers: int, folder: Path) -> None:
+    """glance.onnx (ids, mask -> state, glance) and tier-two.onnx (state, mask -> logits), int8."""
+    model.eval().to("cpu").float()
+    every = model.body.encoder.layer
+    ids, mask = torch.ones((2, 16), dtype=torch.long), torch.ones((2, 16), dtype=torch.long)
+    rest = Rest(model, list(every[layers:])).eval()
+    model.body.encoder.layer = every[:layers]
+    first = First(model, glance).eval()
+    with torch.no_grad():
+        state, _ = first(ids, mask)
+    _export(first, (ids, mask), ["ids", "mask"], ["state", "glance"], folder / "glance.onnx")
+    model.body.encoder.layer = every
+    _export(rest, (state, mask), ["state", "mask"], ["logits"], folder / "tier-two.onnx")
+
+
+def _export(net: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], path: Path) -> None:
+    """int8 per channel, dynamic."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model.eval().to("cpu").float()
     whole, ready = path.with_suffix(".fp32.onnx"), path.with_suffix(".pre.onnx")
-    x, mask = torch.ones((2, 16), dtype=torch.long), torch.ones((2, 16), dtype=torch.long)
+    axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "length"} for name in [*inputs, "state"]}
+    axes |= {name: {0: "batch"} for name in outputs if name != "state"}
     torch.onnx.export(
-        model,
-        (x, mask),
+        net,
+        example,
         str(whole),
-        input_names=["ids", "mask"],
-        output_names=["logits"],
-        dynamic_axes={"ids": {0: "batch", 1: "length"}, "mask": {0: "batch", 1: "length"}, "logits": {0: "batch"}},
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_axes={name: axes[name] for name in [*inputs, *outputs]},
         opset_version=17,
         dynamo=False,
     )
@@ -173,3 +216,4 @@ def export(model: Judge, path: Path) -> None:
         op_types_to_quantize=["MatMul", "Gather", "Gemm"],
     )
     ready.unlink()
+    whole.unlink()

@@ -62,19 +62,24 @@ def load(place: Path | None = None) -> Judge:
 
 def _loaded(folder: Path, place: Path | None) -> Judge:
     sheet = _sheet(folder)
-    if place is not None and place.suffix == ".onnx":
-        sheet = {**sheet, "tier_two": place.name}
+    if place is not None and place.suffix == ".onnx" and place.name not in (sheet.get("tier_two"), sheet.get("glance")):
+        # A network of its own takes ids; only the one the sheet names goes on from the glance.
+        sheet = {**sheet, "tier_two": place.name, "glance": None}
     # A judge without a first tier of its own stands behind the one that ships.
     one = _tier_one(folder / _inside(sheet["tier_one"])) if sheet.get("tier_one") else load().one
     checksum = _checksum(folder, sheet)
     two = _tier_two(folder, sheet, at_once=place is not None) if sheet.get("tier_two") else None
     numbers = sheet["calibration"]
     both = [_finite(value) for value in numbers["both"]]
+    glance = [_finite(value) for value in numbers.get("glance", (1, 0, 0))]
+    doubt = numbers.get("doubt", {})
     calibration = Calibration(
         low={origin: _finite(numbers["low"][origin]) for origin in ORIGINS},
         longer=_finite(numbers["longer"]),
         high=_finite(numbers["high"]),
         one=(_finite(numbers["one"][0]), _finite(numbers["one"][1])),
+        glance=(glance[0], glance[1], glance[2]),
+        doubt={origin: _finite(doubt.get(origin, 0)) for origin in ORIGINS},
         both=(both[0], both[1], both[2]),
     )
     return Judge(
@@ -129,7 +134,7 @@ def _inside(name: object) -> str:
 def _checksum(folder: Path, sheet: dict[str, Any]) -> str:
     """SHA-256 over the sheet and the files it names; each must be what the sheet says it is, where it says so."""
     whole = hashlib.sha256(json.dumps(sheet, sort_keys=True).encode())
-    for name in ("tier_one", "tier_two", "vocabulary"):
+    for name in ("tier_one", "glance", "tier_two", "vocabulary"):
         if sheet.get(name):
             file = _inside(sheet[name])
             with (folder / file).open("rb") as data:
@@ -160,7 +165,7 @@ def _tier_one(path: Path) -> TierOne:
 
 
 def _tier_two(folder: Path, sheet: dict[str, Any], at_once: bool) -> TierTwo | None:
-    """The second tier; None where onnxruntime is not installed. The network that ships is opened at its first use: most texts never need it."""
+    """The second tier; None where onnxruntime is not installed."""
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
@@ -173,26 +178,56 @@ def _tier_two(folder: Path, sheet: dict[str, Any], at_once: bool) -> TierTwo | N
     length = int(sheet.get("length", 128))
     if not 16 <= length <= 512:
         raise ValueError("length must be between 16 and 512")
-    path = folder / _inside(sheet["tier_two"])
-    opened = [_session(path)] if at_once else []
-    lock = threading.Lock()
+    rest = folder / _inside(sheet["tier_two"])
+    if not sheet.get("glance"):
+        whole = _Network(rest, ("ids", "mask"), ("logits",), at_once)
+        return TierTwo(lambda ids, mask: _logits(whole(ids, mask)[0], len(ids)), vocabulary, length)
+    short = int(sheet.get("glance_length", length))
+    if not 16 <= short <= 512:
+        raise ValueError("glance_length must be between 16 and 512")
+    first = _Network(folder / _inside(sheet["glance"]), ("ids", "mask"), ("state", "glance"), at_once)
+    last = _Network(rest, ("state", "mask"), ("logits",), at_once)
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        with lock:
-            if not opened:
-                opened.append(_session(path))
+        return _logits(last(first(ids, mask)[0], mask)[0], len(ids))
+
+    def glance(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _finished(first(ids, mask)[1], (len(ids),), "the glance")
+
+    return TierTwo(run, vocabulary, length, glance, short)
+
+
+def _logits(found: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    return _finished(found, (count, len(CLASSES)), "logits")
+
+
+def _finished(found: NDArray[np.float32], shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+    """The same, or Failed where it is not what was promised."""
+    if found.shape != shape or not np.isfinite(found).all():
+        raise Failed(f"{what} of shape {found.shape}")
+    return found
+
+
+class _Network:
+    """An ONNX file as a function. What ships is opened at its first use: most texts never need it."""
+
+    def __init__(self, path: Path, takes: tuple[str, ...], gives: tuple[str, ...], at_once: bool) -> None:
+        self.path, self.takes, self.gives = path, takes, gives
+        self._lock = threading.Lock()
+        self._session = _session(path, takes, gives) if at_once else None
+
+    def __call__(self, *inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
+        with self._lock:
+            if self._session is None:
+                self._session = _session(self.path, self.takes, self.gives)
         try:
-            logits = np.asarray(opened[0].run(["logits"], {"ids": ids, "mask": mask})[0], np.float32)
+            found = self._session.run(list(self.gives), dict(zip(self.takes, inputs)))
+            return [np.asarray(one, np.float32) for one in found]
         except Exception as error:
             raise Failed(str(error).split("\n")[0][:200]) from None
-        if logits.shape != (len(ids), len(CLASSES)) or not np.isfinite(logits).all():
-            raise Failed(f"logits of shape {logits.shape}")
-        return logits
-
-    return TierTwo(run, vocabulary, length)
 
 
-def _session(path: Path) -> Any:
+def _session(path: Path, takes: tuple[str, ...], gives: tuple[str, ...]) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -203,6 +238,6 @@ def _session(path: Path) -> Any:
     except Exception as error:
         raise _unfit(path.parent, f"{path.name}: {str(error).splitlines()[0] if str(error) else error}") from None
     inputs, outputs = {one.name for one in session.get_inputs()}, {one.name for one in session.get_outputs()}
-    if not {"ids", "mask"} <= inputs or "logits" not in outputs:
-        raise _unfit(path.parent, f"{path.name} must take ids and mask and give logits")
+    if not set(takes) <= inputs or not set(gives) <= outputs:
+        raise _unfit(path.parent, f"{path.name} must take {' and '.join(takes)} and give {' and '.join(gives)}")
     return session

@@ -4,9 +4,10 @@ In: a text, its origin, and a `Judge` (weights; judges.py loads them). Out: mode
 Pure. The same sentence is a user's right in the user turn and an attack inside a tool result, so the origin is an input of both tiers.
 
 Theory of operation. Tier one reads everything: the text, and decoded views of what looks encoded. Where its log odds stay below `low` for that
-origin the text is settled as harmless. What is above goes to tier two where there is one, which sees the few most suspicious windows; both
-opinions are weighed by a calibration made on data neither was trained on. Without tier two, or when its time is over, tier one's opinion
-stands and the judgement says so.
+origin the text is settled as harmless. At what is above, a few texts in a hundred, the first layers of a small transformer take a glance, and settle most of
+it: that is still tier one's opinion. What is left goes through the whole network, which sees the few most suspicious windows. Each opinion
+is weighed with tier one's by a calibration made on data none of them was trained on. Without the network, or when its time is over, tier one's
+opinion stands and the judgement says so.
 """
 
 from __future__ import annotations
@@ -60,8 +61,12 @@ class Calibration(NamedTuple):
     """From this on tier one settles it as an attack."""
     one: tuple[float, float]
     """(slope, offset) of tier one alone."""
+    glance: tuple[float, float, float]
+    """(slope of tier one, slope of the glance, offset) where the glance looked."""
+    doubt: Mapping[str, float]
+    """By origin: log odds of attack, as the glance sees it, from which the whole network is asked."""
     both: tuple[float, float, float]
-    """(slope of tier one, slope of tier two, offset) where both looked."""
+    """(slope of tier one, slope of tier two, offset) where the whole network looked."""
 
 
 class Judge(NamedTuple):
@@ -101,9 +106,9 @@ def judge(
     if first is None:
         return nothing(by)
     alone = tier == "one" or by.two is None
-    if alone or is_settled(first, origin, by):
+    if by.two is None or is_settled(first, origin, by):
         return settled(text, origin, first, by, point, alone=alone)
-    return second(text, origin, first, by, point, stop)
+    return second(text, origin, first, by, point, stop, alone=alone)
 
 
 def nothing(by: Judge) -> Judgement:
@@ -144,10 +149,12 @@ def is_settled(first: First, origin: str, by: Judge) -> bool:
     return first.margin < low or first.margin >= calibration.high
 
 
-def settled(text: str, origin: str, first: First, by: Judge, point: str, alone: bool) -> Judgement:
-    """Tier one's opinion as a judgement. `alone` when no second tier is to be had: then other thresholds hold."""
+def settled(
+    text: str, origin: str, first: First, by: Judge, point: str, alone: bool, odds: float | None = None
+) -> Judgement:
+    """Tier one's opinion as a judgement, or the glance's `odds`. `alone` when no second tier is to be had: then other thresholds hold."""
     slope, offset = by.calibration.one
-    score = _probability(slope * first.margin + offset)
+    score = _probability(slope * first.margin + offset if odds is None else odds)
     limit = (by.tier_one_points if alone else by.points)[point]
     if score < limit:
         return Judgement(score, "benign", (), "one", by.name)
@@ -156,12 +163,24 @@ def settled(text: str, origin: str, first: First, by: Judge, point: str, alone: 
 
 
 def second(
-    text: str, origin: str, first: First, by: Judge, point: str, stop: Callable[[], bool] = lambda: False
+    text: str,
+    origin: str,
+    first: First,
+    by: Judge,
+    point: str,
+    stop: Callable[[], bool] = lambda: False,
+    alone: bool = False,
 ) -> Judgement:
-    """Both tiers weighed. Where tier two failed or had no time at all, tier one's opinion with that reason; where it had time for a part, that is said."""
+    """The glance, and where that leaves a doubt both tiers weighed; `alone` never goes beyond the glance. Where the network failed or had no time at all,
+    tier one's opinion with that reason; where it had time for a part, that is said."""
     if by.two is None:
         return unfinished(text, origin, first, by, point, "there is no tier two")
     try:
+        early = None if stop() else tier_two.glance(first.text, origin, first.reading, by.two)
+        slope_one, slope_glance, shift = by.calibration.glance
+        odds = None if early is None else slope_one * first.margin + slope_glance * early + shift
+        if alone or (odds is not None and odds < by.calibration.doubt[origin]):
+            return settled(text, origin, first, by, point, alone, odds)
         seen = tier_two.read(first.text, origin, first.reading, by.two, stop)
     except tier_two.Failed as error:
         return unfinished(text, origin, first, by, point, f"tier two failed: {error}")

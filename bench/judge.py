@@ -2,8 +2,8 @@
 
     python bench/judge.py [--rounds 400] [--base FOLDER] [--ordinary FILE.jsonl.gz ...]
 
-Sizes 200 B, 2 KB and 20 KB; texts are cut from the Python standard library's sources and docstrings, the examples and (with --ordinary) labelled benign
-rows; one in twenty carries a planted order. Figures are medians of wall time in one thread. Peers are used where they are installed: hashed n-grams of
+Sizes 200 B, 2 KB and 20 KB; texts are cut from the Python standard library's sources and docstrings, the read-me pages of what is installed and (with
+--ordinary) labelled benign rows; one in twenty carries a planted order. Figures are medians of wall time in one thread. Peers are used where they are installed: hashed n-grams of
 scikit-learn (a floor of the usual kind), MiniLM in fp32 (--base), and pattern scanners from the package index. Exit code 1 where the aims are missed.
 """
 
@@ -44,11 +44,8 @@ ORDERS = (
 def ordinary(files: list[Path], rng: random.Random) -> str:
     """A few megabytes of text that nobody means as an attack."""
     library = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    root = Path(__file__).parent.parent
-    pages = [*(root / "docs").rglob("*.md"), *(root / "examples").rglob("*.*"), *rng.sample(library, 60)]
-    parts = [
-        path.read_text(encoding="utf-8", errors="ignore") for path in pages if path.is_file() and path.suffix != ".pkl"
-    ]
+    pages = rng.sample(library, 60) + sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info/METADATA"))
+    parts = [path.read_text(encoding="utf-8", errors="ignore") for path in pages]
     for file in files:
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             parts += [row["text"] for row in map(json.loads, lines) if row["label"] == "benign"]
@@ -155,26 +152,29 @@ def main() -> int:
         both = timed(lambda text: judging.judge(text, "document", by, "balanced"), texts)
         speed = size / 1e3 / np.median(first)
         missed |= bool(np.median(first) > AIMS[size]) or (size >= 20_000 and speed < 10)
-        print(f"\n{size:,} B ({len(texts)} texts)            median      p99   worst, ms")
+        print(f"\n{size:,} B ({len(texts)} texts)            median     mean      p99   worst, ms")
         for name, row in {"tier one": first, "cascade": both}.items():
             print(
-                f"  {name:<36}{np.median(row):>8.3f} {np.quantile(row, 0.99):>8.2f} {row.max():>8.2f}"
-                + (f"   {speed:.1f} MB/s" if name == "tier one" else "")
+                f"  {name:<36}{np.median(row):>8.3f} {row.mean():>8.3f} {np.quantile(row, 0.99):>8.2f} {row.max():>8.2f}"
+                + f"   {size / 1e3 / np.median(row):.1f} MB/s by the median, {size / 1e3 / row.mean():.1f} in all"
             )
         for name, run in others.items():
             row = timed(run, texts, 8.0)
             print(
-                f"  {name:<36}{np.median(row):>8.3f} {np.quantile(row, 0.99):>8.2f} {row.max():>8.2f}   {np.median(row) / np.median(first):,.0f} times tier one"
+                f"  {name:<36}{np.median(row):>8.3f} {row.mean():>8.3f} {np.quantile(row, 0.99):>8.2f} {row.max():>8.2f}"
+                f"   {np.median(row) / np.median(first):,.0f} times tier one"
             )
-    quiet = cut(pool, 2_000, 4_000, rng)
-    plain = [text for number, text in enumerate(quiet) if number % 20]
-    sent = 0
-    for text in plain:
-        seen = judging.look(text, "document", by)
-        sent += seen is not None and not judging.is_settled(seen, "document", by)
-    print(
-        f"\nordinary texts of 2 KB that go to tier two: {sent} of {len(plain)} = {sent / len(plain):.2%} (aim: at most 0.5 %)"
-    )
+    for size in SIZES:
+        rows = cut(pool, size, 4_000 if size < 20_000 else 800, rng)
+        plain = [text for number, text in enumerate(rows) if number % 20]
+        seen = [judging.look(text, "document", by) for text in plain]
+        glanced = sum(one is not None and not judging.is_settled(one, "document", by) for one in seen)
+        sent = sum(judging.judge(text, "document", by).tier == "two" for text in plain)
+        print(
+            f"\nordinary texts of {size:,} B ({len(plain)}): the glance looks at {glanced / len(plain):.2%},"
+            f" tier two at {sent / len(plain):.2%} (aim: at most 0.5 %)"
+        )
+        missed |= sent / len(plain) > 0.005
     hostile = {
         "one letter words": "a " * 10_000,
         "no blanks": "a" * 20_000,
@@ -198,7 +198,6 @@ def main() -> int:
         print(
             f"tier two on 20 KB, its {tier_two.WINDOWS} windows: median {np.median(longest):.0f} ms, worst {longest.max():.0f} ms"
         )
-    missed |= sent / len(plain) > 0.005
     return int(missed)
 
 

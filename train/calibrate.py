@@ -79,8 +79,8 @@ def fitted(
     glance = _logistic(np.stack([first, early], 1)[looked], attack[looked], weight[looked])
     seen = np.where(looked, glance[0] * first + glance[1] * np.nan_to_num(early) + glance[2], alone)
 
-    doubt = _borders(np.where(looked, seen, -99.0), groups, SENT)
-    asked = looked & (seen >= np.array([doubt[row.origin] for row in rows]))
+    doubt = _borders(np.where(looked, seen - longer, -99.0), groups, SENT)
+    asked = looked & (seen - longer >= np.array([doubt[row.origin] for row in rows]))
     both = _logistic(np.stack([first, second], 1)[asked], attack[asked], weight[asked])
     score = np.where(asked, both[0] * first + both[1] * np.nan_to_num(second) + both[2], seen)
     numbers = {"low": low, "longer": LONGER, "high": 99.0, "one": one, "glance": glance, "doubt": doubt, "both": both}

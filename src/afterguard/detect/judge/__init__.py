@@ -56,7 +56,7 @@ class Calibration(NamedTuple):
     low: Mapping[str, float]
     """By origin: below this log odds tier one settles a text of one window as harmless."""
     longer: float
-    """What is added to `low` for every e-fold number of windows: the largest of many is larger by chance."""
+    """What is added to `low` and `doubt` for every e-fold number of windows: the largest of many is larger by chance."""
     high: float
     """From this on tier one settles it as an attack."""
     one: tuple[float, float]
@@ -144,9 +144,11 @@ def _piece(text: str, offset: int, origin: str, one: TierOne) -> First | None:
 
 def is_settled(first: First, origin: str, by: Judge) -> bool:
     """Whether tier one needs no second opinion."""
-    calibration = by.calibration
-    low = calibration.low[origin] + calibration.longer * math.log(len(first.reading.margins))
-    return first.margin < low or first.margin >= calibration.high
+    return first.margin < by.calibration.low[origin] + _longer(first, by) or first.margin >= by.calibration.high
+
+
+def _longer(first: First, by: Judge) -> float:
+    return by.calibration.longer * math.log(len(first.reading.margins))
 
 
 def settled(
@@ -179,7 +181,7 @@ def second(
         early = None if stop() else tier_two.glance(first.text, origin, first.reading, by.two)
         slope_one, slope_glance, shift = by.calibration.glance
         odds = None if early is None else slope_one * first.margin + slope_glance * early + shift
-        if alone or (odds is not None and odds < by.calibration.doubt[origin]):
+        if alone or (odds is not None and odds < by.calibration.doubt[origin] + _longer(first, by)):
             return settled(text, origin, first, by, point, alone, odds)
         seen = tier_two.read(first.text, origin, first.reading, by.two, stop)
     except tier_two.Failed as error:

@@ -44,6 +44,17 @@ def test_another_judge_is_loaded_from_its_folder_sheet_or_network(copy: Path) ->
         assert load(place).name.startswith("other+")
 
 
+def test_a_network_of_ones_own_needs_no_glance(copy: Path) -> None:
+    shutil.copy(Path(__file__).parent / "detect" / "judge" / "whole.onnx", copy / "mine.onnx")
+    by = load(copy / "mine.onnx")
+    assert by.two is not None
+    assert by.two.glance is None
+    assert by.two.run(np.ones((2, 9), np.int64), np.ones((2, 9), np.int64)).shape == (2, 5)
+    shutil.copy(copy / "tier-two.onnx", copy / "half.onnx")
+    with pytest.raises(UsageError, match="must take ids and mask"):
+        load(copy / "half.onnx")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -113,7 +113,9 @@ def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -
     return out
 
 
-def first_layers(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row], teacher: np.ndarray) -> glance.Glance:
+def first_layers(
+    args: argparse.Namespace, model: tier_two.Judge, rows: list[Row], teacher: np.ndarray
+) -> glance.Glance:
     """The glance, trained on rows tier two has an opinion of; or as kept."""
     kept = OUT / "glance.pt"
     found = glance.Glance()
@@ -124,9 +126,7 @@ def first_layers(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row
     at = np.random.default_rng(args.seed).permutation(known)[: glance.ROWS]
     some = [rows[i] for i in at]
     words = tier_two.vocabulary(args.base)
-    ids = tier_two.encoded(
-        [r.text for r in some], origins(some).tolist(), [r.focus for r in some], words, args.seed
-    )
+    ids = tier_two.encoded([r.text for r in some], origins(some).tolist(), [r.focus for r in some], words, args.seed)
     found = glance.train(model, ids, teacher[at], labels(some) > 0, args.seed)
     torch.save(found.state_dict(), kept)
     return found

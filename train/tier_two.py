@@ -189,7 +189,9 @@ def export(model: Judge, glance: nn.Module, layers: int, folder: Path) -> None:
     _export(rest, (state, mask), ["state", "mask"], ["logits"], folder / "tier-two.onnx")
 
 
-def _export(net: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], path: Path) -> None:
+def _export(
+    net: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], path: Path
+) -> None:
     """int8 per channel, dynamic."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -131,6 +131,21 @@ def test_tier_two_reads_the_suspicious_place_behind_dense_marks() -> None:
         assert sum(seen) > 0
 
 
+@pytest.mark.parametrize(("said", "tier"), [(-9.0, "one"), (9.0, "two")])
+def test_the_glance_settles_what_it_is_sure_of(said: float, tier: str) -> None:
+    assert BY.two is not None
+    asked: list[int] = []
+
+    def glance(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        asked.append(ids.shape[1])
+        return np.full(len(ids), said, np.float32)
+
+    by = BY._replace(two=BY.two._replace(glance=glance))
+    assert judge(ATTACK * 40, "user", by).tier == tier
+    assert asked == [BY.two.glance_length]
+    assert judge(ATTACK, "user", by, tier="one").tier == "one"
+
+
 @pytest.mark.parametrize("failure", [Failed("broken"), None])
 def test_a_network_that_fails_or_has_no_time_leaves_tier_ones_opinion(failure: Exception | None) -> None:
     assert BY.two is not None

@@ -102,7 +102,9 @@ def read(
 
 def _marked(ids: list[int], origin: str, two: TierTwo) -> NDArray[np.int64]:
     """(1, pieces): the window with its marks and its origin."""
-    return np.array([[two.vocabulary[START], FIRST_UNUSED + ORIGINS.index(origin), *ids, two.vocabulary[END]]], np.int64)
+    return np.array(
+        [[two.vocabulary[START], FIRST_UNUSED + ORIGINS.index(origin), *ids, two.vocabulary[END]]], np.int64
+    )
 
 
 def _window(text: str, centre: int, two: TierTwo, room: int) -> tuple[list[int], int, int]:

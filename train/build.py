@@ -93,6 +93,33 @@ def second_tier(args: argparse.Namespace, rows: list[Row]) -> tier_two.Judge:
     return model
 
 
+def refined(args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]) -> tier_two.Judge:
+    """A short second part with the late banks and turns of dialogues; the glance's layers stay as they are. Or as kept."""
+    kept = OUT / "tier-two-refined.pt"
+    if kept.exists():
+        model.load_state_dict(torch.load(kept))
+        return model.eval()
+    chosen = capped(base, args.seed + 2)[:4_000] + Composer(args.seed + 2, raw, late=True).rows(10_000, (("twin_turn", 25),))
+    for part in (model.body.embeddings, *model.body.encoder.layer[: glance.LAYERS]):
+        part.requires_grad_(False)
+    words = tier_two.vocabulary(args.base)
+    ids = tier_two.encoded(
+        [r.text for r in chosen], origins(chosen).tolist(), [r.focus for r in chosen], words, args.seed + 2
+    )
+    tier_two.train(
+        model,
+        ids,
+        labels(chosen),
+        weights(chosen),
+        seed=args.seed + 2,
+        rate=4e-5,
+        device=args.device,
+        log=lambda text: print(text, flush=True),
+    )
+    torch.save(model.state_dict(), kept)
+    return model.eval()
+
+
 def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -> np.ndarray:
     """Tier two's log odds of rows short enough to be read whole; nan for the others."""
     kept = OUT / "opinions.npy"
@@ -114,20 +141,21 @@ def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -
 
 
 def first_layers(
-    args: argparse.Namespace, model: tier_two.Judge, rows: list[Row], teacher: np.ndarray
+    args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]
 ) -> glance.Glance:
-    """The glance, trained on rows tier two has an opinion of; or as kept."""
+    """The glance, trained on the finished network's opinion of fresh rows; or as kept."""
     kept = OUT / "glance.pt"
     found = glance.Glance()
     if kept.exists():
         found.load_state_dict(torch.load(kept))
         return found.eval()
-    known = np.flatnonzero(~np.isnan(teacher))
-    at = np.random.default_rng(args.seed).permutation(known)[: glance.ROWS]
-    some = [rows[i] for i in at]
+    rows = capped(base, args.seed + 3)[:5_000]
+    rows += Composer(args.seed + 3, raw, late=True).rows(glance.ROWS, (("twin_turn", 12),))
     words = tier_two.vocabulary(args.base)
-    ids = tier_two.encoded([r.text for r in some], origins(some).tolist(), [r.focus for r in some], words, args.seed)
-    found = glance.train(model, ids, teacher[at], labels(some) > 0, args.seed)
+    ids = tier_two.encoded(
+        [r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, args.seed + 3
+    )
+    found = glance.train(model, ids, margin(tier_two.logits(model, ids)), labels(rows) > 0, args.seed)
     torch.save(found.state_dict(), kept)
     return found
 
@@ -154,7 +182,8 @@ def main() -> None:
     model = second_tier(args, base + Composer(args.seed, raw).rows(args.size))
     fresh = base + Composer(args.seed + 1, raw).rows(args.fresh)
     teacher = opinions(args, model, fresh)
-    early = first_layers(args, model, fresh, teacher)
+    model = refined(args, model, base, raw)
+    early = first_layers(args, model, base, raw)
     fold, kind = tables()
     net_path = OUT / "tier-one.pt"
     net = tier_one.Net()

@@ -48,13 +48,17 @@ def shingles(text: str) -> set[str]:
 class Composer:
     """All banks, and one method a recipe."""
 
-    def __init__(self, seed: int, train: Iterable[dict[str, str]] = (), banks: Path = BANKS) -> None:
+    def __init__(
+        self, seed: int, train: Iterable[dict[str, str]] = (), banks: Path = BANKS, late: bool = False
+    ) -> None:
+        """`late` also reads the banks of late/, which only the second part of the training sees."""
         self.r = random.Random(seed)
         self.bank: dict[str, list[str]] = {}
         for path in sorted(banks.rglob("*")):
             if path.suffix in (".lines", ".blocks"):
                 # classic2.lines is classic.lines by a second author.
                 name = str(path.relative_to(banks).with_suffix("")).rstrip("2")
+                name = name.removeprefix("late/") if late else name
                 self.bank[name] = list(dict.fromkeys([*self.bank.get(name, []), *read_bank(path)]))
         rows = list(train)
         ok = [row for row in rows if row["label"] == "benign"]
@@ -398,6 +402,15 @@ class Composer:
             text = disguised(text, self.r, 0.7)
         return Row(text, "user", "benign", "twin_user", "en", "bank")
 
+    def twin_turn(self) -> Row:
+        """What people type in the middle of a dialogue with a service bot, and what its tools return."""
+        if self.r.random() < 0.12:
+            return Row(self.pick("benign/bot_turns"), "tool", "benign", "twin_turn", "en", "bank")
+        text = self.pick("benign/turns")
+        if self.r.random() < 0.25:
+            text += self.r.choice([" ", "\n"]) + self.pick("benign/turns")
+        return Row(text, "user", "benign", "twin_turn", "en", "bank")
+
     def twin_long(self) -> Row:
         text = self.pick("benign/user_pasted", "benign/roleplay", "benign/chat_long")
         return Row(text, "user", "benign", "twin_long", "en", "bank")
@@ -470,10 +483,10 @@ class Composer:
             "bank",
         )
 
-    def rows(self, size: int) -> list[Row]:
-        """`size` rows, without repetitions, in a random order."""
-        names = [name for name, _ in RECIPES]
-        weights = [weight for _, weight in RECIPES]
+    def rows(self, size: int, more: tuple[tuple[str, float], ...] = ()) -> list[Row]:
+        """`size` rows, without repetitions, in a random order; `more` recipes beside RECIPES."""
+        names = [name for name, _ in (*RECIPES, *more)]
+        weights = [weight for _, weight in (*RECIPES, *more)]
         out: dict[tuple[str, str], Row] = {}
         for _ in range(size * 2):
             recipe: Callable[[], Row] = getattr(self, self.r.choices(names, weights)[0])

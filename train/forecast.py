@@ -91,7 +91,7 @@ class Bench:
 
 
 def by_another_hand(folder: Path) -> dict[str, dict[str, Any]]:
-    """The shipped judge on texts of `banks/next`, which came after its training: one line a language."""
+    """The shipped judge on texts of `banks/late`, of which tier one has seen nothing: one line a language."""
     by = judges.load()
     r = random.Random(1)
     found: dict[str, list[tuple[bool, float]]] = {}
@@ -153,8 +153,8 @@ def main() -> None:
     def on_dev(margins: np.ndarray) -> dict[str, Any]:
         return figures(margins[~benign & counts], margins[benign & counts])
 
-    for lang, row in by_another_hand(BANKS / "next" / "lang").items():
-        note("another hand, unseen", lang, row)
+    for lang, row in by_another_hand(BANKS / "late" / "lang").items():
+        note("late languages", lang, row)
     note("ablation", "everything", on_dev(bench.without(lambda _: True)[0]))
     note("ablation", "no generator", on_dev(bench.without(lambda row: row.source != "bank")[0]))
     note("ablation", "generator alone", on_dev(bench.without(lambda row: row.source == "bank")[0]))

@@ -121,6 +121,7 @@ def main() -> None:
             "-timeout=60",
             "-rss_limit_mb=4096",
             "-print_final_stats=1",
+            f"-artifact_prefix={args.corpus}/",
         ],
         one,
     )

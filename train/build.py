@@ -93,13 +93,17 @@ def second_tier(args: argparse.Namespace, rows: list[Row]) -> tier_two.Judge:
     return model
 
 
-def refined(args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]) -> tier_two.Judge:
+def refined(
+    args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]
+) -> tier_two.Judge:
     """A short second part with the late banks and turns of dialogues; the glance's layers stay as they are. Or as kept."""
     kept = OUT / "tier-two-refined.pt"
     if kept.exists():
         model.load_state_dict(torch.load(kept))
         return model.eval()
-    chosen = capped(base, args.seed + 2)[:4_000] + Composer(args.seed + 2, raw, late=True).rows(10_000, (("twin_turn", 25),))
+    chosen = capped(base, args.seed + 2)[:4_000] + Composer(args.seed + 2, raw, late=True).rows(
+        10_000, (("twin_turn", 25),)
+    )
     for part in (model.body.embeddings, *model.body.encoder.layer[: glance.LAYERS]):
         part.requires_grad_(False)
     words = tier_two.vocabulary(args.base)

@@ -39,12 +39,9 @@ class Bench:
 
     def __call__(self, text: str, origin: str, point: str = "balanced") -> Judgement:
         """Judge, waiting at most `deadline` seconds for tier two. Blocks; for a thread, not for an event loop."""
-        first, answer = self._first(text, origin, point)
-        if first is None:
-            return answer
-        sent = self._send(text, origin, first, point)
+        sent, answer = self._begun(text, origin, point)
         if sent is None:
-            return self._counted(answer)
+            return answer
         try:
             return self._counted(sent.result(self.deadline))
         except Late:
@@ -53,25 +50,24 @@ class Bench:
 
     async def judged(self, text: str, origin: str, point: str = "balanced") -> Judgement:
         """The same for an event loop: tier one inline, tier two off the loop."""
-        first, answer = self._first(text, origin, point)
-        if first is None:
-            return answer
-        sent = self._send(text, origin, first, point)
+        sent, answer = self._begun(text, origin, point)
         if sent is None:
-            return self._counted(answer)
+            return answer
         try:
             return self._counted(await asyncio.wait_for(asyncio.wrap_future(sent), self.deadline))
         except TimeoutError:
             return self._counted(_with(answer, "tier two had no time"))
 
-    def _first(self, text: str, origin: str, point: str) -> tuple[First | None, Judgement]:
-        """(what tier two has to look at or None, tier one's answer)."""
+    def _begun(self, text: str, origin: str, point: str) -> tuple[Future[Judgement] | None, Judgement]:
+        """(the judgement to come, or None where there is nothing to wait for; what to say without it)."""
         first = judging.look(text, origin, self.judge)
         if first is None:
             return None, judging.nothing(self.judge)
         if self.judge.two is None or judging.is_settled(first, origin, self.judge):
             return None, judging.settled(text, origin, first, self.judge, point, alone=self.judge.two is None)
-        return first, judging.unfinished(text, origin, first, self.judge, point, "tier two is overloaded")
+        answer = judging.unfinished(text, origin, first, self.judge, point, "tier two is overloaded")
+        sent = self._send(text, origin, first, point)
+        return sent, answer if sent else self._counted(answer)
 
     def _send(self, text: str, origin: str, first: First, point: str) -> Future[Judgement] | None:
         """The judgement to come; None where the queue is full or closed."""

@@ -12,6 +12,7 @@ import math
 import threading
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +167,7 @@ def _tier_one(path: Path) -> TierOne:
 
 def _tier_two(folder: Path, sheet: dict[str, Any], at_once: bool) -> TierTwo | None:
     """The second tier; None where onnxruntime is not installed."""
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
+    if find_spec("onnxruntime") is None:
         return None
     words = (folder / _inside(sheet["vocabulary"])).read_text(encoding="utf-8").split("\n")
     vocabulary = {word: at for at, word in enumerate(words) if word}

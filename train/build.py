@@ -1,7 +1,7 @@
 """From banks and labelled text to the weights that ship: python train/build.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER.
 
-Stages, each kept in train/out/ and made again only when missing: rows, tier two, its opinion of fresh rows, tier one, calibration and operating points (on dev
-alone), files. Seeded throughout; with another number of threads or another torch the last digits differ. About an hour and a half on two cores,
+Stages, each kept in train/out/ and made again only when missing: tier two in two parts, its opinion of fresh rows, the glance, tier one, files, calibration and
+operating points (on dev alone). Seeded throughout; with another number of threads or another torch the last digits differ. About an hour and a half on two cores,
 minutes on a GPU (--device cuda). Dev is for choosing only: nothing is trained on it.
 """
 
@@ -34,6 +34,8 @@ BASE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sentence-transformers/all-MiniLM-L6-v2, model.safetensors at revision 1110a243fdf4706b3f48f1d95db1a4f5529b4d41."""
 BENIGN_CAP = {"t0_p3_tasks": 5_000, "clinc_oos": 2_000, "gpteacher_roleplay": 2_000, "bfcl": 2_000}
 """Rows of one benign set that tier two sees; tier one sees all of them."""
+OLD = 6_000
+"""Rows of the training file that tier two sees again in its second part."""
 
 
 def origins(rows: list[Row]) -> np.ndarray:
@@ -93,19 +95,15 @@ def second_tier(args: argparse.Namespace, rows: list[Row]) -> tier_two.Judge:
     return model
 
 
-def refined(
+def second_part(
     args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]
 ) -> tier_two.Judge:
-    """A short second part with the late banks and turns of dialogues; the glance's layers stay as they are. Or as kept."""
-    kept = OUT / "tier-two-refined.pt"
+    """Tier two goes on with every bank, the late ones too, at half the rate; or as kept."""
+    kept = OUT / "tier-two-second.pt"
     if kept.exists():
         model.load_state_dict(torch.load(kept))
         return model.eval()
-    chosen = capped(base, args.seed + 2)[:4_000] + Composer(args.seed + 2, raw, late=True).rows(
-        10_000, (("twin_turn", 25),)
-    )
-    for part in (model.body.embeddings, *model.body.encoder.layer[: glance.LAYERS]):
-        part.requires_grad_(False)
+    chosen = capped(base, args.seed + 2)[:OLD] + Composer(args.seed + 2, raw, late=True).rows(args.second)
     words = tier_two.vocabulary(args.base)
     ids = tier_two.encoded(
         [r.text for r in chosen], origins(chosen).tolist(), [r.focus for r in chosen], words, args.seed + 2
@@ -116,7 +114,7 @@ def refined(
         labels(chosen),
         weights(chosen),
         seed=args.seed + 2,
-        rate=4e-5,
+        rate=6e-5,
         device=args.device,
         log=lambda text: print(text, flush=True),
     )
@@ -154,7 +152,7 @@ def first_layers(
         found.load_state_dict(torch.load(kept))
         return found.eval()
     rows = capped(base, args.seed + 3)[:5_000]
-    rows += Composer(args.seed + 3, raw, late=True).rows(glance.ROWS, (("twin_turn", 12),))
+    rows += Composer(args.seed + 3, raw, late=True).rows(glance.ROWS)
     words = tier_two.vocabulary(args.base)
     ids = tier_two.encoded(
         [r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, args.seed + 3
@@ -172,7 +170,8 @@ def main() -> None:
         "--base", type=Path, required=True, help="folder with config.json, model.safetensors and vocab.txt of MiniLM-L6"
     )
     parser.add_argument("--size", type=int, default=48_000, help="generated rows for tier two")
-    parser.add_argument("--fresh", type=int, default=90_000, help="generated rows of another seed, for tier one")
+    parser.add_argument("--second", type=int, default=40_000, help="generated rows for the second part of tier two")
+    parser.add_argument("--fresh", type=int, default=130_000, help="generated rows of another seed, for tier one")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -184,9 +183,9 @@ def main() -> None:
     raw = sources.read(args.train)
     base = [sources.row(one) for one in raw if one["label"] != "harmful_request"]
     model = second_tier(args, base + Composer(args.seed, raw).rows(args.size))
-    fresh = base + Composer(args.seed + 1, raw).rows(args.fresh)
+    model = second_part(args, model, base, raw)
+    fresh = base + Composer(args.seed + 1, raw, late=True).rows(args.fresh)
     teacher = opinions(args, model, fresh)
-    model = refined(args, model, base, raw)
     early = first_layers(args, model, base, raw)
     fold, kind = tables()
     net_path = OUT / "tier-one.pt"
@@ -203,8 +202,9 @@ def main() -> None:
             weights(fresh),
             meanings=meanings((row.text for row in fresh), args.base, fold, kind),
             teacher=teacher,
+            focus=[row.focus for row in fresh],
             seed=args.seed,
-            epochs=5,
+            epochs=6,
             log=lambda text: print(text, flush=True),
         )
         torch.save(net.state_dict(), net_path)

@@ -51,7 +51,7 @@ class Composer:
     def __init__(
         self, seed: int, train: Iterable[dict[str, str]] = (), banks: Path = BANKS, late: bool = False
     ) -> None:
-        """`late` also reads the banks of late/, which only the second part of the training sees."""
+        """`late` also reads the banks of late/, which tier two sees in the second part of its training, tier one and the glance from the start."""
         self.r = random.Random(seed)
         self.bank: dict[str, list[str]] = {}
         for path in sorted(banks.rglob("*")):
@@ -255,7 +255,7 @@ class Composer:
         return Row(self.maybe_disguised(text, 0.14), "user", "injection", family, "en", "bank")
 
     def extraction(self) -> Row:
-        text = self.pick("attack/extraction/direct", "attack/extraction/classic")
+        text = self.pick("attack/extraction/direct", "attack/extraction/classic", "attack/extraction/secret")
         if self.r.random() < 0.1 and self.asks:
             text = self.r.choice(self.asks)[:500] + self.r.choice(["\n", " ", "\n\n"]) + text
         return Row(self.maybe_disguised(text, 0.14), "user", "extraction", "extraction", "en", "bank")
@@ -395,6 +395,7 @@ class Composer:
             "benign/chat",
             "benign/short",
             "benign/tasks",
+            "benign/secret_user",
         )
         if self.r.random() < 0.06:
             text = self.r.choice([typos, case])(text, self.r)
@@ -431,6 +432,7 @@ class Composer:
     def twin_page(self) -> Row:
         name, origin = self.r.choice(
             [
+                *([("benign/security_docs", "document")] if self.has("benign/security_docs") else []),
                 ("benign/documents", "document"),
                 ("benign/emails", "document"),
                 ("benign/tool_results", "tool"),
@@ -483,14 +485,17 @@ class Composer:
             "bank",
         )
 
-    def rows(self, size: int, more: tuple[tuple[str, float], ...] = ()) -> list[Row]:
-        """`size` rows, without repetitions, in a random order; `more` recipes beside RECIPES."""
-        names = [name for name, _ in (*RECIPES, *more)]
-        weights = [weight for _, weight in (*RECIPES, *more)]
+    def rows(self, size: int) -> list[Row]:
+        """`size` rows, without repetitions, in a random order."""
+        recipes = [*RECIPES, *([("twin_turn", 5.0)] if self.has("benign/turns") else [])]
+        names = [name for name, _ in recipes]
+        weights = [weight for _, weight in recipes]
         out: dict[tuple[str, str], Row] = {}
         for _ in range(size * 2):
             recipe: Callable[[], Row] = getattr(self, self.r.choices(names, weights)[0])
             row = recipe()
+            if "{goal}" in row.text:
+                row = row._replace(text=row.text.replace("{goal}", self.goal()))
             if row.text.strip():
                 out.setdefault((row.text, row.origin), row)
             if len(out) >= size:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,11 @@ import numpy as np
 import sources
 import tier_one
 import tier_two
-from afterguard import judges
-from afterguard.detect.judge import judge
 from afterguard.jobs.judge_eval import auc, interval, recall
 from build import capped, labels, margin, origins, weights
-from compose import BANKS, Composer, Row, read_bank
+from compose import Composer, Row
 from folding import tables
 from meanings import meanings
-from text import filled
 
 FAMILIES = {
     "direct": ("direct", "planted_direct", "pasted_planted_direct"),
@@ -90,28 +86,6 @@ class Bench:
         return margin(tier_two.logits(model, ids(self.dev))), margin(tier_two.logits(model, ids(left)))
 
 
-def by_another_hand(folder: Path) -> dict[str, dict[str, Any]]:
-    """The shipped judge on texts of `banks/late`, of which tier one has seen nothing: one line a language."""
-    by = judges.load()
-    r = random.Random(1)
-    found: dict[str, list[tuple[bool, float]]] = {}
-    for path in sorted(folder.glob("*.lines")):
-        lang, kind = path.stem.split(".")
-        origin = "document" if kind in ("indirect", "benign_doc") else "user"
-        for text in read_bank(path):
-            score = judge(filled(text, r), origin, by).score
-            found.setdefault(lang, []).append((not kind.startswith("benign"), score))
-    out = {}
-    for lang, pairs in found.items():
-        attack = np.array([score for is_attack, score in pairs if is_attack])
-        benign = np.array([score for is_attack, score in pairs if not is_attack])
-        out[lang] = figures(attack, benign) | {
-            f"flagged at {name}": [float((attack >= limit).mean()), float((benign >= limit).mean())]
-            for name, limit in by.points.items()
-        }
-    return out
-
-
 def figures(attack: np.ndarray, benign: np.ndarray) -> dict[str, Any]:
     return {
         "attacks": len(attack),
@@ -153,8 +127,6 @@ def main() -> None:
     def on_dev(margins: np.ndarray) -> dict[str, Any]:
         return figures(margins[~benign & counts], margins[benign & counts])
 
-    for lang, row in by_another_hand(BANKS / "late" / "lang").items():
-        note("late languages", lang, row)
     note("ablation", "everything", on_dev(bench.without(lambda _: True)[0]))
     note("ablation", "no generator", on_dev(bench.without(lambda row: row.source != "bank")[0]))
     note("ablation", "generator alone", on_dev(bench.without(lambda row: row.source == "bank")[0]))

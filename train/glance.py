@@ -12,7 +12,7 @@ from torch import nn
 
 import tier_two
 
-LAYERS = 2
+LAYERS = 3
 PIECES = 96
 UNITS = 128
 ROWS = 20_000

@@ -21,6 +21,8 @@ from meanings import SIZE, Meanings
 UNITS = 48
 MOST = 1_600
 """Tokens of one text used in training."""
+PLANTED = 3
+"""Blocks from the beginning of a planted passage on in which the window that decides may begin."""
 
 
 SPREAD = 0.01
@@ -62,7 +64,8 @@ class Net(nn.Module):
         self.drop = nn.Dropout(0.2)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logits of the deciding window (B, classes), margins (B, windows) with -1e9 where there is none)."""
+        """(logits of the deciding window (B, classes), margins (B, windows) with -1e9 where there is none). A batch that marks windows as
+        `elsewhere` (B, windows) does not let those decide."""
         size, length = batch["word"].shape
         x = self.word(batch["word"]) + self.pair(batch["pair"]) + self.pair(batch["skip"])
         x = x + self.before(batch["before"]) + self.after(batch["after"]) * batch["has_after"][..., None]
@@ -84,7 +87,7 @@ class Net(nn.Module):
             else batch["mask"].view(size, count, BLOCK).amax(2) > 0
         )
         margins = margins.masked_fill(~here, -1e9)
-        best = margins.argmax(1)
+        best = margins.masked_fill(batch["elsewhere"], -1e9).argmax(1) if "elsewhere" in batch else margins.argmax(1)
         return logits[torch.arange(size), best], margins
 
 
@@ -123,6 +126,18 @@ def collate(rows: Sequence[Tokens], origins: Sequence[int]) -> dict[str, torch.T
     return batch
 
 
+def elsewhere(rows: Sequence[Tokens], focus: Sequence[int], count: int) -> torch.Tensor:
+    """(rows, count) windows that cannot hold the passage planted at character `focus`; all may, where that is -1 or was not read."""
+    out = torch.zeros((len(rows), count), dtype=torch.bool)
+    for i, (t, at) in enumerate(zip(rows, focus)):
+        token = int(np.searchsorted(t.start, at)) if at >= 0 else len(t.start)
+        block = token // BLOCK
+        if token < len(t.start) and block < count:
+            out[i] = True
+            out[i, max(0, block - WINDOW + 1) : block + PLANTED] = False
+    return out
+
+
 def batches(lengths: np.ndarray, rng: np.random.Generator, budget: int) -> list[np.ndarray]:
     """Indexes of rows of like length, at most `budget` tokens together."""
     order = np.argsort(lengths + rng.uniform(0, 12, len(lengths)) + lengths * rng.uniform(0, 0.15, len(lengths)))
@@ -144,13 +159,15 @@ def train(
     *,
     meanings: Meanings | None = None,
     teacher: np.ndarray | None = None,
+    focus: Sequence[int] | None = None,
     seed: int = 1,
     epochs: int = 4,
     rate: float = 3e-3,
-    budget: int = 24_000,
+    budget: int = 12_000,
     log: Any = print,
 ) -> Net:
-    """A trained network. `labels` index CLASSES; `teacher` gives margins (log odds of attack), nan where there are none."""
+    """A trained network. `labels` index CLASSES; `teacher` gives margins (log odds of attack), nan where there are none; `focus` the character
+    at which a planted passage begins, -1 where none is known."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     net = Net(meanings)
@@ -166,7 +183,10 @@ def train(
     for epoch, parts in enumerate(plan):
         total = 0.0
         for part in parts:
-            batch = collate([read[i] for i in part], origins[part])
+            some = [read[i] for i in part]
+            batch = collate(some, origins[part])
+            if focus is not None:
+                batch["elsewhere"] = elsewhere(some, [focus[i] for i in part], batch["mask"].shape[1] // BLOCK)
             logits, _ = net(batch)
             loss = torch.nn.functional.cross_entropy(logits, y[part], reduction="none", label_smoothing=0.02)
             if t is not None:

@@ -2,7 +2,7 @@
 
     python train/designs.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER [--size 40000]
 
-In: the training file's rows and generated ones, without tier two's opinions (but for the row that says so, where train/out/tier-two.pt is). Out: one line a
+In: the training file's rows and generated ones, without tier two's opinions (but for the row that says so, where train/out/tier-two-second.pt is). Out: one line a
 design: area under the curve and recall at 1 % false positives on dev without sep_probes, and microseconds a text of dev.
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     raw = sources.read(args.train)
     rows = capped([sources.row(one) for one in raw if one["label"] != "harmful_request"], 1)
-    rows += Composer(7, raw).rows(args.size)
+    rows += Composer(7, raw, late=True).rows(args.size)
     dev = [row for row in sources.rows(args.dev) if row.source != "sep_probes"]
     attack = labels(dev) > 0
     fold, kind = tables()
@@ -94,6 +94,7 @@ def main() -> None:
             weights(rows),
             meanings=vectors,
             teacher=teacher,
+            focus=[row.focus for row in rows],
             epochs=3,
             log=lambda _: None,
         )
@@ -105,9 +106,9 @@ def main() -> None:
     tell("static vectors, boosted trees", static(rows, known, fold, kind))
     tell("convolution", convolution(None, None))
     tell("convolution with word meanings", convolution(known, None))
-    if (OUT / "tier-two.pt").exists():
+    if (OUT / "tier-two-second.pt").exists():
         model = tier_two.Judge(args.base)
-        model.load_state_dict(torch.load(OUT / "tier-two.pt"))
+        model.load_state_dict(torch.load(OUT / "tier-two-second.pt"))
         words = tier_two.vocabulary(args.base)
 
         def opinion(some: list[Row]) -> np.ndarray:

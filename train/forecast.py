@@ -1,6 +1,6 @@
 """What to expect on sources never seen: whole sets, languages and attack families left out in turn, and ablations. Tier one, smaller runs.
 
-    python train/forecast.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER [--size 16000] [--folds 0] [--out train/out/forecast.json]
+    python train/forecast.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER [--size 30000] [--folds 0] [--out train/out/forecast.json]
 
 Each run trains tier one from nothing without one group and ranks that group's attacks against benign rows the run has not seen (dev's, and the group's own
 where it has some). Retraining tier two for each of some forty groups takes days on two cores; with --folds N the groups are dealt into N hands and tier two
@@ -62,6 +62,7 @@ class Bench:
             labels(rows),
             weights(rows),
             meanings=self.meanings,
+            focus=[row.focus for row in rows],
             epochs=self.epochs,
             log=lambda _: None,
         )
@@ -100,9 +101,9 @@ def main() -> None:
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True, help="folder of MiniLM-L6, as for build.py")
-    parser.add_argument("--size", type=int, default=16_000)
+    parser.add_argument("--size", type=int, default=30_000)
     parser.add_argument("--folds", type=int, default=0, help="hands of groups left out of tier two")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "forecast.json")
     args = parser.parse_args()
     raw = sources.read(args.train)
@@ -114,7 +115,7 @@ def main() -> None:
         if row.label != "benign" or seen[row.source] <= BENIGN_PER_SET:
             thin.append(row)
     dev = sources.rows(args.dev)
-    bench = Bench(thin + Composer(5, raw).rows(args.size), dev, args.base, args.epochs)
+    bench = Bench(thin + Composer(5, raw, late=True).rows(args.size), dev, args.base, args.epochs)
     benign = np.array([row.label == "benign" for row in dev])
     counts = np.array([row.source != "sep_probes" for row in dev])
     found: dict[str, Any] = {"ablation": {}, "family": {}, "language": {}, "set": {}}

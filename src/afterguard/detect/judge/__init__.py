@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from operator import ge
 from typing import NamedTuple
 
 import msgspec
@@ -41,6 +42,7 @@ MEANS = {
     "inside": (3, ("digits for letters",)),
 }
 """By sign of tier_one.SIGNS: from how many on, and which decoders of normalise it calls for."""
+LEAST = tuple(least for least, _ in MEANS.values())
 CUTS = 32
 """Sentences of a window that are weighed one by one when its span is trimmed."""
 SPANS = 8
@@ -134,12 +136,19 @@ def _piece(text: str, offset: int, origin: str, one: TierOne) -> First | None:
     if reading is None:
         return None
     best = First(reading, reading.margin, text, offset, offset + len(text), False)
-    means = [name for count, (least, names) in zip(reading.signs, MEANS.values()) if count >= least for name in names]
+    means = _means(reading.signs)
     for view in normalise.views(text, means=means) if means else ():
         seen = tier_one.read(view.text, origin, one)
         if seen is not None and seen.margin > best.margin:
             best = First(seen, seen.margin, view.text, offset + view.start, offset + view.end, True)
     return best
+
+
+def _means(signs: tuple[int, ...]) -> list[str]:
+    """Decoders that the signs call for; mostly none, and that is found out quickly."""
+    if not any(map(ge, signs, LEAST)):
+        return []
+    return [name for count, (least, names) in zip(signs, MEANS.values()) if count >= least for name in names]
 
 
 def is_settled(first: First, origin: str, by: Judge) -> bool:

@@ -42,7 +42,8 @@ static inline uint64_t mix(uint64_t value)
     return value ^ (value >> 32);
 }
 
-typedef struct { int32_t sum[CHANNELS]; uint32_t own_side, start, end; } Token;
+/* A sum of at most RUN rows, doubled, and five more fits 16 bits. */
+typedef struct { int16_t sum[CHANNELS]; uint32_t own_side, start, end; } Token;
 
 typedef struct {
     const uint16_t *fold; const uint8_t *kind;
@@ -52,9 +53,20 @@ typedef struct {
 
 typedef struct { float *top; uint32_t *start, *end; size_t blocks; float mean[CHANNELS]; size_t tokens; long signs[7], lone; } Pooled;
 
-static inline void add(int32_t *sum, const int8_t *row)
+static inline void add(int16_t *sum, const int8_t *row)
 {
-    for (int i = 0; i < CHANNELS; i++) sum[i] += row[i];
+    for (int i = 0; i < CHANNELS; i++) sum[i] = (int16_t)(sum[i] + row[i]);
+}
+
+/* A row lies on one line of the cache or two. The tables are larger than what a core keeps near, so rows are asked for before they are needed. */
+static inline void fetch(const int8_t *row)
+{
+#ifdef __GNUC__
+    __builtin_prefetch(row);
+    __builtin_prefetch(row + CHANNELS - 1);
+#else
+    (void)row;
+#endif
 }
 
 /* A token is finished once its right neighbour is known. */
@@ -154,7 +166,7 @@ static void look_for_codes(const uint32_t *text, size_t size, long *signs)
 FAST
 static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out)
 {
-    Token held; int has_held = 0;
+    Token held = {{0}, 0, 0, 0}; int has_held = 0;
     uint64_t one = 0, two = 0;
     uint32_t one_side = 0;
     uint16_t run[RUN]; uint8_t kinds[RUN]; uint32_t offset[RUN];
@@ -199,25 +211,32 @@ static void walk(const uint32_t *text, size_t size, const Tables *t, Pooled *out
         }
         uint64_t own = mix(hash);
         memset(token.sum, 0, sizeof token.sum);
+        token.own_side = (uint32_t)((own >> 20) & (ROWS_SIDE - 1));
+        token.start = offset[0]; token.end = end;
+        const int8_t *word = t->word + (own & (ROWS_WORD - 1)) * CHANNELS;
+        const int8_t *pair = t->pair + (mix(one * 3 + hash) & (ROWS_PAIR - 1)) * CHANNELS;
+        const int8_t *skip = t->pair + (mix(two * 5 + hash * 7) & (ROWS_PAIR - 1)) * CHANNELS;
+        const int8_t *after = t->after + (size_t)token.own_side * CHANNELS;
+        fetch(word); fetch(pair); fetch(skip); fetch(after);
+        fetch(t->before + (size_t)token.own_side * CHANNELS);
         if (wordy && !is_number) {
             for (int k = 0; k < length; k++) {
                 uint64_t left = k ? run[k - 1] : 1, right = k + 1 < length ? run[k + 1] : 1;
                 uint64_t row = mix((left << 40) ^ ((uint64_t)run[k] << 20) ^ right) & (ROWS_TRIGRAM - 1);
                 add(token.sum, t->trigram + row * CHANNELS);
             }
-            for (int c = 0; c < CHANNELS; c++) token.sum[c] = token.sum[c] * 2 / length;
+            /* Whole numbers are divided as floats, which processors do in one go for many: so small ones come out exactly. */
+            for (int c = 0; c < CHANNELS; c++) token.sum[c] = (int16_t)(int32_t)((float)(token.sum[c] * 2) / (float)length);
         }
-        add(token.sum, t->word + (own & (ROWS_WORD - 1)) * CHANNELS);
-        add(token.sum, t->pair + (mix(one * 3 + hash) & (ROWS_PAIR - 1)) * CHANNELS);
-        add(token.sum, t->pair + (mix(two * 5 + hash * 7) & (ROWS_PAIR - 1)) * CHANNELS);
+        add(token.sum, word);
+        add(token.sum, pair);
+        add(token.sum, skip);
         add(token.sum, t->before + (size_t)one_side * CHANNELS);
         if (wordy) {
             out->lone = length == 1 && !is_number ? out->lone + 1 : 0;
             if (out->lone > out->signs[LONE]) out->signs[LONE] = out->lone;
         }
-        token.own_side = (uint32_t)((own >> 20) & (ROWS_SIDE - 1));
-        token.start = offset[0]; token.end = end;
-        if (has_held) pool(out, t, &held, t->after + (size_t)token.own_side * CHANNELS);
+        if (has_held) pool(out, t, &held, after);
         held = token; has_held = 1;
         two = one; one = hash; one_side = token.own_side;
     }

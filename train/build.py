@@ -1,7 +1,7 @@
 """From banks and labelled text to the weights that ship: python train/build.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER.
 
 Stages, each kept in train/out/ and made again only when missing: tier two in two parts, its opinion of fresh rows, the glance, tier one, files, calibration and
-operating points (on dev alone). Seeded throughout; with another number of threads or another torch the last digits differ. About an hour and a half on two cores,
+operating points (on dev alone). Seeded throughout; with another number of threads or another torch the last digits differ. About two hours on two cores,
 minutes on a GPU (--device cuda). Dev is for choosing only: nothing is trained on it.
 """
 
@@ -162,6 +162,35 @@ def first_layers(
     return found
 
 
+def joined(
+    args: argparse.Namespace, model: tier_two.Judge, early: glance.Glance, base: list[Row], raw: list[dict[str, Any]]
+) -> None:
+    """A third part, short, in which network and glance learn together: the first layers learn to say what the whole says. Or as kept."""
+    kept = OUT / "tier-two-joined.pt"
+    if kept.exists():
+        both = torch.load(kept)
+        model.load_state_dict(both["network"])
+        early.load_state_dict(both["glance"])
+        return
+    rows = capped(base, args.seed + 4)[: OLD // 2] + Composer(args.seed + 4, raw, late=True).rows(args.third)
+    words = tier_two.vocabulary(args.base)
+    ids = tier_two.encoded(
+        [r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, args.seed + 4
+    )
+    tier_two.train(
+        model,
+        ids,
+        labels(rows),
+        weights(rows),
+        seed=args.seed + 4,
+        rate=8e-5,
+        device=args.device,
+        log=lambda text: print(text, flush=True),
+        early=early,
+    )
+    torch.save({"network": model.state_dict(), "glance": early.state_dict()}, kept)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, required=True)
@@ -171,6 +200,7 @@ def main() -> None:
     )
     parser.add_argument("--size", type=int, default=48_000, help="generated rows for tier two")
     parser.add_argument("--second", type=int, default=40_000, help="generated rows for the second part of tier two")
+    parser.add_argument("--third", type=int, default=20_000, help="generated rows for the third part")
     parser.add_argument("--fresh", type=int, default=130_000, help="generated rows of another seed, for tier one")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -187,6 +217,7 @@ def main() -> None:
     fresh = base + Composer(args.seed + 1, raw, late=True).rows(args.fresh)
     teacher = opinions(args, model, fresh)
     early = first_layers(args, model, base, raw)
+    joined(args, model, early, base, raw)
     fold, kind = tables()
     net_path = OUT / "tier-one.pt"
     net = tier_one.Net()

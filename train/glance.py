@@ -22,6 +22,8 @@ ROWS = 20_000
 class Glance(nn.Module):
     """State after LAYERS layers -> log odds of attack: first piece, mean and largest value of each channel."""
 
+    LAYERS = LAYERS
+
     def __init__(self, width: int = 384) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Dropout(0.2), nn.Linear(3 * width, UNITS), nn.ReLU(), nn.Linear(UNITS, 1))
@@ -30,6 +32,17 @@ class Glance(nn.Module):
 
     def forward(self, state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self.net((pooled(state, mask) - self.shift) / self.scale)[:, 0]
+
+    def loss(self, state: torch.Tensor, mask: torch.Tensor, logits: torch.Tensor, attack: torch.Tensor) -> torch.Tensor:
+        """Loss of each window against the network's opinion of it and its label."""
+        return against(self(state, mask), torch.logsumexp(logits[:, 1:], 1) - logits[:, 0], attack.float())
+
+
+def against(said: torch.Tensor, opinion: torch.Tensor, attack: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of log odds, mostly against the network's softened opinion."""
+    loss = nn.functional.binary_cross_entropy_with_logits
+    soft = loss(said / 1.5, torch.sigmoid(opinion / 1.5), reduction="none")
+    return 0.8 * soft + 0.2 * loss(said, attack, reduction="none")
 
 
 def pooled(state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -67,14 +80,11 @@ def train(
     glance = Glance(model.body.config.hidden_size)
     glance.shift, glance.scale = x.mean(0), x.std(0) + 1e-3
     x = (x - glance.shift) / glance.scale
-    soft = torch.sigmoid(torch.from_numpy(opinion).float() / 1.5)
-    hard = torch.from_numpy(attack).float()
+    soft, hard = torch.from_numpy(opinion).float(), torch.from_numpy(attack).float()
     optim = torch.optim.AdamW(glance.parameters(), 1e-3, weight_decay=1e-2)
-    loss = nn.functional.binary_cross_entropy_with_logits
     for _ in range(12):
         for part in torch.randperm(len(x)).split(512):
-            said = glance.net(x[part])[:, 0]
-            total = 0.8 * loss(said / 1.5, soft[part]) + 0.2 * loss(said, hard[part])
+            total = against(glance.net(x[part])[:, 0], soft[part], hard[part]).mean()
             optim.zero_grad()
             total.backward()
             optim.step()

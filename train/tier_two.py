@@ -32,10 +32,14 @@ class Judge(nn.Module):
         self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(2 * width, 128), nn.ReLU(), nn.Linear(128, len(CLASSES)))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        state = self.body(input_ids=ids, attention_mask=mask).last_hidden_state
-        some = mask[..., None].to(state.dtype)
-        mean = (state * some).sum(1) / some.sum(1)
-        return self.head(torch.cat([state[:, 0], mean], 1))
+        return self.both(ids, mask, 0)[1]
+
+    def both(self, ids: torch.Tensor, mask: torch.Tensor, layers: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(state after that many layers, logits)."""
+        states = self.body(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        some = mask[..., None].to(states[-1].dtype)
+        mean = (states[-1] * some).sum(1) / some.sum(1)
+        return states[layers], self.head(torch.cat([states[-1][:, 0], mean], 1))
 
 
 def vocabulary(base: Path) -> dict[str, int]:
@@ -71,8 +75,10 @@ def train(
     budget: int = 4096,
     device: str = "cpu",
     log: Any = print,
-    each: Any = None,
+    early: Any = None,
 ) -> Judge:
+    """Fine-tuned on encoded windows. `early` is a head on the first layers (glance.Glance) that is trained with it, so that those layers learn to say
+    what the whole network says."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     lengths = np.array([len(one) for one in ids])
@@ -89,20 +95,26 @@ def train(
     model.to(device).train()
     decay = [p for n, p in model.named_parameters() if p.ndim > 1]
     rest = [p for n, p in model.named_parameters() if p.ndim <= 1]
-    optim = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}], lr=rate, fused=True
-    )
+    groups = [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
+    rates = [rate, rate]
+    if early is not None:
+        early.to(device).train()
+        groups.append({"params": list(early.parameters()), "weight_decay": 0.01})
+        rates.append(5 * rate)
+    optim = torch.optim.AdamW(groups, lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optim, rate, total_steps=len(plan) + 1, pct_start=0.08, anneal_strategy="linear"
+        optim, rates, total_steps=len(plan) + 1, pct_start=0.08, anneal_strategy="linear"
     )
     y, w = torch.from_numpy(labels), torch.from_numpy(weights.astype(np.float32))
     began, total = time.time(), 0.0
     for step, part in enumerate(plan):
         x, mask = padded([ids[i] for i in part])
         with torch.autocast(device, dtype=torch.bfloat16):
-            logits = model(x.to(device), mask.to(device))
+            state, logits = model.both(x.to(device), mask.to(device), early.LAYERS if early else 0)
         loss = nn.functional.cross_entropy(logits.float(), y[part].to(device), reduction="none", label_smoothing=0.02)
         weight = w[part].to(device)
+        if early is not None:
+            loss = loss + early.loss(state.float(), mask.to(device), logits.detach().float(), y[part].to(device) > 0)
         loss = (loss * weight).sum() / weight.sum()
         optim.zero_grad()
         loss.backward()
@@ -114,8 +126,8 @@ def train(
             log(
                 f"  tier two, step {step + 1} of {len(plan)}: loss {total / (1 - 0.98 ** (step + 1)):.4f}, {time.time() - began:.0f} s"
             )
-        if each and step % 400 == 399:
-            each(model)
+    if early is not None:
+        early.to("cpu").eval()
     return model.eval()
 
 

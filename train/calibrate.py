@@ -20,11 +20,11 @@ from afterguard.detect.judge.tier_one import ORIGINS
 from compose import Row
 
 LEFT_OUT = {"sep_probes"}
-ORDINARY = {"dev_docs_code", "banking77", "vi_prompt_injection", "sep_probes"}
+ORDINARY = {"dev_docs_code", "banking77", "vi_prompt_injection"}
 """Sets whose benign rows are what applications read all day."""
-GLANCED = {"user": 0.05, "": 0.02}
+GLANCED = {"user": 0.1, "": 0.05}
 """Share of ordinary texts at which the glance may look, from users and from elsewhere. Users' attacks are short and ranked worse, so they get the larger share."""
-SENT = {"user": 0.007, "": 0.003}
+SENT = {"user": 0.007, "": 0.004}
 """The same for the whole network."""
 LONGER = 0.3
 """Log odds by which the border rises for every e-fold length: with it about as many ordinary texts of 200 B, 2 KB and 20 KB pass it."""

@@ -119,7 +119,7 @@ def main() -> None:
             f"-max_total_time={args.seconds}",
             "-max_len=1500",
             "-timeout=60",
-            "-rss_limit_mb=4096",
+            "-rss_limit_mb=14000",
             "-print_final_stats=1",
             f"-artifact_prefix={args.corpus}/",
         ],

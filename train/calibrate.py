@@ -27,7 +27,7 @@ GLANCED = {"user": 0.1, "": 0.05}
 SENT = {"user": 0.007, "": 0.004}
 """The same for the whole network."""
 LONGER = 0.3
-"""Log odds by which the border rises for every e-fold length: with it about as many ordinary texts of 200 B, 2 KB and 20 KB pass it."""
+"""Log odds taken off for every e-fold number of windows: with it about as many ordinary texts of 200 B, 2 KB and 20 KB pass a border."""
 PRIOR = 0.05
 """Share of attacks the probabilities assume; dev has many more than traffic."""
 RATES = {"quiet": 0.001, "balanced": 0.004, "strict": 0.02}
@@ -70,17 +70,18 @@ def fitted(
     user = np.array([row.origin == "user" for row in rows])
     groups = {origin: ordinary & (user if origin == "user" else ~user) for origin in ORIGINS}
     weight = np.where(attack, PRIOR / attack[counts].mean(), (1 - PRIOR) / (1 - attack[counts].mean()))
+    longer = LONGER * np.log(windows)
+    first, early, second = first - longer, early - longer, second - longer
     one = _logistic(first[counts, None], attack[counts], weight[counts])
     alone = one[0] * first + one[-1]
 
-    longer = LONGER * np.log(windows)
-    low = _borders(first - longer, groups, GLANCED)
-    looked = counts & (first - longer >= np.array([low[row.origin] for row in rows]))
+    low = _borders(first, groups, GLANCED)
+    looked = counts & (first >= np.array([low[row.origin] for row in rows]))
     glance = _logistic(np.stack([first, early], 1)[looked], attack[looked], weight[looked])
     seen = np.where(looked, glance[0] * first + glance[1] * np.nan_to_num(early) + glance[2], alone)
 
-    doubt = _borders(np.where(looked, seen - longer, -99.0), groups, SENT)
-    asked = looked & (seen - longer >= np.array([doubt[row.origin] for row in rows]))
+    doubt = _borders(np.where(looked, seen, -99.0), groups, SENT)
+    asked = looked & (seen >= np.array([doubt[row.origin] for row in rows]))
     both = _logistic(np.stack([first, second], 1)[asked], attack[asked], weight[asked])
     score = np.where(asked, both[0] * first + both[1] * np.nan_to_num(second) + both[2], seen)
     numbers = {"low": low, "longer": LONGER, "high": 99.0, "one": one, "glance": glance, "doubt": doubt, "both": both}

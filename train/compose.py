@@ -487,7 +487,7 @@ class Composer:
 
     def rows(self, size: int) -> list[Row]:
         """`size` rows, without repetitions, in a random order."""
-        recipes = [*RECIPES, *([("twin_turn", 5.0)] if self.has("benign/turns") else [])]
+        recipes = [*RECIPES, *([("twin_turn", 7.0)] if self.has("benign/turns") else [])]
         names = [name for name, _ in recipes]
         weights = [weight for _, weight in recipes]
         out: dict[tuple[str, str], Row] = {}

@@ -58,7 +58,7 @@ class Calibration(NamedTuple):
     low: Mapping[str, float]
     """By origin: below this log odds tier one settles a text of one window as harmless."""
     longer: float
-    """What is added to `low` and `doubt` for every e-fold number of windows: the largest of many is larger by chance."""
+    """What is taken off every log odds for each e-fold number of windows: the largest of many is larger by chance."""
     high: float
     """From this on tier one settles it as an attack."""
     one: tuple[float, float]
@@ -153,7 +153,8 @@ def _means(signs: tuple[int, ...]) -> list[str]:
 
 def is_settled(first: First, origin: str, by: Judge) -> bool:
     """Whether tier one needs no second opinion."""
-    return first.margin < by.calibration.low[origin] + _longer(first, by) or first.margin >= by.calibration.high
+    odds = first.margin - _longer(first, by)
+    return odds < by.calibration.low[origin] or odds >= by.calibration.high
 
 
 def _longer(first: First, by: Judge) -> float:
@@ -165,7 +166,7 @@ def settled(
 ) -> Judgement:
     """Tier one's opinion as a judgement, or the glance's `odds`. `alone` when no second tier is to be had: then other thresholds hold."""
     slope, offset = by.calibration.one
-    score = _probability(slope * first.margin + offset if odds is None else odds)
+    score = _probability(slope * (first.margin - _longer(first, by)) + offset if odds is None else odds)
     limit = (by.tier_one_points if alone else by.points)[point]
     if score < limit:
         return Judgement(score, "benign", (), "one", by.name)
@@ -186,11 +187,13 @@ def second(
     tier one's opinion with that reason; where it had time for a part, that is said."""
     if by.two is None:
         return unfinished(text, origin, first, by, point, "there is no tier two")
+    longer = _longer(first, by)
+    one = first.margin - longer
     try:
         early = None if stop() else tier_two.glance(first.text, origin, first.reading, by.two)
         slope_one, slope_glance, shift = by.calibration.glance
-        odds = None if early is None else slope_one * first.margin + slope_glance * early + shift
-        if alone or (odds is not None and odds < by.calibration.doubt[origin] + _longer(first, by)):
+        odds = None if early is None else slope_one * one + slope_glance * (early - longer) + shift
+        if alone or (odds is not None and odds < by.calibration.doubt[origin]):
             return settled(text, origin, first, by, point, alone, odds)
         seen = tier_two.read(first.text, origin, first.reading, by.two, stop)
     except tier_two.Failed as error:
@@ -200,7 +203,7 @@ def second(
             text, origin, first, by, point, "tier two had no time" if stop() else "tier two found no words"
         )
     weight_one, weight_two, offset = by.calibration.both
-    score = _probability(weight_one * first.margin + weight_two * tier_two.margin(seen.logits) + offset)
+    score = _probability(weight_one * one + weight_two * (tier_two.margin(seen.logits) - longer) + offset)
     why = "tier two had time for a part" if seen.is_cut_short else ""
     if score < by.points[point]:
         return Judgement(score, "benign", (), "two", by.name, why)

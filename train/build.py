@@ -1,7 +1,7 @@
 """From banks and labelled text to the weights that ship: python train/build.py --train TRAIN.jsonl.gz --dev DEV.jsonl.gz --base FOLDER.
 
-Stages, each kept in train/out/ and made again only when missing: tier two in two parts, its opinion of fresh rows, the glance, tier one, files, calibration and
-operating points (on dev alone). Seeded throughout; with another number of threads or another torch the last digits differ. About two hours on two cores,
+Stages, each kept in train/out/ and made again only when missing: two parts of tier two, its opinion of fresh rows, the glance, a third part with it,
+tier one, files, calibration and operating points (on dev alone). Seeded throughout; with another number of threads or another torch the last digits differ. About two hours on two cores,
 minutes on a GPU (--device cuda). Dev is for choosing only: nothing is trained on it.
 """
 
@@ -68,58 +68,75 @@ def margin(logits: np.ndarray) -> np.ndarray:
     return np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0]
 
 
-def second_tier(args: argparse.Namespace, rows: list[Row]) -> tier_two.Judge:
-    """Fine-tuned, or as kept."""
+def encoded(args: argparse.Namespace, rows: list[Row], seed: int) -> list[list[int]]:
+    """One window of word pieces a row."""
+    words = tier_two.vocabulary(args.base)
+    return tier_two.encoded([r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, seed)
+
+
+def tuned(
+    args: argparse.Namespace,
+    model: tier_two.Judge,
+    rows: list[Row],
+    seed: int,
+    rate: float,
+    early: glance.Glance | None = None,
+) -> None:
+    """One part of tier two's training, in place."""
+    ids = encoded(args, rows, seed)
+    print(f"tier two: {len(ids):,} rows, {sum(map(len, ids)):,} pieces", flush=True)
+    tier_two.train(
+        model,
+        ids,
+        labels(rows),
+        weights(rows),
+        seed=seed,
+        epochs=args.epochs,
+        rate=rate,
+        device=args.device,
+        log=lambda text: print(text, flush=True),
+        early=early,
+    )
+
+
+def first_part(args: argparse.Namespace, rows: list[Row]) -> tier_two.Judge:
+    """Tier two from the base model, without the late banks; or as kept."""
     model = tier_two.Judge(args.base)
     kept = OUT / "tier-two.pt"
     if kept.exists():
         model.load_state_dict(torch.load(kept))
         return model.eval()
-    chosen = capped(rows, args.seed)
-    words = tier_two.vocabulary(args.base)
-    ids = tier_two.encoded(
-        [r.text for r in chosen], origins(chosen).tolist(), [r.focus for r in chosen], words, args.seed
-    )
-    print(f"tier two: {len(ids):,} rows, {sum(map(len, ids)):,} pieces", flush=True)
-    tier_two.train(
-        model,
-        ids,
-        labels(chosen),
-        weights(chosen),
-        seed=args.seed,
-        epochs=args.epochs,
-        device=args.device,
-        log=lambda text: print(text, flush=True),
-    )
+    tuned(args, model, capped(rows, args.seed), args.seed, 1.2e-4)
     torch.save(model.state_dict(), kept)
     return model
 
 
-def second_part(
-    args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]
-) -> tier_two.Judge:
-    """Tier two goes on with every bank, the late ones too, at half the rate; or as kept."""
+def second_part(args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]) -> None:
+    """It goes on with every bank, the late ones too, at half the rate; or as kept."""
     kept = OUT / "tier-two-second.pt"
     if kept.exists():
         model.load_state_dict(torch.load(kept))
-        return model.eval()
-    chosen = capped(base, args.seed + 2)[:OLD] + Composer(args.seed + 2, raw, late=True).rows(args.second)
-    words = tier_two.vocabulary(args.base)
-    ids = tier_two.encoded(
-        [r.text for r in chosen], origins(chosen).tolist(), [r.focus for r in chosen], words, args.seed + 2
-    )
-    tier_two.train(
-        model,
-        ids,
-        labels(chosen),
-        weights(chosen),
-        seed=args.seed + 2,
-        rate=6e-5,
-        device=args.device,
-        log=lambda text: print(text, flush=True),
-    )
+        model.eval()
+        return
+    seed = args.seed + 2
+    tuned(args, model, capped(base, seed)[:OLD] + Composer(seed, raw, late=True).rows(args.second), seed, 6e-5)
     torch.save(model.state_dict(), kept)
-    return model.eval()
+
+
+def third_part(
+    args: argparse.Namespace, model: tier_two.Judge, early: glance.Glance, base: list[Row], raw: list[dict[str, Any]]
+) -> None:
+    """Short: network and glance learn together, so that the first layers learn to say what the whole says. Or as kept."""
+    kept = OUT / "tier-two-joined.pt"
+    if kept.exists():
+        both = torch.load(kept)
+        model.load_state_dict(both["network"])
+        early.load_state_dict(both["glance"])
+        return
+    seed = args.seed + 4
+    rows = capped(base, seed)[: OLD // 2] + Composer(seed, raw, late=True).rows(args.third)
+    tuned(args, model, rows, seed, 8e-5, early)
+    torch.save({"network": model.state_dict(), "glance": early.state_dict()}, kept)
 
 
 def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -> np.ndarray:
@@ -127,17 +144,9 @@ def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -
     kept = OUT / "opinions.npy"
     if kept.exists():
         return np.load(kept)
-    words = tier_two.vocabulary(args.base)
     out = np.full(len(rows), np.nan)
     short = [i for i, row in enumerate(rows) if len(row.text) < 450 or row.focus >= 0]
-    ids = tier_two.encoded(
-        [rows[i].text for i in short],
-        [ORIGINS.index(rows[i].origin) for i in short],
-        [rows[i].focus for i in short],
-        words,
-        args.seed,
-    )
-    out[short] = margin(tier_two.logits(model, ids))
+    out[short] = margin(tier_two.logits(model, encoded(args, [rows[i] for i in short], args.seed)))
     np.save(kept, out)
     return out
 
@@ -145,7 +154,7 @@ def opinions(args: argparse.Namespace, model: tier_two.Judge, rows: list[Row]) -
 def first_layers(
     args: argparse.Namespace, model: tier_two.Judge, base: list[Row], raw: list[dict[str, Any]]
 ) -> glance.Glance:
-    """The glance, trained on the finished network's opinion of fresh rows; or as kept."""
+    """The glance as it begins the third part, trained on the network's opinion of fresh rows; or as kept."""
     kept = OUT / "glance.pt"
     found = glance.Glance()
     if kept.exists():
@@ -153,42 +162,10 @@ def first_layers(
         return found.eval()
     rows = capped(base, args.seed + 3)[:5_000]
     rows += Composer(args.seed + 3, raw, late=True).rows(glance.ROWS)
-    words = tier_two.vocabulary(args.base)
-    ids = tier_two.encoded(
-        [r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, args.seed + 3
-    )
+    ids = encoded(args, rows, args.seed + 3)
     found = glance.train(model, ids, margin(tier_two.logits(model, ids)), labels(rows) > 0, args.seed)
     torch.save(found.state_dict(), kept)
     return found
-
-
-def joined(
-    args: argparse.Namespace, model: tier_two.Judge, early: glance.Glance, base: list[Row], raw: list[dict[str, Any]]
-) -> None:
-    """A third part, short, in which network and glance learn together: the first layers learn to say what the whole says. Or as kept."""
-    kept = OUT / "tier-two-joined.pt"
-    if kept.exists():
-        both = torch.load(kept)
-        model.load_state_dict(both["network"])
-        early.load_state_dict(both["glance"])
-        return
-    rows = capped(base, args.seed + 4)[: OLD // 2] + Composer(args.seed + 4, raw, late=True).rows(args.third)
-    words = tier_two.vocabulary(args.base)
-    ids = tier_two.encoded(
-        [r.text for r in rows], origins(rows).tolist(), [r.focus for r in rows], words, args.seed + 4
-    )
-    tier_two.train(
-        model,
-        ids,
-        labels(rows),
-        weights(rows),
-        seed=args.seed + 4,
-        rate=8e-5,
-        device=args.device,
-        log=lambda text: print(text, flush=True),
-        early=early,
-    )
-    torch.save({"network": model.state_dict(), "glance": early.state_dict()}, kept)
 
 
 def main() -> None:
@@ -212,12 +189,12 @@ def main() -> None:
         print("the base model is not the one the model card names; the figures will differ", flush=True)
     raw = sources.read(args.train)
     base = [sources.row(one) for one in raw if one["label"] != "harmful_request"]
-    model = second_tier(args, base + Composer(args.seed, raw).rows(args.size))
-    model = second_part(args, model, base, raw)
+    model = first_part(args, base + Composer(args.seed, raw).rows(args.size))
+    second_part(args, model, base, raw)
     fresh = base + Composer(args.seed + 1, raw, late=True).rows(args.fresh)
     teacher = opinions(args, model, fresh)
     early = first_layers(args, model, base, raw)
-    joined(args, model, early, base, raw)
+    third_part(args, model, early, base, raw)
     fold, kind = tables()
     net_path = OUT / "tier-one.pt"
     net = tier_one.Net()

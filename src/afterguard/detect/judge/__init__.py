@@ -56,7 +56,7 @@ class Calibration(NamedTuple):
     """Log odds of a tier -> log odds of attack. All numbers come from data that neither tier was trained on."""
 
     low: Mapping[str, float]
-    """By origin: below this log odds tier one settles a text of one window as harmless."""
+    """By origin: below this log odds tier one settles a text as harmless."""
     longer: float
     """What is taken off every log odds for each e-fold number of windows: the largest of many is larger by chance."""
     high: float

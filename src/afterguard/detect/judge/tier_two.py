@@ -3,7 +3,7 @@
 In: a text, its origin, the places tier one found most suspicious, and something that runs the network. Out: `Second`: class logits of the
 deciding window and where it is. Pure: the network is a function given by the caller (judges makes one of an ONNX file). About
 13 ms a window of 128 word pieces on one core; never more than WINDOWS windows, and none after `stop` says so. `glance` asks the first layers alone about one
-window, 1 to 3 ms.
+window, 1 to 4 ms.
 """
 
 from __future__ import annotations

@@ -43,8 +43,9 @@ ORDERS = (
 
 def ordinary(files: list[Path], rng: random.Random) -> str:
     """A few megabytes of text that nobody means as an attack."""
-    library = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    pages = rng.sample(library, 60) + sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info/METADATA"))
+    pages = sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py"))
+    pages = [page for page in pages if "site-packages" not in page.parts and "test" not in page.parts]
+    pages += sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info/METADATA"))
     parts = [path.read_text(encoding="utf-8", errors="ignore") for path in pages]
     for file in files:
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:

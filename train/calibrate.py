@@ -22,11 +22,11 @@ from compose import Row
 LEFT_OUT = {"sep_probes"}
 ORDINARY = {"dev_docs_code", "banking77", "vi_prompt_injection"}
 """Sets whose benign rows are what applications read all day."""
-GLANCED = {"user": 0.1, "": 0.1}
-"""Share of ordinary texts at which the glance may look, from users and from elsewhere."""
-SENT = {"user": 0.007, "": 0.004}
-"""The same for the whole network. Users' attacks are short and ranked worse, so they get the larger share."""
-LONGER = 0.3
+GLANCED = {"user": 0.1, "": 0.05}
+"""Share of ordinary texts at which the glance may look, from users and from elsewhere. Users' attacks are short and ranked worse, so they get the larger share."""
+SENT = {"user": 0.006, "": 0.002}
+"""The same for the whole network."""
+LONGER = 0.6
 """Log odds taken off for every e-fold number of windows: with it about as many ordinary texts of 200 B, 2 KB and 20 KB pass a border."""
 PRIOR = 0.05
 """Share of attacks the probabilities assume; dev has many more than traffic."""

@@ -211,6 +211,8 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: str
     id: str = ""
     turn: int = 0
+    where: str = ""
+    """Place of the whole call in the body, for instance response.choices[0].message.tool_calls[1]."""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -312,6 +314,66 @@ class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
     """Version and checksum of the weights."""
     unjudged: str = ""
     """What was not looked at, and why; "" where everything was."""
+
+
+class Action(StrEnum):
+    """What a policy does about an exchange, weakest first. Order with `ACTIONS.index`."""
+
+    allow = "allow"
+    flag = "flag"
+    redact = "redact"
+    """Mask what was found."""
+    tokenise = "tokenise"
+    """Put a placeholder in its place and put it back in the reply."""
+    neutralise = "neutralise"
+    """Cut what was found, keep the rest."""
+    throttle = "throttle"
+    step_down = "step_down"
+    """Take tools away: from the offer of a request, or the call from a reply."""
+    reroute = "reroute"
+    """Send it to a safer model."""
+    ask = "ask"
+    """Hold until a person approves."""
+    block = "block"
+
+
+ACTIONS = tuple(Action)
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """One change to a text of an exchange: bytes [span) of Exchange.texts[text] become `new`."""
+
+    text: int
+    span: Span
+    new: str
+    rule: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a policy says of one exchange."""
+
+    action: Action = Action.allow
+    """What is done. In observe and shadow never more than flag."""
+    would: Action = Action.allow
+    """What the policy would do if it were enforced everywhere."""
+    rule: str = ""
+    """Id of the determining rule: the first with the strongest action."""
+    says: str = ""
+    """The rule as a sentence."""
+    matched: tuple[str, ...] = ()
+    """Ids of all rules that matched, strongest first."""
+    edits: tuple[Edit, ...] = ()
+    """Changes to do, in order of text and span, never overlapping. Empty where they are only what would be done."""
+    calls: tuple[int, ...] = ()
+    """Indexes of Exchange.calls that are taken out of the reply (step_down, ask)."""
+    tools: tuple[str, ...] = ()
+    """Names of tools that are taken from the offer of a request (step_down)."""
+    model: str = ""
+    """The model to send it to (reroute)."""
+    wait: float = 0.0
+    """Seconds until it may be tried again (throttle)."""
+    policy: str = ""
+    """Revision of the policy: its name and the first 12 hex digits of its SHA-256."""
 
 
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -62,6 +62,7 @@ def settings() -> str:
         "evidence": "EvidenceConfig",
         "scan": "ScanConfig",
         "detect": "DetectConfig",
+        "guard": "GuardConfig",
         "limits": "LimitsConfig",
         "risk": "RiskConfig",
     }

@@ -33,7 +33,7 @@ EXTRA = {
 }
 EDGE_EXTRA = {
     "files": {"archives"},
-    "guard": {"store"},
+    "guard": {"store", "judges"},
     "respond": {"store"},
     "web": {"store"},
     "tap": {"store"},

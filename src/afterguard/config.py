@@ -11,7 +11,7 @@ import math
 import os.path
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from afterguard.model import Severity
 FILE = "afterguard.toml"
 PREFIX = "AFTERGUARD_"
 MAX_BYTES = 1 << 20
-OUTREACHING = ("store.url", "evidence.", "limits.")
+OUTREACHING = ("store.url", "evidence.", "guard.", "limits.")
 """Settings that run commands, send or write results elsewhere, or lift caps."""
 
 
@@ -72,6 +72,59 @@ class DetectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """off, one (tier one alone: fastest) or two (also asks the second tier where the first is not sure)."""
     point: str = "quiet"
     """Operating point: quiet, balanced or strict."""
+
+
+class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The guard: the reverse proxy between applications and models."""
+
+    listen: str = "127.0.0.1:8765"
+    """HOST:PORT the guard listens on. An address that others can reach needs guard.token, or TLS with client certificates."""
+    upstream: list[str] = []
+    """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
+    mode: str = ""
+    """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
+    share: float = -1.0
+    """Share of conversations in which mode share enforces, 0 to 1. Negative: what the policy says."""
+    policy: str = "starter"
+    """starter, strict, none, or the path of a policy file, which is read again when it changes."""
+    on_error: str = ""
+    """open or closed: what happens when the guard cannot judge. Empty: what the policy says; open where it says nothing."""
+    budget_ms: float = 0.0
+    """Milliseconds that judging may add to one exchange; large texts get more, in proportion. 0: what the policy says, or 250."""
+    environment: str = ""
+    """Name of the environment, for policies: production, staging..."""
+    judge: str = "two"
+    """off, one (tier one alone) or two."""
+    point: str = "balanced"
+    """Operating point of the judge: quiet, balanced or strict."""
+    detectors: bool = True
+    """Whether anything is looked at; without, the guard parses and writes down only."""
+    log: str = ""
+    """The decision log. Empty: guard/decisions.jsonl beside the store."""
+    log_bytes: int = 100 << 20
+    """A log file is rotated at this size; ten are kept."""
+    folder: str = ""
+    """Where the guard keeps its key and its switches. Empty: guard/ beside the store."""
+    token: str = ""
+    """Secret that clients must send as x-afterguard-token where the guard listens beyond loopback."""
+    tls_certificate: str = ""
+    """PEM file of the guard's own certificate."""
+    tls_key: str = ""
+    """PEM file of its key."""
+    client_ca: str = ""
+    """PEM file of the authority whose certificates clients must show."""
+    upstream_ca: str = ""
+    """PEM file of a private authority that upstreams are checked against, beside the system's."""
+    upstream_certificate: str = ""
+    """PEM file with certificate and key the guard shows to upstreams."""
+    proxy: str = ""
+    """CONNECT proxy on the way to upstreams: http://HOST:PORT"""
+    redis: str = ""
+    """redis:// address of shared state, for several workers or replicas."""
+    workers: int = 1
+    """Processes that serve requests. More than one needs guard.redis for placeholders that are shared."""
+    helpers: int = 1
+    """Processes that judge large texts and ask the judge's second tier; 0: the serving process does it itself."""
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evidence: EvidenceConfig = EvidenceConfig()
     scan: ScanConfig = ScanConfig()
     detect: DetectConfig = DetectConfig()
+    guard: GuardConfig = GuardConfig()
     limits: LimitsConfig = LimitsConfig()
     risk: RiskConfig = RiskConfig()
     suppress: list[Suppression] = []
@@ -278,7 +332,7 @@ def _line(file: Path, key: str) -> int:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {
-        variable(key): key for key in settings() if key not in ("suppress", "evidence.retention_days", "scan.disable")
+        variable(key): key for key in settings() if key not in ("suppress", "evidence.retention_days", "scan.disable", "guard.upstream")
     }
     out: dict[str, Any] = {}
     for name, text in environment.items():
@@ -329,6 +383,26 @@ def _check(config: Config, origins: Mapping[str, str]) -> None:
         raise wrong("detect.judge", "must be off, one or two")
     if config.detect.point not in ("quiet", "balanced", "strict"):
         raise wrong("detect.point", "must be quiet, balanced or strict")
+    _check_guard(config.guard, wrong)
     for one in config.suppress:
         if not one.reason.strip():
             raise wrong("suppress", f"for {one.rule!r} needs a reason")
+
+
+def _check_guard(guard: GuardConfig, wrong: Callable[[str, str], UsageError]) -> None:
+    for key, allowed in (
+        ("mode", ("", "observe", "shadow", "share", "enforce")),
+        ("on_error", ("", "open", "closed")),
+        ("judge", ("off", "one", "two")),
+        ("point", ("quiet", "balanced", "strict")),
+    ):
+        if getattr(guard, key) not in allowed:
+            raise wrong(f"guard.{key}", f"must be one of {', '.join(filter(None, allowed))}")
+    if guard.share > 1.0:
+        raise wrong("guard.share", "must be between 0 and 1")
+    if not 0.0 <= guard.budget_ms <= 60_000.0:
+        raise wrong("guard.budget_ms", "must be between 1 and 60000")
+    if not 1 <= guard.workers <= 64 or not 0 <= guard.helpers <= 64:
+        raise wrong("guard.workers", "and guard.helpers must be between 1 and 64 (helpers may be 0)")
+    if guard.log_bytes < 1 << 20:
+        raise wrong("guard.log_bytes", "must be at least 1 MiB")

@@ -20,6 +20,7 @@ from afterguard.model import (
     Survey,
 )
 from afterguard.policy.draft import RESPONSES, draft
+from afterguard.policy.load import load
 
 
 def incident(kind: str) -> Incident:
@@ -54,5 +55,17 @@ def test_nothing_found_is_an_empty_draft() -> None:
 
 @given(st.text(max_size=60), st.sampled_from([*RESPONSES, "unknown_kind"]))
 def test_hostile_names_stay_yaml(name: str, kind: str) -> None:
-    policy = yaml.safe_load(draft(Survey(App(name or "x")), Lookback(1, (incident(kind),), {})))
-    assert policy["format"] == "afterguard.policy/1"
+    text = draft(Survey(App(name or "x")), Lookback(1, (incident(kind),), {}))
+    assert yaml.safe_load(text)["format"] == "afterguard.policy/1"
+    assert len(load(text).rules) == (kind in RESPONSES)
+
+
+def test_every_draft_rule_loads() -> None:
+    tool = Finding(
+        "dangerous-tool-without-approval", Severity.high, Confidence.high, "a.py", 1, (), "m", "f", asset="tool:pay*"
+    )
+    provider = Asset(AssetKind.provider, "openai", Certainty.declared, (Evidence("a.py", 1, "openai"),))
+    lookback = Lookback(2, tuple(incident(kind) for kind in RESPONSES), {})
+    policy = load(draft(Survey(App("chat"), (provider,), (tool,)), lookback))
+    assert {one.at for one in policy.rules} == {"request", "response", "tool", "call", "identity"}
+    assert policy.document.mode == "observe"

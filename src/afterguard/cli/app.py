@@ -10,6 +10,7 @@ from cyclopts import App, Group
 from afterguard import __version__
 
 LOOK = Group.create_ordered("Find out")
+LIVE = Group.create_ordered("Guard what is live")
 KEEP = Group.create_ordered("Keep and configure")
 
 app = App(
@@ -35,6 +36,8 @@ COMMANDS = (
     ("lookback", LOOK, "What has already happened: suspected incidents in recorded AI traffic."),
     ("scan", LOOK, "What is wrong: posture checks over code, infrastructure and agent configuration."),
     ("detect", LOOK, "Judge texts from a stream: prompt injection, jailbreak, prompt extraction."),
+    ("guard", LIVE, "Stand between application and model: observe, shadow, enforce."),
+    ("policy", LIVE, "What may be said and done: test, explain, backtest, promote."),
     ("history", KEEP, "Recorded runs, and what changed between them."),
     ("evidence", KEEP, "Encrypted originals: list, read, hold, sweep, erase."),
     ("rules", KEEP, "Every check and detector: list, show."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +118,8 @@ def cache_folder() -> Path:
         return Path(os.devnull) / "afterguard"
 
 
-def open_session(common: Common, start: Path | None = None) -> Session:
-    """Merge configuration for this command. Raises UsageError."""
+def open_session(common: Common, start: Path | None = None, also: Mapping[str, Any] | None = None) -> Session:
+    """Merge configuration for this command; `also` are settings given as flags of its own. Raises UsageError."""
     remember(Compiled(cache_folder()))
     named = common.config or (Path(os.environ["AFTERGUARD_CONFIG"]) if os.environ.get("AFTERGUARD_CONFIG") else None)
     file = None if common.no_config else named or configuration.find((start or Path.cwd()).resolve())
@@ -133,6 +133,7 @@ def open_session(common: Common, start: Path | None = None) -> Session:
         "scan.persona": common.persona,
         "store.url": common.store,
         "store.enabled": False if common.no_store else None,
+        **(also or {}),
     }
     return Session(common, configuration.load(file, os.environ, flags, is_named=named is not None))
 

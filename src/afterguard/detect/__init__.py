@@ -11,6 +11,7 @@ from functools import cache
 from afterguard.detect import (
     encoded_payload,
     exfil_link,
+    foreign_order,
     injection,
     invisible,
     jailbreak,
@@ -22,11 +23,12 @@ from afterguard.detect import (
     tool_provenance,
 )
 from afterguard.detect.detector import Context, Detector
+from afterguard.detect.past import NONE, Past
 from afterguard.detect.prefilter import Prefilter
 from afterguard.detect.scene import FOUND_CAP, Scene
 from afterguard.model import Exchange, Hit, Origin
 
-__all__ = ["DETECTORS", "Context", "Detector", "look"]
+__all__ = ["DETECTORS", "NONE", "Context", "Detector", "Past", "look", "look_on"]
 
 DETECTORS: tuple[Detector, ...] = (
     secrets.DETECTOR,
@@ -41,6 +43,9 @@ DETECTORS: tuple[Detector, ...] = (
     prompt_extraction.DETECTOR,
     judged.DETECTOR,
 )
+
+IN_CONTEXT: tuple[Detector, ...] = (foreign_order.DETECTOR,)
+"""Those that only the guard runs: they judge a text by what this conversation's tools can do, and cut it before anybody can obey."""
 
 
 class _Prefilters(dict[Origin, Prefilter]):
@@ -68,8 +73,17 @@ def prefilters() -> dict[Origin, Prefilter]:
 
 def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
     """Every hit in one exchange, detector by detector."""
-    scene = Scene(exchange, context, prefilters())
-    context.over_budget += scene.is_over
+    yield from _look(Scene(exchange, context, prefilters()))
+
+
+def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[list[Hit], Past]:
+    """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
+    scene = Scene(exchange, context, prefilters(), past)
+    return list(_look(scene)), scene.leaves()
+
+
+def _look(scene: Scene) -> Iterator[Hit]:
+    scene.context.over_budget += scene.is_over
     for detector in DETECTORS:
         for found in detector.find(scene):
             scene.hits.append(found)

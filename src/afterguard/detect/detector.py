@@ -7,7 +7,7 @@ hash). A detector reads one Scene and yields Hits; it opens nothing, knows no cl
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from afterguard.detect.prefilter import Pattern
@@ -22,6 +22,8 @@ Pseudonym = Callable[[str], str]
 """Keyed hash of an identifier: text -> short hex. The key is the caller's."""
 Opinion = Callable[[str, str], Judgement]
 """The judge: (text, origin) -> Judgement."""
+Passage = Callable[[str, str], float | None]
+"""The judge's network: (short passage, origin) -> log odds of attack, None where it could not say."""
 
 
 class Detector(NamedTuple):
@@ -76,7 +78,13 @@ class Context:
         self._pseudonym = pseudonym
         self.opinion = opinion
         """The judge of text, at an operating point; None: only rules look."""
+        self.canaries: Mapping[str, str] = {}
+        """Planted token -> what it guards."""
+        self.passage: Passage | None = None
+        """The judge's network on a short passage; None: not to be had."""
         self.judgements: Bounded[Judgement] = Bounded(4_096)
+        self.doubts = 0
+        """Texts about which a nearer, quicker judge was not sure, and the better one has not been asked."""
         self.over_budget = 0
         """Exchanges in which a topic stood in more places than are looked at."""
         self._names: Bounded[str] = Bounded(20_000)

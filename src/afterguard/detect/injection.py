@@ -84,8 +84,8 @@ class Found(NamedTuple):
 
 def suspects(scene: Scene) -> Iterator[Found]:
     """Passages above the threshold of their container, the strongest of each result."""
-    seen = _sightings(scene)
-    for result in scene.results:
+    seen = sightings(scene)
+    for result in scene.fresh:
         rows = seen.get(result.first, [])
         found = [_judge(scene, result, passage, rows) for passage in _passages(scene, result, rows)]
         kept = [one for one in found if one is not None]
@@ -117,10 +117,10 @@ def _is_misfit(scene: Scene, result: Result, passage: Passage) -> bool:
     return is_short_elsewhere(passage.key, result.value, [r.value for r in scene.results])
 
 
-def _sightings(scene: Scene) -> dict[int, list[Sighting]]:
+def sightings(scene: Scene) -> dict[int, list[Sighting]]:
     """Signs by result, at byte offsets of the joined text."""
     starts: dict[int, tuple[int, int]] = {}
-    for result in scene.results:
+    for result in scene.fresh:
         at = 0
         for index in result.pieces:
             starts[index] = (result.first, at)
@@ -136,7 +136,7 @@ def _sightings(scene: Scene) -> dict[int, list[Sighting]]:
 
 def speaks(scene: Scene, result: Result, passage: Passage) -> frozenset[str]:
     """Signs in a passage that by themselves stay below its threshold: orders, not mere description."""
-    rows = _sightings(scene).get(result.first, [])
+    rows = sightings(scene).get(result.first, [])
     low = len(result.value[: passage.start].encode("utf-8", "surrogatepass"))
     high = low + len(result.value[passage.start : passage.end].encode("utf-8", "surrogatepass"))
     seen = frozenset(row.sign for row in rows if low < row.end <= high + 2)
@@ -188,14 +188,16 @@ def _named_tools(scene: Scene, result: Result, passage: Passage) -> Iterator[int
 
 
 def find(scene: Scene) -> Iterator[Hit]:
-    """One hit for each result that speaks to the model."""
-    if not scene.results:
-        return
-    for result in scene.results:
+    """One hit for each result that speaks to the model, and one more where a passage of an earlier turn is obeyed now."""
+    for found in scene.past.orders:
+        obeyed = _obeyed(scene, found)
+        if obeyed:
+            yield _hit(scene, found, obeyed)
+    for result in scene.fresh:
         scene.context.lines.learn(result.name, result.value)
     for found in suspects(scene):
-        obeyed = _obeyed(scene, found)
-        yield _hit(scene, found, obeyed)
+        scene.orders.append(found)
+        yield _hit(scene, found, _obeyed(scene, found))
 
 
 def _obeyed(scene: Scene, found: Found) -> str:
@@ -204,13 +206,13 @@ def _obeyed(scene: Scene, found: Found) -> str:
     replied = min(
         (t.turn for t in scene.texts if t.origin is Origin.user and t.turn > found.result.turn), default=1 << 60
     )
-    for call in scene.exchange.calls:
+    for call in scene.calls:
         if call.turn > found.result.turn and has_side_effects(call.name):
             reason = _call_from(scene, found, call, text, call.turn < replied)
             if reason:
                 return reason
-    for output in scene.texts:
-        if output.origin is Origin.model and output.turn > found.result.turn:
+    for _, output in scene.of(Origin.model):
+        if output.turn > found.result.turn:
             for host in HOST.findall(text):
                 if host in output.value.lower() and not is_explained(
                     scene, host, output.turn, found.result, found.passage

@@ -49,8 +49,13 @@ def find(scene: Scene) -> Iterator[Hit]:
             yield _hit(scene, index, kind, found)
 
 
+def key_of(text: str, origin: str) -> str:
+    """Under which name a judgement is remembered."""
+    return f"{ID}:{origin}:{text}"
+
+
 def _opinion(scene: Scene, text: Text) -> Judgement:
-    key = f"{ID}:{text.origin.value}:{text.value}"
+    key = key_of(text.value, text.origin.value)
     known = scene.context.judgements.get(key)
     if known is None:
         assert scene.context.opinion is not None

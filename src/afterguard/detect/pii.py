@@ -47,9 +47,9 @@ def find(scene: Scene) -> Iterator[Hit]:
     """Inventory first, then incidents in the order of the conversation."""
     seen = gather(scene)
     yield from _inventory(scene, seen)
-    told: set[str] = set()
-    looked_up: set[str] = set()
-    for index, text in enumerate(scene.texts):
+    told, looked_up = scene.told, scene.looked_up
+    for index in range(scene.past.texts, len(scene.texts)):
+        text = scene.texts[index]
         rows = seen.get(index, {})
         if text.origin is Origin.model:
             yield from _incidents(scene, index, rows, told, looked_up)

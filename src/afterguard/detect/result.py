@@ -24,10 +24,11 @@ class Result(NamedTuple):
     pieces: tuple[int, ...]
 
 
-def results(texts: Sequence[Text]) -> list[Result]:
-    """Joined results. Pieces of one result share turn, name and place and follow each other."""
+def results(texts: Sequence[Text], since: int = 0) -> list[Result]:
+    """Joined results of texts[since:]. Pieces of one result share turn, name and place and follow each other."""
     groups: list[list[int]] = []
-    for index, text in enumerate(texts):
+    for index in range(since, len(texts)):
+        text = texts[index]
         if text.origin not in (Origin.tool, Origin.document):
             continue
         last = texts[groups[-1][-1]] if groups else None

@@ -6,16 +6,17 @@ In: an Exchange, a Context and a Prefilter. Out: `Scene`. It judges nothing. Spa
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from afterguard.detect.detector import Context
+from afterguard.detect.past import NONE, ORDERS_CAP, Past
 from afterguard.detect.prefilter import Match, Prefilter
 from afterguard.detect.redact import redacted
 from afterguard.detect.result import Result, results
 from afterguard.detect.structure import Passage, passages
-from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Span, Text
+from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Span, Text, ToolCall
 
 REPEATED = 600
 """Texts of at least this many characters are remembered by value: system prompts and history repeat."""
@@ -34,10 +35,17 @@ class Place(NamedTuple):
 class Scene:
     """Lazily computed views of one exchange."""
 
-    def __init__(self, exchange: Exchange, context: Context, prefilters: Mapping[Origin, Prefilter]) -> None:
+    def __init__(
+        self, exchange: Exchange, context: Context, prefilters: Mapping[Origin, Prefilter], past: Past = NONE
+    ) -> None:
         self.exchange = exchange
         self.texts = exchange.texts
         self.context = context
+        self.past = past
+        """What was judged before. Texts and calls up to there are context, what follows is what this scene is about."""
+        self.told = set(past.told)
+        self.looked_up = set(past.looked_up)
+        self.orders: list[Any] = list(past.orders)
         self.hits: list[Hit] = []
         """What detectors earlier in the list saw."""
         self._prefilters = prefilters
@@ -45,8 +53,8 @@ class Scene:
         self._lower: dict[int, str] = {}
         self._found: dict[str, list[Place]] = {}
         groups: dict[Origin, list[int]] = {}
-        for index, text in enumerate(self.texts):
-            groups.setdefault(text.origin, []).append(index)
+        for index in range(past.texts, len(self.texts)):
+            groups.setdefault(self.texts[index].origin, []).append(index)
         for origin, indexes in groups.items():
             self._scan(prefilters[origin], origin, indexes)
 
@@ -101,10 +109,15 @@ class Scene:
         return sorted({place.text for place in self._found.get(topic, [])})
 
     def of(self, *origins: Origin) -> Iterator[tuple[int, Text]]:
-        """(index, text) of these origins."""
-        for index, text in enumerate(self.texts):
-            if text.origin in origins:
-                yield index, text
+        """(index, text) of these origins, those judged before left out."""
+        for index in range(self.past.texts, len(self.texts)):
+            if self.texts[index].origin in origins:
+                yield index, self.texts[index]
+
+    @property
+    def calls(self) -> Sequence[ToolCall]:
+        """Calls that were not judged before."""
+        return self.exchange.calls[self.past.calls :]
 
     @cached_property
     def explaining(self) -> str:
@@ -113,14 +126,31 @@ class Scene:
 
     @cached_property
     def results(self) -> list[Result]:
-        """Tool results and documents, pieces joined; see detect/result.py."""
-        return results(self.texts)
+        """Tool results and documents of the whole conversation, pieces joined; see detect/result.py."""
+        return [*self.past.results, *self.fresh]
 
     @cached_property
-    def prose(self) -> dict[int, list[Passage]]:
+    def fresh(self) -> list[Result]:
+        """Those that were not judged before."""
+        return results(self.texts, self.past.texts)
+
+    @cached_property
+    def prose(self) -> dict[int, tuple[Passage, ...]]:
         """Passages of natural language by result index; results without one are left out."""
-        found = ((result.first, passages(result.value)) for result in self.results)
-        return {index: rows for index, rows in found if rows}
+        found = ((result.first, passages(result.value)) for result in self.fresh)
+        return dict(self.past.prose) | {index: tuple(rows) for index, rows in found if rows}
+
+    def leaves(self) -> Past:
+        """What the next turn of this conversation needs to know."""
+        return Past(
+            len(self.texts),
+            len(self.exchange.calls),
+            frozenset(self.told),
+            frozenset(self.looked_up),
+            tuple(self.results),
+            tuple(self.prose.items()),
+            tuple(self.orders[-ORDERS_CAP:]),
+        )
 
     @cached_property
     def tool_names(self) -> list[str]:

@@ -88,7 +88,7 @@ def _extend(words: list[str], at: int, other: list[str], place: int, floor: int)
 
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a model text."""
-    prompts = [text.value for _, text in scene.of(Origin.system) if len(text.value) >= 100]
+    prompts = [text.value for text in scene.texts if text.origin is Origin.system and len(text.value) >= 100]
     if not prompts:
         return
     for number, text in scene.of(Origin.model):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from afterguard.detect import injection, phrases
 from afterguard.detect.detector import Detector
-from afterguard.detect.injection import speaks, suspects
+from afterguard.detect.injection import speaks
 from afterguard.detect.provenance import has_side_effects, is_explained, is_telling, stands_in, values
 from afterguard.detect.result import Result, place
 from afterguard.detect.scene import Scene, hit
@@ -25,13 +25,13 @@ CALLS_CAP = 100
 
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a call; calls that injection already explains are left to it."""
-    calls = [call for call in scene.exchange.calls if has_side_effects(call.name)][:CALLS_CAP]
+    calls = [call for call in scene.calls if has_side_effects(call.name)][:CALLS_CAP]
     if not calls or not any(result.turn < calls[-1].turn for result in scene.results):
         return
     prose = [(result, p) for result in scene.results for p in scene.prose.get(result.first, ())]
     if not prose:
         return
-    blamed = {found.result.first for found in suspects(scene)}
+    blamed = {found.result.first for found in scene.orders}
     for call in calls:
         found = _source(scene, call, [row for row in prose if row[0].turn < call.turn and row[0].first not in blamed])
         if found:

@@ -6,6 +6,7 @@ observe mode and uses Sigma's `field|modifier: value` grammar, so that hunting r
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ def draft(survey: Survey, lookback: Lookback | None) -> str:
     rules = _from_incidents(lookback) + _from_tools(survey) + _from_providers(survey.assets)
     body: dict[str, Any] = {
         "format": FORMAT,
+        "name": line(survey.app.name, 120) or "draft",
         "app": survey.app.name,
         "mode": "observe",
         "on_error": "open",
@@ -97,8 +99,9 @@ def _from_incidents(lookback: Lookback | None) -> list[dict[str, Any]]:
                     response.rule,
                     f"When {response.sentence}: {response.action}.",
                     f"{counted[response.rule]} suspected incident(s) in the recorded traffic",
-                    {"hit.kind": sorted(kinds[response.rule]), "hit.confidence|gte": "medium", "at": response.where},
+                    {"hit.kind": sorted(kinds[response.rule]), "hit.confidence|gte": "medium"},
                     response.action,
+                    response.where,
                 )
             )
             kinds.pop(response.rule)
@@ -117,8 +120,9 @@ def _from_tools(survey: Survey) -> list[dict[str, Any]]:
             "acting-tools-need-a-person",
             sentence,
             f"{len(names)} tool(s) act without approval",
-            {"call.tool": names},
+            {"call.tool": [_literal(name) for name in names]},
             "ask",
+            "call",
         )
     ]
 
@@ -139,17 +143,27 @@ def _from_providers(assets: tuple[Asset, ...]) -> list[dict[str, Any]]:
             "id": "only-known-providers",
             "says": "When a request goes to a provider that code and configuration do not name: flag.",
             "because": f"{len(declared)} provider(s) are declared",
-            "detection": {"known": {"exchange.provider": declared}, "condition": "not known"},
+            "at": "request",
+            "detection": {
+                "known": {"exchange.provider": [_literal(name) for name in declared]},
+                "condition": "not known",
+            },
             "action": "flag",
         }
     ]
 
 
-def _rule(identity: str, says: str, because: str, selection: dict[str, Any], action: str) -> dict[str, Any]:
+def _literal(name: str) -> str:
+    """A name as a value of a rule: no wildcards in it."""
+    return re.sub(r"([*?\\])", r"\\\1", name)
+
+
+def _rule(identity: str, says: str, because: str, selection: dict[str, Any], action: str, at: str) -> dict[str, Any]:
     return {
         "id": identity,
         "says": says,
         "because": because,
+        "at": at,
         "detection": {"selection": selection, "condition": "selection"},
         "action": action,
     }

@@ -16,7 +16,9 @@ from afterguard.wire.parts import Parts, text_of
 def request(body: dict[str, Any], parts: Parts, where: str = "request") -> bool:
     """A request body: system (string or blocks), messages, tools."""
     system = body.get("system")
-    if isinstance(system, str):
+    if parts.known:
+        pass  # read with the beginning of the conversation
+    elif isinstance(system, str):
         blocks.text(system, SYSTEM, parts, where + ".system")
     elif system is not None:
         blocks.content(system, SYSTEM, parts, where + ".system")
@@ -48,7 +50,7 @@ def _content(found: list[Any], parts: Parts, where: str) -> None:
         kind = block.get("type") if isinstance(block, dict) else None
         if isinstance(kind, str) and kind.endswith("tool_result"):
             parts.turn += 1
-            blocks.content([block], MODEL, parts, f"{where}[{index}]")
+            blocks.content(block, MODEL, parts, f"{where}[{index}]")
             parts.turn += 1
         else:
-            blocks.content([block], MODEL, parts, f"{where}[{index}]")
+            blocks.content(block, MODEL, parts, f"{where}[{index}]")

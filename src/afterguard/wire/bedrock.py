@@ -17,7 +17,7 @@ from afterguard.wire.template import prompt
 def request(body: dict[str, Any], parts: Parts, where: str = "request") -> bool:
     """Titan's inputText, Cohere's message with chat_history and documents, Hugging Face's inputs, Nova's and Converse's."""
     config = body.get("toolConfig")
-    if isinstance(config, dict):
+    if isinstance(config, dict) and not parts.known:
         openai.tools(config.get("tools"), parts)
     if isinstance(body.get("inputText"), str):
         return prompt(body["inputText"], parts, where + ".inputText")
@@ -37,7 +37,9 @@ def _cohere(body: dict[str, Any], parts: Parts, where: str) -> bool:
     for index, item in enumerate(history if isinstance(history, list) else ()):
         parts.turn += 1
         if isinstance(item, dict):
-            blocks.message({**item, "content": item.get("message")}, parts, f"{where}.chat_history[{index}]")
+            role = item.get("role")
+            if isinstance(role, str):
+                blocks.spoken(item, role, "message", parts, f"{where}.chat_history[{index}]")
     found = body.get("documents")
     for index, item in enumerate(found if isinstance(found, list) else ()):
         name = text_of(item.get("title")) if isinstance(item, dict) else ""

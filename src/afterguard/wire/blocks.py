@@ -36,10 +36,11 @@ DEPTH = 6
 
 def messages(items: Any, parts: Parts, where: str = "messages") -> bool:
     """A list of messages, each one turn; False when none of them looked like one."""
-    seen = False
+    seen = parts.known > 0
     if not isinstance(items, list):
         return False
-    for index, item in enumerate(items):
+    for index in range(parts.known, len(items)):
+        item = items[index]
         parts.turn += 1
         if message(item, parts, f"{where}[{index}]"):
             seen = True
@@ -55,24 +56,38 @@ def message(item: Any, parts: Parts, where: str) -> bool:
     role = item.get("role")
     if not isinstance(role, str):
         return _foreign(item, parts, where)
+    key = "content"
+    if item.get(key) is None:
+        key = "parts" if "parts" in item else "text" if "text" in item else "content"
+    return spoken(item, role, key, parts, where)
+
+
+def spoken(
+    item: dict[str, Any], role: str, key: str, parts: Parts, where: str, more: dict[str, Any] | None = None
+) -> bool:
+    """A message whose role is known and whose body stands under `key`; False for a role nobody knows. `more` are LangChain's
+    additional_kwargs: the provider's own fields, one level down."""
     who = ROLES.get(role) or ROLES.get(role.lower())
     if who is None:
         return False
-    body = item.get("content")
-    key = ".content"
-    if body is None:
-        key = ".parts" if "parts" in item else ".text" if "text" in item else ".content"
-        body = item.get(key[1:])
+    body, place = item.get(key), f"{where}.{key}"
+    if body is None and more and more.get(key) is not None:
+        body, place = more[key], f"{where}.additional_kwargs.{key}"
     if who is TOOL:
-        name = text_of(item.get("name")) or text_of(item.get("tool_name"))
-        result(body, parts, where + key, name or parts.tool_name(item.get("tool_call_id")))
+        whole = {**more, **item} if more else item
+        name = text_of(whole.get("name")) or text_of(whole.get("tool_name"))
+        result(body, parts, place, name or parts.tool_name(whole.get("tool_call_id")))
         return True
     if isinstance(body, str):
-        text(body, who, parts, where + key)
+        text(body, who, parts, place)
     elif body is not None:
-        content(body, who, parts, where + key)
+        content(body, who, parts, place)
     if who is MODEL:
         _extras(item, parts, where)
+        if more:
+            _extras(
+                {name: value for name, value in more.items() if not item.get(name)}, parts, where + ".additional_kwargs"
+            )
     return True
 
 
@@ -97,12 +112,13 @@ def result(value: Any, parts: Parts, where: str, name: str, depth: int = 0) -> N
 
 
 def content(value: Any, who: Who, parts: Parts, where: str, name: str = "", depth: int = 0) -> None:
-    """A list of content parts (or one)."""
+    """A list of content parts (or one, whose place is then `where` itself)."""
     if depth > DEPTH:
         parts.skip("unknown_shape", where, len(dumps(value)))
         return
-    for index, part in enumerate(value if isinstance(value, list) else [value]):
-        place = f"{where}[{index}]"
+    is_list = isinstance(value, list)
+    for index, part in enumerate(value if is_list else [value]):
+        place = f"{where}[{index}]" if is_list else where
         if isinstance(part, str):
             _say(part, who, parts, place, name)
         elif isinstance(part, dict):
@@ -126,11 +142,11 @@ def _say(value: str, who: Who, parts: Parts, where: str, name: str) -> None:
 
 
 def _text(part: dict[str, Any], who: Who, parts: Parts, where: str, name: str, depth: int) -> None:
-    value = part.get("text")
+    value, place = part.get("text"), where + ".text"
     if isinstance(value, dict):
-        value = value.get("value")
+        value, place = value.get("value"), place + ".value"
     if isinstance(value, str):
-        _say(value, who, parts, where + ".text", name)
+        _say(value, who, parts, place, name)
     elif value is None and isinstance(part.get("content"), (str, list)):
         content(part["content"], who, parts, where + ".content", name, depth + 1)
     else:
@@ -165,7 +181,7 @@ def _call(part: dict[str, Any], who: Who, parts: Parts, where: str, name: str, d
         or text_of(part.get("type")).removesuffix("_call")
     )
     identifier = next((part[key] for key in CALL_IDS if isinstance(part.get(key), str)), "")
-    parts.call(called, given, identifier)
+    parts.call(called, given, identifier, where)
 
 
 CALL_IDS = ("call_id", "tool_use_id", "tool_call_id", "toolCallId", "toolUseId", "id")
@@ -188,10 +204,10 @@ def _document(part: dict[str, Any], who: Who, parts: Parts, where: str, name: st
     body = part.get("content")
     if isinstance(source, dict):
         if source.get("type") == "text" or "text" in source:
-            value = source.get("data", source.get("text"))
-            parts.text(text_of(value), *DOCUMENT, where + ".source", title)
+            key = "data" if "data" in source else "text"
+            parts.text(text_of(source.get(key)), *DOCUMENT, f"{where}.source.{key}", title)
         elif source.get("content") is not None:
-            content(source["content"], DOCUMENT, parts, where + ".source", title, depth + 1)
+            content(source["content"], DOCUMENT, parts, where + ".source.content", title, depth + 1)
         else:
             parts.skip("binary", where, _size(source))
     elif isinstance(body, (str, list)):
@@ -261,14 +277,13 @@ def _untyped(part: dict[str, Any], who: Who, parts: Parts, where: str, name: str
         elif key in ("toolUse", "functionCall", "function_call") and isinstance(value, dict):
             _call(value, who, parts, where, name, depth)
         elif key in ("toolResult", "functionResponse", "function_response") and isinstance(value, dict):
-            _result(value, who, parts, where, name, depth)
+            _result(value, who, parts, f"{where}.{key}", name, depth)
         elif key == "reasoningContent" and isinstance(value, dict):
-            _thought(value.get("reasoningText") or value, who, parts, where + "." + key, name, depth)
+            inner = value.get("reasoningText")
+            at = f"{where}.{key}.reasoningText" if isinstance(inner, dict) else f"{where}.{key}"
+            _thought(inner if isinstance(inner, dict) else value, who, parts, at, name, depth)
         elif key in ("guardContent", "executableCode", "codeExecutionResult", "json") and value is not None:
-            inner = value.get("text", value) if isinstance(value, dict) and key == "guardContent" else value
-            content(inner, who, parts, f"{where}.{key}", name, depth + 1) if isinstance(
-                inner, dict
-            ) and "text" in inner else (_say(dumps(inner), who, parts, f"{where}.{key}", name))
+            _other(key, value, who, parts, where, name, depth)
         elif key in ("image", "document", "video", "inlineData", "fileData", "inline_data", "file_data"):
             _keyed_media(key, value, parts, where)
         else:
@@ -280,6 +295,19 @@ def _untyped(part: dict[str, Any], who: Who, parts: Parts, where: str, name: str
         content(part["content"], who, parts, where + ".content", name, depth + 1)
     else:
         parts.skip("unknown_shape", where, len(dumps(part)))
+
+
+def _other(key: str, value: Any, who: Who, parts: Parts, where: str, name: str, depth: int) -> None:
+    """Content under a key of its own that is text or JSON."""
+    place = f"{where}.{key}"
+    if key == "guardContent" and isinstance(value, dict) and "text" in value:
+        value, place = value["text"], place + ".text"
+    if isinstance(value, str):
+        _say(value, who, parts, place, name)
+    elif isinstance(value, dict) and "text" in value:
+        content(value, who, parts, place, name, depth + 1)
+    else:
+        _say(dumps(value), who, parts, place, name)
 
 
 def _keyed_media(key: str, value: Any, parts: Parts, where: str) -> None:
@@ -303,19 +331,20 @@ def _extras(item: dict[str, Any], parts: Parts, where: str) -> None:
         return
     calls = item.get("tool_calls")
     if isinstance(calls, list):
-        for call in calls:
+        for index, call in enumerate(calls):
             if isinstance(call, dict):
-                _call(call, MODEL, parts, where, "", 0)
+                _call(call, MODEL, parts, f"{where}.tool_calls[{index}]", "", 0)
     legacy = item.get("function_call")
     if isinstance(legacy, dict):
-        _call(legacy, MODEL, parts, where, "", 0)
+        _call(legacy, MODEL, parts, where + ".function_call", "", 0)
     for key in ("refusal", "reasoning_content", "reasoning", "thinking"):
         value = item.get(key)
         if isinstance(value, str):
             parts.text(value, *MODEL, f"{where}.{key}")
-    details = item.get("reasoning_details") or item.get("thinking_blocks")
+    key = "reasoning_details" if item.get("reasoning_details") else "thinking_blocks"
+    details = item.get(key)
     if isinstance(details, list) and not item.get("reasoning_content") and not item.get("reasoning"):
-        content(details, MODEL, parts, where + ".reasoning_details")
+        content(details, MODEL, parts, f"{where}.{key}")
     audio = item.get("audio")
     if isinstance(audio, dict):
         _audio(audio, MODEL, parts, where + ".audio", "", 0)
@@ -323,12 +352,15 @@ def _extras(item: dict[str, Any], parts: Parts, where: str) -> None:
 
 def _foreign(item: dict[str, Any], parts: Parts, where: str) -> bool:
     """ShareGPT ({from, value}), LangChain ({type, data} or {lc, id, kwargs}), and logs that say sender, speaker or author."""
-    inner = item.get("kwargs") if "lc" in item else item.get("data")
+    level = "kwargs" if "lc" in item else "data"
+    inner = item.get(level)
     kind = item.get("type")
     if isinstance(inner, dict):
         name = item.get("id")
         kind = name[-1] if isinstance(name, list) and name else kind
-        return isinstance(kind, str) and message({**_lifted(inner), "role": kind.lower()}, parts, where)
+        return isinstance(kind, str) and _lifted(
+            inner, kind.lower(), ("content", "parts", "text"), parts, f"{where}.{level}"
+        )
     for who, said in (
         ("from", "value"),
         ("sender", "text"),
@@ -340,21 +372,14 @@ def _foreign(item: dict[str, Any], parts: Parts, where: str) -> bool:
         if isinstance(role, dict):
             role = role.get("role")
         if isinstance(role, str) and role.lower() in ROLES:
-            body = next(
-                (
-                    item[key]
-                    for key in (said, "content", "text", "message", "value", "body")
-                    if item.get(key) is not None
-                ),
-                None,
-            )
-            return message({**_lifted(item), "role": role.lower(), "content": body}, parts, where)
+            keys = (said, "content", "text", "message", "value", "body")
+            return _lifted(item, role.lower(), keys, parts, where)
     return False
 
 
-def _lifted(inner: dict[str, Any]) -> dict[str, Any]:
-    """LangChain keeps the provider's own tool calls one level down."""
+def _lifted(inner: dict[str, Any], role: str, keys: tuple[str, ...], parts: Parts, where: str) -> bool:
+    """LangChain keeps the provider's own tool calls one level down. `keys` are names of the body, best first."""
     extra = inner.get("additional_kwargs")
-    if isinstance(extra, dict) and not inner.get("tool_calls"):
-        return {**extra, **inner, "tool_calls": extra.get("tool_calls")}
-    return inner
+    more = extra if isinstance(extra, dict) and not inner.get("tool_calls") else None
+    key = next((key for key in keys if inner.get(key) is not None), "content")
+    return spoken(inner, role, key, parts, where, more)

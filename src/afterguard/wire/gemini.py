@@ -19,25 +19,32 @@ def request(body: dict[str, Any], parts: Parts, where: str = "request") -> bool:
     contents = body.get("contents")
     if contents is None:
         return False
-    system = body.get("systemInstruction") or body.get("system_instruction")
-    if isinstance(system, dict):
-        blocks.content(system.get("parts"), SYSTEM, parts, where + ".systemInstruction")
+    key = "systemInstruction" if body.get("systemInstruction") else "system_instruction"
+    system = body.get(key)
+    if parts.known:
+        pass  # read with the beginning of the conversation
+    elif isinstance(system, dict):
+        blocks.content(system.get("parts"), SYSTEM, parts, f"{where}.{key}.parts")
     elif isinstance(system, str):
-        blocks.text(system, SYSTEM, parts, where + ".systemInstruction")
-    _tools(body.get("tools"), parts)
+        blocks.text(system, SYSTEM, parts, f"{where}.{key}")
+    if not parts.known:
+        _tools(body.get("tools"), parts)
     if isinstance(contents, str):
         parts.turn += 1
         blocks.text(contents, USER, parts, where + ".contents")
         return True
-    for index, item in enumerate(contents if isinstance(contents, list) else [contents]):
+    is_list = isinstance(contents, list)
+    items = contents if isinstance(contents, list) else [contents]
+    for index in range(parts.known, len(items)):
+        item = items[index]
         parts.turn += 1
-        _content(item, parts, f"{where}.contents[{index}]")
+        _content(item, parts, f"{where}.contents[{index}]" if is_list else f"{where}.contents")
     return True
 
 
 def _content(item: Any, parts: Parts, where: str) -> None:
     if not isinstance(item, dict):
-        blocks.content([item], USER, parts, where)
+        blocks.content(item, USER, parts, where)
     elif not blocks.message(item if "role" in item else {"role": "user", **item}, parts, where):
         parts.skip("unknown_shape", where, len(dumps(item)))
 
@@ -65,7 +72,7 @@ def response(body: dict[str, Any], parts: Parts, where: str = "response") -> boo
     for index, candidate in enumerate(found):
         inner = candidate.get("content") if isinstance(candidate, dict) else None
         if isinstance(inner, dict):
-            blocks.content(inner.get("parts"), MODEL, parts, f"{where}.candidates[{index}].content")
+            blocks.content(inner.get("parts"), MODEL, parts, f"{where}.candidates[{index}].content.parts")
         elif isinstance(inner, str):
             parts.text(inner, *MODEL, f"{where}.candidates[{index}].content")
     return True

@@ -23,7 +23,8 @@ SIDE_CALLS = {
 
 def request(body: dict[str, Any], parts: Parts, where: str = "request") -> bool:
     """A request body; False when it is none of OpenAI's."""
-    tools(body.get("tools") or body.get("functions"), parts)
+    if not parts.known:
+        tools(body.get("tools") or body.get("functions"), parts)
     found = False
     if "messages" in body:
         found = blocks.messages(body["messages"], parts, where + ".messages")
@@ -53,10 +54,11 @@ def _choices(choices: list[Any], parts: Parts, where: str) -> None:
     parts.turn += 1
     for index, choice in enumerate(choices):
         place = f"{where}.choices[{index}]"
-        found = (choice.get("message") or choice.get("delta")) if isinstance(choice, dict) else None
+        key = "message" if isinstance(choice, dict) and choice.get("message") else "delta"
+        found = choice.get(key) if isinstance(choice, dict) else None
         if isinstance(found, dict):
             if not blocks.message(
-                found if "role" in found else {"role": "assistant", **found}, parts, place + ".message"
+                found if "role" in found else {"role": "assistant", **found}, parts, f"{place}.{key}"
             ):
                 parts.skip("unknown_shape", place, len(dumps(choice)))
         elif isinstance(choice, dict) and isinstance(choice.get("text"), str):
@@ -69,7 +71,7 @@ def _input(body: dict[str, Any], parts: Parts, where: str) -> bool:
     """The Responses API's input (and the embedding API's, whose texts are the user's)."""
     given = body.get("input")
     instructions = body.get("instructions")
-    if isinstance(instructions, str):
+    if isinstance(instructions, str) and not parts.known:
         blocks.text(instructions, SYSTEM, parts, where + ".instructions")
     if body.get("previous_response_id"):
         parts.skip("prompt_not_logged", where + ".previous_response_id")
@@ -79,7 +81,8 @@ def _input(body: dict[str, Any], parts: Parts, where: str) -> bool:
         return True
     if not isinstance(given, list):
         return bool(instructions)
-    for index, item in enumerate(given):
+    for index in range(parts.known, len(given)):
+        item = given[index]
         parts.turn += 1
         if isinstance(item, str):
             blocks.text(item, USER, parts, f"{where}.input[{index}]")
@@ -92,9 +95,10 @@ def output(item: Any, parts: Parts, where: str) -> None:
     """One item of the Responses API, from its input or its output."""
     kind = item.get("type") if isinstance(item, dict) else None
     parts.turn += 1
+    kind = kind if isinstance(kind, str) else ""
     if kind in SIDE_CALLS:
         _side_call(item, parts, where)
-    elif isinstance(kind, str) and kind in blocks.READERS and kind != "message":
+    elif kind in blocks.READERS and kind != "message":
         blocks.READERS[kind](item, MODEL, parts, where, "", 0)
     elif not blocks.message(item, parts, where):
         parts.skip("unknown_shape", where, len(dumps(item)))
@@ -103,13 +107,13 @@ def output(item: Any, parts: Parts, where: str) -> None:
 def _side_call(item: dict[str, Any], parts: Parts, where: str) -> None:
     name = text_of(item.get("name")) or str(item["type"]).removesuffix("_call")
     given = next((item[key] for key in ("arguments", "action", "queries", "code", "operation") if item.get(key)), "")
-    parts.call(name, given, text_of(item.get("call_id")) or text_of(item.get("id")))
-    found = next((item[key] for key in ("output", "results", "outputs") if item.get(key)), None)
+    parts.call(name, given, text_of(item.get("call_id")) or text_of(item.get("id")), where)
+    found = next((key for key in ("output", "results", "outputs") if item.get(key)), None)
     if found is None:
         parts.skip("response_not_logged", where)
         return
     parts.turn += 1
-    blocks.result(found, parts, where, name)
+    blocks.result(item[found], parts, f"{where}.{found}", name)
 
 
 def tools(items: Any, parts: Parts) -> None:

@@ -29,6 +29,7 @@ class Parts:
         "cost",
         "identity",
         "input_tokens",
+        "known",
         "model",
         "output_tokens",
         "provider",
@@ -47,6 +48,8 @@ class Parts:
         self.unjudged: list[Unjudged] = []
         self.tool_names: dict[str, str] = {}
         self.turn = 0
+        self.known = 0
+        """Messages at the beginning of the conversation that are in here already, with all that stands beside them."""
         self.model = ""
         self.provider = ""
         self.conversation = ""
@@ -55,6 +58,14 @@ class Parts:
         self.output_tokens: int | None = None
         self.cost: float | None = None
         self.status = 0
+
+    def copy(self) -> Parts:
+        """The same pieces, to go on from."""
+        other = Parts()
+        for name in Parts.__slots__:
+            value = getattr(self, name)
+            setattr(other, name, value.copy() if isinstance(value, (list, dict)) else value)
+        return other
 
     def text(self, value: str, origin: Origin, trust: Trust, where: str, name: str = "") -> None:
         """One text of the current turn; empty ones are dropped."""
@@ -70,12 +81,12 @@ class Parts:
         for piece, trust in segments(name, value):
             self.text(piece, Origin.tool, trust, where, name)
 
-    def call(self, name: str, arguments: Any, identifier: str = "") -> None:
-        """A tool call of the current turn; its id names the tool of a later result."""
+    def call(self, name: str, arguments: Any, identifier: str = "", where: str = "") -> None:
+        """A tool call of the current turn; its id names the tool of a later result. `where` is the place of the whole call."""
         if not isinstance(arguments, str):
             arguments = "" if arguments is None else dumps(arguments)
         if len(self.calls) < TEXTS_CAP:
-            self.calls.append(ToolCall(name, arguments, identifier, self.turn))
+            self.calls.append(ToolCall(name, arguments, identifier, self.turn, where))
         if identifier:
             self.tool_names[identifier] = name
 

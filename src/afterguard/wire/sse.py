@@ -20,6 +20,12 @@ CAP = 8 << 20
 """Bytes of one event, and of one unfinished line, that are kept; beyond, the event is cut and says so."""
 
 
+def field(line: bytes) -> tuple[bytes, bytes]:
+    """Name and value of a line; the name of a comment is empty."""
+    name, _, value = line.partition(b":")
+    return name, value[1:] if value[:1] == b" " else value
+
+
 class Event(NamedTuple):
     """One event: its type ("" where none was named), its data, its id; `cut` bytes were dropped by the cap; the 1-based
     physical line of its first data."""
@@ -99,10 +105,8 @@ class Events:
                 out.append(Event(self.name, self._text(b"\n".join(self.data)), self.id, self.cut, self.line))
             self.data, self.size, self.name, self.cut = [], 0, "", 0
             return
-        field, _, value = line.partition(b":")
-        if value[:1] == b" ":
-            value = value[1:]
-        if field == b"data":
+        key, value = field(line)
+        if key == b"data":
             self.line = self.line if self.data else self.number
             room = self.cap - self.size
             if len(value) > room:
@@ -111,9 +115,9 @@ class Events:
             self.size += len(value) + 1
             if value or len(self.data) < 10_000:
                 self.data.append(value)
-        elif field == b"event":
+        elif key == b"event":
             self.name = self._text(value[:200])
-        elif field == b"id" and b"\0" not in value:
+        elif key == b"id" and b"\0" not in value:
             self.id = self._text(value[:200])
 
     def _text(self, value: bytes) -> str:

@@ -100,6 +100,15 @@ def read(
     return best._replace(windows=len(seen), is_cut_short=cut_short) if best else None
 
 
+def short(text: str, origin: str, two: TierTwo) -> float | None:
+    """Log odds of attack of a passage that fits into one window, by the whole network; None where there are no words. Raises Failed."""
+    ids = pieces(text[:REACH], two.vocabulary, two.length - 3).ids[: two.length - 3]
+    if not ids:
+        return None
+    row = _marked(ids, origin, two)
+    return margin(two.run(row, np.ones_like(row))[0])
+
+
 def _marked(ids: list[int], origin: str, two: TierTwo) -> NDArray[np.int64]:
     """(1, pieces): the window with its marks and its origin."""
     return np.array(

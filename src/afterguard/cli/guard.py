@@ -1,0 +1,245 @@
+"""`afterguard guard`: the reverse proxy between applications and models, and what belongs to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from cyclopts import App, Parameter
+
+from afterguard.cli.options import DEFAULT, Common, Progress, Session, open_session, writing
+from afterguard.cli.recording import beside
+from afterguard.errors import UsageError
+
+guard = App(
+    name="guard", help="Stand between application and model: observe, shadow, enforce.", help_format="plaintext"
+)
+Mode = Literal["observe", "shadow", "share", "enforce"]
+
+
+@guard.default
+def run(
+    *,
+    upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    listen: str | None = None,
+    mode: Mode | None = None,
+    share: float | None = None,
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    budget_ms: float | None = None,
+    judge: Literal["off", "one", "two"] | None = None,
+    point: Literal["quiet", "balanced", "strict"] | None = None,
+    detectors: bool | None = None,
+    log: str | None = None,
+    folder: str | None = None,
+    redis: str | None = None,
+    workers: int | None = None,
+    helpers: int | None = None,
+    takeover: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = DEFAULT,
+) -> int:
+    """Run the guard until it is stopped. Every setting of [guard] in afterguard.toml can be given here or there.
+
+    Parameters
+    ----------
+    upstream
+        Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
+    listen
+        HOST:PORT. Beyond loopback a token (guard.token) or client certificates (guard.client_ca) are needed.
+    mode
+        observe: bytes pass, judged afterwards. shadow: judged in line, nothing changed. share: enforced for a share of conversations. enforce.
+    share
+        Share of conversations for mode share, 0 to 1.
+    policy
+        starter, strict, none, or a file, which is read again when it changes.
+    on_error
+        What happens when the guard itself cannot judge: open passes, closed refuses. Both are counted.
+    budget_ms
+        Milliseconds that judging may add to an exchange.
+    judge
+        The learned judge: off, one (tier one alone) or two.
+    point
+        Operating point of the judge.
+    detectors
+        --no-detectors: parse and write down only.
+    log
+        File of the decision log (OCSF JSON lines, rotated).
+    folder
+        Where the guard keeps its key and its switches.
+    redis
+        redis:// address of shared state.
+    workers
+        Processes that serve requests.
+    helpers
+        Processes that judge large texts and ask the second tier.
+    takeover
+        Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
+    """
+    flags = {
+        "upstream": upstream, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
+        "redis": redis, "workers": workers, "helpers": helpers,
+    }  # fmt: skip
+    session = _open(common, flags)
+    settings = session.config.guard
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    if not _is_loopback(host) and not settings.token and not settings.client_ca:
+        raise UsageError(
+            f"{settings.listen} can be reached by others, and the guard passes keys",
+            hint="set AFTERGUARD_GUARD_TOKEN, or guard.client_ca, or listen on 127.0.0.1",
+            slug="unprotected-listener",
+        )
+    from afterguard.jobs import guard as job
+
+    plan = job.plan(session.config, _folder(session), _log(session))
+
+    def ready(ports: list[int]) -> None:
+        listen = f"{settings.listen.rpartition(':')[0]}:{ports[0]}"
+        for text in plan.told(listen):
+            session.say("guard: " + text)
+        session.next(f"afterguard guard env --listen {listen}   (in the application's shell)")
+
+    return job.run(plan, ready, takeover=takeover)
+
+
+@guard.command
+def env(*, listen: str = "127.0.0.1:8765", tls: bool = False, common: Common = DEFAULT) -> int:
+    """Print the variables that lead an application's SDKs through the guard.
+
+    Parameters
+    ----------
+    listen
+        Where the guard listens.
+    tls
+        Whether it speaks TLS.
+    """
+    session = open_session(common)
+    base = f"{'https' if tls else 'http'}://{listen}"
+    for name, path in VARIABLES:
+        print(f"export {name}={base}{path}")
+    session.next("start the application from this shell, then: afterguard guard prove")
+    return 0
+
+
+VARIABLES = (
+    ("OPENAI_BASE_URL", "/openai/v1"),
+    ("AZURE_OPENAI_ENDPOINT", "/azure"),
+    ("ANTHROPIC_BASE_URL", "/anthropic"),
+    ("GOOGLE_GEMINI_BASE_URL", "/gemini"),
+    ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "/bedrock"),
+    ("OLLAMA_HOST", "/ollama"),
+)
+"""What the providers' own SDKs read."""
+
+
+@guard.command
+def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
+    """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.
+
+    Parameters
+    ----------
+    listen
+        Where the guard listens.
+    tls
+        Whether it speaks TLS.
+    folder
+        The guard's folder, whose key signs the probes.
+    """
+    from afterguard.jobs import guard as job
+    from afterguard.jobs import prove as proving
+
+    session = _open(common, {"folder": folder, "listen": listen})
+    settings = session.config.guard
+    headers = {"x-afterguard-token": settings.token} if settings.token else {}
+    running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", job.key(_folder(session)), headers)
+    progress = Progress(session, "guard prove: probing")
+    try:
+        rows = list(proving.proofs(running, lambda count: progress(count, "cells")))
+    finally:
+        progress.close()
+    policy = running.mounts()[1]
+    with writing(common.output) as out:
+        if common.format == "json":
+            found = {"format": "afterguard.proof/1", "policy": policy, "cells": rows}
+            out.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+        else:
+            out.write(proving.table(rows, policy))
+    session.next("afterguard policy backtest --logs FILE   (what enforcing would have done)")
+    return 10 if any(row.gap for row in rows) and not common.no_fail else 0
+
+
+@guard.command
+def kill(*, folder: str | None = None, common: Common = DEFAULT) -> int:
+    """Kill switch: from now on everything passes unjudged, and is counted. Takes effect within a second.
+
+    Parameters
+    ----------
+    folder
+        The guard's folder.
+    """
+    from afterguard.jobs.guard import KILL
+
+    session = _open(common, {"folder": folder})
+    place = _folder(session)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (place / KILL).touch()
+    session.say("guard: killed; nothing is judged any more")
+    session.next("afterguard guard resume")
+    return 0
+
+
+@guard.command
+def resume(*, folder: str | None = None, common: Common = DEFAULT) -> int:
+    """Take the kill switch back.
+
+    Parameters
+    ----------
+    folder
+        The guard's folder.
+    """
+    from afterguard.jobs.guard import KILL
+
+    session = _open(common, {"folder": folder})
+    (_folder(session) / KILL).unlink(missing_ok=True)
+    session.say("guard: judging again")
+    session.next("afterguard guard prove")
+    return 0
+
+
+@guard.command
+def estimate(requests_a_day: float, /, *, common: Common = DEFAULT) -> int:
+    """How much the decision log will take, before a forwarder is pointed at it.
+
+    Parameters
+    ----------
+    requests_a_day
+        Model calls of a day.
+    """
+    from afterguard.guard.journal import estimate as bytes_a_day
+
+    session = open_session(common)
+    day = bytes_a_day(requests_a_day)
+    print(
+        f"{requests_a_day:,.0f} requests a day: {day / 1e9:.2f} GB a day, {day / 86_400 / 1e3:.1f} kB/s, {day * 30 / 1e9:.1f} GB a month"
+    )
+    session.next("afterguard guard --upstream openai=URL --log FILE")
+    return 0
+
+
+def _open(common: Common, flags: dict[str, Any]) -> Session:
+    return open_session(common, also={f"guard.{name}": value for name, value in flags.items()})
+
+
+def _folder(session: Session) -> Path:
+    named = session.config.guard.folder
+    return Path(named) if named else beside(session, "guard")
+
+
+def _log(session: Session) -> Path:
+    named = session.config.guard.log
+    return Path(named) if named else _folder(session) / "decisions.jsonl"
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

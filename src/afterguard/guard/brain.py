@@ -1,0 +1,132 @@
+"""The part of the guard that thinks: one a process, shared by every door and every exchange.
+
+In: Exchanges. Out: Hits and Verdicts. Detectors and policy are pure; here they get what lives longer than one exchange: caches, the learned judge, the
+policy in force (swapped whole, between two exchanges, never during one), counters of what went wrong. It opens no socket and no file.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from afterguard.detect import NONE, Context, Past, look_on
+from afterguard.guard.history import History
+from afterguard.guard.route import Route
+from afterguard.model import Exchange, Hit, Origin, Text, Trust, Verdict
+from afterguard.policy.decide import decide
+from afterguard.policy.document import Limits
+from afterguard.policy.load import Policy, settings
+
+NOTHING = Verdict()
+
+
+class Ruling(NamedTuple):
+    """How strict a route is."""
+
+    mode: str
+    share: float
+    is_open: bool
+    """Whether it fails open."""
+    budget: float
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether exchanges wait for their judgement."""
+        return self.mode != "observe"
+
+
+def _ruling(route: Route, policy: Policy | None) -> Ruling:
+    here = settings(policy, route.name) if policy is not None else None
+    on_error = route.on_error or (here.on_error if here else "open")
+    return Ruling(
+        route.mode or (here.mode if here else "observe"),
+        route.share if route.share >= 0 else here.share if here else 1.0,
+        on_error == "open",
+        route.budget or (here.budget / 1000 if here and here.budget else 0.25),
+    )
+
+
+SMALL = 24_000
+"""Bytes of fresh text that are inspected on the event loop; more goes to another process."""
+
+
+class Brain:
+    """Detectors with their memory, and the policy in force."""
+
+    def __init__(
+        self, context: Context, policy: Policy | None = None, *, key: bytes = b"", detectors: bool = True
+    ) -> None:
+        self.context = context
+        self.policy = policy
+        self._rulings: dict[str, Ruling] = {}
+        self.detectors = detectors
+        self.key = key
+        self.is_killed = False
+        """The kill switch: everything passes, and is counted as unjudged."""
+        self.failures: Counter[str] = Counter()
+        self.histories: dict[str, History] = {}
+        """By route."""
+
+    def swap(self, policy: Policy | None) -> None:
+        """Put another policy in force."""
+        self.policy = policy
+        self._rulings.clear()
+
+    @property
+    def limits(self) -> Limits | None:
+        """What one caller may use, None where the policy sets no limit."""
+        found = self.policy.document.limits if self.policy is not None else None
+        return None if found is None or found == Limits(per=found.per) else found
+
+    def ruling(self, route: Route) -> Ruling:
+        """How strict a route is: what was set for the mount, else what the policy says."""
+        found = self._rulings.get(route.name)
+        if found is None:
+            found = self._rulings[route.name] = _ruling(route, self.policy)
+        return found
+
+    def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
+        """(hits in what follows `past`, the past of the next turn)."""
+        if not self.detectors:
+            return [], past
+        hits, after = look_on(exchange, self.context, past)
+        return [hit for hit in hits if hit.kind != "inventory"], after
+
+    def warm(self) -> None:
+        """Make ready what is made on first use: patterns compile for seconds, and the first request should not wait for them."""
+        texts = tuple(Text("ready", origin, Trust.user, "warm") for origin in Origin)
+        self.inspect(Exchange("warm", "", 0, "openai", texts=texts))
+
+    def decide(self, exchange: Exchange, hits: Sequence[Hit], at: str, facts: Mapping[str, Any]) -> Verdict:
+        """What the policy says; nothing where there is none."""
+        return NOTHING if self.policy is None else decide(exchange, hits, self.policy, at, facts)
+
+    def bucket(self, conversation: str) -> float:
+        """0 to 1, the same for the same conversation everywhere: which share it belongs to."""
+        return int.from_bytes(hmac.digest(self.key or b"share", conversation.encode(), "sha256")[:6], "big") / (1 << 48)
+
+    def facts(self, route: Route, conversation: str, identity: str) -> dict[str, Any]:
+        """What a policy may ask beside the exchange."""
+        return {
+            "route": route.name,
+            "mode": self._mode(route, conversation),
+            "environment": route.environment,
+            "identity": identity,
+            "conversation": conversation,
+        }
+
+    def _mode(self, route: Route, conversation: str) -> str:
+        """observe, shadow or enforce: a share is settled here, the same for a conversation at every worker."""
+        ruling = self.ruling(route)
+        if ruling.mode != "share":
+            return ruling.mode
+        return "enforce" if self.bucket(conversation) < ruling.share else "shadow"
+
+    def history(self, route: str) -> History:
+        """Judged conversations of a route."""
+        found = self.histories.get(route)
+        if found is None:
+            found = self.histories[route] = History()
+        return found

@@ -1,0 +1,193 @@
+"""What is written down about each exchange: the decision as a struct, and as one line of OCSF JSON.
+
+In: a session that is over. Out: `Decision`, and its line. OCSF 1.8.0, class 6003 API Activity with the profiles ai_operation and security_control: the guard's verdict is a
+property of the call, not an alert. It holds no prompt: excerpts are redacted by the detectors, identities are keyed hashes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged
+
+if TYPE_CHECKING:
+    from afterguard.guard.session import Session
+
+HITS = 20
+"""Hits written out; more are counted."""
+UNJUDGED = 20
+ACTION_IDS = {Action.allow: 1, Action.flag: 1, Action.block: 2, Action.ask: 2, Action.throttle: 2}
+"""OCSF action_id: 1 Allowed, 2 Denied, 4 Modified for the rest."""
+DISPOSITIONS = {Action.allow: 1, Action.flag: 15, Action.block: 2, Action.ask: 2, Action.throttle: 2}
+"""OCSF disposition_id: 1 Allowed, 2 Blocked, 15 Detected, 11 Corrected for the rest."""
+SEVERITY_IDS = {"info": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
+VERSION = "1.8.0"
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One exchange, as decided."""
+
+    id: str
+    time: float
+    seconds: float
+    """From the first byte of the request to the last of the reply."""
+    judging: float
+    """Seconds of that which the guard spent on judging."""
+    route: str
+    provider: str
+    operation: str
+    mode: str
+    action: Action
+    would: Action
+    app: str = ""
+    model: str = ""
+    identity: str = ""
+    conversation: str = ""
+    rule: str = ""
+    says: str = ""
+    matched: tuple[str, ...] = ()
+    policy: str = ""
+    hits: tuple[Hit, ...] = ()
+    unjudged: tuple[Unjudged, ...] = ()
+    status: int = 0
+    bytes: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    failed: str = ""
+    """What went wrong in the guard itself, and "" otherwise."""
+    late: int = 0
+    """Hits in a stream whose place had already left."""
+    tools: tuple[str, ...] = ()
+    """Tools the model called in this reply."""
+
+
+def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
+    """The decision of a session that is over."""
+    first, second = session.verdict, session.replied
+    strongest = first if ACTIONS.index(first.action) >= ACTIONS.index(second.action) else second
+    would = max(first.would, second.would, key=ACTIONS.index)
+    named = strongest if strongest.rule else (first if first.rule else second)
+    parts = session.parts
+    return Decision(
+        id=session.id,
+        time=time,
+        seconds=seconds,
+        judging=judging,
+        route=session.route.name,
+        provider=session.route.kind,
+        operation=session.spot.operation,
+        mode=session.ruling.mode,
+        action=strongest.action,
+        would=would,
+        app=session.route.app,
+        model=parts.model,
+        identity=session.identity,
+        conversation=session.conversation,
+        rule=named.rule,
+        says=named.says,
+        matched=tuple(dict.fromkeys((*first.matched, *second.matched))),
+        policy=first.policy or second.policy,
+        hits=tuple(session.hits),
+        unjudged=tuple(parts.unjudged),
+        status=session.status,
+        bytes=session.size,
+        input_tokens=parts.input_tokens,
+        output_tokens=parts.output_tokens,
+        failed=session.failed,
+        late=session.late,
+        tools=tuple(call.name for call in parts.calls[session._calls :][:50]),
+    )
+
+
+def line(one: Decision, product: str) -> bytes:
+    """The decision as one line of OCSF JSON, newline included."""
+    worst = max((SEVERITIES.index(hit.severity) for hit in one.hits), default=0)
+    acted = one.action
+    event: dict[str, Any] = {
+        "class_uid": 6003,
+        "class_name": "API Activity",
+        "category_uid": 6,
+        "category_name": "Application Activity",
+        "activity_id": 99,
+        "activity_name": one.operation,
+        "type_uid": 600399,
+        "time": int(one.time * 1000),
+        "severity_id": SEVERITY_IDS[SEVERITIES[worst]],
+        "status_id": 1 if 0 < one.status < 400 else 2,
+        "status_code": str(one.status),
+        "duration": int(one.seconds * 1000),
+        "action_id": ACTION_IDS.get(acted, 4),
+        "disposition_id": DISPOSITIONS.get(acted, 11),
+        "is_alert": acted not in (Action.allow, Action.flag),
+        "metadata": {
+            "uid": one.id,
+            "version": VERSION,
+            "profiles": ["ai_operation", "security_control"],
+            "product": {"name": "Afterguard", "vendor_name": "Afterguard", "version": product},
+            "log_name": "guard",
+        },
+        "api": {"operation": one.operation, "service": {"name": one.provider, "uid": one.route}},
+        "actor": {"user": {"uid": one.identity or "unknown"}, "app_name": one.app},
+        "src_endpoint": {"uid": one.identity or "unknown"},
+        "ai_model": {"name": one.model or "unknown", "ai_provider": one.provider},
+        "message_context": {
+            "uid": one.conversation,
+            "ai_role_id": 0,
+            "prompt_tokens": one.input_tokens or 0,
+            "completion_tokens": one.output_tokens or 0,
+            "total_tokens": (one.input_tokens or 0) + (one.output_tokens or 0),
+        },
+        "unmapped": {
+            "afterguard": {
+                "action": acted,
+                "would": one.would,
+                "mode": one.mode,
+                "judging_ms": round(one.judging * 1000, 3),
+                "bytes": one.bytes,
+            }
+        },
+    }
+    own = event["unmapped"]["afterguard"]
+    if one.rule:
+        event["policy"] = {
+            "name": one.policy.partition("@")[0],
+            "uid": one.rule,
+            "version": one.policy,
+            "desc": one.says,
+        }
+        event["firewall_rule"] = {"uid": one.rule, "desc": one.says}
+        own["matched"] = one.matched
+    elif one.policy:
+        event["policy"] = {"name": one.policy.partition("@")[0], "version": one.policy}
+    if one.hits:
+        own["hits"] = [_hit(hit) for hit in one.hits[:HITS]]
+        own["hits_total"] = len(one.hits)
+        own["taxonomies"] = sorted({name for hit in one.hits for name in hit.taxonomies})
+    if one.unjudged:
+        own["unjudged"] = [
+            {"reason": u.reason, "where": u.where[:200], "bytes": u.bytes} for u in one.unjudged[:UNJUDGED]
+        ]
+        own["unjudged_total"] = len(one.unjudged)
+    if one.failed:
+        own["failed"] = one.failed
+    if one.late:
+        own["late"] = one.late
+    if one.tools:
+        own["tools"] = one.tools
+    return msgspec.json.encode(event) + b"\n"
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "kind": hit.kind,
+        "detector": hit.detector,
+        "severity": hit.severity,
+        "confidence": hit.confidence,
+        "excerpt": hit.excerpt,
+        "span": hit.span,
+        "text": hit.text,
+        "cause": hit.cause,
+        "rule": hit.rule,
+    }

@@ -1,0 +1,117 @@
+"""Conversations the guard has already judged: applications send the whole history with every turn, and only what is new in it costs anything.
+
+In: decoded request bodies. Out: `Known`, the longest judged beginning of a body, verified message by message, never by a hash alone. Bounded by entries and characters, least recently used
+first. It keeps decoded messages in memory, never on disk, and only of requests that were let through: what was refused is new again the next time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from afterguard.detect import Past
+from afterguard.model import Hit
+from afterguard.wire.parts import Parts
+
+LISTS = ("messages", "contents", "input")
+"""Where bodies keep the conversation."""
+BESIDE = (
+    "system",
+    "instructions",
+    "systemInstruction",
+    "system_instruction",
+    "tools",
+    "functions",
+    "toolConfig",
+    "preamble",
+)
+"""What is read once for the whole conversation."""
+ENTRIES = 20_000
+CHARACTERS = 64 << 20
+
+
+class Known(NamedTuple):
+    """A judged beginning of a conversation."""
+
+    items: Sequence[Any]
+    beside: tuple[Any, ...]
+    parts: Parts
+    """As it was after these items. Copied before use."""
+    past: Past
+    hits: tuple[Hit, ...]
+    size: int
+    """Characters it keeps alive, roughly."""
+
+
+class History:
+    """Judged conversations of one route, policy aside: what a policy makes of hits is asked anew each time."""
+
+    def __init__(self, entries: int = ENTRIES, characters: int = CHARACTERS) -> None:
+        self.entries = entries
+        self.characters = characters
+        self.size = 0
+        self._rows: OrderedDict[int, Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, body: Any) -> Known | None:
+        """The longest known beginning of a conversation."""
+        items = listed(body)
+        if len(items) < 2 or not self._rows:
+            return None
+        beside = tuple(body.get(name) for name in BESIDE)
+        rows = self._rows
+        for key in reversed(_chain(items)):
+            known = rows.get(key)
+            if known is not None and known.beside == beside and items[: len(known.items)] == known.items:
+                rows.move_to_end(key)
+                return known
+        return None
+
+    def put(self, body: Any, parts: Parts, past: Past, hits: Sequence[Hit]) -> None:
+        """Remember a request that was judged and let through."""
+        items = listed(body)
+        if not items:
+            return
+        key = _chain(items)[-1]
+        size = 200 * len(items) + sum(len(text.value) for text in parts.texts)
+        if size > self.characters // 4:
+            return
+        beside = tuple(body.get(name) for name in BESIDE)
+        old = self._rows.pop(key, None)
+        self.size += size - (old.size if old else 0)
+        self._rows[key] = Known(items, beside, parts.copy(), past, tuple(hits), size)
+        while len(self._rows) > self.entries or self.size > self.characters:
+            _, gone = self._rows.popitem(last=False)
+            self.size -= gone.size
+
+
+def listed(body: Any) -> list[Any]:
+    """The messages of a body, [] where it has none."""
+    if isinstance(body, dict):
+        for name in LISTS:
+            items = body.get(name)
+            if isinstance(items, list):
+                return items
+    return []
+
+
+def _chain(items: Sequence[Any]) -> list[int]:
+    """For each message, a hash of the conversation up to it."""
+    out: list[int] = []
+    key = 0
+    for item in items:
+        content = item.get("content") if isinstance(item, dict) else None
+        if type(content) is str and len(item) == 2:
+            key = hash((key, str(item.get("role"))[:40], content))
+        else:
+            try:
+                key = hash((key, msgspec.json.encode(item)))
+            except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError):
+                key = hash((key, repr(type(item))))
+        out.append(key)
+    return out

@@ -1,0 +1,163 @@
+"""The decision log on disk: JSON lines, rotated by size, for a forwarder that is already there.
+
+In: lines. Out: files `decisions.jsonl`, `.1`, `.2`... Lines of one turn of the event loop are written together, in one append: what was answered more than a turn ago is on disk
+even after kill -9. Where the disk is full, lines are counted as lost; the count is written with the next line that finds room, and kept in a small file until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import types
+from pathlib import Path
+
+import msgspec
+
+fcntl: types.ModuleType | None
+try:
+    import fcntl
+except ImportError:  # a system without flock: one process, one log
+    fcntl = None
+
+LOOK = 64
+"""Writes between two looks at what other processes did to the file."""
+SIZE = 100 << 20
+FILES = 10
+
+
+class Journal:
+    """One file, open for appending."""
+
+    def __init__(self, path: Path, size: int = SIZE, files: int = FILES) -> None:
+        self.path = path
+        self.size = size
+        self.files = files
+        self.lost = self._remembered()
+        self.written = 0
+        self._waiting: list[bytes] = []
+        self._handle = -1
+        self._at = self._turns = 0
+
+    def write(self, line: bytes) -> None:
+        """Write at the end of this turn of the loop, at once where there is none."""
+        self._waiting.append(line)
+        if len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        lines, self._waiting = self._waiting, []
+        if not lines:
+            return
+        if self.lost:
+            lines.insert(0, msgspec.json.encode({"format": "afterguard.lost/1", "lost": self.lost}) + b"\n")
+        data = b"".join(lines)
+        try:
+            self._open()
+            wrote = os.write(self._handle, data)
+            if wrote < len(data):
+                wrote += os.write(self._handle, data[wrote:])
+            self._at += wrote
+        except OSError:
+            self.lost += len(lines) - bool(self.lost)
+            self._remember()
+            return
+        if self.lost:
+            self.lost = 0
+            self._remember()
+        self.written += len(lines)
+        if self._at >= self.size:
+            self._rotate()
+        else:
+            self._follow()
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        self._shut()
+
+    def reopen(self) -> None:
+        """Close, and open again with the next line: for log rotation from outside."""
+        self.flush()
+        self._shut()
+
+    def _shut(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _open(self) -> None:
+        if self._handle >= 0:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._at = os.fstat(self._handle).st_size
+
+    def _follow(self) -> None:
+        """Now and then: whether another process has rotated the file, and how long it is with what others wrote."""
+        self._turns += 1
+        if self._turns % LOOK:
+            return
+        try:
+            if os.fstat(self._handle).st_ino != os.stat(self.path).st_ino:
+                self._shut()
+            else:
+                self._at = os.fstat(self._handle).st_size
+        except OSError:
+            self._shut()
+
+    def _rotate(self) -> None:
+        """Rename the files, unless another process has just done so."""
+        mine = os.fstat(self._handle).st_ino
+        self._shut()
+        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.stat(self.path).st_ino == mine:
+                self._renamed()
+        except FileNotFoundError:
+            pass
+        finally:
+            os.close(lock)
+
+    def _renamed(self) -> None:
+        for number in range(self.files - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                if number + 1 >= self.files:
+                    older.unlink()
+                else:
+                    older.replace(self._numbered(number + 1))
+        self.path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+    @property
+    def _note(self) -> Path:
+        return self.path.with_name(self.path.name + ".lost")
+
+    def _remembered(self) -> int:
+        try:
+            return max(0, int(self._note.read_text()))
+        except (OSError, ValueError):
+            return 0
+
+    def _remember(self) -> None:
+        """An existing small file needs no new block on a full disk; where even that fails the count lives in memory and metrics."""
+        try:
+            if self.lost:
+                self._note.write_text(f"{self.lost:>20}")
+            else:
+                self._note.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+def estimate(requests_a_day: float, bytes_a_line: float = 1_150.0) -> float:
+    """Bytes a day the log will take."""
+    return requests_a_day * bytes_a_line

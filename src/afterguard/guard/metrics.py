@@ -1,0 +1,109 @@
+"""What the guard counts, in the text format that Prometheus reads.
+
+In: events. Out: numbers, and the page /metrics. Names and meanings are in METRICS; docs/reference/metrics.md is checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One metric: kind, labels, meaning."""
+
+    kind: str
+    labels: tuple[str, ...]
+    says: str
+
+
+METRICS = {
+    "afterguard_requests_total": Metric("counter", ("route", "operation", "action", "mode"), "Exchanges by what was done."),
+    "afterguard_would_total": Metric("counter", ("route", "action"), "Exchanges by what the policy would do if enforced."),
+    "afterguard_hits_total": Metric("counter", ("route", "kind"), "Hits by kind."),
+    "afterguard_unjudged_total": Metric("counter", ("route", "reason"), "Parts of exchanges that nobody could look at."),
+    "afterguard_failures_total": Metric("counter", ("route", "reason", "passed"), "Exchanges the guard itself could not judge; passed says whether it failed open."),
+    "afterguard_upstream_errors_total": Metric("counter", ("route", "reason"), "Upstreams that could not be reached or broke off."),
+    "afterguard_client_gone_total": Metric("counter", ("route",), "Clients that left before the reply ended."),
+    "afterguard_late_total": Metric("counter", ("route",), "Hits in streams whose place had already left."),
+    "afterguard_log_lost_total": Metric("counter", (), "Decisions that could not be written."),
+    "afterguard_log_written_total": Metric("counter", (), "Decisions written."),
+    "afterguard_in_flight": Metric("gauge", ("route",), "Exchanges that are open."),
+    "afterguard_judging_seconds": Metric("histogram", ("route",), "Time that judging added to an exchange."),
+    "afterguard_exchange_seconds": Metric("histogram", ("route",), "Time from the first byte of a request to the last of its reply."),
+    "afterguard_policy_info": Metric("gauge", ("policy", "mode"), "1 for the policy in force."),
+    "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on."),
+}  # fmt: skip
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SERIES = 5_000
+"""Label sets of one metric; what comes on top is counted under the label value `other`."""
+Key = tuple[str, ...]
+
+
+class Metrics:
+    """Numbers by name and labels. One thread."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, dict[Key, float]] = {name: {} for name in METRICS}
+        self.histograms: dict[str, dict[Key, list[float]]] = {
+            n: {} for n, m in METRICS.items() if m.kind == "histogram"
+        }
+
+    def add(self, name: str, *labels: str, by: float = 1.0) -> None:
+        """Count."""
+        rows = self.numbers[name]
+        if labels not in rows and len(rows) >= SERIES:
+            labels = tuple("other" for _ in labels)
+        rows[labels] = rows.get(labels, 0.0) + by
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Put a gauge."""
+        self.numbers[name][labels] = value
+
+    def time(self, name: str, seconds: float, *labels: str) -> None:
+        """Add to a histogram."""
+        rows = self.histograms[name]
+        row = rows.get(labels)
+        if row is None:
+            row = rows[labels] = [0.0] * (len(BOUNDS) + 2)
+        for place, bound in enumerate(BOUNDS):
+            if seconds <= bound:
+                row[place] += 1
+                break
+        else:
+            row[len(BOUNDS)] += 1
+        row[-1] += seconds
+
+    def page(self) -> bytes:
+        """The text of /metrics."""
+        return "".join(self._lines()).encode()
+
+    def _lines(self) -> Iterator[str]:
+        for name, metric in METRICS.items():
+            yield f"# HELP {name} {metric.says}\n# TYPE {name} {metric.kind}\n"
+            if metric.kind == "histogram":
+                for labels, row in self.histograms[name].items():
+                    yield from _histogram(name, metric.labels, labels, row)
+            else:
+                for labels, value in self.numbers[name].items():
+                    yield f"{name}{_labels(metric.labels, labels)} {value:g}\n"
+
+
+def _histogram(name: str, names: tuple[str, ...], labels: Key, row: list[float]) -> Iterator[str]:
+    total = 0.0
+    for bound, count in zip((*BOUNDS, None), row):
+        total += count
+        le = "+Inf" if bound is None else f"{bound:g}"
+        yield f"{name}_bucket{_labels((*names, 'le'), (*labels, le))} {total:g}\n"
+    yield f"{name}_sum{_labels(names, labels)} {row[-1]:.9g}\n{name}_count{_labels(names, labels)} {total:g}\n"
+
+
+def _labels(names: tuple[str, ...], values: Key) -> str:
+    if not names:
+        return ""
+    pairs = (f'{n}="{_escaped(v)}"' for n, v in zip(names, values))
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value[:200].replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

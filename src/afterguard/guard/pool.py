@@ -1,0 +1,159 @@
+"""Judging away from the event loop: other processes, for large texts and for the judge's second tier.
+
+In: Exchanges. Out: Hits, and the judgements of texts that were made on the way, for the caller's cache. Exchanges travel as MessagePack; workers keep caches of their own. A worker
+that dies is replaced, and its exchange counts as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import msgspec
+
+from afterguard import judges
+from afterguard.detect import Context, Past, look_on
+from afterguard.detect import judge as judging
+from afterguard.detect.judged import key_of
+from afterguard.guard.brain import Brain
+from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
+
+WAITING = 64
+"""Exchanges that may wait; what comes on top is refused at once."""
+
+
+class Thinking(msgspec.Struct, frozen=True):
+    """What a worker needs to think like the process that asks it."""
+
+    key: bytes
+    """Of the pseudonyms."""
+    judge: str = "two"
+    """off, one or two."""
+    point: str = "balanced"
+    canaries: dict[str, str] = {}
+
+
+class Busy(Exception):
+    """Too much waits already."""
+
+
+class Pool:
+    """Worker processes with a bounded queue."""
+
+    def __init__(self, thinking: Thinking, brain: Brain, workers: int = 1, waiting: int = WAITING) -> None:
+        self.thinking = thinking
+        self.brain = brain
+        self.workers = workers
+        self.waiting = waiting
+        self.inside = 0
+        self.deaths = 0
+        self._pool = self._made()
+
+    def _made(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self.workers, context, _begin, (msgspec.msgpack.encode(self.thinking),))
+        for _ in range(self.workers):
+            pool.submit(_warm)
+        return pool
+
+    async def ready(self) -> None:
+        """Wait until the workers can answer at once."""
+        await asyncio.gather(*(asyncio.wrap_future(self._pool.submit(_warm)) for _ in range(self.workers)))
+
+    async def __call__(self, exchange: Exchange, past: Past) -> tuple[list[Hit], Past]:
+        """(hits, past of the next turn). Raises Busy, or BrokenProcessPool where the worker died."""
+        if self.inside >= self.waiting:
+            raise Busy
+        self.inside += 1
+        try:
+            sent = self._pool.submit(_inspect, msgspec.msgpack.encode(exchange), past)
+            sent.add_done_callback(self._left)
+        except BrokenProcessPool:
+            self._left(None)
+            self._replace()
+            raise
+        try:
+            data, after = await asyncio.wrap_future(sent)
+        except BrokenProcessPool:
+            self._replace()
+            raise
+        hits, judgements = msgspec.msgpack.decode(data, type=tuple[list[Hit], dict[str, Judgement]])
+        for key, found in judgements.items():
+            self.brain.context.judgements.put(key, found)
+        return hits, after
+
+    def _left(self, _: object) -> None:
+        self.inside -= 1
+
+    def _replace(self) -> None:
+        self.deaths += 1
+        broken, self._pool = self._pool, self._made()
+        broken.shutdown(wait=False)
+
+    def close(self) -> None:
+        """End the workers; what waits is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+_context: list[Any] = []
+
+
+def _begin(data: bytes) -> None:
+    """In the worker: detectors ready, less important than the event loop."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    thinking = msgspec.msgpack.decode(data, type=Thinking)
+    learned: dict[str, Judgement] = {}
+    context = context_of(thinking, learned)
+    _context[:] = [context, learned]
+    texts = tuple(Text("ready when you are", origin, Trust.user, "warm") for origin in Origin)
+    look_on(Exchange("warm", "", 0, "openai", texts=texts), context)
+
+
+def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, *, doubting: bool = False) -> Context:
+    """Caches, pseudonyms and the judge as `thinking` says. Judgements are also put into `learned`; a judge that is `doubting` keeps to tier one and
+    counts the texts it would have asked the network about."""
+
+    def pseudonym(value: str) -> str:
+        return hmac.digest(thinking.key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:20]
+
+    context = Context(pseudonym)
+    context.canaries = thinking.canaries
+    if thinking.judge == "off":
+        return context
+    by = judges.load()
+    tier = "one" if thinking.judge == "one" else ""
+
+    def opinion(text: str, origin: str) -> Judgement:
+        found = judging.judge(text, origin, by, thinking.point, tier)
+        if learned is not None:
+            learned[key_of(text, origin)] = found
+        return found
+
+    def near(text: str, origin: str) -> Judgement:
+        first = judging.look(text, origin, by)
+        if first is None:
+            return judging.nothing(by)
+        doubtful = by.two is not None and not judging.is_settled(first, origin, by)
+        context.doubts += doubtful
+        return judging.settled(text, origin, first, by, thinking.point, alone=doubtful or by.two is None)
+
+    context.opinion = near if doubting and thinking.judge == "two" else opinion
+    return context
+
+
+def _warm() -> int:
+    return len(_context)
+
+
+def _inspect(data: bytes, past: Past) -> tuple[bytes, Past]:
+    context, learned = _context
+    exchange = msgspec.msgpack.decode(data, type=Exchange)
+    learned.clear()
+    hits, after = look_on(exchange, context, past)
+    return msgspec.msgpack.encode(([hit for hit in hits if hit.kind != "inventory"], learned)), after

@@ -1,0 +1,513 @@
+"""One exchange inside the guard, without I/O: what a door received goes in, what it must do comes out.
+
+In: request head and body, response head and body or chunks, hits. Out: the bytes to send on, a native refusal, or the legal end of a stream; at the end a
+`Decision`. A session never waits and never opens anything: the door runs `Brain.inspect` for it, inline or elsewhere.
+
+Theory of operation. A request is parsed once into an Exchange; hits on it become a verdict, the verdict becomes bytes. The reply is parsed into
+the same Exchange, so that a call in the reply can be held against what was asked and what was read. A streamed reply is looked at twice: as it grows, by the cheap
+prefilter, to hold back and edit what may not leave; and once whole, before its end leaves, as a reply that was not streamed would be. Whatever cannot be read is
+an `Unjudged` row of the exchange and therefore something a rule can act on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from afterguard.detect import NONE, Past, prefilters
+from afterguard.guard.brain import NOTHING, Brain
+from afterguard.guard.decision import Decision, seen
+from afterguard.guard.history import Known
+from afterguard.guard.route import Route
+from afterguard.model import ACTIONS, Action, Exchange, Hit, Origin, Text, ToolCall, Trust, Unjudged, Verdict
+from afterguard.wire import mcp, rewrite, shapes, strict
+from afterguard.wire.deltas import Deltas
+from afterguard.wire.encoding import BadEncoding, decoded, decoder
+from afterguard.wire.endpoint import Endpoint
+from afterguard.wire.frames import Frame, framer
+from afterguard.wire.opening import Opening
+from afterguard.wire.parts import Parts, text_of
+from afterguard.wire.refusal import endings, refused
+from afterguard.wire.release import DROP, Release
+from afterguard.wire.splice import Unspliceable
+
+Headers = Sequence[tuple[bytes, bytes]]
+CAP = 32 << 20
+"""Bytes of a decoded body that are read; what is longer is unjudged."""
+SILENT = {"models", "files", "batches", "audio", "images"}
+"""Operations that carry no conversation as JSON."""
+CONVERSATION_HEADERS = (b"x-conversation-id", b"x-session-id", b"session-id", b"mcp-session-id", b"x-thread-id")
+KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream", "application/stream+json")
+
+
+class Answer(NamedTuple):
+    """What the guard says itself, instead of the upstream."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Stopped(Exception):
+    """A stream has to end here."""
+
+
+class Session:
+    """State of one exchange."""
+
+    def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
+        self.brain = brain
+        self.route = route
+        self.ruling = brain.ruling(route)
+        self.spot = spot
+        self.id = identifier
+        self.parts = Parts()
+        self.protocol = ""
+        self.asked: Any = None
+        self.identity, self.conversation = _who(headers, brain)
+        self.verdict: Verdict = NOTHING
+        self.replied: Verdict = NOTHING
+        self.hits: list[Hit] = []
+        self.size = 0
+        self.status = 0
+        self.failed = ""
+        self.is_over = False
+        self.past = NONE
+        """What was judged: the history at first, then the request."""
+        self.known: Known | None = None
+        self.late = 0
+        """Hits in a stream whose place had already left."""
+        self._texts = self._calls = 0
+        self._facts: dict[str, Any] | None = None
+        self._stream: _Stream | None = None
+
+    # -- the request
+
+    def request(self, body: bytes, encoding: str = "") -> Exchange | None:
+        """The exchange as far as it is known from the request; None where there is nothing to judge."""
+        self.size = len(body)
+        if self.spot.operation in SILENT or (not body and self.spot.operation in ("other", "mcp")):
+            if body:
+                self.parts.skip("unsupported_operation", "request", len(body))
+            return None
+        plain = self._plain(body, encoding, "request")
+        if plain is not None:
+            self.asked, problems = strict.decode(plain)
+            for problem in problems:
+                self.parts.skip(problem, "request", len(plain))
+            if self.asked is not None:
+                self._read_request(self.asked, len(plain))
+        self._texts, self._calls = len(self.parts.texts), len(self.parts.calls)
+        return self.exchange()
+
+    def _read_request(self, body: Any, size: int) -> None:
+        self.known = known = self.brain.history(self.route.name).find(body)
+        if known is not None:
+            skipped = self.parts.unjudged
+            self.parts = known.parts.copy()
+            self.parts.unjudged = [*self.parts.unjudged, *skipped]
+            self.parts.known = len(known.items)
+            self.past = known.past
+        if self.spot.dialect == "mcp":
+            self.protocol = mcp.request(body, self.parts, "request")
+        else:
+            self.protocol = shapes.request(body, self.parts)
+        if not self.protocol:
+            self.parts.skip("unknown_shape", "request", size)
+        self.parts.model = self.parts.model or self.spot.model
+        if isinstance(body, dict):
+            self.conversation = _named(body) or self.conversation
+
+    def exchange(self) -> Exchange:
+        """What is known so far."""
+        parts = self.parts
+        return Exchange(
+            id=self.id, source=self.route.name, line=0, protocol=self.protocol or "unknown", app=self.route.app,
+            conversation=self.conversation, identity=self.identity, key=self.identity, provider=self.route.kind,
+            model=parts.model, texts=tuple(parts.texts), calls=tuple(parts.calls), tools=tuple(parts.tools),
+            input_tokens=parts.input_tokens, output_tokens=parts.output_tokens, status=self.status,
+            unjudged=tuple(parts.unjudged), bytes=self.size,
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """What the policy may ask beside the exchange."""
+        if self._facts is None:
+            self.conversation = self.conversation or _opening(self.parts.texts, self.identity)
+            self._facts = self.brain.facts(self.route, self.conversation, self.identity)
+        return self._facts
+
+    def forward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit], past: Past) -> bytes | Answer:
+        """The request to send on, or a refusal. Raises Unspliceable where an edit cannot be made."""
+        self.hits = list(hits)
+        self.past = past
+        self.verdict = verdict = self.brain.decide(exchange, hits, "request", self.facts())
+        if verdict.action in (Action.block, Action.ask, Action.throttle) or (
+            verdict.calls and self.spot.dialect == "mcp"
+        ):
+            return self.refuse(verdict)
+        before = self.known.hits if self.known is not None else ()
+        self.brain.history(self.route.name).put(self.asked, self.parts, past, (*before, *hits))
+        edits = verdict.edits
+        if before:
+            # What was changed in an earlier turn comes again as it was, and is changed again to the same.
+            again = self.brain.decide(exchange, before, "request", self.facts())
+            if _rank(again) > _rank(verdict) and again.edits:
+                self.verdict = msgspec.structs.replace(again, edits=())
+            verdict = msgspec.structs.replace(verdict, edits=(*again.edits, *edits))
+        if verdict.edits or verdict.tools or verdict.model:
+            return rewrite.request(body, self.asked, exchange, verdict)
+        return body
+
+    def caller(self, per: str) -> str:
+        """Who a limit counts: a keyed hash, or a name of the configuration."""
+        self.facts()
+        return {"conversation": self.conversation, "app": self.route.app or self.route.name}.get(per, self.identity)
+
+    def over(self, which: str, wait: float) -> Verdict:
+        """The verdict on a caller that has used too much."""
+        policy = self.brain.policy
+        revision = policy.revision if policy is not None else ""
+        would = Action.block if which == "request_bytes" else Action.throttle
+        action = would if self.facts()["mode"] == "enforce" else Action.flag
+        says = f"This caller is over its limit of {which.replace('_', ' ')}."
+        rule = "limits-" + which.replace("_", "-")
+        self.verdict = Verdict(action, would, rule, says, (rule,), wait=max(0.0, wait), policy=revision)
+        return self.verdict
+
+    def refuse(self, verdict: Verdict) -> Answer:
+        """The provider's own error shape."""
+        if self.spot.dialect == "mcp" and verdict.action is not Action.throttle:
+            return Answer(200, [(b"content-type", b"application/json")], mcp.refusal(self.asked, verdict.says))
+        if verdict.action is Action.throttle:
+            return Answer(*refused(self.spot, verdict.says, "afterguard_throttled", 429, self.id, wait=verdict.wait))
+        code = "afterguard_approval" if verdict.action is Action.ask else "afterguard_blocked"
+        return Answer(*refused(self.spot, verdict.says or "blocked by policy", code, 400, self.id))
+
+    # -- a whole reply
+
+    def response(self, status: int, body: bytes, encoding: str = "") -> Exchange | None:
+        """The exchange with a reply that came whole; None where there is nothing to judge."""
+        self.status = status
+        if status >= 400 or self.spot.operation in SILENT or not body:
+            return None
+        plain = self._plain(body, encoding, "response")
+        self.answered: Any = None
+        if plain is None:
+            return self.exchange()
+        self.answered, problems = strict.decode(plain)
+        for problem in problems:
+            self.parts.skip(problem, "response", len(plain))
+        if self.answered is not None:
+            self._read_response(self.answered, len(plain))
+        return self.exchange()
+
+    def _read_response(self, body: Any, size: int) -> None:
+        if self.spot.dialect == "mcp":
+            found = mcp.response(body, self.parts, "response")
+        else:
+            found = shapes.response(body, self.parts)
+        if not found:
+            self.parts.skip("unknown_shape", "response", size)
+
+    def backward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit]) -> bytes | Answer:
+        """The reply to send back, or a refusal. Raises Unspliceable."""
+        fresh = list(hits)
+        self.hits += fresh
+        self.replied = verdict = self.brain.decide(exchange, fresh, "response", self.facts())
+        if verdict.action is Action.block or (verdict.action in (Action.ask, Action.throttle) and not verdict.calls):
+            return self.refuse(verdict)
+        if verdict.edits or verdict.calls:
+            return rewrite.response(body, self.answered, exchange, verdict, self.spot)
+        return body
+
+    # -- a streamed reply
+
+    def stream(self, status: int, content_type: str, encoding: str = "") -> None:
+        """A reply begins to stream. Raises BadEncoding for an encoding nobody here can read."""
+        self.status = status
+        self._stream = _Stream(self, content_type, encoding)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Bytes that may leave now."""
+        assert self._stream is not None
+        return self._stream.feed(chunk)
+
+    def whole(self) -> tuple[list[bytes], Exchange]:
+        """(bytes that may leave now, the exchange with the whole reply, whose last bytes still wait)."""
+        assert self._stream is not None
+        return self._stream.close(), self.exchange()
+
+    def end(self, exchange: Exchange, hits: Sequence[Hit]) -> list[bytes]:
+        """The last bytes of the stream."""
+        assert self._stream is not None
+        fresh = list(hits)
+        self.note(hits)
+        self.replied = verdict = self.brain.decide(exchange, fresh, "response", self.facts())
+        return self._stream.end(verdict)
+
+    def passed(self, status: int, content_type: str, encoding: str, reply: bytes) -> Exchange | None:
+        """The exchange with a reply that has already passed, streamed or not; None where there is nothing to judge."""
+        if not content_type.startswith(STREAMS) or status >= 400:
+            return self.response(status, reply, encoding)
+        plain = self._plain(reply, encoding, "response")
+        if plain is not None:
+            self.stream(status, content_type)
+            assert self._stream is not None
+            self._stream.watch(plain)
+        return self.exchange()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the stream was ended here and nothing more may leave."""
+        return self._stream is not None and self._stream.is_stopped
+
+    def stop(self) -> bytes:
+        """The legal end of the stream at this point, for a door that has to stop it."""
+        assert self._stream is not None
+        self._stream.is_stopped = True
+        return self._stream.ending("the reply was stopped")
+
+    def waiting(self) -> list[bytes]:
+        """What is held back, as it came: for a door that goes on without judging."""
+        assert self._stream is not None
+        return self._stream.waiting()
+
+    # -- shared
+
+    def _plain(self, body: bytes, encoding: str, where: str) -> bytes | None:
+        if not encoding or encoding == "identity":
+            if len(body) <= CAP:
+                return body
+            self.parts.skip("too_long", where, len(body))
+            return None
+        try:
+            return decoded(body, encoding, CAP)
+        except BadEncoding as error:
+            self.parts.skip("bad_encoding", f"{where}: {error}", len(body))
+            return None
+
+    def note(self, hits: Iterable[Hit]) -> None:
+        """Write hits down, each once: a stream shows the same one at several lengths."""
+        known = {_same(hit) for hit in self.hits}
+        for hit in hits:
+            if _same(hit) not in known:
+                known.add(_same(hit))
+                self.hits.append(hit)
+
+    def fail(self, why: str) -> None:
+        """The guard itself could not judge: counted, written down."""
+        self.failed = why
+        self.parts.skip(why, "guard", self.size)
+        self.brain.failures[why] += 1
+
+    def decision(self, time: float, seconds: float, judging: float) -> Decision:
+        """What is written down about this exchange."""
+        return seen(self, time, seconds, judging)
+
+
+class _Stream:
+    """A streamed reply: frames, what may leave, and the reply put together."""
+
+    def __init__(self, session: Session, content_type: str, encoding: str = "") -> None:
+        self.session = session
+        self.decoder = decoder(encoding, CAP) if encoding and encoding != "identity" else None
+        self.frames = framer(session.spot.dialect, content_type)
+        self.release = Release(self._look)
+        self.deltas = Deltas()
+        self.names: dict[str, tuple[str, str]] = {}
+        self.last: list[Frame] = []
+        array = "json" in content_type and session.spot.dialect == "gemini"
+        self.opening = Opening(session.spot.dialect, array, _rpc_id(session.asked))
+        self.said = ""
+        self.is_stopped = False
+        wanted = session.asked.get("n") if isinstance(session.asked, dict) else None
+        self.is_single = wanted is None or wanted == 1
+        self._gate = prefilters()[Origin.model] if session.brain.detectors else None
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Bytes that may leave now."""
+        if self.is_stopped:
+            return []
+        return self._frames(self.frames.feed(self.decoder.feed(chunk) if self.decoder else chunk))
+
+    def watch(self, reply: bytes) -> None:
+        """Read a reply that has passed."""
+        for frame in (*self.frames.feed(reply), *self.frames.close()):
+            self._learn(frame)
+        self._put_together()
+
+    def _frames(self, frames: Iterable[Frame]) -> list[bytes]:
+        out: list[bytes] = []
+        for frame in frames:
+            self._learn(frame)
+            if frame.is_end or self.last or self._finishes(frame):
+                # Everything from the first end on waits for the judgement of the whole reply.
+                self.last.append(frame)
+                continue
+            try:
+                out += self._left(self.release.feed(frame))
+            except Stopped:
+                out.append(self.ending(self.said))
+                self.is_stopped = True
+                break
+        return out
+
+    def _left(self, sent: list[bytes]) -> list[bytes]:
+        for frame in self.release.left:
+            self.opening.feed(_event(frame))
+        return sent
+
+    def _finishes(self, frame: Frame) -> bool:
+        """Whether the model says with this frame that the only reply is whole."""
+        event = frame.event
+        if not isinstance(event, dict) or not self.is_single:
+            return False
+        for name, key in (("choices", "finish_reason"), ("candidates", "finishReason")):
+            rows = event.get(name)
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict) and rows[0].get(key):
+                return True
+        return event.get("type") == "message_delta" or frame.name == "messageStop"
+
+    def _learn(self, frame: Frame) -> None:
+        event = _event(frame)
+        if isinstance(event, dict):
+            self.deltas.feed(event)  # what it does not know the framer has counted
+        elif isinstance(event, str):
+            self.deltas.say(event)
+        for slot, name, identifier in frame.opens:
+            self.names[slot] = (name, identifier)
+
+    def close(self) -> list[bytes]:
+        """The upstream has ended: put the reply together. What may still leave."""
+        out = [] if self.is_stopped else self._frames(self.frames.close())
+        self._put_together()
+        return out
+
+    def _put_together(self) -> None:
+        parts = self.session.parts
+        for row in (*self.frames.unjudged, *self.release.unjudged):
+            parts.skip(row.reason, row.where or "response", row.bytes)
+        self.deltas.into(parts, "response")
+
+    def waiting(self) -> list[bytes]:
+        """What is held back, as it came."""
+        return [*self.release.drain(), *(frame.raw for frame in self.last)]
+
+    def end(self, verdict: Verdict) -> list[bytes]:
+        """The last bytes."""
+        if self.is_stopped:
+            return []
+        if verdict.action is Action.block:
+            self.is_stopped = True
+            return [self.ending(verdict.says)]
+        out: list[bytes] = []
+        try:
+            out += self._left(self.release.finish())
+            for frame in self.last:
+                out += self._left(self.release.feed(frame))
+        except Stopped:
+            self.is_stopped = True
+            out.append(self.ending(self.said))
+        return out
+
+    def ending(self, says: str) -> bytes:
+        """The legal end of this stream here."""
+        return endings(self.session.spot.dialect, self.opening.opened(), says, decision=self.session.id)
+
+    def _look(self, slot: str, kind: str, text: str, is_whole: bool) -> Any:
+        """What has to change in a piece of the reply that is about to leave."""
+        session = self.session
+        if kind == "arguments":
+            return self._call(slot, text)
+        data = text.encode("utf-8", "surrogatepass")
+        if self._gate is None or not self._gate.scan(data):
+            return ()
+        base = session.exchange()
+        reply = Text(text, Origin.model, Trust.model, f"response:{slot}", "", session.parts.turn + 1)
+        exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
+        index = len(base.texts)
+        hits, _ = session.brain.inspect(exchange, session.past)
+        verdict = session.brain.decide(exchange, hits, "response", session.facts())
+        self._settle(verdict, hits)
+        return [(_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index]
+
+    def _call(self, slot: str, text: str) -> Any:
+        session = self.session
+        base = session.exchange()
+        name, identifier = self.names.get(slot, ("", ""))
+        call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
+        exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
+        hits, _ = session.brain.inspect(exchange, session.past)
+        verdict = session.brain.decide(exchange, hits, "response", session.facts())
+        self._settle(verdict, hits)
+        return DROP if len(base.calls) in verdict.calls else ()
+
+    def _settle(self, verdict: Verdict, hits: Sequence[Hit]) -> None:
+        if verdict.action is not Action.allow:
+            self.session.note(hits)
+            self.session.verdict = max(self.session.verdict, verdict, key=_rank)
+        if verdict.action is Action.block:
+            self.said = verdict.says
+            raise Stopped
+
+
+def _chars(data: bytes, at: int) -> int:
+    return at if data.isascii() else len(data[:at].decode("utf-8", "surrogatepass"))
+
+
+def _rank(verdict: Verdict) -> int:
+    return ACTIONS.index(verdict.action)
+
+
+def _same(hit: Hit) -> tuple[object, ...]:
+    return hit.detector, hit.kind, hit.cause, hit.rule, hit.identifiers or hit.span
+
+
+def _event(frame: Frame) -> Any:
+    """The event with its type where the type stands beside it (Converse)."""
+    if frame.name and isinstance(frame.event, dict) and frame.name[0].islower() and "type" not in frame.event:
+        return {frame.name: frame.event}
+    return frame.event
+
+
+def _rpc_id(body: Any) -> Any:
+    return body.get("id") if isinstance(body, dict) else None
+
+
+def _who(headers: Headers, brain: Brain) -> tuple[str, str]:
+    """(pseudonym of the key, conversation as a header names it). What a client says of its user is not believed."""
+    identity = conversation = ""
+    for name, value in headers:
+        if name in KEY_HEADERS:
+            identity = brain.context.pseudonym(value.decode("latin-1"))
+        elif name in CONVERSATION_HEADERS:
+            conversation = brain.context.pseudonym(value.decode("latin-1")[:400])
+    return identity, conversation
+
+
+def _named(body: Mapping[str, Any]) -> str:
+    """The conversation as the body names it."""
+    found = body.get("conversation") or body.get("previous_response_id") or body.get("conversation_id")
+    if isinstance(found, dict):
+        found = found.get("id")
+    if not found and isinstance(body.get("metadata"), dict):
+        inner = body["metadata"]
+        found = inner.get("conversation_id") or inner.get("session_id") or inner.get("thread_id")
+    return text_of(found)[:200]
+
+
+def _opening(texts: Sequence[Text], identity: str) -> str:
+    """A name for a conversation that nobody named: how it began, and who began it."""
+    digest = hashlib.blake2b(identity.encode(), digest_size=10)
+    for text in texts[:8]:
+        digest.update(text.value[:4_000].encode("utf-8", "surrogatepass"))
+        if text.origin is Origin.user:
+            break
+    return digest.hexdigest()
+
+
+__all__ = ["Answer", "Session", "Unjudged", "Unspliceable"]

@@ -1,0 +1,246 @@
+"""Settings -> a running guard: policy, detectors, helpers, upstreams and door put together.
+
+In: the merged configuration and a folder for keys and switches. Out: a `Guard` that serve.py runs. It starts processes and opens the log; it listens nowhere itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from afterguard import __version__
+from afterguard.config import Config, GuardConfig
+from afterguard.detect import Context
+from afterguard.errors import AfterguardError, UsageError
+from afterguard.guard import probe, tls
+from afterguard.guard.brain import Brain
+from afterguard.guard.credentials import Source
+from afterguard.guard.gate import Gate
+from afterguard.guard.journal import Journal
+from afterguard.guard.limits import Local, Meter, Shared
+from afterguard.guard.metrics import Metrics
+from afterguard.guard.pool import Pool, Thinking, context_of
+from afterguard.guard.proxy import Proxy, Settings
+from afterguard.guard.route import Mounts, Route, route
+from afterguard.guard.serve import Terms, serve
+from afterguard.guard.upstream import Upstream
+from afterguard.policy.load import Policy
+from afterguard.policy.load import load as load_policy
+from afterguard.policy.shipped import shipped
+from afterguard.store.ids import maker
+from afterguard.store.keys import create_key_file, load_key
+
+log = logging.getLogger("afterguard.guard")
+KEY = "guard.key"
+KILL = "killed"
+LOOK = 0.5
+"""Seconds between looks at the policy file and the kill switch."""
+
+
+def routes(config: Config) -> list[Route]:
+    """The mounts as configured. Raises UsageError."""
+    guard = config.guard
+    if not guard.upstream:
+        raise UsageError(
+            "no upstream: the guard would lead nowhere",
+            hint="afterguard guard --upstream openai=https://api.openai.com",
+            slug="bad-upstream",
+        )
+    common = {
+        "mode": guard.mode,
+        "share": guard.share,
+        "on_error": guard.on_error,
+        "budget": guard.budget_ms / 1000,
+        "app": config.app,
+        "environment": guard.environment,
+    }
+    found = [route(text, **common) for text in guard.upstream]
+    names = [one.name for one in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"--upstream names {twice[0]!r} twice", hint="give each mount its own name", slug="bad-upstream"
+        )
+    return found
+
+
+def policy_of(name: str) -> Policy | None:
+    """starter, strict, none, or a file. Raises UsageError."""
+    if name == "none":
+        return None
+    if name in ("starter", "strict"):
+        return shipped(name)
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"cannot read the policy {name}: {error}", hint="starter, strict, none, or a file", slug="no-such-path"
+        ) from None
+    return load_policy(text, name)
+
+
+def key(folder: Path) -> bytes:
+    """The guard's own key, made when missing."""
+    file = folder / KEY
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            create_key_file(file)
+    return load_key(str(file)).secret
+
+
+class Plan(NamedTuple):
+    """What a guard is to be, checked before a process is started for it."""
+
+    config: Config
+    folder: Path
+    log: Path
+    routes: list[Route]
+    policy: Policy | None
+
+    def told(self, listen: str) -> Iterator[str]:
+        """What a person should know when it starts."""
+        brain = Brain(Context(str), self.policy)
+        revision = self.policy.revision if self.policy else "none"
+        for one in self.routes:
+            ruling = brain.ruling(one)
+            fails = "open" if ruling.is_open else "closed"
+            yield f"http://{listen}/{one.name} -> {one.upstream}  mode {ruling.mode}, fails {fails}"
+        yield f"policy {revision}; decisions in {self.log}"
+
+
+def plan(config: Config, folder: Path, log: Path) -> Plan:
+    """The guard that the configuration asks for. Raises UsageError for whatever would keep it from starting."""
+    guard = config.guard
+    if bool(guard.tls_certificate) != bool(guard.tls_key):
+        raise UsageError(
+            "guard.tls_certificate and guard.tls_key belong together", hint="set both", slug="bad-configuration"
+        )
+    if guard.client_ca and not guard.tls_certificate:
+        raise UsageError(
+            "guard.client_ca without TLS of its own",
+            hint="set guard.tls_certificate and guard.tls_key",
+            slug="bad-configuration",
+        )
+    key(folder)
+    return Plan(config, folder, log, routes(config), policy_of(guard.policy))
+
+
+def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
+    """Serve until told to stop; the exit code."""
+    guard = made.config.guard
+    terms = Terms(
+        listen=guard.listen,
+        tls=(lambda: tls.server_context(guard.tls_certificate, guard.tls_key, client_ca=guard.client_ca))
+        if guard.tls_certificate
+        else None,
+        workers=guard.workers,
+        takeover=takeover,
+    )
+    return serve(lambda gate: Guard(made, gate), terms, ready=ready)
+
+
+class Guard:
+    """Everything a door needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
+
+    def __init__(self, made: Plan, gate: Gate) -> None:
+        self.settings: GuardConfig = made.config.guard
+        self.folder = made.folder
+        self.gate = gate
+        secret = key(made.folder)
+        thinking = Thinking(
+            secret,
+            self.settings.judge if self.settings.detectors else "off",
+            self.settings.point,
+            {probe.mark(secret, place): "probe" for place in ("reply", "call")},
+        )
+        helpers = self.settings.helpers if self.settings.detectors else 0
+        self.brain = Brain(
+            context_of(thinking, doubting=helpers > 0), made.policy, key=secret, detectors=self.settings.detectors
+        )
+        self.brain.warm()
+        self.metrics = Metrics()
+        self.journal = Journal(made.log, self.settings.log_bytes)
+        self.pool = Pool(thinking, self.brain, helpers) if helpers else None
+        context = tls.client_context(ca=self.settings.upstream_ca, certificate=self.settings.upstream_certificate)
+        upstreams = {
+            one.name: Upstream(
+                one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=self.settings.proxy
+            )
+            for one in made.routes
+        }
+        self.proxy = Proxy(
+            Mounts(made.routes),
+            upstreams,
+            self.brain,
+            self.journal,
+            self.metrics,
+            maker(time.time, os.urandom),
+            Settings(version=__version__, token=self.settings.token.encode(), credentials=Source(os.environ)),
+            far=self.pool,
+            meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
+        )
+        self._watching: asyncio.Task[None] | None = None
+        self._stamp = self._stamped()
+        self._note_policy()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch())
+        await self.proxy(scope, receive, send)
+        if scope["type"] == "lifespan":
+            self._watching.cancel()
+            self.close()
+
+    def _redis_failed(self) -> None:
+        self.metrics.add("afterguard_failures_total", "all", "redis", "yes")
+
+    def close(self) -> None:
+        """End the helpers."""
+        if self.pool is not None:
+            self.pool.close()
+
+    def _note_policy(self) -> None:
+        rows = self.metrics.numbers["afterguard_policy_info"]
+        rows.clear()
+        policy = self.brain.policy
+        rows[
+            (
+                "none" if policy is None else policy.revision,
+                self.settings.mode or (policy.document.mode if policy else "observe"),
+            )
+        ] = 1.0
+
+    def _stamped(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self.settings.policy)
+            return found.st_mtime_ns, found.st_size
+        except OSError:
+            return 0, 0
+
+    async def _watch(self) -> None:
+        while True:
+            self.brain.is_killed = (self.folder / KILL).exists()
+            stamp = self._stamped()
+            if stamp != self._stamp and stamp != (0, 0):
+                self._stamp = stamp
+                self.reload()
+            await asyncio.sleep(LOOK)
+
+    def reload(self) -> None:
+        """Put the policy file in force; where it is broken the old policy stays and that is said."""
+        try:
+            policy = policy_of(self.settings.policy)
+        except AfterguardError as error:
+            log.error("the policy stays as it was: %s", error)
+            self.metrics.add("afterguard_failures_total", "all", "bad_policy", "open")
+            return
+        self.brain.swap(policy)
+        self._note_policy()
+        log.info("policy %s in force", policy.revision if policy else "none")

@@ -1,0 +1,164 @@
+"""Probes through a running guard -> which cells were seen guarded, and which were not.
+
+In: the guard's address and key. Out: `Proof`s, one a cell of surface x place x streaming x compression. It talks to the guard alone; the guard answers probes itself, so no
+model is asked and nothing is paid.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from afterguard.errors import Unreachable
+from afterguard.guard import probe
+
+WAIT = 5.0
+"""Seconds to wait for a decision that is made afterwards."""
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """One cell, as it was found."""
+
+    mount: str
+    operation: str
+    place: str
+    streamed: bool
+    encoding: str
+    seen: bool
+    acted: str
+    """What was done about it: allow, flag, redact..."""
+    would: str
+    mode: str
+    status: int
+    at: float
+    gap: str = ""
+    """Why it counts as a gap; "" where the mark was seen."""
+    decision: str = ""
+
+
+class Guard:
+    """A running guard, asked over HTTP."""
+
+    def __init__(self, address: str, key: bytes, headers: Mapping[str, str]) -> None:
+        self.parts = urlsplit(address)
+        self.key = key
+        self.headers = dict(headers)
+
+    def ask(
+        self, method: str, path: str, cell: str, body: bytes = b"", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """(status, headers, body). Raises Unreachable."""
+        signed = probe.signature(self.key, cell, int(time.time())).decode()
+        kind = http.client.HTTPSConnection if self.parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self.parts.hostname or "127.0.0.1", self.parts.port, timeout=30)
+        try:
+            told = {
+                **self.headers,
+                probe.HEADER.decode(): signed,
+                **{k.replace("_", "-"): v for k, v in headers.items()},
+            }
+            connection.request(method, path, body or None, told)
+            reply = connection.getresponse()
+            return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"no guard at {self.parts.netloc}: {error}",
+                hint="start it: afterguard guard --upstream openai=URL",
+                slug="guard-unreachable",
+            ) from None
+        finally:
+            connection.close()
+
+    def mounts(self) -> tuple[list[list[str]], str]:
+        """([name, kind, mode] of each mount, revision of the policy)."""
+        status, _, body = self.ask("GET", "/probe/mounts", "openai/chat/user/whole/")
+        if status != 200:
+            raise Unreachable(
+                f"the guard at {self.parts.netloc} does not know this key",
+                hint="run prove with the guard's own --folder, on its machine",
+                slug="guard-unreachable",
+            )
+        found = json.loads(body)
+        return found["mounts"], found["policy"]
+
+    def decision(self, identifier: str) -> Any:
+        """What was decided about a probe, None where nothing was within WAIT."""
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            status, _, body = self.ask("GET", f"/probe/{identifier}", "openai/chat/user/whole/")
+            if status == 200:
+                return json.loads(body)
+            time.sleep(0.05)
+        return None
+
+
+def proofs(guard: Guard, progress: Callable[[int], None] = lambda _: None) -> Iterator[Proof]:
+    """Every cell of every mount."""
+    count = 0
+    for name, kind, mode in guard.mounts()[0]:
+        for cell in probe.cells(kind):
+            yield _proved(guard, name, mode, cell)
+            count += 1
+            progress(count)
+
+
+def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
+    body = probe.request(cell, guard.key)
+    headers = {
+        "content_type": "application/json",
+        "authorization": "Bearer probe",
+        "accept": "application/json, text/event-stream",
+    }
+    if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result"):
+        body = gzip.compress(body, mtime=0)
+        headers["content_encoding"] = "gzip"
+    status, found, reply = guard.ask("POST", f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
+    identifier = found.get("x-afterguard-decision", "")
+    made = guard.decision(identifier) if identifier else None
+    hits = [hit["kind"] for hit in made.get("hits", ())] if made else []
+    seen = probe.KINDS[cell.place] in hits
+    acted = made.get("action", "allow") if made else "allow"
+    leaked = (
+        mode == "enforce" and acted not in ("allow", "flag") and probe.mark(guard.key, cell.place).encode() in reply
+    )
+    gap = ""
+    if made is None:
+        gap = "no decision was written"
+    elif not seen:
+        reasons = ", ".join(sorted({row["reason"] for row in made.get("unjudged", ())}))
+        gap = f"the mark was not seen ({reasons})" if reasons else "the mark was not seen"
+    elif leaked:
+        gap = "acted on, but the mark came through"
+    return Proof(
+        mount, cell.operation, cell.place, cell.streamed, cell.encoding, seen, acted, made.get("would", "allow") if made else "allow",
+        mode, status, time.time(), gap, identifier,
+    )  # fmt: skip
+
+
+def table(rows: list[Proof], policy: str) -> str:
+    """The proofs as a table: a row for each surface and place, a column for each way of sending it."""
+    columns = (("whole", False, ""), ("whole+gzip", False, "gzip"), ("stream", True, ""), ("stream+gzip", True, "gzip"))
+    names = dict.fromkeys((row.mount, row.operation, row.place) for row in rows)
+    lines = [f"{'surface':<22} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
+    by = {(row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
+    for mount, operation, place in names:
+        cells = []
+        for _, streamed, encoding in columns:
+            one = by.get((mount, operation, place, streamed, encoding))
+            cells.append("-" if one is None else "GAP" if one.gap else one.acted if one.acted != "allow" else "seen")
+        lines.append(f"{'/' + mount + ' ' + operation:<22} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells))
+    gaps = [row for row in rows if row.gap]
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max((row.at for row in rows), default=0.0)))
+    lines.append(f"\n{len(rows) - len(gaps)} of {len(rows)} cells seen guarded at {moment} UTC, policy {policy}")
+    lines += [
+        f"GAP /{row.mount} {row.operation} {row.place}{' stream' if row.streamed else ''}{' ' + row.encoding if row.encoding else ''}: {row.gap}"
+        for row in gaps
+    ]
+    return "\n".join(lines) + "\n"

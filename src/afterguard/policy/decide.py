@@ -1,0 +1,165 @@
+"""Exchange + Hits + Policy -> Verdict. Pure: same input, same verdict.
+
+In: an Exchange, the Hits that are new on this side, a Policy, `at` ("request" or "response") and facts. Out: a Verdict. It touches no
+bytes and raises on no exchange.
+
+Facts, all optional: `route`, `identity`, `environment`, `conversation` (texts), `fields` (more values for rules, named fact.NAME), `mode`
+(overrides the policy's, and `share` with it), `bucket` (0 to 1, the conversation's place for mode share), `placeholder` (called with kind and value for
+tokenise).
+
+A rule is asked once for every row of what it names: every hit (hit.*, text.*), every call of the reply (call.*), every unjudged part
+(unjudged.*), every hit with each call that belongs to it (hit.* and call.*), or once (nothing of these). It matches when it
+holds for one row. An edit without a place on this side, or a call or tool to take away that is not there, is a flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from afterguard.detect.provenance import has_side_effects
+from afterguard.model import ACTIONS, Action, Exchange, Hit, Verdict
+from afterguard.policy.edits import Place, edits
+from afterguard.policy.load import EDITS, Compiled, Policy, glob, names, settings
+from afterguard.policy.scene import Row, Scene
+
+RANK = {action: rank for rank, action in enumerate(ACTIONS)}
+WAIT = 60.0
+"""Seconds that throttle asks for where the rule names none."""
+WITHOUT_EDITS = (Action.block,)
+
+
+class Effect(NamedTuple):
+    """What one matched rule comes to on this side."""
+
+    rule: Compiled
+    action: Action
+    places: tuple[Place, ...] = ()
+    calls: tuple[int, ...] = ()
+    tools: tuple[str, ...] = ()
+
+
+def decide(exchange: Exchange, hits: Sequence[Hit], policy: Policy, at: str, facts: Mapping[str, Any]) -> Verdict:
+    """The verdict on one side of an exchange."""
+    plan = policy.request if at == "request" else policy.response
+    if not (
+        plan.exchange
+        or (hits and (plan.by_kind or plan.hit))
+        or (plan.call and exchange.calls)
+        or (plan.unjudged and exchange.unjudged)
+    ):
+        return policy.nothing
+    scene = Scene(exchange, hits, policy, at, facts)
+    if policy.scope is not None and not policy.scope.holds(scene.scope):
+        return policy.nothing
+    matched = matches(scene)
+    if not matched:
+        return policy.nothing
+    effects = [effect(scene, policy.rules[number], matched[number]) for number in sorted(matched)]
+    return _verdict(scene, effects, is_enforced(policy, facts))
+
+
+def is_enforced(policy: Policy, facts: Mapping[str, Any]) -> bool:
+    """Whether verdicts are carried out for this route and conversation."""
+    here = settings(policy, facts.get("route", ""))
+    mode, share = facts.get("mode"), here.share
+    if mode:
+        share = facts.get("share", share)
+    mode = mode or here.mode
+    return mode == "enforce" or (mode == "share" and facts.get("bucket", 1.0) < share)
+
+
+def matches(scene: Scene) -> dict[int, list[Row]]:
+    """Number of each rule that holds -> the rows it holds for."""
+    matched: dict[int, list[Row]] = {}
+    for rule, row in scene.candidates():
+        if rule.matcher.test(row.event) and is_at(scene, rule, row) and scene.asked(rule):
+            matched.setdefault(rule.number, []).append(row)
+    return matched
+
+
+def is_at(scene: Scene, rule: Compiled, row: Row) -> bool:
+    """Whether a row stands where the rule looks."""
+    if rule.at in ("any", "request", "response"):
+        return True
+    if rule.group not in ("hit", "pair"):
+        return rule.at != "call" or bool(scene.reply_calls)
+    return rule.at in scene.places(scene.hits[row.hit], row.hit)
+
+
+def effect(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> Effect:
+    """What a rule comes to for the rows it matched."""
+    if rule.action in EDITS:
+        places = tuple(place for row in rows if (place := _place(scene, rule, row)) is not None)
+        return Effect(rule, rule.action if places else Action.flag, places)
+    if rule.action is Action.reroute and scene.at == "response":
+        return Effect(rule, Action.flag)
+    if rule.action not in (Action.step_down, Action.ask):
+        return Effect(rule, rule.action)
+    if scene.at == "request":
+        tools = _tools(scene, rule) if rule.action is Action.step_down else ()
+        return Effect(rule, rule.action if tools or rule.action is Action.ask else Action.flag, (), (), tools)
+    calls = _calls(scene, rule, rows)
+    return Effect(rule, rule.action if calls or rule.action is Action.ask else Action.flag, (), calls)
+
+
+def _place(scene: Scene, rule: Compiled, row: Row) -> Place | None:
+    hit = scene.hits[row.hit]
+    if scene.text_of(hit) is None or hit.span.end <= hit.span.start or not scene.is_here(hit.text):
+        return None
+    kind = hit.data_classes[0] if len(hit.data_classes) == 1 else hit.kind
+    action = Action.redact if rule.action is Action.tokenise and scene.at == "response" else rule.action
+    return Place(hit.text, hit.span.start, hit.span.end, action, kind, rule.id, rule.document.replacement)
+
+
+def _tools(scene: Scene, rule: Compiled) -> tuple[str, ...]:
+    """Tools of the offer that are taken away."""
+    wanted = names(rule.document.tools)
+    offered = dict.fromkeys(tool.name for tool in scene.exchange.tools)
+    if not wanted:
+        return tuple(name for name in offered if has_side_effects(name))
+    fits = glob(wanted).match
+    return tuple(name for name in offered if fits(name))
+
+
+def _calls(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> tuple[int, ...]:
+    """Calls of the reply that are taken out: those the rows name; all, where a hit is about the reply and names none."""
+    out: set[int] = set()
+    for row in rows:
+        if row.call >= 0:
+            out.add(row.call)
+        elif row.hit < 0:
+            out.update(scene.reply_calls)
+        else:
+            own = scene.calls_of(row.hit)
+            out.update(own if own or scene.names_a_call(row.hit) else scene.reply_calls)
+    return tuple(sorted(out))
+
+
+def _verdict(scene: Scene, effects: Sequence[Effect], enforced: bool) -> Verdict:
+    would = max(effects, key=lambda one: RANK[one.action])
+    done = [one for one in effects if enforced and one.rule.enforced and RANK[one.action] > RANK[Action.flag]]
+    chief = max(done, key=lambda one: RANK[one.action], default=None)
+    matched = tuple(one.rule.id for one in sorted(effects, key=lambda one: -RANK[one.action]))
+    if chief is None:
+        action = Action.flag if RANK[would.action] > RANK[Action.flag] else would.action
+        return Verdict(action, would.action, would.rule.id, would.rule.says, matched, policy=scene.policy.revision)
+    changes: tuple[Any, ...] = ()
+    if chief.action not in WITHOUT_EDITS:
+        places = [place for one in done for place in one.places]
+        changes = edits(scene.exchange.texts, places, scene.facts.get("placeholder")) if places else ()
+    taken = [one for one in done if one.action in (Action.step_down, Action.ask)]
+    document = chief.rule.document
+    return Verdict(
+        action=chief.action,
+        would=would.action,
+        rule=chief.rule.id,
+        says=chief.rule.says,
+        matched=matched,
+        edits=changes,
+        calls=tuple(sorted({call for one in taken for call in one.calls})),
+        tools=tuple(dict.fromkeys(tool for one in taken for tool in one.tools)),
+        model=document.model if chief.action is Action.reroute else "",
+        wait=(document.wait or WAIT) if chief.action is Action.throttle else 0.0,
+        policy=scene.policy.revision,
+    )

@@ -2,7 +2,7 @@
 
 In: ../shared/bench/hijacked_agent.py (imported, never copied; skipped with a message where it is absent) and an interpreter that has agentdojo, for instance
 `PYTHONPATH=src:.venv/lib/python3.11/site-packages OTHER/bin/python bench/hijacked.py`. Out: one JSON line a suite and attack, as the benchmark prints
-them, and a total. What is hit in a tool's text, at `--confidence` or above, is cut out of the request; everything else stays byte for byte.
+them, and a total. What is hit in a tool's text, by foreign_order at `--confidence` or above, is cut out of the request; everything else stays byte for byte.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from afterguard import judges
-from afterguard.detect import Context, prefilters
-from afterguard.detect import foreign_order
+from afterguard.detect import Context, foreign_order, injection, judged, prefilters
 from afterguard.detect.judge import judge, passage
 from afterguard.detect.scene import Scene
 from afterguard.model import Exchange, Hit, Judgement, Origin
@@ -27,7 +26,7 @@ from afterguard.wire import shapes
 from afterguard.wire.parts import Parts
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "bench" / "hijacked_agent.py"
-KINDS = {"injection_ignored", "injection_followed", "foreign_order"}
+KINDS = {"injection_ignored", "injection_followed"}
 STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
 ORDER = ("low", "medium", "high")
 OUTSIDE = (Origin.tool, Origin.document)
@@ -52,13 +51,15 @@ def exchange_of(body: dict[str, Any]) -> Exchange:
     """The request as detectors see it."""
     parts = Parts()
     shapes.request(body, parts)
-    return Exchange("x", "bench", 1, "openai", texts=tuple(parts.texts), calls=tuple(parts.calls), tools=tuple(parts.tools))
+    return Exchange(
+        "x", "bench", 1, "openai", texts=tuple(parts.texts), calls=tuple(parts.calls), tools=tuple(parts.tools)
+    )
 
 
 class Gateway:
     """Looks at a request and cuts what is hit out of the tools' texts."""
 
-    def __init__(self, confidence: str, with_judge: bool) -> None:
+    def __init__(self, confidence: str, with_judge: bool, rules: str = "") -> None:
         by = judges.load() if with_judge else None
 
         def opinion(text: str, origin: str) -> Judgement:
@@ -68,17 +69,18 @@ class Gateway:
         self.context = Context(lambda value: str(hash(value)), opinion=opinion if with_judge else None)
         if by is not None:
             self.context.passage = lambda text, origin: passage(text, origin, by)
+        self.rules = ORDER[ORDER.index(rules) :] if rules else ()
         self.enough = ORDER[ORDER.index(confidence) :]
         self.hits: list[tuple[Hit, str]] = []
         self.seconds: list[float] = []
 
     def cuts(self, exchange: Exchange) -> list[Hit]:
         start = time.perf_counter()
-        found = [
-            hit
-            for hit in foreign_order.find(Scene(exchange, self.context, prefilters()))
-            if hit.kind in KINDS and hit.confidence.value in self.enough and hit.text >= 0 and exchange.texts[hit.text].origin in OUTSIDE
-        ]
+        scene = Scene(exchange, self.context, prefilters())
+        found = [hit for hit in foreign_order.find(scene) if hit.confidence.value in self.enough]
+        if self.rules:
+            found += [hit for hit in injection.find(scene) if hit.confidence.value in self.rules]
+            found += [hit for hit in judged.find(scene) if hit.confidence.value in self.rules and hit.kind in KINDS]
         self.seconds.append(time.perf_counter() - start)
         return found
 
@@ -149,9 +151,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suites", nargs="+", default=["banking", "slack"])
     parser.add_argument("--attacks", nargs="+", default=["important_instructions", "ignore_previous", "direct"])
-    parser.add_argument("--confidence", choices=(*ORDER, "none"), default="medium", help="none: no gateway, the ceiling")
+    parser.add_argument(
+        "--confidence", choices=(*ORDER, "none"), default="medium", help="none: no gateway, the ceiling"
+    )
     parser.add_argument("--version", default="v1.2.2")
     parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument(
+        "--rules", choices=ORDER, default="", help="cut what injection and judged hit from this confidence on, too"
+    )
     parser.add_argument("--no-judge", action="store_true")
     parser.add_argument("--failures", action="store_true", help="say which pairs failed, on standard error")
     args = parser.parse_args()
@@ -160,7 +167,7 @@ def main() -> int:
         print(f"skipped: no benchmark to run at {SHARED}")
         return 0
     script = bench.TimedLLM.script = bench.Script()
-    gateway = None if args.confidence == "none" else Gateway(args.confidence, not args.no_judge)
+    gateway = None if args.confidence == "none" else Gateway(args.confidence, not args.no_judge, args.rules)
     pipeline = pipeline_of(bench, Client(gateway, script))
     if args.failures:
         watch(bench, script)
@@ -172,10 +179,19 @@ def main() -> int:
             print(json.dumps(rows[-1]), flush=True)
     pairs = sum(row["pairs"] for row in rows) or 1
     keys = ("asr", "utility_attacked", "utility_clean", "kept_clean", "kept_attacked")
-    print(json.dumps({"pairs": pairs} | {key: round(sum(r[key] * r["pairs"] for r in rows) / pairs, 4) for key in keys}))
+    print(
+        json.dumps({"pairs": pairs} | {key: round(sum(r[key] * r["pairs"] for r in rows) / pairs, 4) for key in keys})
+    )
     if gateway is not None:
         took = sorted(gateway.seconds)
-        print(json.dumps({"look_ms_p50": round(1000 * took[len(took) // 2], 3), "look_ms_p99": round(1000 * took[len(took) * 99 // 100], 3)}))
+        print(
+            json.dumps(
+                {
+                    "look_ms_p50": round(1000 * took[len(took) // 2], 3),
+                    "look_ms_p99": round(1000 * took[len(took) * 99 // 100], 3),
+                }
+            )
+        )
     return 0
 
 
@@ -189,11 +205,18 @@ def watch(bench: ModuleType, script: Any) -> None:
         problem = (security and script.hijacked) if injection else bool(changed)
         lost = injection and not utility
         if problem or not utility:
-            print("ATTACK" if injection and problem else "LOST" if lost else "CLEAN", suite.name, user.ID, injection and injection.ID, user.PROMPT[:90], file=sys.stderr)
+            print(
+                "ATTACK" if injection and problem else "LOST" if lost else "CLEAN",
+                suite.name,
+                user.ID,
+                injection and injection.ID,
+                user.PROMPT[:90],
+                file=sys.stderr,
+            )
             for key in changed:
                 print("   sent:", repr(script.sent[key]), "\n   arrived:", repr(script.arrived[key]), file=sys.stderr)
             if problem and injection:
-                for key, text in script.arrived.items():
+                for text in script.arrived.values():
                     if bench.squash(injection.GOAL) in bench.squash(text):
                         print("   read:", repr(text[:600]), file=sys.stderr)
         return utility, security

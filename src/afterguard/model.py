@@ -285,6 +285,8 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     taxonomies: tuple[str, ...]
     text: int = -1
     """Index into Exchange.texts, -1 where the hit is about calls or the whole exchange."""
+    call: int = -1
+    """Index into Exchange.calls of the call it is about, -1 where it is about none in particular."""
     span: Span = Span(0, 0)
     excerpt: str = ""
     """Redacted, at most 240 characters."""

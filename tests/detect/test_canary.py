@@ -77,8 +77,8 @@ def test_every_way_is_seen_in_texts_and_calls(way: str) -> None:
 
 def test_spans_are_exact() -> None:
     (found,) = hits((Origin.model, f"\u00fc see {NAME}."))
-    start = len("\u00fc see ref-".encode())
-    assert (found.span.start, found.span.end) == (start, start + 12)
+    start = len("\u00fc see ".encode())
+    assert (found.span.start, found.span.end) == (start, start + 16)
     (apart,) = hits((Origin.model, f"a {' '.join(CORE)} b"))
     assert (apart.span.start, apart.span.end) == (2, 2 + 23)
 

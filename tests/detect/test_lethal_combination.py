@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from afterguard.detect import exfil_link, identifiers, secrets
 from afterguard.detect.detector import Context
 from afterguard.detect.lethal_combination import DETECTOR, axes, reads_private, sends
+from afterguard.detect.past import Past
 from afterguard.detect.prefilter import Prefilter
 from afterguard.detect.scene import Scene
 from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Text, ToolCall, ToolSpec, Trust
@@ -146,6 +147,20 @@ def test_what_earlier_exchanges_met_counts() -> None:
     (found,) = hits(USER, SEND, earlier=frozenset({"untrusted", "private"}))
     assert "earlier in the conversation" in found.rule and found.confidence is Confidence.low
     assert not hits(USER, SEND, earlier=frozenset({"outward"}))
+
+
+def test_a_turn_is_judged_by_what_it_adds() -> None:
+    iban: Row = ("record", '{"iban": "DE89370400440532013000"}', "get_state")
+    whole = exchange(USER, WEB, iban, SEND)
+    context = Context(lambda value: value[:4])
+    before = Past(texts=len(whole.texts), calls=0)
+    for _ in range(2):
+        (found,) = DETECTOR.find(Scene(whole, context, PREFILTERS, before))
+        assert found.data_classes == ("iban",) and "turn 3" in found.rule
+    assert not list(DETECTOR.find(Scene(whole, context, PREFILTERS, before._replace(calls=1))))
+    plain = exchange(USER, WEB, ("record", '{"state": "fine"}', "get_state"), SEND)
+    for _ in range(2):
+        assert not list(DETECTOR.find(Scene(plain, context, PREFILTERS, before)))
 
 
 def test_axes() -> None:

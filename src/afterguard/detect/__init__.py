@@ -5,10 +5,11 @@ In: an Exchange and a Context. Out: an iterator of Hits. Pure: no files, no cloc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from afterguard.detect import (
+    canary,
     encoded_payload,
     exfil_link,
     foreign_order,
@@ -16,11 +17,14 @@ from afterguard.detect import (
     invisible,
     jailbreak,
     judged,
+    lethal_combination,
+    output_code,
     pii,
     prompt_extraction,
     secrets,
     system_prompt_leak,
     tool_provenance,
+    tool_rules,
 )
 from afterguard.detect.detector import Context, Detector
 from afterguard.detect.past import NONE, Past
@@ -28,7 +32,7 @@ from afterguard.detect.prefilter import Prefilter
 from afterguard.detect.scene import FOUND_CAP, Scene
 from afterguard.model import Exchange, Hit, Origin
 
-__all__ = ["DETECTORS", "NONE", "Context", "Detector", "Past", "look", "look_on"]
+__all__ = ["DETECTORS", "IN_CONTEXT", "NONE", "Context", "Detector", "Past", "look", "look_on"]
 
 DETECTORS: tuple[Detector, ...] = (
     secrets.DETECTOR,
@@ -44,8 +48,14 @@ DETECTORS: tuple[Detector, ...] = (
     judged.DETECTOR,
 )
 
-IN_CONTEXT: tuple[Detector, ...] = (foreign_order.DETECTOR,)
-"""Those that only the guard runs: they judge a text by what this conversation's tools can do, and cut it before anybody can obey."""
+IN_CONTEXT: tuple[Detector, ...] = (
+    foreign_order.DETECTOR,
+    canary.DETECTOR,
+    lethal_combination.DETECTOR,
+    output_code.DETECTOR,
+    tool_rules.DETECTOR,
+)
+"""Those that only the guard runs: they judge by what this conversation's tools can do and by what was agreed for it, before anybody can obey."""
 
 
 class _Prefilters(dict[Origin, Prefilter]):
@@ -62,7 +72,7 @@ class _Prefilters(dict[Origin, Prefilter]):
 
 
 def _readers(origin: Origin) -> tuple[Detector, ...]:
-    return tuple(detector for detector in DETECTORS if origin in detector.origins)
+    return tuple(detector for detector in (*DETECTORS, *IN_CONTEXT) if origin in detector.origins)
 
 
 @cache
@@ -73,18 +83,18 @@ def prefilters() -> dict[Origin, Prefilter]:
 
 def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
     """Every hit in one exchange, detector by detector."""
-    yield from _look(Scene(exchange, context, prefilters()))
+    yield from _look(Scene(exchange, context, prefilters()), DETECTORS)
 
 
 def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[list[Hit], Past]:
     """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
     scene = Scene(exchange, context, prefilters(), past)
-    return list(_look(scene)), scene.leaves()
+    return list(_look(scene, (*DETECTORS, *IN_CONTEXT))), scene.leaves()
 
 
-def _look(scene: Scene) -> Iterator[Hit]:
+def _look(scene: Scene, detectors: Sequence[Detector]) -> Iterator[Hit]:
     scene.context.over_budget += scene.is_over
-    for detector in DETECTORS:
+    for detector in detectors:
         for found in detector.find(scene):
             scene.hits.append(found)
             yield found

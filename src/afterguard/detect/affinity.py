@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
+from afterguard.catalog import load
 from afterguard.detect.mood import classes
 from afterguard.detect.provenance import has_side_effects
 from afterguard.model import ToolSpec
@@ -20,20 +21,48 @@ TOOLS_CAP = 300
 FILLS: tuple[tuple[str, re.Pattern[str], frozenset[str]], ...] = tuple(
     (kind, re.compile(shape, re.I), frozenset(words.split()))
     for kind, shape, words in (
-        ("mail", r"[\w.+-]{1,64}@[\w-]{1,60}\.[\w.-]{1,60}", "email mail address recipient recipients to cc participants attendees emails"),
-        ("name", r"(?<=[a-z,] )(?-i:[A-Z][a-z]{2,20})\b", "user recipient recipients name to participant participants person guest customer client patient employee applicant passenger attendee member username login"),
-        ("link", r"https?://\S|\bwww\.\S|\b[a-z0-9-]{2,60}\.[a-z]{2,6}/\S|\b\d{1,3}(?:\.\d{1,3}){3}\b", "url link uri website webpage page site href address source host endpoint body content text message"),
+        (
+            "mail",
+            r"[\w.+-]{1,64}@[\w-]{1,60}\.[\w.-]{1,60}",
+            "email mail address recipient recipients to cc participants attendees emails",
+        ),
+        (
+            "name",
+            r"(?<=[a-z,] )(?-i:[A-Z][a-z]{2,20})\b",
+            "user recipient recipients name to participant participants person guest customer client patient employee applicant passenger attendee member username login",
+        ),
+        (
+            "link",
+            r"https?://\S|\bwww\.\S|\b[a-z0-9-]{2,60}\.[a-z]{2,6}/\S|\b\d{1,3}(?:\.\d{1,3}){3}\b",
+            "url link uri website webpage page site href address source host endpoint body content text message",
+        ),
         ("account", r"\b[a-z]{2}\d{2}[a-z0-9 ]{8,30}\b", "iban account recipient bank"),
-        ("sum", r"[$€£]\s?\d|\b\d[\d.,]*\s?(?:euros?|dollars?|usd|eur|percent|%)", "amount price sum total salary percent budget fee"),
-        ("quote", r"(?<!\w)['\"“‘][^'\"”’\n]{2,200}['\"”’]", "body content text message subject title name description command query comment"),
+        (
+            "sum",
+            r"[$€£]\s?\d|\b\d[\d.,]*\s?(?:euros?|dollars?|usd|eur|percent|%)",
+            "amount price sum total salary percent budget fee",
+        ),
+        (
+            "quote",
+            r"(?<!\w)['\"“‘][^'\"”’\n]{2,200}['\"”’]",
+            "body content text message subject title name description command query comment",
+        ),
         ("day", r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b", "date time day slot start end when"),
-        ("code", r"\b(?=\w*\d)(?=[\w-]*[a-z_-])[\w-]{4,60}\b|\b\d{2,}\b|\b[a-z]{2,30}_[a-z_]{2,40}\b", "id number code key name user file path port volume password login reference order"),
+        (
+            "code",
+            r"\b(?=\w*\d)(?=[\w-]*[a-z_-])[\w-]{4,60}\b|\b\d{2,}\b|\b[a-z]{2,30}_[a-z_]{2,40}\b",
+            "id number code key name user file path port volume password login reference order",
+        ),
     )
 )
 """Shapes of values, and words of the parameters that take them."""
-STOP = frozenset(
-    "the a an of to in on at by for from with and or is are be this that it its as if which who what when where how not no optional given current get user id type string".split()
-)
+
+
+@cache
+def _said() -> tuple[frozenset[str], frozenset[str]]:
+    """(words that say nothing, stems of schema words)."""
+    data = load("rules/orders")
+    return frozenset(data["stop"]), frozenset(stem(word) for word in data["schema"])
 
 
 class Profile(NamedTuple):
@@ -77,6 +106,7 @@ def profile(tool: ToolSpec) -> Profile:
     words = [word.lower() for word in NAME.findall(tool.name[-120:])]
     said = [word.lower() for word in WORD.findall(tool.description[:400])]
     known = classes()
+    stop, schema = _said()
     verbs = [word for word in words if word in known][:2] or words[:1]
     first = said[0] if said else ""
     for form in (first, first.removesuffix("s"), first.removesuffix("es")):
@@ -85,9 +115,9 @@ def profile(tool: ToolSpec) -> Profile:
             break
     kinds = frozenset(name for verb in verbs for name in known.get(verb, ()))
     taken = {word for name in WORD.findall(tool.parameters[:3_000].lower()) for word in name.split("_")}
-    nouns = [word for word in (*words, *said[:40], *WORD.findall(tool.parameters[:3_000].lower())) if word not in STOP]
-    core = frozenset(stem(word) for word in words if word not in verbs and word not in STOP)
-    skip = {stem(verb) for verb in verbs} | SCHEMA
+    nouns = [word for word in (*words, *said[:40], *WORD.findall(tool.parameters[:3_000].lower())) if word not in stop]
+    core = frozenset(stem(word) for word in words if word not in verbs and word not in stop)
+    skip = {stem(verb) for verb in verbs} | schema
     return Profile(
         tool.name,
         frozenset(stem(verb) for verb in verbs),
@@ -97,12 +127,6 @@ def profile(tool: ToolSpec) -> Profile:
         frozenset(kind for kind, _, names in FILLS if names & taken),
         has_side_effects(tool.name),
     )
-
-
-SCHEMA = frozenset(
-    stem(word)
-    for word in "properties required object integer boolean number array items title description default anyof null none additionalproperties enum format".split()
-)
 
 
 def profiles(tools: Iterable[ToolSpec]) -> list[Profile]:

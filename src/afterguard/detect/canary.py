@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from afterguard.detect.detector import Context, Detector
 from afterguard.detect.scene import Scene, hit
-from afterguard.model import Confidence, Hit, Origin, Severity, Span
+from afterguard.model import Confidence, Hit, Origin, Severity, Span, ToolCall
 
 ID = "canary"
 TAXONOMIES = ("LLM07:2025", "LLM08:2026", "LLM02:2026", "AML.T0056", "CWE-200")
+HEAD = b"ref-"
 DIGITS = 12
 SHORTEST = 8
 """Letters and digits a token has at least; a shorter one would turn up by chance."""
@@ -142,13 +143,13 @@ def find(scene: Scene) -> Iterator[Hit]:
                 how = views.means(name)
                 if how:
                     yield _in_text(scene, index, name, guards, how)
-    for call in scene.exchange.calls[-CALLS_CAP:]:
+    for call in scene.calls[-CALLS_CAP:]:
         if len(call.arguments) >= SHORTEST:
             views = _Views(call.arguments.encode("utf-8", "surrogatepass"))
             for name, guards in canaries:
                 how = views.means(name)
                 if how:
-                    yield _hit(scene, -1, Span(0, 0), name, guards, f"{how} in the arguments of {call.name[:80]}")
+                    yield _hit(scene, -1, Span(0, 0), name, guards, f"{how} in the arguments of {call.name[:80]}", call)
 
 
 def tokens(context: Context) -> list[tuple[str, str]]:
@@ -169,7 +170,8 @@ def _span(data: bytes, name: str) -> Span:
         at = squeezed.find(needle)
         if at >= 0:
             kept = [place for place, byte in enumerate(data) if byte in KEPT]
-            return Span(kept[at], kept[at + len(needle) - 1] + 1)
+            start = kept[at] - len(HEAD) if data[: kept[at]].lower().endswith(HEAD) else kept[at]
+            return Span(start, kept[at + len(needle) - 1] + 1)
     body = data.translate(SAFE, NOT_BASE64)
     for needle in needles.base64s:
         at = body.find(needle)
@@ -180,7 +182,7 @@ def _span(data: bytes, name: str) -> Span:
     return Span(0, len(data))
 
 
-def _hit(scene: Scene, index: int, span: Span, name: str, guards: str, where: str) -> Hit:
+def _hit(scene: Scene, index: int, span: Span, name: str, guards: str, where: str, call: ToolCall | None = None) -> Hit:
     return hit(
         scene,
         ID,
@@ -189,6 +191,7 @@ def _hit(scene: Scene, index: int, span: Span, name: str, guards: str, where: st
         severity=Severity.critical,
         confidence=Confidence.high,
         text=index,
+        call=call,
         span=span,
         excerpt=f"[planted reference {where}]"[:240],
         values=(name,),

@@ -37,11 +37,12 @@ NETWORK_CAP = 32
 """Sentences of one result that the network is asked about, the best fitting first."""
 SURE = 3.0
 """Score from which it is high confidence."""
-UNASKED = -1.0
+UNASKED = -2.0
 """Log odds assumed where there is no network."""
 HEAD = 1.0
 SAME = 0.5
 SIGN = 1.5
+SIGNS_CAP = 200
 QUESTION = -2.0
 EXPLAINED = -3.0
 SOURCE = -2.0
@@ -65,12 +66,16 @@ GROW = 8
 """Neighbours on each side that are looked at."""
 WRAP_CAP = 3_000
 """Characters of an element that is cut whole."""
-CODED = re.compile(r"[{};]|[^\s=]=[^\s=]|\s[=+|&<>]=?\s|\w\(|::|->|=>|\$\{|^\s*(?:#|//|>>>|\$ |import |from \w+ import)|\(\)|\]\(")
+CODED = re.compile(
+    r"[{};]|[^\s=]=[^\s=]|\s[=+|&<>]=?\s|\w\(|::|->|=>|\$\{|^\s*(?:#|//|>>>|\$ |import |from \w+ import)|\(\)|\]\("
+)
 HEADED = re.compile(r"#{1,6} ")
 ASKED = re.compile(r"\?[\"')\]\s]*\Z|\b(?:can|could|would|will) (?:you|we|someone|somebody|anybody|anyone)\b", re.I)
 KEY = re.compile(r"(?:[ \t]*- )?[ \t]*[\"']?[a-z_][\w-]{0,40}[\"']?:[ \t]+(?:[|>][-+]?\s+)?[\"']?")
 """A field's name at the beginning of a line, and the quote behind it."""
 TAIL = re.compile(r"[\"']?\s*(?:[,}\]]+[\s,}\]{\[\"']*)\Z|[\"']\Z")
+TAIL_CAP = 80
+BULLET = re.compile(r"- (?=[\"'])")
 BLANK = re.compile(r"(?:\s|\\[nrt])+\Z")
 AHEAD = re.compile(r"\s|\\[nrt]|[\"']|\Z")
 POINTER = re.compile(r"[a-z]+://\S|\bwww\.\S|\b[\w-]+\.[a-z]{2,5}\b(?!\S*@)|['\"][^'\"\n]{3,80}['\"]")
@@ -79,7 +84,10 @@ ELEMENT = re.compile(r"<([A-Za-z][\w -]{0,30})>")
 PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "*": "*", "_": "_", "`": "`", "«": "»", "“": "”"}
 VALUE = re.compile(r"[\w.+-]+@[\w.-]+\.\w+|[a-z]+://\S+|www\.\S+|\b(?=\w*\d)[\w-]{4,60}\b", re.I)
 
-ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+\.\w+|[a-z]+://\S+|\bwww\.\S+|\b[A-Z]{2}\d{2}[A-Z0-9]{8,30}\b|\b[a-z0-9-]{2,60}\.[a-z]{2,6}/\S+", re.I)
+ADDRESS = re.compile(
+    r"[\w.+-]+@[\w.-]+\.\w+|[a-z]+://\S+|\bwww\.\S+|\b[A-Z]{2}\d{2}[A-Z0-9]{8,30}\b|\b[a-z0-9-]{2,60}\.[a-z]{2,6}/\S+",
+    re.I,
+)
 
 
 class Weighed(NamedTuple):
@@ -88,7 +96,7 @@ class Weighed(NamedTuple):
     sentence: Sentence
     score: float
     odds: float | None
-    fit: Fit | None
+    fit: Fit
     signs: int
 
 
@@ -161,7 +169,9 @@ def orders(
     """Passages of a result that give orders."""
     named = _is_named(scene, result, request)
     digest = hashlib.blake2b(
-        "\x1f".join([result.value, request.text, str(named), *(tool.name for tool in tools)]).encode("utf-8", "replace"),
+        "\x1f".join([result.value, request.text, str(named), *(tool.name for tool in tools)]).encode(
+            "utf-8", "replace"
+        ),
         digest_size=16,
     ).hexdigest()
     key = f"{ID}:{digest}"
@@ -214,11 +224,12 @@ def _flagged(view: str, found: Sequence[Sentence], signs: Sequence[int]) -> list
     out = [0] * len(found)
     if not signs:
         return out
-    plain = view.isascii()
+    at = low = 0
     for number, one in enumerate(found):
-        low = one.start if plain else len(view[: one.start].encode("utf-8", "surrogatepass"))
-        high = low + (one.end - one.start if plain else len(view[one.start : one.end].encode("utf-8", "surrogatepass")))
-        out[number] = sum(low < end <= high for end in signs)
+        low += len(view[at : one.start].encode("utf-8", "surrogatepass"))
+        high = low + len(view[one.start : one.end].encode("utf-8", "surrogatepass"))
+        out[number] = sum(low < end <= high for end in signs[:SIGNS_CAP])
+        at, low = one.end, high
     return out
 
 
@@ -302,7 +313,7 @@ def _core(view: str, one: Sentence) -> str:
     key = KEY.match(view, start)
     if key and not one.is_head:
         start = key.end()
-    return " ".join(TAIL.sub("", view[start : one.end]).split())
+    return " ".join(TAIL.sub("", view[start : min(one.end, start + mood.SENTENCE_CAP)]).split())
 
 
 def _odds(scene: Scene, text: str, origin: Origin) -> float | None:
@@ -330,12 +341,16 @@ def _grown(
     low = high = seed
     while seed - low < GROW and low > 0 and _belongs(scene, view, found, low - 1, low, weighed, flagged, result):
         low -= 1
-    while high - seed < GROW and high + 1 < len(found) and _belongs(scene, view, found, high + 1, high, weighed, flagged, result):
+    while (
+        high - seed < GROW
+        and high + 1 < len(found)
+        and _belongs(scene, view, found, high + 1, high, weighed, flagged, result)
+    ):
         high += 1
     start, end = _trimmed(view, found[low], found[high])
     start, end = _wrapped(view, start, end)
     row = weighed[seed]
-    return Order(*_blanks(view, start, end), row.score, row.fit.tool.name if row.fit else "")
+    return Order(*_blanks(view, start, end), row.score, row.fit.tool.name)
 
 
 def _belongs(
@@ -380,14 +395,14 @@ def _trimmed(view: str, first: Sentence, last: Sentence) -> tuple[int, int]:
         start = key.end()
         opened = view[start - 1] if view[start - 1] in "\"'" else ""
     else:
-        bullet = re.compile(r"- (?=[\"'])").match(view, start) if is_line else None
+        bullet = BULLET.match(view, start) if is_line else None
         start = bullet.end() if bullet else start
-        if view[start : start + 1] in ("\"", "'"):
+        if view[start : start + 1] in ('"', "'"):
             opened = view[start]
             start += 1
     if opened or view[end - 1 : end] in ("}", "]", ","):
-        tail = TAIL.search(view, start, end)
-        if tail:
+        tail = TAIL.search(view, max(start, end - TAIL_CAP), end)
+        if tail and (opened or view[tail.start()] in "\"'"):
             end = tail.start()
     return start, max(start, end)
 
@@ -396,8 +411,8 @@ def _wrapped(view: str, start: int, end: int) -> tuple[int, int]:
     """With the element or the brackets around it, where the text has few of them."""
     if "</" in view and view.count("</") <= 3:
         for opened in ELEMENT.finditer(view, max(0, start - WRAP_CAP), start + 1):
-            close = view.find(f"</{opened.group(1)}>", max(opened.end(), start))
-            if 0 <= close and close - opened.start() <= WRAP_CAP:
+            close = view.find(f"</{opened.group(1)}>", max(opened.end(), start), opened.start() + WRAP_CAP)
+            if close >= 0:
                 return opened.start(), max(end, close + len(opened.group(1)) + 3)
     while start > 0 and end < len(view) and PAIRS.get(view[start - 1]) == view[end]:
         start, end = start - 1, end + 1
@@ -437,7 +452,6 @@ def places(texts: Sequence[Text], result: Result, start: int, end: int) -> Itera
 
 
 def _hit(scene: Scene, result: Result, order: Order, index: int, span: Span) -> Hit:
-    after = f" asks for what {order.tool} does" if order.tool else " speaks to the model"
     return hit(
         scene,
         ID,
@@ -448,7 +462,7 @@ def _hit(scene: Scene, result: Result, order: Order, index: int, span: Span) -> 
         text=index,
         span=span,
         cause=family(result.value[order.start : order.end]),
-        rule=f"a passage in {result.name or 'a document'}{after}, and nobody entitled asked for it (score {order.score:.1f})",
+        rule=f"a passage in {result.name or 'a document'} asks for what {order.tool} does, and nobody entitled asked for it (score {order.score:.1f})",
         would_change="the user asked for this action, or handed over to this text",
     )
 

@@ -8,6 +8,7 @@ or system named is no hit, nor an address copied whole from what was read: it te
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
@@ -98,6 +99,7 @@ class Way(NamedTuple):
     text: int = -1
     span: Span = Span(0, 0)
     receiver: str = ""
+    call: ToolCall | None = None
 
 
 EARLIER = "earlier in the conversation"
@@ -125,7 +127,7 @@ def _nothing() -> dict[Origin, Prefilter]:
 
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a call or link."""
-    if not scene.exchange.calls and not scene.found(exfil_link.PATTERN.name):
+    if not scene.calls and not scene.found(exfil_link.PATTERN.name):
         return
     earlier = _earlier(scene)
     untrusted = Fact(-1, f"outside text {EARLIER}") if UNTRUSTED in earlier else _untrusted(scene)
@@ -160,7 +162,7 @@ def _private(scene: Scene, is_blind: bool) -> Fact | None:
         if text.name and (text.name in told or reads_private(text.name)):
             return Fact(text.turn, f"private data of {_name(text)}")
         if text.trust is Trust.first_party:
-            kind = _personal(scene, index, is_blind)
+            kind = _personal(scene, index, is_blind) if index >= scene.past.texts else _remembered(scene, index)
             if kind:
                 return Fact(text.turn, f"{kind.replace('_', ' ')} of {_name(text)}", (kind,))
     return None
@@ -211,6 +213,18 @@ def _personal(scene: Scene, index: int, is_blind: bool) -> str:
     return "secret" if next(secrets.secrets_in(data, found), None) is not None else ""
 
 
+def _remembered(scene: Scene, index: int) -> str:
+    """The same for a text of an earlier turn, which the prefilter does not read again: looked for once, then known."""
+    notes = scene.context.notes
+    key = f"{ID}:{hashlib.sha256(scene.data(index)[:BLIND_CAP]).hexdigest()}"
+    held = notes.get(key)
+    if isinstance(held, str):
+        return held.removeprefix("-")
+    kind = _personal(scene, index, True)
+    notes.put(key, f"-{kind}")
+    return kind
+
+
 def _ends(scene: Scene, index: int, topic: str, is_blind: bool) -> list[int]:
     if not is_blind:
         return [row.end for row in scene.found(topic) if row.text == index][:50]
@@ -223,7 +237,7 @@ def _blind() -> Prefilter:
 
 
 def _ways(scene: Scene, is_blind: bool) -> Iterator[Way]:
-    for call in scene.exchange.calls[-CALLS_CAP:]:
+    for call in scene.calls[-CALLS_CAP:]:
         way = _call(scene, call)
         if way is not None:
             yield way
@@ -253,7 +267,7 @@ def _call(scene: Scene, call: ToolCall) -> Way | None:
         return None
     name = visible(call.name[:80])
     says = f"{name} sends" if changes else f"{name} goes to an address that was put together"
-    return Way(call.turn, says, name, index >= 0, index, span, receiver or next(iter(receivers), ""))
+    return Way(call.turn, says, name, index >= 0, index, span, receiver or next(iter(receivers), ""), call)
 
 
 def _is_asked(scene: Scene, turn: int, receivers: list[str], given: list[str]) -> bool:
@@ -333,6 +347,7 @@ def _hit(scene: Scene, untrusted: Fact, private: Fact, way: Way) -> Hit:
         severity=Severity.high,
         confidence=Confidence.medium if way.is_named_outside else Confidence.low,
         text=way.text,
+        call=way.call,
         span=way.span,
         excerpt="" if way.text >= 0 else rule[:240],
         values=(way.receiver,) if way.receiver else (),

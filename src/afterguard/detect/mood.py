@@ -22,11 +22,11 @@ ESCAPE = re.compile(r"\\(?:\r?\n[ \t]*\\?|[nrt]|[\"'/\\ ]|u[0-9a-fA-F]{4})")
 BLANKED = {"n": " \n", "r": " \n", "t": "  ", '"': "''", "'": "''"}
 END = re.compile(
     r"[.!?…。！？\n\"'<>](?:"
-    r"(?<=[.!?…])[.!?…]*[\"'”’)\]]*(?=\s+[^a-z\s]|\s*\Z)"  # a sentence's end
+    r"(?<=[.!?…])[.!?…]{0,8}+[\"'”’)\]]{0,8}+(?=\s++[^a-z]|\s*+\Z)"  # a sentence's end
     r"|(?<=[^\s.][.!?])(?=[A-Z][a-z]* |[A-Z]{2,}[ :]|[<\[({#*=|])"  # the same, glued to what was put behind it
     r"|(?<=[。！？])"
-    r"|(?<=\n)[ \t]*(?:\r?\n[ \t]*)+"  # a paragraph's
-    r"|(?<=[\"'])\s*(?:[,}\]]+\s*[{\[]*\s*(?=[\"'\d]|\Z)|:\s*[{\[]*\s*(?=[\"'\d])|[}\]])"  # a field's
+    r"|(?<=\n)[ \t]*+(?:\r?\n[ \t]*+)++"  # a paragraph's
+    r"|(?<=[\"'])\s*+(?:[,}\]]++\s*+[{\[]*+\s*+(?=[\"'\d]|\Z)|:\s*+[{\[]*+\s*+(?=[\"'\d])|[}\]])"  # a field's
     r"|(?<=<)(?=!--|/?[A-Za-z][\w-]{0,30}>)"  # markup: before a tag
     r"|(?<=[\w\"'/-]>)(?=\s*\S)"  # and behind one
     r"|(?<=\n))"
@@ -88,7 +88,7 @@ def _is_part(lower: str, start: int, end: int) -> bool:
 
 def base(word: str) -> str:
     """The verb of a participle, or the word itself."""
-    irregular: str = load_irregular().get(word, "")
+    irregular: str = _irregular().get(word, "")
     if irregular:
         return irregular
     if word.endswith("ed"):
@@ -99,7 +99,7 @@ def base(word: str) -> str:
 
 
 @cache
-def load_irregular() -> dict[str, str]:
+def _irregular() -> dict[str, str]:
     """Participle -> verb, where the ending does not tell."""
     return dict(load("rules/orders")["irregular"])
 
@@ -160,7 +160,7 @@ def _keep(text: str, lower: str, start: int, end: int, verbs: Collection[str], o
     if end - start < 2:
         return
     words = WORD.findall(lower, start, min(end, start + SENTENCE_CAP))
-    if len(words) < 3 or not any(word in verbs for word in words):
+    if len(words) < 3 or not any(word in verbs or word == "be" for word in words):
         out.append(Sentence(start, end))
     else:
         out.append(asking(text, Sentence(start, end), lower))

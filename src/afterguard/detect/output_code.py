@@ -211,7 +211,7 @@ def find(scene: Scene) -> Iterator[Hit]:
                 ends.setdefault(place.text, []).append((topic, place.end))
     for index in sorted(ends):
         yield from _in_text(scene, index, ends[index])
-    for call in scene.exchange.calls[-CALLS_CAP:]:
+    for call in scene.calls[-CALLS_CAP:]:
         if len(call.arguments) >= 8 and not call.where.startswith("request."):
             yield from _in_call(scene, call)
 
@@ -265,6 +265,7 @@ def _in_call(scene: Scene, call: ToolCall) -> Iterator[Hit]:
             f"in the arguments of {call.name[:80]}" + (", which runs or stores code" if runs else ""),
             _sure(rule, runs),
             excerpt=_shown(data, span),
+            call=call,
         )
 
 
@@ -300,6 +301,7 @@ def _hit(
     text: int = -1,
     span: Span = Span(0, 0),  # noqa: B008 - an immutable tuple
     excerpt: str = "",
+    call: ToolCall | None = None,
 ) -> Hit:
     return hit(
         scene,
@@ -311,6 +313,7 @@ def _hit(
         text=text,
         span=span,
         excerpt=excerpt,
+        call=call,
         cause=f"{rule.group}: {rule.says}",
         rule=f"{rule.group}: {rule.says}, {where}",
         would_change="the reply is shown as plain text and run nowhere, or the user asked for exactly this",

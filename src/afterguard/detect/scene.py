@@ -119,6 +119,13 @@ class Scene:
         """Calls that were not judged before."""
         return self.exchange.calls[self.past.calls :]
 
+    def number(self, call: ToolCall) -> int:
+        """Index of a call that was not judged before, -1 where it is none of them."""
+        for number in range(self.past.calls, len(self.exchange.calls)):
+            if self.exchange.calls[number] is call:
+                return number
+        return -1
+
     @cached_property
     def explaining(self) -> str:
         """What system and user said, joined and lower-cased: a value in it is explained."""
@@ -195,6 +202,7 @@ def hit(
     rule: str = "",
     would_change: str = "",
     excerpt: str = "",
+    call: ToolCall | None = None,
 ) -> Hit:
     """A Hit with redacted excerpt and hashed values. `values` are raw identifiers; only their keyed hashes leave."""
     return Hit(
@@ -205,6 +213,7 @@ def hit(
         exchange=scene.exchange.id,
         taxonomies=taxonomies,
         text=text,
+        call=-1 if call is None else scene.number(call),
         span=span,
         excerpt=excerpt or (scene.excerpt(text, span) if text >= 0 and kind != "inventory" else ""),
         identifiers=tuple(scene.context.pseudonym(value) for value in values),

@@ -75,6 +75,7 @@ def _hit(scene: Scene, call: ToolCall, result: Result, passage: Passage, value: 
         severity=Severity.critical if signs else Severity.high,
         confidence=Confidence.medium,
         text=index,
+        call=call,
         span=span,
         cause=injection.family(result.value[passage.start : passage.end])
         if signs

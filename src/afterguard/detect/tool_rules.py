@@ -209,7 +209,7 @@ def find(scene: Scene) -> Iterator[Hit]:
     known = {spec.name: _known(spec, scene.context) for spec in offered}
     if offered:
         yield from _tools(scene, offered, known, agreed)
-    if scene.exchange.calls:
+    if scene.calls:
         yield from _calls(scene, offered, known, agreed)
 
 
@@ -245,19 +245,19 @@ def _tools(scene: Scene, offered: tuple[ToolSpec, ...], known: dict[str, _Known]
 
 def _calls(scene: Scene, offered: tuple[ToolSpec, ...], known: dict[str, _Known], agreed: ToolRules) -> Iterator[Hit]:
     is_open = not offered or any(not spec.description and not spec.parameters for spec in offered)
-    last = max(call.turn for call in scene.exchange.calls)
+    last = max(call.turn for call in scene.calls)
     last = max(last, scene.texts[-1].turn) if scene.texts else last
-    for call in scene.exchange.calls[-CALLS_CAP:]:
+    for call in scene.calls[-CALLS_CAP:]:
         if call.where.startswith("request") or (not call.where and call.turn < last):
             continue
         name = call.name.removeprefix("functions.")
         one = known.get(name)
-        yield from _allowed(scene, name, agreed, is_open or one is not None)
+        yield from _allowed(scene, call, name, agreed, is_open or one is not None)
         if one is not None and one.schema is not None:
             yield from _fitting(scene, name, call, one.schema)
 
 
-def _allowed(scene: Scene, name: str, agreed: ToolRules, is_offered: bool) -> Iterator[Hit]:
+def _allowed(scene: Scene, call: ToolCall, name: str, agreed: ToolRules, is_offered: bool) -> Iterator[Hit]:
     severity = Severity.high
     if name in agreed.deny:
         says = "is on the list of tools that may not be called"
@@ -276,6 +276,7 @@ def _allowed(scene: Scene, name: str, agreed: ToolRules, is_offered: bool) -> It
         name,
         f"{_name(name)} was called and {says}",
         "the tool belongs on the application's list",
+        call,
     )
 
 
@@ -291,6 +292,7 @@ def _fitting(scene: Scene, name: str, call: ToolCall, schema: Any) -> Iterator[H
             name,
             f"arguments of {_name(name)}: {problem.says}",
             "the schema that the request offered is out of date",
+            call,
         )
 
 
@@ -542,6 +544,7 @@ def _hit(
     name: str,
     rule: str,
     would_change: str,
+    call: ToolCall | None = None,
 ) -> Hit:
     return hit(
         scene,
@@ -551,6 +554,7 @@ def _hit(
         severity=severity,
         confidence=confidence,
         excerpt=rule[:240],
+        call=call,
         cause=f"{kind.replace('_', ' ')}: {_name(name)}",
         rule=rule,
         would_change=would_change,

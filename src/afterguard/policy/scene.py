@@ -203,6 +203,8 @@ class Scene:
         if not self.reply_calls:
             return ()
         hit, calls = self.hits[index], self.exchange.calls
+        if hit.call >= 0:
+            return (hit.call,) if hit.call in self.reply_calls else ()
         text = self.text_of(hit)
         if text is not None and text.where:
             inside = tuple(n for n in self.reply_calls if calls[n].where and text.where.startswith(calls[n].where))

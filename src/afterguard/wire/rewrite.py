@@ -124,8 +124,14 @@ def _without(decoded: Any, calls: Sequence[ToolCall], says: str) -> Iterable[Put
         if indexes and len(indexes) < len(at(decoded, place)):
             yield from (Cut(f"{place}[{index}]") for index in indexes)
             continue
-        kept = {key: value for key, value in message.items() if key not in ("tool_calls", "function_call")}
-        yield Put(owner, msgspec.json.encode(kept | {"content": kept.get("content") or says}))
+        if message.get("content"):
+            yield Cut(place)
+        elif "content" in message:
+            yield Cut(place)
+            yield Put(owner + ".content", msgspec.json.encode(says))
+        else:
+            kept = {key: value for key, value in message.items() if key not in ("tool_calls", "function_call")}
+            yield Put(owner, msgspec.json.encode(kept | {"content": says}))
         choice = owner.rpartition(".")[0]
         if isinstance(at(decoded, choice), dict) and "finish_reason" in at(decoded, choice):
             yield Put(choice + ".finish_reason", b'"stop"')

@@ -51,10 +51,11 @@ def _split(value: str, parts: Parts, where: str) -> None:
 
 
 def _piece(value: str, who: blocks.Who, parts: Parts, where: str) -> None:
-    value = END.sub("", value) if "<" in value else value
-    if value and not value.isspace():
-        parts.turn += 1
-        if who is blocks.TOOL:
-            parts.result(value, "", where)
-        else:
-            blocks.text(value, who, parts, where)
+    # Cut at end marks rather than without them: each text stands in the value as it is, so that it can be changed there.
+    for said in END.split(value) if "<" in value else (value,):
+        if said and not said.isspace():
+            parts.turn += 1
+            if who is blocks.TOOL:
+                parts.result(said, "", where)
+            else:
+                blocks.text(said, who, parts, where)

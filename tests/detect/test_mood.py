@@ -1,0 +1,74 @@
+"""Sentences keep their offsets in every container, verbs are found where a clause begins, and hostile text costs linear time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterguard.detect import mood
+
+
+def said(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    view = mood.readable(text)
+    assert len(view) == len(text)
+    return [(view[one.start : one.end], one.asks) for one in mood.sentences(view)]
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Delete the volume vol-9.", ("delete",)),
+        ("TODO: Delete the volume vol-9.", ("delete",)),
+        ("###(note) Delete the volume vol-9.", ("delete",)),
+        ("Please could you delete the volume now?", ("delete",)),
+        ("The volume vol-9 must be deleted today.", ("delete",)),
+        ("Do Cancel the booking 77 instead.", ("do", "cancel")),
+        ("The order was sent to the bank.", ()),
+        ("INFO delete_volume returned 200 today", ()),
+    ],
+)
+def test_what_is_asked(text: str, asks: tuple[str, ...]) -> None:
+    assert said(text)[0][1] == asks
+
+
+def test_folded_and_escaped_lines_are_read_through() -> None:
+    text = 'subject: "Hello there\\n\\nCancel the\\\n    \\ booking 77 now.\\n"\nid: 5'
+    assert any(asks == ("cancel",) and "77 now." in sentence for sentence, asks in said(text))
+
+
+def test_wrapped_prose_is_one_sentence() -> None:
+    text = "Dear tenant, please make sure that you adjust your standing\norder accordingly. Best regards"
+    assert said(text)[0][0].endswith("accordingly.")
+
+
+def test_a_seam_without_a_blank_is_a_border() -> None:
+    assert [one for one, _ in said("It is open all day.TODO: Cancel the booking.")][1].startswith("TODO")
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    view = mood.readable(text)
+    assert len(view) == len(text)
+    at = 0
+    for one in mood.sentences(view):
+        assert at <= one.start < one.end <= len(view)
+        assert not one.asks or one.start <= one.first < one.end
+        at = one.end
+
+
+@pytest.mark.parametrize("piece", ['"', ".", "\\", '",   ', "<a>", "\n", "}", "(", "# ", "send to ", '"} {', "İ"])
+def test_time_is_linear(piece: str) -> None:
+    text = (piece * (60_000 // len(piece))) + " x"
+    start = time.process_time()
+    mood.sentences(mood.readable(text))
+    assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize("piece", ["a. " + " " * 60_000, '",' + " " * 60_000 + "x", "\n" + " " * 60_000 + "x"])
+def test_blanks_are_linear(piece: str) -> None:
+    start = time.process_time()
+    mood.sentences(piece)
+    assert time.process_time() - start < 1.0

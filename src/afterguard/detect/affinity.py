@@ -65,6 +65,16 @@ def _said() -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(data["stop"]), frozenset(stem(word) for word in data["schema"])
 
 
+@cache
+def _things() -> dict[str, frozenset[str]]:
+    """Stem of a noun -> kinds of things it names."""
+    out: dict[str, set[str]] = {}
+    for kind, nouns in load("rules/orders")["things"].items():
+        for noun in nouns:
+            out.setdefault(stem(noun), set()).add(kind)
+    return {noun: frozenset(kinds) for noun, kinds in out.items()}
+
+
 class Profile(NamedTuple):
     """What a tool is recognised by."""
 
@@ -77,6 +87,8 @@ class Profile(NamedTuple):
     """Stems of the other words of its name, description and parameters."""
     core: frozenset[str]
     """Stems of the nouns of its name."""
+    things: frozenset[str]
+    """Kinds of things that its name and description are about."""
     fills: frozenset[str]
     """Shapes of values that its parameters take."""
     writes: bool
@@ -124,6 +136,7 @@ def profile(tool: ToolSpec) -> Profile:
         kinds,
         frozenset(s for s in map(stem, nouns) if s not in skip),
         core,
+        frozenset(kind for word in (*words, *said[:12]) for kind in _things().get(stem(word), ())),
         frozenset(kind for kind, _, names in FILLS if names & taken),
         has_side_effects(tool.name),
     )
@@ -149,7 +162,7 @@ def fits(text: str, asks: Iterable[str], tools: Iterable[Profile]) -> list[Fit]:
     if not verbs:
         return []
     words = {stem(word) for word in WORD.findall(text.lower()[:1_200])} - verbs
-    heads = {word[:3] for word in words if len(word) >= 3}
+    named = frozenset(kind for word in words for kind in _things().get(word, ()))
     filled: frozenset[str] | None = None
     out: list[Fit] = []
     for tool in tools:
@@ -159,7 +172,7 @@ def fits(text: str, asks: Iterable[str], tools: Iterable[Profile]) -> list[Fit]:
         if filled is None:
             filled = frozenset(kind for kind, shape, _ in FILLS if shape.search(text, 0, 1_200))
         core, around = len(words & tool.core), len(words & (tool.nouns - tool.core))
-        kin = 0.5 * (not core and any(noun[:3] in heads for noun in tool.core if len(noun) >= 5))
+        kin = 0.75 * (not core and not tool.things.isdisjoint(named))
         values = len(filled & tool.fills)
         score = min(2, core) + 0.5 * min(2, around) + kin + 0.75 * min(2, values)
         if score:

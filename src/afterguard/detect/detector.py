@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from afterguard.detect.prefilter import Pattern
 from afterguard.detect.status_lines import StatusLines
@@ -80,6 +80,8 @@ class Context:
         """The judge of text, at an operating point; None: only rules look."""
         self.canaries: Mapping[str, str] = {}
         """Planted token -> what it guards."""
+        self.tools: Any = None
+        """What was agreed about tools (tool_rules.ToolRules), None where nothing was."""
         self.passage: Passage | None = None
         """The judge's network on a short passage; None: not to be had."""
         self.judgements: Bounded[Judgement] = Bounded(4_096)

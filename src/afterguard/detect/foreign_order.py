@@ -39,9 +39,14 @@ SURE = 3.0
 """Score from which it is high confidence."""
 UNASKED = -2.0
 """Log odds assumed where there is no network."""
-HEAD = 1.0
-SAME = 0.5
-SIGN = 1.5
+HEAD = 2.5
+SAME = 1.2
+FIT = 0.9
+BIAS = -3.6
+"""These weights: a logistic fit, rounded and drawn together, on planted orders and ordinary mails, documentation and records (bench/hijacked.py says on what)."""
+GIVEN_CAP = 20_000
+GIVEN_CALLS = 8
+SIGN = 1.0
 SIGNS_CAP = 200
 QUESTION = -2.0
 EXPLAINED = -3.0
@@ -49,13 +54,13 @@ SOURCE = -2.0
 """The request asks for the same action and names this text as where the details are."""
 HANDED = -5.0
 """The request hands over to this text."""
-NOVEL = 0.75
+NOVEL = 1.5
 """It gives an address or account that the request does not."""
 BESIDE = -3.5
 """Score from which the sentence is read once more, together with its neighbours."""
-CODE = -3.0
-HEADING = -1.5
-CROWD = -0.5
+CODE = -1.5
+HEADING = -1.0
+CROWD = -0.8
 """For each order of its kind that stands elsewhere in the text, past the first two: a manual is made of them."""
 CROWD_CAP = 3
 HEADS_CAP = 100
@@ -194,6 +199,20 @@ def _is_named(scene: Scene, result: Result, request: Request) -> bool:
     return not POINTER.search(request.text) and (not given or not all(given))
 
 
+def _given(scene: Scene, result: Result, request: Request) -> str:
+    """Letters and digits of what the user said and of the call's own arguments: a result that gives them back says nothing of its own."""
+    turns = [call.turn for call in scene.exchange.calls if call.name == result.name and call.turn < result.turn]
+    latest = max(turns, default=0)
+    said = [
+        call.arguments[:GIVEN_CAP] for call in scene.exchange.calls if call.turn == latest and call.name == result.name
+    ]
+    return _squashed("\n".join([request.text, *said[:GIVEN_CALLS]]).replace("\\n", " "))
+
+
+def _squashed(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
 def _orders(
     scene: Scene, result: Result, tools: Sequence[Profile], request: Request, signs: Sequence[int], named: bool
 ) -> list[Order]:
@@ -216,6 +235,9 @@ def _orders(
         for _, number, fit in gated[:NETWORK_CAP]
     }
     seeds = [number for number, row in weighed.items() if row.score >= 0]
+    if seeds:
+        given = _given(scene, result, request)
+        seeds = [number for number in seeds if _squashed(_core(view, found[number])) not in given]
     return _merged([_grown(scene, view, found, number, weighed, flagged, result) for number in sorted(seeds)])
 
 
@@ -236,7 +258,7 @@ def _flagged(view: str, found: Sequence[Sentence], signs: Sequence[int]) -> list
 def _fit(view: str, one: Sentence, tools: Sequence[Profile]) -> Fit | None:
     """The best fit of a sentence: a tool that changes something, or one that reaches out to an address it gives."""
     for fit in affinity.fits(view[one.start : one.end], one.asks, tools):
-        if fit.score + SAME * fit.same < GATE:
+        if fit.score + 0.5 * fit.same < GATE:
             return None
         if fit.tool.writes or (fit.values and "link" in fit.tool.fills):
             return fit
@@ -268,7 +290,7 @@ def _weigh(
 
 def _rest(text: str, one: Sentence, fit: Fit, signs: int, request: Request, named: bool) -> float:
     """What is added to the network's log odds."""
-    score = min(fit.score, 3.0) - GATE + SAME * fit.same + HEAD * one.is_head + SIGN * min(signs, 2)
+    score = BIAS + FIT * min(fit.score, 3.0) + SAME * fit.same + HEAD * one.is_head + SIGN * min(signs, 2)
     if "_" in fit.tool.name and fit.tool.name in text:
         score += SIGN
     elif CODED.search(text):
@@ -302,6 +324,8 @@ def _beside(view: str, found: Sequence[Sentence], number: int) -> str:
 def _is_next(view: str, first: Sentence, second: Sentence) -> bool:
     """Whether two sentences that follow each other stand in the same field."""
     if view[first.end - 1] in ",}]" and TAIL.search(view, max(first.start, first.end - 3), first.end):
+        return False
+    if view[first.end - 1] == ":" and view[first.end - 2] in "\"'":
         return False
     line = view[first.end : second.start]
     return not ("\n" in line and KEY.match(view, second.start))
@@ -377,7 +401,7 @@ def _belongs(
     if number in weighed:
         return weighed[number].score >= NEAR
     one = mood.asking(view, one)
-    if "\n\n" in between or not one.asks:
+    if "\n\n" in between or not one.asks or len(text.split()) < 3:
         return False
     odds = _odds(scene, _core(view, one), result.origin)
     return odds is not None and odds >= NEAR

@@ -75,9 +75,11 @@ def leads() -> frozenset[str]:
     return frozenset(load("rules/orders")["leads"])
 
 
-def _is_part(lower: str, start: int, end: int) -> bool:
-    """Whether a word is a piece of an identifier, a path, a host or a call."""
+def _is_part(piece: str, lower: str, start: int, end: int, first: int) -> bool:
+    """Whether a word is no verb: a piece of an identifier, a path, a host or a call, or somebody's name at `first`, the beginning of a clause."""
     after = lower[end : end + 2]
+    if after[:1] in (",", ":") or (piece[start].isupper() and lower.startswith(" to ", end) and start == first):
+        return True  # a name or a label: "Mark, could you", "Mark to do this", "email: a@b.example"
     return (
         (start > 0 and lower[start - 1] in "_./@\\$&")
         or after[:1] in ("_", "/", "@", "=", "(")
@@ -200,7 +202,7 @@ def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
             ready = word in leading
             is_head = is_head and ready
             continue
-        if _is_part(lower, start, last):
+        if _is_part(piece, lower, start, last, clause):
             ready = is_head = False
             continue
         if (colon or not ready) and piece[start].isupper() and piece[start + 1 : last].islower():

@@ -11,15 +11,35 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from afterguard.detect import NONE, Context, Past, look_on
+from afterguard.detect import NONE, Context, Past, canary, look_on
+from afterguard.detect.detector import Bounded
+from afterguard.detect.placeholders import Vault
+from afterguard.detect.tool_rules import ToolRules
 from afterguard.guard.history import History
 from afterguard.guard.route import Route
-from afterguard.model import Exchange, Hit, Origin, Text, Trust, Verdict
+from afterguard.model import Action, Exchange, Hit, Origin, Text, Trust, Verdict
 from afterguard.policy.decide import decide
-from afterguard.policy.document import Limits
+from afterguard.policy.document import Document, Limits
 from afterguard.policy.load import Policy, settings
 
 NOTHING = Verdict()
+
+
+class Agreed(NamedTuple):
+    """What a policy tells detectors: what must not come out, which tools are agreed."""
+
+    canaries: dict[str, str]
+    tools: ToolRules | None
+
+    def put_into(self, context: Context) -> None:
+        """Let the detectors of this process know."""
+        context.canaries = self.canaries
+        context.tools = self.tools
+
+
+def _canaries(document: Document) -> dict[str, str]:
+    """The policy's own texts that must not leave; $NAME was read from the environment when the policy was loaded."""
+    return {text: "the policy" for text in document.canaries if len(text) >= 4 and not text.startswith("$")}
 
 
 class Ruling(NamedTuple):
@@ -48,6 +68,7 @@ def _ruling(route: Route, policy: Policy | None) -> Ruling:
     )
 
 
+REFUSED = 10_000
 SMALL = 24_000
 """Bytes of fresh text that are inspected on the event loop; more goes to another process."""
 
@@ -59,10 +80,13 @@ class Brain:
         self, context: Context, policy: Policy | None = None, *, key: bytes = b"", detectors: bool = True
     ) -> None:
         self.context = context
-        self.policy = policy
+        self.own_canaries = dict(context.canaries)
         self._rulings: dict[str, Ruling] = {}
-        self.detectors = detectors
         self.key = key
+        self.refused: Bounded[bool] = Bounded(REFUSED)
+        """Texts for which a request was refused."""
+        self.swap(policy)
+        self.detectors = detectors
         self.is_killed = False
         """The kill switch: everything passes, and is counted as unjudged."""
         self.failures: Counter[str] = Counter()
@@ -73,6 +97,26 @@ class Brain:
         """Put another policy in force."""
         self.policy = policy
         self._rulings.clear()
+        document = policy.document if policy is not None else None
+        self.tokenises = policy is not None and any(rule.action is Action.tokenise for rule in policy.rules)
+        self.plants = document is not None and document.plant and len(self.key) >= 16
+        self.agreed = Agreed(
+            {**self.own_canaries, **(_canaries(document) if document else {})},
+            ToolRules(frozenset(document.tools.allow), document.tools.pin) if document else None,
+        )
+        self.agreed.put_into(self.context)
+
+    def planted(self, route: Route) -> str:
+        """The token planted in the system prompts of a route's application, watched from now on."""
+        token = canary.token(self.key, route.app or route.name, "")
+        if token not in self.agreed.canaries:
+            self.agreed = self.agreed._replace(canaries={**self.agreed.canaries, token: "the system prompt"})
+            self.agreed.put_into(self.context)
+        return token
+
+    def vault(self, route: Route, conversation: str) -> Vault | None:
+        """Placeholders of a conversation, made anew from each request: the same value gives the same one. None where the policy makes none."""
+        return Vault(self.key, route.app or route.name, conversation) if self.tokenises else None
 
     @property
     def limits(self) -> Limits | None:

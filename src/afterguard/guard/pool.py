@@ -20,7 +20,7 @@ from afterguard import judges
 from afterguard.detect import Context, Past, look_on
 from afterguard.detect import judge as judging
 from afterguard.detect.judged import key_of
-from afterguard.guard.brain import Brain
+from afterguard.guard.brain import Agreed, Brain
 from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 
 WAITING = 64
@@ -71,7 +71,7 @@ class Pool:
             raise Busy
         self.inside += 1
         try:
-            sent = self._pool.submit(_inspect, msgspec.msgpack.encode(exchange), past)
+            sent = self._pool.submit(_inspect, msgspec.msgpack.encode(exchange), past, self.brain.agreed)
             sent.add_done_callback(self._left)
         except BrokenProcessPool:
             self._left(None)
@@ -151,8 +151,9 @@ def _warm() -> int:
     return len(_context)
 
 
-def _inspect(data: bytes, past: Past) -> tuple[bytes, Past]:
+def _inspect(data: bytes, past: Past, agreed: Agreed) -> tuple[bytes, Past]:
     context, learned = _context
+    agreed.put_into(context)
     exchange = msgspec.msgpack.decode(data, type=Exchange)
     learned.clear()
     hits, after = look_on(exchange, context, past)

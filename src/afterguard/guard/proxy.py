@@ -670,10 +670,10 @@ class _Open:
         if self.session.ruling.is_inline:
             headers = [(n, v) for n, v in headers if n != b"accept-encoding"]
             headers.append((b"accept-encoding", b"identity"))
-        target = self.path.encode("latin-1", "replace")
-        raw = scope.get("raw_path")
-        if raw:
-            target = raw[len(self.route.name) + 1 :] or b"/"
+        raw: bytes = scope.get("raw_path") or (f"/{self.route.name}" + self.path).encode("latin-1", "replace")
+        target = raw[len(self.route.name) + 1 :]
+        if not target and not upstream.origin.base:
+            target = b"/"
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
         if self.route.kind == "bedrock":

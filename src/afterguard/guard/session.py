@@ -12,17 +12,31 @@ an `Unjudged` row of the exchange and therefore something a rule can act on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from afterguard.detect import NONE, Past, prefilters
+from afterguard.detect import NONE, Past, canary, prefilters
+from afterguard.detect.placeholders import Vault
 from afterguard.guard.brain import NOTHING, Brain
 from afterguard.guard.decision import Decision, seen
 from afterguard.guard.history import Known
 from afterguard.guard.route import Route
-from afterguard.model import ACTIONS, Action, Exchange, Hit, Origin, Text, ToolCall, Trust, Unjudged, Verdict
+from afterguard.model import (
+    ACTIONS,
+    Action,
+    Edit,
+    Exchange,
+    Hit,
+    Origin,
+    Span,
+    Text,
+    ToolCall,
+    Trust,
+    Unjudged,
+    Verdict,
+)
 from afterguard.wire import mcp, rewrite, shapes, strict
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.encoding import BadEncoding, decoded, decoder
@@ -34,6 +48,7 @@ from afterguard.wire.refusal import endings, refused
 from afterguard.wire.release import DROP, Release
 from afterguard.wire.splice import Unspliceable
 
+REMOVED = "[removed by policy]"
 Headers = Sequence[tuple[bytes, bytes]]
 CAP = 32 << 20
 """Bytes of a decoded body that are read; what is longer is unjudged."""
@@ -76,6 +91,7 @@ class Session:
         self.status = 0
         self.failed = ""
         self.is_over = False
+        self.vault: Vault | None = None
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
@@ -138,6 +154,9 @@ class Session:
         if self._facts is None:
             self.conversation = self.conversation or _opening(self.parts.texts, self.identity)
             self._facts = self.brain.facts(self.route, self.conversation, self.identity)
+            self.vault = self.brain.vault(self.route, self.conversation)
+            if self.vault is not None:
+                self._facts["placeholder"] = self.vault.hide
         return self._facts
 
     def forward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit], past: Past) -> bytes | Answer:
@@ -145,6 +164,8 @@ class Session:
         self.hits = list(hits)
         self.past = past
         self.verdict = verdict = self.brain.decide(exchange, hits, "request", self.facts())
+        if verdict.action is Action.block:
+            self.verdict = verdict = self._once_refused(exchange, hits, verdict)
         if verdict.action in (Action.block, Action.ask, Action.throttle) or (
             verdict.calls and self.spot.dialect == "mcp"
         ):
@@ -158,9 +179,44 @@ class Session:
             if _rank(again) > _rank(verdict) and again.edits:
                 self.verdict = msgspec.structs.replace(again, edits=())
             verdict = msgspec.structs.replace(verdict, edits=(*again.edits, *edits))
+        if self.brain.plants and self.facts()["mode"] == "enforce":
+            verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
             return rewrite.request(body, self.asked, exchange, verdict)
         return body
+
+    def _planted(self, exchange: Exchange) -> Iterator[Edit]:
+        """The reference that is put at the end of the system prompt, the same for every conversation of the application."""
+        for index, text in enumerate(exchange.texts[:20]):
+            if text.origin is Origin.system and text.where:
+                said = canary.planted(text.value, self.brain.planted(self.route))
+                end = len(text.value.encode("utf-8", "surrogatepass"))
+                if said:
+                    yield Edit(index, Span(end, end), said)
+                return
+
+    def _once_refused(self, exchange: Exchange, hits: Sequence[Hit], verdict: Verdict) -> Verdict:
+        """A message that was refused and comes again as history does not break the conversation for good: it is taken out, and the
+        rest is judged. The first time, and as the newest message, it is refused."""
+        texts, refused = exchange.texts, self.brain.refused
+        newest = max((text.turn for text in texts if text.origin is Origin.user), default=0)
+        named = {hit.text for hit in hits if hit.text >= 0}
+        old = {n for n in named if texts[n].turn < newest and refused.get(texts[n].value) is not None}
+        for number in named - old:
+            refused.put(texts[number].value, True)
+        if not old:
+            return verdict
+        left = self.brain.decide(exchange, [hit for hit in hits if hit.text not in old], "request", self.facts())
+        if left.action is Action.block:
+            return left
+        whole = [
+            Edit(n, Span(0, len(texts[n].value.encode("utf-8", "surrogatepass"))), REMOVED, verdict.rule)
+            for n in sorted(old)
+        ]
+        kept = [edit for edit in left.edits if edit.text not in old]
+        stronger = left if _rank(left) > ACTIONS.index(Action.neutralise) else verdict
+        action = max(left.action, Action.neutralise, key=ACTIONS.index)
+        return msgspec.structs.replace(stronger, action=action, edits=tuple(sorted((*kept, *whole), key=_place)))
 
     def caller(self, per: str) -> str:
         """Who a limit counts: a keyed hash, or a name of the configuration."""
@@ -221,8 +277,16 @@ class Session:
         if verdict.action is Action.block or (verdict.action in (Action.ask, Action.throttle) and not verdict.calls):
             return self.refuse(verdict)
         if verdict.edits or verdict.calls:
-            return rewrite.response(body, self.answered, exchange, verdict, self.spot)
-        return body
+            body = rewrite.response(body, self.answered, exchange, verdict, self.spot)
+        return self._shown(body)
+
+    def _shown(self, body: bytes) -> bytes:
+        """A reply with the values of its placeholders back."""
+        if self.vault is None or self.vault.pattern.search(body.decode("utf-8", "replace")) is None:
+            return body
+        return self.vault.shown(body.decode("utf-8", "surrogateescape"), in_json=True).encode(
+            "utf-8", "surrogateescape"
+        )
 
     # -- a streamed reply
 
@@ -422,10 +486,11 @@ class _Stream:
         """What has to change in a piece of the reply that is about to leave."""
         session = self.session
         if kind == "arguments":
-            return self._call(slot, text)
+            found = self._call(slot, text)
+            return found if found is DROP else [*found, *self._values(text, found)]
         data = text.encode("utf-8", "surrogatepass")
         if self._gate is None or not self._gate.scan(data):
-            return ()
+            return self._values(text, ())
         base = session.exchange()
         reply = Text(text, Origin.model, Trust.model, f"response:{slot}", "", session.parts.turn + 1)
         exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
@@ -433,7 +498,22 @@ class _Stream:
         hits, _ = session.brain.inspect(exchange, session.past)
         verdict = session.brain.decide(exchange, hits, "response", session.facts())
         self._settle(verdict, hits)
-        return [(_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index]
+        edits = [
+            (_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index
+        ]
+        return [*edits, *self._values(text, edits)]
+
+    def _values(self, text: str, edits: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+        """Placeholders in a piece of the reply, to become the values they stand for; what is changed anyway is left alone."""
+        vault = self.session.vault
+        if vault is None:
+            return []
+        out = []
+        for found in vault.pattern.finditer(text):
+            shown = vault.shown(found.group())
+            if shown != found.group() and all(found.end() <= low or found.start() >= high for low, high, _ in edits):
+                out.append((found.start(), found.end(), shown))
+        return out
 
     def _call(self, slot: str, text: str) -> Any:
         session = self.session
@@ -457,6 +537,10 @@ class _Stream:
 
 def _chars(data: bytes, at: int) -> int:
     return at if data.isascii() else len(data[:at].decode("utf-8", "surrogatepass"))
+
+
+def _place(edit: Edit) -> tuple[int, int]:
+    return edit.text, edit.span.start
 
 
 def _rank(verdict: Verdict) -> int:

@@ -138,6 +138,8 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     limits: Limits = Limits()
     canaries: list[str] = []
     """Texts that must never leave; $NAME is read from the guard's environment."""
+    plant: bool = False
+    """Whether a reference that means nothing is put at the end of the system prompt, to see where it comes out."""
     tools: Tools = Tools()
     freeze: list[Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$")]] = []
     """Days on which nothing is promoted, both ends included, UTC: 2026-12-20/2027-01-03."""

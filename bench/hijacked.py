@@ -221,7 +221,7 @@ def watch(bench: ModuleType, script: Any) -> None:
                         print("   read:", repr(text[:600]), file=sys.stderr)
         return utility, security
 
-    bench.attempt = told
+    bench.__dict__["attempt"] = told
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """HOST:PORT the guard listens on. An address that others can reach needs guard.token, or TLS with client certificates."""
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
+    mapping: list[str] = []
+    """NAME=FILE: how a mount of kind plain is read, as `afterguard guard learn` writes it."""
     mode: str = ""
     """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
     share: float = -1.0
@@ -332,7 +334,7 @@ def _line(file: Path, key: str) -> int:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {
-        variable(key): key for key in settings() if key not in ("suppress", "evidence.retention_days", "scan.disable", "guard.upstream")
+        variable(key): key for key in settings() if key not in ("suppress", "evidence.retention_days", "scan.disable", "guard.upstream", "guard.mapping")
     }
     out: dict[str, Any] = {}
     for name, text in environment.items():

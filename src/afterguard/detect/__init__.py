@@ -94,7 +94,11 @@ def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[li
 
 def _look(scene: Scene, detectors: Sequence[Detector]) -> Iterator[Hit]:
     scene.context.over_budget += scene.is_over
+    fresh = scene.origins
+    by_turns = bool(scene.calls) or bool(scene.past.orders)
     for detector in detectors:
+        if not by_turns and fresh.isdisjoint(detector.origins):
+            continue  # nothing new that it reads, and nothing done that it would hold against what was read
         for found in detector.find(scene):
             scene.hits.append(found)
             yield found

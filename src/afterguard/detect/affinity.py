@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from afterguard.catalog import load
@@ -142,16 +143,17 @@ def profile(tool: ToolSpec) -> Profile:
     )
 
 
-def profiles(tools: Iterable[ToolSpec]) -> list[Profile]:
+def profiles(tools: Iterable[ToolSpec]) -> tuple[Profile, ...]:
     """Profiles of the tools offered, at most TOOLS_CAP."""
-    return [profile(tool) for tool, _ in zip(tools, range(TOOLS_CAP))]
+    return tuple(profile(tool) for tool in islice(tools, TOOLS_CAP))
 
 
-def wanted(tools: Iterable[Profile]) -> frozenset[str]:
-    """Verbs by which a sentence may fit one of the tools."""
+@lru_cache(maxsize=256)
+def wanted(tools: tuple[Profile, ...]) -> frozenset[str]:
+    """Verbs by which a sentence may fit one of the tools, and what stands before a participle: "must be deleted"."""
     kinds = frozenset(kind for tool in tools for kind in tool.kinds)
     stems = frozenset(verb for tool in tools for verb in tool.verbs)
-    return frozenset(verb for verb, names in classes().items() if names & kinds or stem(verb) in stems)
+    return frozenset(("be", *(verb for verb, names in classes().items() if names & kinds or stem(verb) in stems)))
 
 
 def fits(text: str, asks: Iterable[str], tools: Iterable[Profile]) -> list[Fit]:

@@ -146,12 +146,12 @@ def find(scene: Scene) -> Iterator[Hit]:
                 yield _hit(scene, result, order, index, span)
 
 
-def _tools(scene: Scene) -> list[Profile]:
+def _tools(scene: Scene) -> tuple[Profile, ...]:
     offered = scene.exchange.tools or tuple(ToolSpec(name) for name in scene.tool_names)
     return affinity.profiles(offered)
 
 
-def _request(scene: Scene, tools: Sequence[Profile]) -> Request:
+def _request(scene: Scene, tools: tuple[Profile, ...]) -> Request:
     said = "\n".join(text.value for text in scene.texts if text.origin is Origin.user)[-8_000:]
     key = f"{ID}:request:{len(tools)}:{hash(tuple(tool.name for tool in tools))}:{said}"
     known = scene.context.notes.get(key)
@@ -169,7 +169,7 @@ def _request(scene: Scene, tools: Sequence[Profile]) -> Request:
 
 
 def orders(
-    scene: Scene, result: Result, tools: Sequence[Profile], request: Request, signs: Sequence[int]
+    scene: Scene, result: Result, tools: tuple[Profile, ...], request: Request, signs: Sequence[int]
 ) -> list[Order]:
     """Passages of a result that give orders."""
     named = _is_named(scene, result, request)
@@ -214,7 +214,7 @@ def _squashed(text: str) -> str:
 
 
 def _orders(
-    scene: Scene, result: Result, tools: Sequence[Profile], request: Request, signs: Sequence[int], named: bool
+    scene: Scene, result: Result, tools: tuple[Profile, ...], request: Request, signs: Sequence[int], named: bool
 ) -> list[Order]:
     view = mood.readable(result.value)
     found = mood.sentences(view, request.wanted)
@@ -255,7 +255,7 @@ def _flagged(view: str, found: Sequence[Sentence], signs: Sequence[int]) -> list
     return out
 
 
-def _fit(view: str, one: Sentence, tools: Sequence[Profile]) -> Fit | None:
+def _fit(view: str, one: Sentence, tools: tuple[Profile, ...]) -> Fit | None:
     """The best fit of a sentence: a tool that changes something, or one that reaches out to an address it gives."""
     for fit in affinity.fits(view[one.start : one.end], one.asks, tools):
         if fit.score + 0.5 * fit.same < GATE:

@@ -119,6 +119,9 @@ def _is_misfit(scene: Scene, result: Result, passage: Passage) -> bool:
 
 def sightings(scene: Scene) -> dict[int, list[Sighting]]:
     """Signs by result, at byte offsets of the joined text."""
+    topics = scene.seen(RULES)
+    if not topics:
+        return {}
     starts: dict[int, tuple[int, int]] = {}
     for result in scene.fresh:
         at = 0
@@ -126,8 +129,9 @@ def sightings(scene: Scene) -> dict[int, list[Sighting]]:
             starts[index] = (result.first, at)
             at += len(scene.data(index))
     out: dict[int, list[Sighting]] = {}
-    for sign in phrases.signs(RULES):
-        for found in scene.found(f"{RULES}:{sign}"):
+    for topic in topics:
+        sign = topic.partition(":")[2]
+        for found in scene.found(topic):
             if found.text in starts:
                 index, at = starts[found.text]
                 out.setdefault(index, []).append(Sighting(sign, at + found.end))

@@ -8,7 +8,6 @@ data in catalog/rules/orders.yaml; a sentence in another language asks for nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple
 
@@ -32,7 +31,9 @@ END = re.compile(
     r"|(?<=\n))"
 )
 ABBREVIATIONS = frozenset(("Mrs", "e.g", "i.e", "etc", "vs"))
-OPENS = re.compile(r"[ \t]*(?:[-*•#>|<]|\d|[\w()/ -]{1,40}:(?:\s|\Z))")
+OPENS = re.compile(
+    r"[ \t]*(?:[-*•#>|<]|\d{1,3}[.)]\s|\d{4}-|\d{1,2}:\d\d|[\w()/-]{1,30}(?: [\w()/-]{1,30}){0,2}:(?:\s|\Z))"
+)
 """How a line begins that does not go on from the one before."""
 WRAPPED = 45
 """A line at least this long may go on in the next one."""
@@ -117,10 +118,10 @@ def _read(found: re.Match[str]) -> str:
     return blank if blank and len(escape) == 2 else " " * len(escape)
 
 
-def sentences(text: str, wanted: Collection[str] | None = None) -> list[Sentence]:
+def sentences(text: str, wanted: frozenset[str] | None = None) -> list[Sentence]:
     """The sentences of a readable text, blanks trimmed, in order. With `wanted` verbs, only sentences that hold one of them are asked what they ask for."""
     out: list[Sentence] = []
-    verbs = classes().keys() if wanted is None else frozenset(wanted)
+    verbs = _all() if wanted is None else wanted
     lower = text.lower()
     if len(lower) != len(text):  # a letter whose small form is two
         lower = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
@@ -147,6 +148,11 @@ def sentences(text: str, wanted: Collection[str] | None = None) -> list[Sentence
     return out
 
 
+@cache
+def _all() -> frozenset[str]:
+    return frozenset((*classes(), "be"))  # "must be deleted"
+
+
 def _is_abbreviation(text: str, at: int) -> bool:
     """Whether the full stop at `at` ends a title or a number of a list."""
     last = text[max(0, at - 6) : at].split()
@@ -154,7 +160,7 @@ def _is_abbreviation(text: str, at: int) -> bool:
     return (len(word) <= 2 and (word[:1].isupper() or word.isdigit())) or word in ABBREVIATIONS
 
 
-def _keep(text: str, lower: str, start: int, end: int, verbs: Collection[str], out: list[Sentence]) -> None:
+def _keep(text: str, lower: str, start: int, end: int, verbs: frozenset[str], out: list[Sentence]) -> None:
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -162,7 +168,7 @@ def _keep(text: str, lower: str, start: int, end: int, verbs: Collection[str], o
     if end - start < 2:
         return
     words = WORD.findall(lower, start, min(end, start + SENTENCE_CAP))
-    if len(words) < 3 or not any(word in verbs or word == "be" for word in words):
+    if len(words) < 3 or verbs.isdisjoint(words):
         out.append(Sentence(start, end))
     else:
         out.append(asking(text, Sentence(start, end), lower))

@@ -205,7 +205,7 @@ CHECKS = {"": _any, "closed": _closed, "scripted": _scripted}
 def find(scene: Scene) -> Iterator[Hit]:
     """Hits in the model's texts, then in the arguments of its calls."""
     ends: dict[int, list[tuple[str, int]]] = {}
-    for topic in rules():
+    for topic in scene.seen(ID):
         for place in scene.found(topic):
             if scene.texts[place.text].origin is Origin.model:
                 ends.setdefault(place.text, []).append((topic, place.end))

@@ -34,6 +34,8 @@ Seen = dict[int, dict[str, Identifier]]
 def gather(scene: Scene) -> Seen:
     """Identifiers by text and value."""
     out: Seen = {}
+    if not scene.seen(ID):
+        return out
     for pattern in PATTERNS:
         for place in scene.found(pattern.name):
             rows = out.setdefault(place.text, {})

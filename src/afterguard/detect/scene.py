@@ -52,7 +52,10 @@ class Scene:
         self._bytes: dict[int, bytes] = {}
         self._lower: dict[int, str] = {}
         self._found: dict[str, list[Place]] = {}
+        self._families: dict[str, list[str]] | None = None
         groups: dict[Origin, list[int]] = {}
+        self.origins = groups.keys()
+        """Where the texts come from that were not judged before."""
         for index in range(past.texts, len(self.texts)):
             groups.setdefault(self.texts[index].origin, []).append(index)
         for origin, indexes in groups.items():
@@ -103,6 +106,14 @@ class Scene:
     def found(self, topic: str) -> list[Place]:
         """Where the prefilter saw a topic, in the order of the conversation."""
         return self._found.get(topic, [])
+
+    def seen(self, prefix: str) -> list[str]:
+        """Topics of a family (`prefix:...`) that the prefilter saw at all: asking for each of a hundred costs more than judging."""
+        if self._families is None:
+            self._families = {}
+            for name in self._found:
+                self._families.setdefault(name.partition(":")[0], []).append(name)
+        return self._families.get(prefix, [])
 
     def touched(self, topic: str) -> list[int]:
         """Indexes of the texts in which the prefilter saw a topic."""

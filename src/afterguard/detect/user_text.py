@@ -24,8 +24,9 @@ def scored(scene: Scene, rules: str, size: int) -> Iterator[tuple[int, Window]]:
     """(text index, best window of `size` bytes) of every text in which a pattern of the rule file was seen."""
     weights = phrases.signs(rules)
     rows: dict[int, list[Sighting]] = {}
-    for sign in weights:
-        for found in scene.found(f"{rules}:{sign}"):
+    for topic in scene.seen(rules):
+        sign = topic.partition(":")[2]
+        for found in scene.found(topic):
             rows.setdefault(found.text, []).append(Sighting(sign, found.end))
     for index in sorted(rows):
         value = scene.texts[index].value

@@ -114,9 +114,9 @@ class Brain:
             self.agreed.put_into(self.context)
         return token
 
-    def vault(self, route: Route, conversation: str) -> Vault | None:
-        """Placeholders of a conversation, made anew from each request: the same value gives the same one. None where the policy makes none."""
-        return Vault(self.key, route.app or route.name, conversation) if self.tokenises else None
+    def vault(self, route: Route, conversation: str) -> Vault:
+        """Placeholders of a conversation."""
+        return Vault(self.key, route.app or route.name, conversation)
 
     @property
     def limits(self) -> Limits | None:

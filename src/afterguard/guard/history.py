@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from afterguard.detect import Past
-from afterguard.model import Hit
+from afterguard.model import Exchange, Hit, Text, ToolCall, ToolSpec, Unjudged
 from afterguard.wire.parts import Parts
 
 LISTS = ("messages", "contents", "input")
@@ -33,13 +33,32 @@ ENTRIES = 20_000
 CHARACTERS = 64 << 20
 
 
+class Kept(NamedTuple):
+    """The pieces of a conversation, to go on from."""
+
+    texts: tuple[Text, ...]
+    calls: tuple[ToolCall, ...]
+    tools: tuple[ToolSpec, ...]
+    unjudged: tuple[Unjudged, ...]
+    tool_names: dict[str, str]
+    turn: int
+
+    def parts(self, known: int) -> Parts:
+        """As they were, of `known` messages."""
+        parts = Parts()
+        parts.texts, parts.calls, parts.tools = list(self.texts), list(self.calls), list(self.tools)
+        parts.unjudged, parts.tool_names = list(self.unjudged), dict(self.tool_names)
+        parts.turn, parts.known = self.turn, known
+        return parts
+
+
 class Known(NamedTuple):
     """A judged beginning of a conversation."""
 
     items: Sequence[Any]
     beside: tuple[Any, ...]
-    parts: Parts
-    """As it was after these items. Copied before use."""
+    kept: Kept
+    """What was read from these items."""
     past: Past
     hits: tuple[Hit, ...]
     size: int
@@ -54,6 +73,8 @@ class History:
         self.characters = characters
         self.size = 0
         self._rows: OrderedDict[int, Known] = OrderedDict()
+        self._last: tuple[Any, int] = (None, 0)
+        """The conversation that was looked for last, and its hash: most are put right after."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -61,33 +82,41 @@ class History:
     def find(self, body: Any) -> Known | None:
         """The longest known beginning of a conversation."""
         items = listed(body)
+        if not items:
+            return None
+        chain = _chain(items)
+        self._last = (items, chain[-1])
         if len(items) < 2 or not self._rows:
             return None
-        beside = tuple(body.get(name) for name in BESIDE)
+        beside = _beside(body)
         rows = self._rows
-        for key in reversed(_chain(items)):
+        for key in reversed(chain):
             known = rows.get(key)
             if known is not None and known.beside == beside and items[: len(known.items)] == known.items:
                 rows.move_to_end(key)
                 return known
         return None
 
-    def put(self, body: Any, parts: Parts, past: Past, hits: Sequence[Hit]) -> None:
-        """Remember a request that was judged and let through."""
+    def put(self, body: Any, parts: Parts, exchange: Exchange, past: Past, hits: Sequence[Hit]) -> None:
+        """Remember a request that was judged and let through. `parts` and `exchange` are what was read from it."""
         items = listed(body)
         if not items:
             return
-        key = _chain(items)[-1]
-        size = 200 * len(items) + sum(len(text.value) for text in parts.texts)
+        key = self._last[1] if self._last[0] is items else _chain(items)[-1]
+        size = 200 * len(items) + exchange.bytes
         if size > self.characters // 4:
             return
-        beside = tuple(body.get(name) for name in BESIDE)
+        kept = Kept(exchange.texts, exchange.calls, exchange.tools, exchange.unjudged, dict(parts.tool_names), parts.turn)
         old = self._rows.pop(key, None)
         self.size += size - (old.size if old else 0)
-        self._rows[key] = Known(items, beside, parts.copy(), past, tuple(hits), size)
+        self._rows[key] = Known(items, _beside(body), kept, past, tuple(hits), size)
         while len(self._rows) > self.entries or self.size > self.characters:
             _, gone = self._rows.popitem(last=False)
             self.size -= gone.size
+
+
+def _beside(body: Any) -> tuple[Any, ...]:
+    return tuple(body.get(name) for name in BESIDE)
 
 
 def listed(body: Any) -> list[Any]:

@@ -116,8 +116,8 @@ def _begin(data: bytes) -> None:
 
 
 def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, *, doubting: bool = False) -> Context:
-    """Caches, pseudonyms and the judge as `thinking` says. Judgements are also put into `learned`; a judge that is `doubting` keeps to tier one and
-    counts the texts it would have asked the network about."""
+    """Caches, pseudonyms and the judge as `thinking` says. Judgements are also put into `learned`; a judge that is `doubting` only reads n-grams, in
+    microseconds, and counts the texts it would have asked a network about, be it only for a glance."""
 
     def pseudonym(value: str) -> str:
         return hmac.digest(thinking.key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:20]
@@ -143,7 +143,7 @@ def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, 
         context.doubts += doubtful
         return judging.settled(text, origin, first, by, thinking.point, alone=doubtful or by.two is None)
 
-    context.opinion = near if doubting and thinking.judge == "two" else opinion
+    context.opinion = near if doubting else opinion
     return context
 
 

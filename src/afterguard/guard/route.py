@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from afterguard.errors import UsageError
+from afterguard.wire.learned import Mapping
 
 KINDS = ("openai", "azure", "anthropic", "gemini", "bedrock", "ollama", "mcp", "plain")
 """Provider kinds a mount may have; a mount of another name is `NAME:KIND=URL`, mcp servers are `mcp/NAME=URL`."""
@@ -38,6 +39,8 @@ class Route(msgspec.Struct, frozen=True):
     environment: str = ""
     region: str = ""
     """Of Bedrock, where requests are signed anew."""
+    mapping: Mapping | None = None
+    """Where in the bodies of a plain API what is said; None: only the shapes that everybody knows are read."""
 
 
 class Place(NamedTuple):

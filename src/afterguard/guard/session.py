@@ -37,11 +37,12 @@ from afterguard.model import (
     Unjudged,
     Verdict,
 )
-from afterguard.wire import mcp, rewrite, shapes, strict
+from afterguard.wire import learned, mcp, rewrite, shapes, strict
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.encoding import BadEncoding, decoded, decoder
 from afterguard.wire.endpoint import Endpoint
 from afterguard.wire.frames import Frame, framer
+from afterguard.wire.mapped import Mapped
 from afterguard.wire.opening import Opening
 from afterguard.wire.parts import Parts, text_of
 from afterguard.wire.refusal import endings, refused
@@ -78,7 +79,8 @@ class Session:
         self.brain = brain
         self.route = route
         self.ruling = brain.ruling(route)
-        self.spot = spot
+        self.mapping = route.mapping
+        self.spot = spot if route.mapping is None else Endpoint(spot.provider, "other", "plain")
         self.id = identifier
         self.parts = Parts()
         self.protocol = ""
@@ -121,15 +123,16 @@ class Session:
         return self.exchange()
 
     def _read_request(self, body: Any, size: int) -> None:
-        self.known = known = self.brain.history(self.route.name).find(body)
+        self.known = known = None if self.mapping else self.brain.history(self.route.name).find(body)
         if known is not None:
             skipped = self.parts.unjudged
-            self.parts = known.parts.copy()
-            self.parts.unjudged = [*self.parts.unjudged, *skipped]
-            self.parts.known = len(known.items)
+            self.parts = known.kept.parts(len(known.items))
+            self.parts.unjudged += skipped
             self.past = known.past
         if self.spot.dialect == "mcp":
             self.protocol = mcp.request(body, self.parts, "request")
+        elif self.mapping is not None and learned.request(body, self.mapping, self.parts):
+            self.protocol = "mapped"
         else:
             self.protocol = shapes.request(body, self.parts)
         if not self.protocol:
@@ -137,6 +140,14 @@ class Session:
         self.parts.model = self.parts.model or self.spot.model
         if isinstance(body, dict):
             self.conversation = _named(body) or self.conversation
+        if self.mapping is not None:
+            self._name()
+
+    def _name(self) -> None:
+        """Who speaks where, as the mapping found it. A key is believed before a name."""
+        self.conversation = self.parts.conversation[:200] or self.conversation
+        if not self.identity and self.parts.identity:
+            self.identity = self.brain.context.pseudonym(self.parts.identity)
 
     def exchange(self) -> Exchange:
         """What is known so far."""
@@ -154,10 +165,15 @@ class Session:
         if self._facts is None:
             self.conversation = self.conversation or _opening(self.parts.texts, self.identity)
             self._facts = self.brain.facts(self.route, self.conversation, self.identity)
-            self.vault = self.brain.vault(self.route, self.conversation)
-            if self.vault is not None:
-                self._facts["placeholder"] = self.vault.hide
+            if self.brain.tokenises:
+                self._facts["placeholder"] = self._hide
         return self._facts
+
+    def _hide(self, kind: str, value: str) -> str:
+        """The placeholder of a value in this conversation, made anew from each request: the same value gives the same one."""
+        if self.vault is None:
+            self.vault = self.brain.vault(self.route, self.conversation)
+        return self.vault.hide(kind, value)
 
     def forward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit], past: Past) -> bytes | Answer:
         """The request to send on, or a refusal. Raises Unspliceable where an edit cannot be made."""
@@ -171,7 +187,7 @@ class Session:
         ):
             return self.refuse(verdict)
         before = self.known.hits if self.known is not None else ()
-        self.brain.history(self.route.name).put(self.asked, self.parts, past, (*before, *hits))
+        self.brain.history(self.route.name).put(self.asked, self.parts, exchange, past, (*before, *hits))
         edits = verdict.edits
         if before:
             # What was changed in an earlier turn comes again as it was, and is changed again to the same.
@@ -264,6 +280,9 @@ class Session:
     def _read_response(self, body: Any, size: int) -> None:
         if self.spot.dialect == "mcp":
             found = mcp.response(body, self.parts, "response")
+        elif self.mapping is not None and learned.response(body, self.mapping, self.parts):
+            found = "mapped"
+            self._name()
         else:
             found = shapes.response(body, self.parts)
         if not found:
@@ -380,6 +399,8 @@ class _Stream:
         self.session = session
         self.decoder = decoder(encoding, CAP) if encoding and encoding != "identity" else None
         self.frames = framer(session.spot.dialect, content_type)
+        if session.mapping is not None:
+            self.frames.reader.main = Mapped(session.mapping)
         self.release = Release(self._look)
         self.deltas = Deltas()
         self.names: dict[str, tuple[str, str]] = {}
@@ -438,7 +459,10 @@ class _Stream:
 
     def _learn(self, frame: Frame) -> None:
         event = _event(frame)
-        if isinstance(event, dict):
+        if self.session.mapping is not None:
+            self.deltas.grow(piece.text for piece in frame.pieces)
+            learned.name(event, self.session.mapping, self.session.parts)
+        elif isinstance(event, dict):
             self.deltas.feed(event)  # what it does not know the framer has counted
         elif isinstance(event, str):
             self.deltas.say(event)
@@ -453,6 +477,8 @@ class _Stream:
 
     def _put_together(self) -> None:
         parts = self.session.parts
+        if self.session.mapping is not None:
+            self.session._name()
         for row in (*self.frames.unjudged, *self.release.unjudged):
             parts.skip(row.reason, row.where or "response", row.bytes)
         self.deltas.into(parts, "response")

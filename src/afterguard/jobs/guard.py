@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from afterguard import __version__
+import msgspec
+
+from afterguard import __version__, files
 from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import probe, tls
+from afterguard.guard import mapping, probe, tls
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
 from afterguard.guard.gate import Gate
@@ -35,6 +37,7 @@ from afterguard.policy.load import load as load_policy
 from afterguard.policy.shipped import shipped
 from afterguard.store.ids import maker
 from afterguard.store.keys import create_key_file, load_key
+from afterguard.wire.learned import Mapping
 
 log = logging.getLogger("afterguard.guard")
 KEY = "guard.key"
@@ -67,7 +70,32 @@ def routes(config: Config) -> list[Route]:
         raise UsageError(
             f"--upstream names {twice[0]!r} twice", hint="give each mount its own name", slug="bad-upstream"
         )
-    return found
+    mappings = _mappings(guard.mapping, {one.name: one for one in found})
+    return [msgspec.structs.replace(one, mapping=mappings.get(one.name)) for one in found]
+
+
+def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping]:
+    """NAME=FILE as mappings by mount. Raises UsageError."""
+    out: dict[str, Mapping] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        one = known.get(name.strip())
+        if not file or one is None or one.kind != "plain" or one.name in out:
+            raise UsageError(
+                f"--mapping {text!r} fits no mount, or one that has a mapping or is not of kind plain",
+                hint="--upstream support:plain=URL --mapping support=mapping.yaml",
+                slug="bad-mapping",
+            )
+        try:
+            data = files.named(Path(file.strip()), mapping.CAP)
+            out[one.name] = mapping.load(data.decode("utf-8"), file.strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"cannot read the mapping {file}: {files.why(error)}",
+                hint="afterguard guard learn SAMPLE... -o FILE",
+                slug="bad-mapping",
+            ) from None
+    return out
 
 
 def policy_of(name: str) -> Policy | None:
@@ -112,6 +140,8 @@ class Plan(NamedTuple):
             ruling = brain.ruling(one)
             fails = "open" if ruling.is_open else "closed"
             yield f"http://{listen}/{one.name} -> {one.upstream}  mode {ruling.mode}, fails {fails}"
+            if one.mapping is not None and not one.mapping.is_sure:
+                yield f"/{one.name}: its mapping is not sure: {'; '.join(one.mapping.unsure)[:500]}"
         yield f"policy {revision}; decisions in {self.log}"
 
 

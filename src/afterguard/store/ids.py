@@ -25,8 +25,10 @@ def maker(clock: Callable[[], float], random: Callable[[int], bytes]) -> Callabl
 
     def make() -> str:
         nonlocal last
-        fresh = uuid7(clock(), random(10))
-        last = max(last + 1, int(fresh.replace("-", ""), 16))
+        bits = int.from_bytes(random(10)[:10], "big")
+        millis = max(0, min(int(clock() * 1000), (1 << 48) - 1))
+        fresh = millis << 80 | 0x7 << 76 | (bits >> 68) << 64 | 0b10 << 62 | bits & ((1 << 62) - 1)
+        last = fresh if fresh > last else last + 1
         text = f"{last:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -10,6 +10,7 @@ At the end the state is written as the reply the provider would have sent unstre
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from afterguard.wire import anthropic, bedrock, gemini, openai
@@ -114,6 +115,13 @@ class Deltas:
             self.size += len(text)
         if text.strip() == "[DONE]":
             self.is_done = True
+
+    def grow(self, pieces: Iterable[str]) -> None:
+        """Pieces of the reply as somebody else read them, blanks included."""
+        for piece in pieces:
+            if self.size < CAP:
+                self.plain.append(piece)
+                self.size += len(piece)
 
     def _openai(self, event: dict[str, Any]) -> None:
         self.id = self.id or text_of(event.get("id"))

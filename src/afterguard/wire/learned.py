@@ -130,7 +130,8 @@ def request(body: Any, mapping: Mapping, parts: Parts, where: str = "request") -
         if path:
             parts.turn += 1
             _read(body, path, who, parts, where, read)
-    _rest(body, parts, where, read)
+    if read:
+        _rest(body, parts, where, read)
     return bool(read)
 
 
@@ -142,12 +143,39 @@ def response(body: Any, mapping: Mapping, parts: Parts, where: str = "response")
         parts.text("".join(pieces), *MODEL, where)
         return bool(pieces)
     read: set[str] = set()
-    if mapping.reply_conversation and not parts.conversation:
-        parts.conversation = next((v for _, v in _at(body, mapping.reply_conversation, "") if isinstance(v, str)), "")
+    name(body, mapping, parts)
     if mapping.reply:
         _read(body, mapping.reply, MODEL, parts, where, read)
-    _rest(body, parts, where, read)
+    if read:
+        _rest(body, parts, where, read)
     return bool(read)
+
+
+def name(body: Any, mapping: Mapping, parts: Parts) -> None:
+    """The conversation as a reply, or one event of it, names it; what the request named stays."""
+    if mapping.reply_conversation and not parts.conversation:
+        found = next((v for _, v in _at(body, mapping.reply_conversation, "") if isinstance(v, (str, int))), "")
+        parts.conversation = str(found)[:500]
+
+
+def strings(body: Any, path: str, where: str = "") -> Iterator[tuple[str, str]]:
+    """Places and values of a path in a body, where they are strings."""
+    yield from ((place, value) for place, value in _at(body, path, where) if isinstance(value, str))
+
+
+def has(body: Any, path: str) -> bool:
+    """Whether a body has something at a path."""
+    return any(value not in (None, "", [], {}) for _, value in _at(body, path, ""))
+
+
+def anywhere(where: str) -> str:
+    """A place with [*] for every index."""
+    return INDEX.sub(lambda found: found[1] or "[*]", where)
+
+
+def prose(body: Any) -> bool:
+    """Whether a value holds a string that could be a sentence, or a piece of one."""
+    return any(not ID.match(value) for _, value in _strings(body, "") if value)
 
 
 def _identify(body: Any, mapping: Mapping, parts: Parts) -> None:
@@ -339,7 +367,7 @@ def _gathered(bodies: Sequence[Any]) -> list[_Seen]:
     bearers: dict[str, set[int]] = {}
     for number, body in enumerate(bodies):
         for place, value in _strings(body, ""):
-            path = INDEX.sub(lambda found: found[1] or "[*]", place)
+            path = anywhere(place)
             if value and (path in values or len(values) < LEAVES):
                 values.setdefault(path, []).append(value)
                 bearers.setdefault(path, set()).add(number)

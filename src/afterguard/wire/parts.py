@@ -59,14 +59,6 @@ class Parts:
         self.cost: float | None = None
         self.status = 0
 
-    def copy(self) -> Parts:
-        """The same pieces, to go on from."""
-        other = Parts()
-        for name in Parts.__slots__:
-            value = getattr(self, name)
-            setattr(other, name, value.copy() if isinstance(value, (list, dict)) else value)
-        return other
-
     def text(self, value: str, origin: Origin, trust: Trust, where: str, name: str = "") -> None:
         """One text of the current turn; empty ones are dropped."""
         if not value:

@@ -699,7 +699,7 @@ class Events:
 
     def __init__(self, dialect: str) -> None:
         dialect = ALIASES.get(dialect, dialect)
-        self.main = READERS[dialect]() if dialect in READERS and dialect != "plain" else None
+        self.main: Reader | None = READERS[dialect]() if dialect in READERS and dialect != "plain" else None
         self.others: dict[str, Reader] = {}
 
     def read(self, said: Said) -> bool:

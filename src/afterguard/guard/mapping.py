@@ -1,0 +1,99 @@
+"""Mapping files: what a person reads, corrects and gives to the guard for a chat API that it does not know.
+
+In: YAML (or JSON) text. Out: a `learned.Mapping`, or a UsageError with the line; and the way back, with a sentence beside each path. Anchors, tags, repeated
+keys and whatever else could build more than plain values are refused (policy/read.py). It opens no file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import msgspec
+import yaml
+
+from afterguard.config import nearest
+from afterguard.errors import UsageError
+from afterguard.policy.read import read
+from afterguard.wire import learned
+from afterguard.wire.learned import Mapping
+
+FORMAT = "afterguard.mapping/1"
+CAP = 64 << 10
+"""Characters of a mapping file."""
+SAYS = {
+    "user": "what the user says",
+    "system": "the operator's instructions to the model",
+    "document": "retrieved passages: text that an outsider can write",
+    "tool": "results of tools: text that an outsider can write",
+    "turns": "the list of turns; role and said are the names in each turn",
+    "role": "the name in a turn that says who speaks",
+    "said": "the name in a turn that holds what is said",
+    "conversation": "the id of the conversation, in the request",
+    "identity": "who the user is",
+    "reply": "the answer in a whole reply",
+    "delta": "the piece of the answer in one event of a streamed reply",
+    "reply_conversation": "the id of the conversation, where only the reply has it",
+    "samples": "recorded pairs it was learned from",
+    "unsure": "what a person should look at",
+}
+"""Field -> its meaning for a person, in the order in which they are written."""
+
+
+def load(text: str, name: str = "mapping") -> Mapping:
+    """The mapping of a file's text. Raises UsageError with line and remedy."""
+    if len(text) > CAP:
+        _bad(name, 0, f"larger than {CAP} characters", HINT)
+    try:
+        found = read(text, name)
+    except UsageError as error:
+        _bad("", 0, str(error), HINT)
+    value = found.value
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        _bad(name, 1, "not a mapping", f"begin with format: {FORMAT}, or let afterguard guard learn write it")
+    rest = {key: one for key, one in value.items() if key != "format"}
+    for key in rest:
+        if key not in SAYS:
+            _bad(name, found.lines.get((key,), 1), f"no such key: {str(key)[:60]}", nearest(str(key)[:60], list(SAYS)))
+    try:
+        mapping = learned.from_plain({key: "" if one is None and key not in OTHERS else one for key, one in rest.items()})
+    except ValueError as error:
+        key = next((key for key in rest if str(error).startswith(f"{key}:") or f"$.{key}" in str(error)), "")
+        _bad(name, found.lines.get((key,), 1), str(error)[:300], "write paths as jq does: .payload.question, .turns[*].text")
+    if not any(getattr(mapping, part) for part in ("user", "turns", "system", "document", "tool", "reply", "delta")):
+        _bad(name, 1, "says of no text what it is", "name at least user (or turns) and reply (or delta)")
+    return mapping
+
+
+HINT = "afterguard guard learn SAMPLE... -o mapping.yaml writes one that fits"
+OTHERS = ("samples", "unsure")
+
+
+def _bad(name: str, line: int, what: str, hint: str) -> NoReturn:
+    place = f"{name}:{line}: " if name and line else f"{name}: " if name else ""
+    raise UsageError(place + what, hint=hint, slug="bad-mapping")
+
+
+def dump(mapping: Mapping) -> str:
+    """The text of a file that `load` reads, for a person to check."""
+    lines = [f"format: {FORMAT}"]
+    data = learned.to_plain(mapping)
+    for key, says in SAYS.items():
+        value = data.get(key)
+        if not value:
+            continue
+        if isinstance(value, (list, tuple)):
+            lines += [f"# {says}", f"{key}:", *(f"  - {_quoted(str(one))}" for one in value)]
+        else:
+            lines += [f"# {says}", f"{key}: {value if isinstance(value, int) else _quoted(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A JSON string, which is YAML too, whatever a stranger's keys are made of."""
+    return str(yaml.safe_dump(text, default_style='"', width=1 << 30, allow_unicode=False)).strip()
+
+
+def to_json(mapping: Mapping) -> bytes:
+    """The same as JSON."""
+    data: dict[str, Any] = {"format": FORMAT, **learned.to_plain(mapping)}
+    return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"

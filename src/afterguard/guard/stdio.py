@@ -1,0 +1,488 @@
+"""An MCP server that speaks over its standard streams, with the guard in between: JSON-RPC lines in, JSON-RPC lines out.
+
+In: a command, lines from the client. Out: the server's lines, refusals as JSON-RPC results or errors, decisions for the journal; the server's exit code. It starts one process, without a
+shell, whose standard error is ours; it opens nothing else and keeps no text.
+
+Theory of operation. A message of the client with an id begins a Session, the server's answer with that id ends it. What the server asks of the client (sampling) is judged like a reply, and
+the client's answer like a request. Notifications pass as they come. The two directions are read by one task each, in order; judging happens between reading a line and writing it, on this
+loop: a stdio server has one client, and nobody else waits. The end of the client's stream is passed on, and the guard ends when the server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from afterguard.errors import UsageError
+from afterguard.guard.brain import Brain
+from afterguard.guard.decision import Decision, line
+from afterguard.guard.journal import Journal
+from afterguard.guard.limits import Local, Meter
+from afterguard.guard.pins import Pins
+from afterguard.guard.route import Route
+from afterguard.guard.session import Answer, Session
+from afterguard.model import Action, Exchange
+from afterguard.wire import mcp
+from afterguard.wire.endpoint import Endpoint
+
+CAP = 16 << 20
+"""Bytes of one line that are held for judgement; what is longer passes unjudged or is refused, as the route says."""
+CHUNK = 1 << 16
+PENDING = 10_000
+"""Requests without an answer that are remembered."""
+HEAD = 4_096
+"""Bytes at both ends of a line that is too long in which its id is looked for."""
+SPOT = Endpoint("mcp", "mcp", "mcp")
+UNKNOWN = "the guard could not judge this message"
+ID_FIRST = re.compile(rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*[,}]')
+ID_LAST = re.compile(rb',\s*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class Line(NamedTuple):
+    """A line with its end, or a piece of one that is too long."""
+
+    raw: bytes
+    is_long: bool = False
+    is_end: bool = True
+
+
+class Lines:
+    """Chunks -> lines. Holds at most CAP bytes and a chunk."""
+
+    def __init__(self, cap: int = CAP) -> None:
+        self.cap = cap
+        self.held = bytearray()
+        self.seen = 0
+        self.is_long = False
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that this chunk completed, and pieces of one that is too long."""
+        held = self.held
+        held += chunk
+        out: list[Line] = []
+        start, at = 0, self.seen
+        while (end := held.find(b"\n", at)) >= 0:
+            out.append(self._line(bytes(held[start : end + 1])))
+            start = at = end + 1
+        if start:
+            del held[:start]
+        if len(held) > self.cap or (self.is_long and held):
+            out.append(Line(bytes(held), True, False))
+            held.clear()
+            self.is_long = True
+        self.seen = len(held)
+        return out
+
+    def close(self) -> list[Line]:
+        """What was never ended by a newline."""
+        raw = bytes(self.held)
+        self.held.clear()
+        return [self._line(raw)] if raw or self.is_long else []
+
+    def _line(self, raw: bytes) -> Line:
+        was_long, self.is_long = self.is_long, False
+        return Line(raw, was_long or len(raw) > self.cap)
+
+
+class _Long(NamedTuple):
+    """A line that is too long, on its way."""
+
+    session: Session
+    started: float
+    head: bytes
+
+
+class Door:
+    """One client, one server. Made once; `up` takes what the client says, `down` what the server says."""
+
+    def __init__(
+        self,
+        brain: Brain,
+        route: Route,
+        journal: Journal | None,
+        new_id: Callable[[], str],
+        *,
+        version: str = "0",
+        pins: Pins | None = None,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.brain = brain
+        self.route = route
+        self.journal = journal
+        self.new_id = new_id
+        self.version = version
+        self.pins = pins
+        self.look = look
+        """Called before each message: kill switch, policy file."""
+        self.meter = Meter(Local())
+        self.to_client: Write = _nowhere
+        self.to_server: Write = _nowhere
+        self.decisions: dict[str, int] = {}
+        """Action -> how many."""
+        self._headers = [(b"mcp-session-id", new_id().encode())]
+        self._pending: OrderedDict[bytes, tuple[Session, float]] = OrderedDict()
+        self._long: dict[bool, _Long] = {}
+
+    def open(self) -> Session:
+        """A new exchange."""
+        return Session(self.brain, self.route, SPOT, self.new_id(), self._headers)
+
+    # -- from the client
+
+    async def up(self, one: Line) -> None:
+        """A line of the client: to the server, or an answer back."""
+        self.look()
+        if one.is_long or True in self._long:
+            await self._too_long(one, True)
+            return
+        body = _decoded(one.raw)
+        if _is_notification(body) or not one.raw.strip():
+            await self.to_server(one.raw)
+            return
+        started = time.perf_counter()
+        session = self.open()
+        if not session.ruling.is_inline:
+            await self.to_server(one.raw)
+        ready = await self._asked(session, one.raw)
+        if not session.ruling.is_inline:
+            ready = one.raw
+        elif isinstance(ready, Answer):
+            session.status = 200
+            await self._refused(session, body, session.verdict.says)
+            self.write(session, started)
+            return
+        else:
+            await self.to_server(ready)
+        if not self._expect(session, body, started):
+            self.write(session, started)
+
+    async def _asked(self, session: Session, raw: bytes) -> bytes | Answer:
+        """The line to send on, or a refusal. Never raises."""
+        try:
+            if self.brain.is_killed:
+                return self._failed(session, "killed") or raw
+            exchange = session.request(raw)
+            if exchange is None:
+                return raw
+            if await self._is_over(session, len(raw)):
+                return Answer(200, [], b"")
+            hits, past = self.brain.inspect(exchange, session.past)
+            return session.forward(raw, exchange, hits, past)
+        except Exception as error:
+            return self._failed(session, f"exception:{type(error).__name__}") or raw
+
+    async def _is_over(self, session: Session, size: int) -> bool:
+        limits = self.brain.limits
+        if limits is None:
+            return False
+        wait, which = await self.meter.ask(limits, session.caller(limits.per), size, time.time())
+        return bool(which) and session.over(which, wait).action is not Action.flag
+
+    async def _refused(self, session: Session, body: Any, says: str) -> None:
+        """The answer to what the client asked; an answer of the client itself is refused towards the server."""
+        if isinstance(body, dict) and "method" not in body and "id" in body:
+            await self.to_server(mcp.refusal({"id": body["id"]}, says or UNKNOWN) + b"\n")
+        elif _ids(body):
+            await self.to_client(_refusal(body, says or UNKNOWN))
+
+    def _expect(self, session: Session, body: Any, started: float) -> bool:
+        """Remember whom the server will answer; False where it will answer nobody."""
+        items = _asking(body)
+        for item in items:
+            one = session
+            if len(items) > 1:
+                # Each part of a batch may be answered by itself: the reply to one must not be judged as part of another's.
+                one = self.open()
+                one.request(msgspec.json.encode(item))
+            self._pending[_key(item["id"])] = (one, started)
+        while len(self._pending) > PENDING:
+            _, (session, started) = self._pending.popitem(last=False)
+            session.parts.skip("response_not_seen", "response")
+            self.write(session, started)
+        return len(items) == 1
+
+    # -- from the server
+
+    async def down(self, one: Line) -> None:
+        """A line of the server: to the client, or an answer back."""
+        self.look()
+        if one.is_long or False in self._long:
+            await self._too_long(one, False)
+            return
+        body = _decoded(one.raw)
+        if _is_notification(body) or not one.raw.strip():
+            await self.to_client(one.raw)
+            return
+        session, started = self._paired(body)
+        if not session.ruling.is_inline:
+            await self.to_client(one.raw)
+        ready = self._answered(session, one.raw)
+        if session.ruling.is_inline:
+            if isinstance(ready, Answer):
+                await self._withheld(session, body)
+            else:
+                await self.to_client(ready)
+        self.write(session, started)
+
+    def _paired(self, body: Any) -> tuple[Session, float]:
+        """The exchange that a message of the server ends; a new one where it answers nothing that was asked."""
+        found = [self._pending.pop(_key(item["id"]), None) for item in _answering(body)]
+        known = [row for row in found if row is not None]
+        if not known:
+            return self.open(), time.perf_counter()
+        session, started = known[0]
+        for other, _ in known[1:]:
+            session.parts.tool_names.update(other.parts.tool_names)
+        return session, started
+
+    def _answered(self, session: Session, raw: bytes) -> bytes | Answer:
+        """The line to send on, or a refusal. Never raises."""
+        try:
+            if self.brain.is_killed:
+                return self._failed(session, "killed") or raw
+            exchange = session.response(200, raw)
+            if exchange is None:
+                return raw
+            fresh = self._pin(exchange)
+            hits, _ = self.brain.inspect(exchange, session.past)
+            ready = session.backward(raw, exchange, hits)
+            if fresh and self.pins is not None and not isinstance(ready, Answer):
+                self.pins.keep()
+            return ready
+        except Exception as error:
+            return self._failed(session, f"exception:{type(error).__name__}") or raw
+
+    def _pin(self, exchange: Exchange) -> bool:
+        """Let the detectors compare the tools offered with those seen first; whether some of them are seen for the first time."""
+        if self.pins is None or not exchange.tools:
+            return False
+        fresh = self.pins.see(exchange.tools)
+        self.pins.agree(self.brain)
+        return fresh
+
+    async def _withheld(self, session: Session, body: Any) -> None:
+        """The client gets a refusal in place of an answer; the server gets one where it asked."""
+        says = session.replied.says or UNKNOWN
+        if isinstance(body, dict) and "method" in body:
+            await self.to_server(mcp.refusal({"id": body.get("id")}, says) + b"\n")
+            return
+        answered = _answering(body)
+        if answered:
+            asked = session.asked if isinstance(session.asked, dict) else {}
+            rows = [{"id": item["id"], "method": asked.get("method", "")} for item in answered]
+            await self.to_client(_refusal(rows if isinstance(body, list) else rows[0], says))
+
+    # -- lines that are too long
+
+    async def _too_long(self, one: Line, is_up: bool) -> None:
+        """Pass it piece by piece, or drop it and answer, as the route says. Counted once, with what the line began with."""
+        now = self._long.get(is_up)
+        if now is None:
+            session = self.open()
+            session.size = len(one.raw)
+            session.fail("too_long")
+            now = self._long[is_up] = _Long(session, time.perf_counter(), one.raw[:HEAD])
+        else:
+            now.session.size += len(one.raw)
+        session = now.session
+        passes = session.ruling.is_open or not session.ruling.is_inline
+        if passes:
+            await (self.to_server if is_up else self.to_client)(one.raw)
+        if not one.is_end:
+            return
+        del self._long[is_up]
+        if not passes:
+            identifier = _id_of(now.head, one.raw[-HEAD:])
+            if not is_up and identifier is not None:
+                self._pending.pop(_key(identifier), None)
+            if identifier is not None:
+                await self.to_client(mcp.refusal({"id": identifier}, UNKNOWN + ": it is too long") + b"\n")
+        self.write(session, now.started)
+
+    def _failed(self, session: Session, why: str) -> Answer | None:
+        """None: pass. An answer: refuse. Counted and written down either way."""
+        session.fail(why)
+        return None if session.ruling.is_open or why == "killed" else Answer(200, [], b"")
+
+    # -- written down
+
+    def write(self, session: Session, started: float) -> Decision:
+        """Write the decision down and count it."""
+        seconds = time.perf_counter() - started
+        one = session.decision(time.time() - seconds, seconds, 0.0)
+        self.decisions[one.action] = self.decisions.get(one.action, 0) + 1
+        if self.journal is not None:
+            self.journal.write(line(one, self.version))
+        return one
+
+    def close(self) -> None:
+        """Write down what was asked and never answered."""
+        while self._pending:
+            _, (session, started) = self._pending.popitem(last=False)
+            self.write(session, started)
+        if self.journal is not None:
+            self.journal.close()
+
+
+async def _nowhere(_: bytes) -> None:
+    return
+
+
+def _refusal(body: Any, says: str) -> bytes:
+    """One line that answers one message, or each of a batch."""
+    if not isinstance(body, list):
+        return mcp.refusal(body, says) + b"\n"
+    return b"[" + b",".join(mcp.refusal(item, says) for item in _asking(body)) + b"]\n"
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        return None
+
+
+def _is_notification(body: Any) -> bool:
+    """Nothing but notifications: nobody answers them, and no model reads them."""
+    if isinstance(body, list):
+        return bool(body) and all(_is_notification(item) for item in body)
+    return isinstance(body, dict) and "method" in body and not body.keys() & {"id", "result", "error"}
+
+
+def _asking(body: Any) -> list[dict[str, Any]]:
+    items = body if isinstance(body, list) else [body]
+    return [item for item in items if isinstance(item, dict) and "method" in item and "id" in item]
+
+
+def _answering(body: Any) -> list[dict[str, Any]]:
+    items = body if isinstance(body, list) else [body]
+    return [item for item in items if isinstance(item, dict) and "id" in item and ("result" in item or "error" in item)]
+
+
+def _ids(body: Any) -> bool:
+    return bool(_asking(body))
+
+
+def _key(identifier: Any) -> bytes:
+    """An id as a key: 1 and "1" are two."""
+    try:
+        return msgspec.json.encode(identifier)[:1_000]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return b""
+
+
+def _id_of(head: bytes, tail: bytes) -> Any:
+    """The id of a message of which only both ends are left; None where it stands elsewhere."""
+    found = ID_FIRST.match(head) or ID_LAST.search(tail)
+    return _decoded(found[1]) if found else None
+
+
+# The process and its streams.
+
+Read = Callable[[], Awaitable[bytes]]
+
+
+async def serve(door: Door, command: Sequence[str]) -> int:
+    """Run the server behind the door until it ends; its exit code. Raises UsageError where it cannot be started."""
+    try:
+        server = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
+            hint="afterguard guard stdio --name NAME -- COMMAND ARGS...",
+            slug="no-such-command",
+        ) from None
+    assert server.stdin is not None and server.stdout is not None
+    into, out_of = server.stdin, server.stdout
+    read, door.to_client = await _reader(0), await _writer(1)
+    door.to_server = _writing(into)
+    _forward_signals(server)
+
+    async def up() -> None:
+        await _pump(read, door.up)
+        with contextlib.suppress(OSError):
+            into.close()
+
+    rising = asyncio.create_task(up())
+    await _pump(lambda: out_of.read(CHUNK), door.down)
+    code = await server.wait()
+    rising.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await rising
+    door.close()
+    return code if code >= 0 else 128 - code
+
+
+async def _pump(read: Read, take: Callable[[Line], Awaitable[None]]) -> None:
+    lines = Lines()
+    while True:
+        chunk = await read()
+        for one in lines.feed(chunk) if chunk else lines.close():
+            await take(one)
+        if not chunk:
+            return
+
+
+def _forward_signals(server: asyncio.subprocess.Process) -> None:
+    loop = asyncio.get_running_loop()
+
+    def pass_on(which: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            server.send_signal(which)
+
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        which = getattr(signal, name, None)
+        if which is not None:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(which, pass_on, which)
+
+
+async def _reader(descriptor: int) -> Read:
+    """Reads a descriptor of this process: a pipe, or a file that somebody put in its place."""
+    loop = asyncio.get_running_loop()
+    stream = asyncio.StreamReader(limit=CHUNK)
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", 0, closefd=False))
+    except ValueError:
+
+        async def plain() -> bytes:
+            return os.read(descriptor, CHUNK)
+
+        return plain
+    return lambda: stream.read(CHUNK)
+
+
+async def _writer(descriptor: int) -> Write:
+    loop = asyncio.get_running_loop()
+    sys.stdout.flush()
+    try:
+        made = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(descriptor, "wb", 0, closefd=False))
+    except ValueError:
+
+        async def plain(data: bytes) -> None:
+            while data:
+                data = data[os.write(descriptor, data) :]
+
+        return plain
+    return _writing(asyncio.StreamWriter(made[0], made[1], None, loop))
+
+
+def _writing(stream: asyncio.StreamWriter) -> Write:
+    async def write(data: bytes) -> None:
+        """What nobody reads any more is dropped: the other side's end ends the rest."""
+        with contextlib.suppress(OSError, RuntimeError):
+            stream.write(data)
+            await stream.drain()
+
+    return write

@@ -454,6 +454,7 @@ class Stage:
         text = found[1]
         for port, mine in ((8764, self.door), (8765, self.port), (8766, self.bypass)):
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{mine}")
+        text = text.replace("/run/haproxy/admin.sock", str(self.scratch / "admin.sock"))
         text = re.sub(r"server provider api\.openai\.com:443.*", f"server provider 127.0.0.1:{self.model}", text)
         return text.replace("https://api.openai.com/", f"http://127.0.0.1:{self.model}/")
 
@@ -602,13 +603,22 @@ async def hang_up(scene: Scene) -> None:
 async def reload(scene: Scene) -> None:
     text = scene.stage.policy.read_text()
     for turn in range(5):
-        scene.stage.policy.write_text(text + f"# turn {turn}\n")
+        scene.stage.policy.write_text(text.replace("\nsays: ", f"\nsays: Turn {turn}. ", 1))
         await asyncio.sleep(1)
 
 
 async def terminate(scene: Scene) -> None:
     assert scene.guard is not None
     scene.guard.terminate()
+
+
+async def drain(scene: Scene) -> None:
+    """What the page says for a planned removal: no new requests, open streams end, then TERM."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(str(scene.stage.scratch / "admin.sock"))
+        control.sendall(b"set server guarded/guard state drain\n")
+    await asyncio.sleep(STREAM[0] * STREAM[1] + 3)
+    await terminate(scene)
 
 
 async def come_back(scene: Scene) -> None:
@@ -631,6 +641,7 @@ CASES = [
     Case("haproxy-kill-worker", "behind HAProxy: kill -9 of the worker", "haproxy", kill_worker, 25),
     Case("haproxy-kill-all", "behind HAProxy: kill -9 of everything", "haproxy", kill_all, 15),
     Case("haproxy-term", "behind HAProxy: TERM", "haproxy", terminate, 40),
+    Case("haproxy-drain", "behind HAProxy: drained, then TERM", "haproxy", drain, 12),
     Case("haproxy-back", "behind HAProxy: the guard comes back", "haproxy", come_back, 20, is_up=False),
     Case("nginx-stop", "behind nginx: SIGSTOP of the worker", "nginx", stop_worker, 40),
     Case("nginx-kill-all", "behind nginx: kill -9 of everything", "nginx", kill_all, 15),

@@ -205,6 +205,57 @@ def test_the_policy_says_how_strict_a_route_is(tmp_path: Path) -> None:
     assert own(door.lines()[0])["mode"] == "enforce"
 
 
+# Placeholders
+
+HIDE = running.rule("hide-keys", "tokenise", "request", {"hit.kind": "secret_in_input"})
+
+
+def echo(asked: Any) -> Any:
+    """Says what it was told, as a model that quotes: whole, or in pieces of three letters."""
+    body = json.loads(asked.body)
+    text = "You said: " + body["messages"][-1]["content"]
+    if body.get("stream"):
+        return running.Said(running.events(text, 3), kind=STREAM)
+    return running.Said([running.reply(text)])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_model_gets_a_placeholder_and_the_user_the_value(tmp_path: Path, stream: bool) -> None:
+    door = running.Door(tmp_path, echo, running.rules(HIDE))
+    asked = [f"Why does {KEY} not work?", "I do not know.", f"Is {KEY} wrong? And {KEY}!"]
+    seen = []
+
+    async def both() -> None:
+        for turns in (asked[:1], asked):
+            got = await door.ask(running.chat(*turns, stream=stream))
+            said = running.told(got.body) if stream else json.loads(got.body)["choices"][0]["message"]["content"]
+            assert said == "You said: " + turns[-1]
+            seen.append(json.loads(door.source.asked[-1].body)["messages"])
+
+    door.run(both)
+    assert all(KEY.encode() not in one.body for one in door.source.asked)
+    assert seen[1][0] == seen[0][0], "the same value gets the same placeholder, and caches hold"
+    shown = seen[0][0]["content"].split()[2]
+    assert seen[1][2]["content"] == f"Is {shown} wrong? And {shown}!"
+    assert [own(line)["action"] for line in door.lines()] == ["tokenise", "tokenise"]
+    assert KEY not in door.log.read_text()
+
+
+def test_a_placeholder_of_another_conversation_opens_nothing(tmp_path: Path) -> None:
+    door = running.Door(tmp_path, echo, running.rules(HIDE))
+    first = (b"x-conversation-id", b"first"), (b"authorization", b"Bearer a")
+    second = (b"x-conversation-id", b"second"), (b"authorization", b"Bearer b")
+
+    async def both() -> tuple[bytes, bytes]:
+        await door.ask(running.chat(f"Keep {KEY} safe"), "/openai/v1/chat/completions", *first)
+        shown = json.loads(door.source.asked[0].body)["messages"][0]["content"].split()[1]
+        got = await door.ask(running.chat(f"Tell me what {shown} is"), "/openai/v1/chat/completions", *second)
+        return shown.encode(), got.body
+
+    shown, body = door.run(both)
+    assert KEY.encode() not in body and shown in body
+
+
 # The guard itself fails
 
 

@@ -22,6 +22,7 @@ Mode = Literal["observe", "shadow", "share", "enforce"]
 def run(
     *,
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
     listen: str | None = None,
     mode: Mode | None = None,
     share: float | None = None,
@@ -45,6 +46,8 @@ def run(
     ----------
     upstream
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
+    mapping
+        How a mount of kind plain is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     listen
         HOST:PORT. Beyond loopback a token (guard.token) or client certificates (guard.client_ca) are needed.
     mode
@@ -77,7 +80,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip
@@ -225,6 +228,78 @@ def estimate(requests_a_day: float, /, *, common: Common = DEFAULT) -> int:
     )
     session.next("afterguard guard --upstream openai=URL --log FILE")
     return 0
+
+
+@guard.command
+def learn(
+    samples: Annotated[list[Path], Parameter(negative=())], /, *, address: str = "", common: Common = DEFAULT
+) -> int:
+    """Learn how an unknown chat API is read, from a few recorded pairs of request and reply.
+
+    Parameters
+    ----------
+    samples
+        Files: JSON lines {"request": {...}, "response": {...}}, HAR captures, NAME.request.json beside NAME.response.json; or folders of them.
+    address
+        Of a HAR, take the calls whose host and path hold this; else those of the address that was called most.
+    """
+    from afterguard.guard import mapping
+    from afterguard.jobs import learn as learning
+
+    session = open_session(common)
+    made = learning.learn(samples, session.note, address)
+    for text in learning.told(made):
+        session.say(text)
+    for row in session.coverage[:20]:
+        session.say(f"not read: {row.path}: {row.detail}")
+    with writing(common.output) as out:
+        out.write(mapping.to_json(made.mapping).decode() if common.format == "json" else mapping.dump(made.mapping))
+    file = "mapping.yaml" if common.output == "-" else common.output
+    session.next(f"afterguard guard --upstream NAME:plain=URL --mapping NAME={file}   (after a person has read {file})")
+    return 0
+
+
+@guard.command
+def stdio(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    name: str,
+    pins: Path | None = None,
+    mode: Mode | None = None,
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    judge: Literal["off", "one", "two"] | None = None,
+    log: str | None = None,
+    folder: str | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Start an MCP server that speaks over standard streams, and guard what it says: write this command where the client's configuration names the server's.
+
+    Parameters
+    ----------
+    command
+        The server's command and its arguments, behind --.
+    name
+        What the server is called in policies and in the decision log: mcp/NAME.
+    pins
+        JSON file of tool descriptions as they were first seen; made when missing. What differs later is a hit.
+    mode
+        observe, shadow, share or enforce.
+    policy
+        starter, strict, none, or a file, which is read again when it changes.
+    on_error
+        What happens when the guard itself cannot judge: open passes, closed refuses.
+    judge
+        The learned judge: off, one (tier one alone) or two.
+    log
+        File of the decision log; several servers may share one.
+    folder
+        Where the guard keeps its key and its switches.
+    """
+    from afterguard.jobs import stdio as job
+
+    flags = {"mode": mode, "policy": policy, "on_error": on_error, "judge": judge, "log": log, "folder": folder}
+    session = _open(common, flags)
+    return job.run(session.config, name, command, _folder(session), _log(session), pins)
 
 
 def _open(common: Common, flags: dict[str, Any]) -> Session:

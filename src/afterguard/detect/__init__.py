@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+import msgspec
+
 from afterguard.detect import (
     canary,
     encoded_payload,
@@ -18,6 +20,7 @@ from afterguard.detect import (
     jailbreak,
     judged,
     lethal_combination,
+    order_followed,
     output_code,
     pii,
     prompt_extraction,
@@ -30,6 +33,7 @@ from afterguard.detect.detector import Context, Detector
 from afterguard.detect.past import NONE, Past
 from afterguard.detect.prefilter import Prefilter
 from afterguard.detect.scene import FOUND_CAP, Scene
+from afterguard.detect.structure import is_in_name
 from afterguard.model import Exchange, Hit, Origin
 
 __all__ = ["DETECTORS", "IN_CONTEXT", "NONE", "Context", "Detector", "Past", "look", "look_on"]
@@ -50,6 +54,7 @@ DETECTORS: tuple[Detector, ...] = (
 
 IN_CONTEXT: tuple[Detector, ...] = (
     foreign_order.DETECTOR,
+    order_followed.DETECTOR,
     canary.DETECTOR,
     lethal_combination.DETECTOR,
     output_code.DETECTOR,
@@ -89,15 +94,27 @@ def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
 def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[list[Hit], Past]:
     """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
     scene = Scene(exchange, context, prefilters(), past)
-    return list(_look(scene, (*DETECTORS, *IN_CONTEXT))), scene.leaves()
+    hits = [_in_name(scene, hit) for hit in _look(scene, (*DETECTORS, *IN_CONTEXT))]
+    return hits, scene.leaves()
+
+
+def _in_name(scene: Scene, hit: Hit) -> Hit:
+    """An order that is part of a name is one thing, whoever saw it: cut, the name would be lost to the user's task."""
+    if hit.kind != "injection_ignored" or hit.text < 0 or scene.texts[hit.text].origin is Origin.user:
+        return hit
+    start = len(scene.data(hit.text)[: hit.span.start].decode("utf-8", "ignore"))
+    if not is_in_name(scene.texts[hit.text].value, start):
+        return hit
+    return msgspec.structs.replace(hit, kind=foreign_order.IN_NAME)
 
 
 def _look(scene: Scene, detectors: Sequence[Detector]) -> Iterator[Hit]:
     scene.context.over_budget += scene.is_over
     fresh = scene.origins
-    by_turns = bool(scene.calls) or bool(scene.past.orders)
+    by_turns = bool(scene.calls) or bool(scene.past.orders) or bool(scene.past.foreign)
+    offers = bool(scene.exchange.tools)
     for detector in detectors:
-        if not by_turns and fresh.isdisjoint(detector.origins):
+        if not by_turns and fresh.isdisjoint(detector.origins) and (detector.origins or not offers):
             continue  # nothing new that it reads, and nothing done that it would hold against what was read
         for found in detector.find(scene):
             scene.hits.append(found)

@@ -23,13 +23,18 @@ from afterguard.detect.affinity import Fit, Profile
 from afterguard.detect.detector import Detector
 from afterguard.detect.injection import STRONG, family, sightings
 from afterguard.detect.mood import Sentence
+from afterguard.detect.order_followed import Foreign
 from afterguard.detect.provenance import values
 from afterguard.detect.result import Result
 from afterguard.detect.scene import Scene, hit
+from afterguard.detect.structure import is_in_name
 from afterguard.model import Confidence, Hit, Origin, Severity, Span, Text, ToolSpec
 
 ID = "foreign-order"
 KIND = "foreign_order"
+IN_NAME = "order_in_name"
+"""Kind of an order that is part of a name: cut, the name would no longer be found by the tool that gave it."""
+OUTSIDE = (Origin.tool, Origin.document)
 TAXONOMIES = ("LLM01:2025", "LLM01:2026", "ASI01:2026", "AML.T0051.001", "CWE-1427")
 GATE = 1.0
 """Fit from which the network is asked."""
@@ -43,7 +48,7 @@ HEAD = 2.5
 SAME = 1.2
 FIT = 0.9
 BIAS = -3.6
-"""These weights: a logistic fit, rounded and drawn together, on planted orders and ordinary mails, documentation and records (bench/hijacked.py says on what)."""
+"""These weights: a logistic fit, rounded and drawn together, on orders planted into bank, chat and office results, and on ordinary mails and documentation."""
 GIVEN_CAP = 20_000
 GIVEN_CALLS = 8
 SIGN = 1.0
@@ -142,6 +147,7 @@ def find(scene: Scene) -> Iterator[Hit]:
         seen[index] = [row.end for row in rows if row.sign in STRONG]
     for result in scene.fresh:
         for order in orders(scene, result, tools, request, seen.get(result.first, [])):
+            scene.foreign.append(Foreign(result, order.start, order.end, order.tool))
             for index, span in places(scene.texts, result, order.start, order.end):
                 yield _hit(scene, result, order, index, span)
 
@@ -476,10 +482,11 @@ def places(texts: Sequence[Text], result: Result, start: int, end: int) -> Itera
 
 
 def _hit(scene: Scene, result: Result, order: Order, index: int, span: Span) -> Hit:
+    inside = is_in_name(result.value, order.start)
     return hit(
         scene,
         ID,
-        KIND,
+        IN_NAME if inside else KIND,
         TAXONOMIES,
         severity=Severity.medium,
         confidence=Confidence.high if order.score >= SURE else Confidence.medium,
@@ -493,9 +500,10 @@ def _hit(scene: Scene, result: Result, order: Order, index: int, span: Span) -> 
 
 DETECTOR = Detector(
     id=ID,
-    kinds=(KIND,),
+    kinds=(KIND, IN_NAME),
     taxonomies=TAXONOMIES,
     severity=Severity.medium,
     why="What an outsider writes is data; where it asks for what the agent's tools do, it is somebody else's order.",
     find=find,
+    origins=OUTSIDE,
 )

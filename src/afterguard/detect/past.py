@@ -13,6 +13,7 @@ from afterguard.detect.structure import Passage
 
 if TYPE_CHECKING:
     from afterguard.detect.injection import Found
+    from afterguard.detect.order_followed import Foreign
 
 ORDERS_CAP = 50
 """Suspicious passages of one conversation that are remembered."""
@@ -32,6 +33,8 @@ class Past(NamedTuple):
     """Passages of natural language, by Result.first."""
     orders: tuple[Found, ...] = ()
     """Passages that spoke to the model."""
+    foreign: tuple[Foreign, ...] = ()
+    """Passages that asked for what the conversation's tools do."""
 
 
 NONE = Past()

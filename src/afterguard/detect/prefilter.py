@@ -76,6 +76,11 @@ def remember(memory: Memory) -> None:
     _memory[:] = [memory]
 
 
+def memory() -> Memory | None:
+    """What is in use, to lend it to another process."""
+    return _memory[0] if _memory else None
+
+
 def _database(patterns: Sequence[Pattern]) -> Any:
     """The compiled database, from the memory where this machine already compiled the same patterns."""
     import hyperscan

@@ -46,6 +46,7 @@ class Scene:
         self.told = set(past.told)
         self.looked_up = set(past.looked_up)
         self.orders: list[Any] = list(past.orders)
+        self.foreign: list[Any] = list(past.foreign)
         self.hits: list[Hit] = []
         """What detectors earlier in the list saw."""
         self._prefilters = prefilters
@@ -168,6 +169,7 @@ class Scene:
             tuple(self.results),
             tuple(self.prose.items()),
             tuple(self.orders[-ORDERS_CAP:]),
+            tuple(self.foreign[-ORDERS_CAP:]),
         )
 
     @cached_property

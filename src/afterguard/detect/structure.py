@@ -194,3 +194,22 @@ def _merged(rows: list[Passage]) -> list[Passage]:
         elif len(out) < PASSAGES_CAP:
             out.append(row)
     return out
+
+
+NAME_BEFORE = re.compile(r"(?<![\\])[A-Za-z0-9][_-]$|[a-z0-9][A-Za-z0-9]$")
+
+
+NAME = re.compile(r"(?:[ \t]*- )?[\"']?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*_[A-Z]")
+
+
+NAME_CAP = 1_000
+"""Characters before a passage in which the item of a list begins that it stands in."""
+
+
+def is_in_name(value: str, start: int) -> bool:
+    """Whether a passage goes on from a name without a blank: External_<the order>."""
+    before = value[max(0, start - 3) : start]
+    item = value.rfind("\n- ", max(0, start - NAME_CAP), start)
+    if item >= 0 and NAME.match(value, item + 1) is not None:
+        return True
+    return NAME.match(value, start) is not None or ("\\" not in before and NAME_BEFORE.search(before) is not None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged
+from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from afterguard.guard.session import Session
@@ -66,7 +66,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
 def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
     """The decision of a session that is over."""
     first, second = session.verdict, session.replied
-    strongest = first if ACTIONS.index(first.action) >= ACTIONS.index(second.action) else second
+    strongest = first if _strength(first) >= _strength(second) else second
     would = max(first.would, second.would, key=ACTIONS.index)
     named = strongest if strongest.rule else (first if first.rule else second)
     parts = session.parts
@@ -99,6 +99,10 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         late=session.late,
         tools=tuple(call.name for call in parts.calls[session._calls :][:50]),
     )
+
+
+def _strength(verdict: Verdict) -> tuple[int, int]:
+    return ACTIONS.index(verdict.action), ACTIONS.index(verdict.would)
 
 
 def line(one: Decision, product: str) -> bytes:

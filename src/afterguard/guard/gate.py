@@ -25,6 +25,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from afterguard.guard.connection import watch_peer
 
+LAST = 1.0
+"""Seconds that a connection stays open while the process is leaving, when the head of its answer had promised that it would: a client that uses it at once must not find it closed."""
 Refusal = Callable[[bytes, int, str], tuple[bytes, bytes]]
 """(path, status, reason) -> (content type, body): how the provider behind this path says no."""
 
@@ -281,11 +283,24 @@ class GatedConnection(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
         else:
             self.begun = self.heard = time.monotonic()
+            if self.gate.draining:
+                self.loop.call_later(LAST, self._leave)
 
     def last_request(self) -> None:
-        """The process is leaving: the answer under way, or the next, says so to the client."""
-        if self.cycle is not None:
+        """The process is leaving: the answer under way, or the next, says so to the client. One whose head is already sent has promised that the connection stays."""
+        if self.cycle is not None and not self.cycle.response_started:
             self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """What is idle is closed; what is under way ends, and is closed after it."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.last_request()
+
+    def _leave(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     def sweep(self, now: float) -> None:
         """Close a connection that has waited too long for its client."""

@@ -1,12 +1,14 @@
 """The decision log on disk: JSON lines, rotated by size, for a forwarder that is already there.
 
 In: lines. Out: files `decisions.jsonl`, `.1`, `.2`... Lines of one turn of the event loop are written together, in one append: what was answered more than a turn ago is on disk
-even after kill -9. Where the disk is full, lines are counted as lost; the count is written with the next line that finds room, and kept in a small file until then.
+even after kill -9. Where the disk is full, lines are counted as lost; the count is written with the next line that finds room, and kept in a small file until then. A line
+of which only a part found room is taken back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import types
 from pathlib import Path
@@ -32,11 +34,14 @@ class Journal:
         self.path = path
         self.size = size
         self.files = files
-        self.lost = self._remembered()
+        self.lost = self.lost_ever = self._remembered()
+        """Lines that are still to be told in the log; all of them since this process began, which only grows."""
         self.written = 0
         self._waiting: list[bytes] = []
         self._handle = -1
         self._at = self._turns = 0
+        self._is_torn = False
+        """The file ends with a part of a line of ours."""
 
     def write(self, line: bytes) -> None:
         """Write at the end of this turn of the loop, at once where there is none."""
@@ -52,27 +57,48 @@ class Journal:
         lines, self._waiting = self._waiting, []
         if not lines:
             return
-        if self.lost:
-            lines.insert(0, msgspec.json.encode({"format": "afterguard.lost/1", "lost": self.lost}) + b"\n")
-        data = b"".join(lines)
-        try:
-            self._open()
-            wrote = os.write(self._handle, data)
-            if wrote < len(data):
-                wrote += os.write(self._handle, data[wrote:])
-            self._at += wrote
-        except OSError:
-            self.lost += len(lines) - bool(self.lost)
+        before, ours, told = len(lines), self._is_torn, self.lost
+        if told:
+            lines.insert(0, msgspec.json.encode({"format": "afterguard.lost/1", "lost": told}) + b"\n")
+        if ours:
+            lines.insert(0, b"\n")
+        kept = self._append(b"".join(lines))
+        if told and kept > ours:
+            self.lost -= told
+        done = max(0, kept - ours - bool(told))
+        self.written += done
+        self.lost += before - done
+        self.lost_ever += before - done
+        if self.lost or told:
             self._remember()
-            return
-        if self.lost:
-            self.lost = 0
-            self._remember()
-        self.written += len(lines)
         if self._at >= self.size:
-            self._rotate()
+            with contextlib.suppress(OSError):  # no room for a lock or a name: the next line tries again
+                self._rotate()
         else:
             self._follow()
+
+    def _append(self, data: bytes) -> int:
+        """How many whole lines found room."""
+        wrote = 0
+        with contextlib.suppress(OSError):
+            self._open()
+            while wrote < len(data) and (part := os.write(self._handle, data[wrote:])):
+                wrote += part
+        self._at += wrote
+        torn = wrote - data.rfind(b"\n", 0, wrote) - 1
+        if wrote:
+            self._is_torn = bool(torn) and not self._taken_back(torn)
+        return data.count(b"\n", 0, wrote)
+
+    def _taken_back(self, size: int) -> bool:
+        """Cut our part of a line off the end; not where another process has written behind it, then the next write ends it."""
+        with contextlib.suppress(OSError):
+            end = os.lseek(self._handle, 0, os.SEEK_CUR)
+            if os.fstat(self._handle).st_size == end:
+                os.ftruncate(self._handle, end - size)
+                self._at -= size
+                return True
+        return False
 
     def close(self) -> None:
         """Write what waits and close the file."""
@@ -99,7 +125,7 @@ class Journal:
     def _follow(self) -> None:
         """Now and then: whether another process has rotated the file, and how long it is with what others wrote."""
         self._turns += 1
-        if self._turns % LOOK:
+        if self._turns % LOOK or self._handle < 0:
             return
         try:
             if os.fstat(self._handle).st_ino != os.stat(self.path).st_ino:

@@ -17,7 +17,7 @@ from afterguard.policy.read import read
 from afterguard.wire import learned
 from afterguard.wire.learned import Mapping
 
-FORMAT = "afterguard.mapping/1"
+FORMAT = "afterguard.chat-mapping/1"
 CAP = 64 << 10
 """Characters of a mapping file."""
 SAYS = {
@@ -55,10 +55,17 @@ def load(text: str, name: str = "mapping") -> Mapping:
         if key not in SAYS:
             _bad(name, found.lines.get((key,), 1), f"no such key: {str(key)[:60]}", nearest(str(key)[:60], list(SAYS)))
     try:
-        mapping = learned.from_plain({key: "" if one is None and key not in OTHERS else one for key, one in rest.items()})
+        mapping = learned.from_plain(
+            {key: "" if one is None and key not in OTHERS else one for key, one in rest.items()}
+        )
     except ValueError as error:
         key = next((key for key in rest if str(error).startswith(f"{key}:") or f"$.{key}" in str(error)), "")
-        _bad(name, found.lines.get((key,), 1), str(error)[:300], "write paths as jq does: .payload.question, .turns[*].text")
+        _bad(
+            name,
+            found.lines.get((key,), 1),
+            str(error)[:300],
+            "write paths as jq does: .payload.question, .turns[*].text",
+        )
     if not any(getattr(mapping, part) for part in ("user", "turns", "system", "document", "tool", "reply", "delta")):
         _bad(name, 1, "says of no text what it is", "name at least user (or turns) and reply (or delta)")
     return mapping

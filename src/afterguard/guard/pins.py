@@ -45,14 +45,11 @@ class Pins:
         """Whether this process is the first to see the server: what it offers is pinned, page by page."""
         self.pinned: dict[str, str] = dict(known or {})
 
-    def see(self, tools: Sequence[ToolSpec]) -> bool:
-        """Take tools that are seen for the first time, while the server itself is new; whether there were any."""
-        if not self.is_first:
-            return False
-        fresh = {name: pin for name, pin in tool_rules.pins(tools).items() if name not in self.pinned}
-        room = TOOLS - len(self.pinned)
-        self.pinned.update(list(fresh.items())[: max(0, room)])
-        return bool(fresh)
+    def see(self, tools: Sequence[ToolSpec]) -> None:
+        """Take tools that are seen for the first time, while the server itself is new."""
+        if self.is_first:
+            fresh = [(name, pin) for name, pin in tool_rules.pins(tools).items() if name not in self.pinned]
+            self.pinned.update(fresh[: max(0, TOOLS - len(self.pinned))])
 
     def agree(self, brain: Brain) -> None:
         """Let the detectors know. What the policy pins itself wins."""
@@ -62,8 +59,9 @@ class Pins:
             brain.agreed = brain.agreed._replace(tools=msgspec.structs.replace(known, pins=merged))
             brain.agreed.put_into(brain.context)
 
-    def keep(self) -> None:
-        """Write the file, whole or not at all; other servers' pins stay as they are now."""
+    def keep(self, *, is_last: bool) -> None:
+        """Write the file, whole or not at all; other servers' pins stay as they are now. After the last page the list is closed. Raises UsageError."""
+        self.is_first = not is_last
         file = _read(self.path)
         file.servers[self.server] = dict(sorted(self.pinned.items()))
         data = msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
@@ -73,7 +71,9 @@ class Pins:
             part.write_bytes(data)
             part.replace(self.path)
         except OSError as error:
-            raise UsageError(f"cannot write {self.path}: {files.why(error)}", hint="choose another --pins", slug="cannot-write") from None
+            raise UsageError(
+                f"cannot write {self.path}: {files.why(error)}", hint="choose another --pins", slug="cannot-write"
+            ) from None
 
 
 def _read(path: Path) -> File:
@@ -93,4 +93,6 @@ def _read(path: Path) -> File:
 
 
 def _bad(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path} holds no pins: {why[:300]}", hint="mend it, or name a new file with --pins", slug="bad-pins")
+    return UsageError(
+        f"{path} holds no pins: {why[:300]}", hint="mend it, or name a new file with --pins", slug="bad-pins"
+    )

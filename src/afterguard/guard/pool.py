@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -20,6 +21,7 @@ from afterguard import judges
 from afterguard.detect import Context, Past, look_on
 from afterguard.detect import judge as judging
 from afterguard.detect.judged import key_of
+from afterguard.detect.prefilter import Memory, memory, remember
 from afterguard.guard.brain import Agreed, Brain
 from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 
@@ -56,7 +58,7 @@ class Pool:
 
     def _made(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self.workers, context, _begin, (msgspec.msgpack.encode(self.thinking),))
+        pool = ProcessPoolExecutor(self.workers, context, _begin, (msgspec.msgpack.encode(self.thinking), memory()))
         for _ in range(self.workers):
             pool.submit(_warm)
         return pool
@@ -103,8 +105,11 @@ class Pool:
 _context: list[Any] = []
 
 
-def _begin(data: bytes) -> None:
+def _begin(data: bytes, kept: Memory | None = None) -> None:
     """In the worker: detectors ready, less important than the event loop."""
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    if kept is not None:
+        remember(kept)
     if hasattr(os, "nice"):
         os.nice(10)
     thinking = msgspec.msgpack.decode(data, type=Thinking)
@@ -113,6 +118,14 @@ def _begin(data: bytes) -> None:
     _context[:] = [context, learned]
     texts = tuple(Text("ready when you are", origin, Trust.user, "warm") for origin in Origin)
     look_on(Exchange("warm", "", 0, "openai", texts=texts), context)
+
+
+def _leave_with_parent() -> None:
+    """A serving process that is killed can not end its workers, and a pool's worker waits for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, *, doubting: bool = False) -> Context:
@@ -143,7 +156,16 @@ def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, 
         context.doubts += doubtful
         return judging.settled(text, origin, first, by, thinking.point, alone=doubtful or by.two is None)
 
+    def passage(text: str, origin: str) -> float | None:
+        return judging.passage(text, origin, by)
+
+    def unasked(text: str, origin: str) -> float | None:
+        context.doubts += 1
+        return None
+
     context.opinion = near if doubting else opinion
+    if by.two is not None and thinking.judge == "two":
+        context.passage = unasked if doubting else passage
     return context
 
 

@@ -211,7 +211,7 @@ class Proxy:
         numbers = self.metrics
         numbers.set("afterguard_killed", float(self.brain.is_killed))
         if self.journal is not None:
-            numbers.set("afterguard_log_lost_total", self.journal.lost)
+            numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
         numbers.set("afterguard_in_flight", self.in_flight, "all")
         return numbers.page()
@@ -272,6 +272,9 @@ class Proxy:
     async def _judge_behind(self, one: Late) -> None:
         """The same as in line, but that nothing waits for it and nothing becomes of it."""
         session = one.session
+        if self.brain.is_killed:
+            session.fail("killed")
+            return
         exchange = session.request(one.body, one.encoding)
         if exchange is not None:
             found = await self.judge(session, exchange)
@@ -497,8 +500,8 @@ class _Open:
         for name, value in self.scope["headers"]:
             if name == b"content-encoding":
                 encoding = value.decode("latin-1")
-        if door.brain.is_killed:
-            return self._failed("killed") or self.body
+        if self._is_killed():
+            return self.body
         if door.in_flight > door.settings.in_flight:
             return self._failed("overload") or self.body
         began = time.perf_counter()
@@ -537,12 +540,20 @@ class _Open:
         self.door.meter.end(self.caller)
         parts = self.session.parts
         if limits is not None:
-            await self.door.meter.spent(limits, self.caller, (parts.input_tokens or 0) + (parts.output_tokens or 0), self.wall)
+            await self.door.meter.spent(
+                limits, self.caller, (parts.input_tokens or 0) + (parts.output_tokens or 0), self.wall
+            )
+
+    def _is_killed(self) -> bool:
+        """Whether the switch was pulled; an exchange counts that once."""
+        if self.door.brain.is_killed and self.session.failed != "killed":
+            self._failed("killed")
+        return self.door.brain.is_killed
 
     def _failed(self, why: str) -> Answer | None:
         """None: pass. An answer: refuse. Counted and written down either way."""
         self.session.fail(why)
-        if self.session.ruling.is_open:
+        if self.session.ruling.is_open or why == "killed":
             return None
         return Answer(
             *refused(
@@ -570,6 +581,11 @@ class _Open:
             ready = await self._judged_reply(reply.status, body, encoding)
         except Exception as error:
             ready = self._failed(f"exception:{type(error).__name__}") or body
+        if self.session.again is not None:
+            following, self.session.again = self.session.again, None
+            reply = await self._sent(following)
+            await self._whole(reply, _typed(reply.headers)[1])
+            return
         if isinstance(ready, Answer):
             await self._say(ready)
             return
@@ -582,6 +598,8 @@ class _Open:
 
     async def _judged_reply(self, status: int, body: bytes, encoding: str) -> bytes | Answer:
         session = self.session
+        if self._is_killed():
+            return body
         began = time.perf_counter()
         exchange = session.response(status, body, encoding)
         if exchange is None:
@@ -599,6 +617,10 @@ class _Open:
             reply.cancel()
             await self._say(refusal)
             return
+        await self._unseen(reply, pieces)
+
+    async def _unseen(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
+        """Pass a reply as it comes."""
         await self._start(reply.status, reply.headers)
         for piece in pieces:
             await self._more(piece)
@@ -609,6 +631,9 @@ class _Open:
     async def _streamed(self, reply: Reply | Canned, content_type: str, encoding: str) -> None:
         session = self.session
         headers = reply.headers
+        if self._is_killed():
+            await self._unseen(reply, [])
+            return
         if encoding and encoding != "identity":
             headers = [(n, v) for n, v in headers if n.lower() != b"content-encoding"]
         session.stream(reply.status, content_type, encoding)

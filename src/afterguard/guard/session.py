@@ -38,6 +38,7 @@ from afterguard.model import (
     Verdict,
 )
 from afterguard.wire import learned, mcp, rewrite, shapes, strict
+from afterguard.wire.again import again
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.encoding import BadEncoding, decoded, decoder
 from afterguard.wire.endpoint import Endpoint
@@ -94,6 +95,11 @@ class Session:
         self.failed = ""
         self.is_over = False
         self.vault: Vault | None = None
+        self.sent = b""
+        """The request as it was sent on, where that is not what came."""
+        self.again: bytes | None = None
+        """The request to send instead of giving this reply back."""
+        self.asked_again = 0
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
@@ -198,7 +204,8 @@ class Session:
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
-            return rewrite.request(body, self.asked, exchange, verdict)
+            self.sent = rewrite.request(body, self.asked, exchange, verdict)
+            return self.sent
         return body
 
     def _planted(self, exchange: Exchange) -> Iterator[Edit]:
@@ -295,9 +302,30 @@ class Session:
         self.replied = verdict = self.brain.decide(exchange, fresh, "response", self.facts())
         if verdict.action is Action.block or (verdict.action in (Action.ask, Action.throttle) and not verdict.calls):
             return self.refuse(verdict)
+        if verdict.calls and self._asks_again(exchange, verdict):
+            return body
         if verdict.edits or verdict.calls:
             body = rewrite.response(body, self.answered, exchange, verdict, self.spot)
         return self._shown(body)
+
+    def _asks_again(self, exchange: Exchange, verdict: Verdict) -> bool:
+        """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""
+        fresh = range(self._calls, len(exchange.calls))
+        policy = self.brain.policy
+        if policy is None or self.asked_again >= policy.document.again or verdict.action is not Action.step_down:
+            return False
+        if not set(fresh) <= set(verdict.calls):
+            return False
+        sent = msgspec.json.decode(self.sent) if self.sent else self.asked
+        self.again = again(self.spot.dialect, sent, self.answered, verdict.says)
+        if self.again is None:
+            return False
+        self.asked_again += 1
+        self.sent = self.again
+        self.verdict = max(self.verdict, verdict, key=_rank)
+        # The next reply takes the place of this one.
+        del self.parts.texts[self._texts :], self.parts.calls[self._calls :]
+        return True
 
     def _shown(self, body: bytes) -> bytes:
         """A reply with the values of its placeholders back."""

@@ -19,11 +19,11 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from afterguard.errors import UsageError
+from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard.brain import Brain
 from afterguard.guard.decision import Decision, line
 from afterguard.guard.journal import Journal
@@ -31,7 +31,7 @@ from afterguard.guard.limits import Local, Meter
 from afterguard.guard.pins import Pins
 from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
-from afterguard.model import Action, Exchange
+from afterguard.model import Action
 from afterguard.wire import mcp
 from afterguard.wire.endpoint import Endpoint
 
@@ -44,9 +44,18 @@ HEAD = 4_096
 """Bytes at both ends of a line that is too long in which its id is looked for."""
 SPOT = Endpoint("mcp", "mcp", "mcp")
 UNKNOWN = "the guard could not judge this message"
-ID_FIRST = re.compile(rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*[,}]')
+ID_FIRST = re.compile(
+    rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*[,}]'
+)
 ID_LAST = re.compile(rb',\s*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
-Write = Callable[[bytes], Awaitable[None]]
+
+
+class Out(Protocol):
+    """Where lines go. What nobody reads any more is dropped: the other side's end ends the rest."""
+
+    def put(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
 
 
 class Line(NamedTuple):
@@ -95,12 +104,16 @@ class Lines:
         return Line(raw, was_long or len(raw) > self.cap)
 
 
-class _Long(NamedTuple):
-    """A line that is too long, on its way."""
+class _Turn:
+    """One exchange and its clock; of a line that is too long, also both its ends."""
 
-    session: Session
-    started: float
-    head: bytes
+    __slots__ = ("head", "judging", "session", "started", "tail")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.started = time.perf_counter()
+        self.judging = 0.0
+        self.head = self.tail = b""
 
 
 class Door:
@@ -126,52 +139,65 @@ class Door:
         self.look = look
         """Called before each message: kill switch, policy file."""
         self.meter = Meter(Local())
-        self.to_client: Write = _nowhere
-        self.to_server: Write = _nowhere
+        self.client: Out = Nowhere()
+        self.server: Out = Nowhere()
         self.decisions: dict[str, int] = {}
         """Action -> how many."""
         self._headers = [(b"mcp-session-id", new_id().encode())]
-        self._pending: OrderedDict[bytes, tuple[Session, float]] = OrderedDict()
-        self._long: dict[bool, _Long] = {}
+        self._pending: OrderedDict[bytes, _Turn] = OrderedDict()
+        self._long: dict[bool, _Turn] = {}
 
-    def open(self) -> Session:
+    def open(self) -> _Turn:
         """A new exchange."""
-        return Session(self.brain, self.route, SPOT, self.new_id(), self._headers)
+        return _Turn(Session(self.brain, self.route, SPOT, self.new_id(), self._headers))
+
+    async def to_client(self, data: bytes) -> None:
+        """Send the client something."""
+        self.client.put(data)
+        await self.client.drain()
+
+    async def to_server(self, data: bytes) -> None:
+        """Send the server something."""
+        self.server.put(data)
+        await self.server.drain()
 
     # -- from the client
 
     async def up(self, one: Line) -> None:
         """A line of the client: to the server, or an answer back."""
         self.look()
-        if one.is_long or True in self._long:
+        if one.is_long:
             await self._too_long(one, True)
             return
         body = _decoded(one.raw)
         if _is_notification(body) or not one.raw.strip():
             await self.to_server(one.raw)
             return
-        started = time.perf_counter()
-        session = self.open()
-        if not session.ruling.is_inline:
-            await self.to_server(one.raw)
+        turn = self.open()
+        session = turn.session
+        is_inline = session.ruling.is_inline
+        if not is_inline:
+            # It leaves at once; the answer cannot be read before the next await, so it finds the exchange judged.
+            self.server.put(one.raw)
         ready = await self._asked(session, one.raw)
-        if not session.ruling.is_inline:
-            ready = one.raw
-        elif isinstance(ready, Answer):
+        turn.judging += time.perf_counter() - turn.started
+        if isinstance(ready, Answer) and is_inline:
             session.status = 200
-            await self._refused(session, body, session.verdict.says)
-            self.write(session, started)
+            await self._refused(body, session.verdict.says or UNKNOWN)
+            self.write(turn)
             return
-        else:
-            await self.to_server(ready)
-        if not self._expect(session, body, started):
-            self.write(session, started)
+        waits = self._expect(turn, body)
+        if is_inline and not isinstance(ready, Answer):
+            self.server.put(ready)
+        await self.server.drain()
+        if not waits:
+            self.write(turn)
 
     async def _asked(self, session: Session, raw: bytes) -> bytes | Answer:
         """The line to send on, or a refusal. Never raises."""
         try:
-            if self.brain.is_killed:
-                return self._failed(session, "killed") or raw
+            if self._is_killed(session):
+                return raw
             exchange = session.request(raw)
             if exchange is None:
                 return raw
@@ -189,87 +215,96 @@ class Door:
         wait, which = await self.meter.ask(limits, session.caller(limits.per), size, time.time())
         return bool(which) and session.over(which, wait).action is not Action.flag
 
-    async def _refused(self, session: Session, body: Any, says: str) -> None:
+    async def _refused(self, body: Any, says: str) -> None:
         """The answer to what the client asked; an answer of the client itself is refused towards the server."""
         if isinstance(body, dict) and "method" not in body and "id" in body:
-            await self.to_server(mcp.refusal({"id": body["id"]}, says or UNKNOWN) + b"\n")
-        elif _ids(body):
-            await self.to_client(_refusal(body, says or UNKNOWN))
+            await self.to_server(mcp.refusal({"id": body["id"]}, says) + b"\n")
+        elif _asking(body):
+            await self.to_client(_refusal(body, says))
 
-    def _expect(self, session: Session, body: Any, started: float) -> bool:
-        """Remember whom the server will answer; False where it will answer nobody."""
+    def _expect(self, turn: _Turn, body: Any) -> bool:
+        """Remember what the server will answer; False where the exchange ends here."""
         items = _asking(body)
         for item in items:
-            one = session
+            one = turn
             if len(items) > 1:
                 # Each part of a batch may be answered by itself: the reply to one must not be judged as part of another's.
                 one = self.open()
-                one.request(msgspec.json.encode(item))
-            self._pending[_key(item["id"])] = (one, started)
+                one.session.request(msgspec.json.encode(item))
+            older = self._pending.pop(_key(item["id"]), None)
+            if older is not None:
+                self._unanswered(older)
+            self._pending[_key(item["id"])] = one
         while len(self._pending) > PENDING:
-            _, (session, started) = self._pending.popitem(last=False)
-            session.parts.skip("response_not_seen", "response")
-            self.write(session, started)
+            self._unanswered(self._pending.popitem(last=False)[1])
         return len(items) == 1
+
+    def _unanswered(self, turn: _Turn) -> None:
+        turn.session.parts.skip("response_not_seen", "response")
+        self.write(turn)
 
     # -- from the server
 
     async def down(self, one: Line) -> None:
         """A line of the server: to the client, or an answer back."""
         self.look()
-        if one.is_long or False in self._long:
+        if one.is_long:
             await self._too_long(one, False)
             return
         body = _decoded(one.raw)
         if _is_notification(body) or not one.raw.strip():
             await self.to_client(one.raw)
             return
-        session, started = self._paired(body)
+        turn = self._paired(body)
+        session = turn.session
         if not session.ruling.is_inline:
             await self.to_client(one.raw)
+        began = time.perf_counter()
         ready = self._answered(session, one.raw)
+        turn.judging += time.perf_counter() - began
         if session.ruling.is_inline:
             if isinstance(ready, Answer):
                 await self._withheld(session, body)
             else:
                 await self.to_client(ready)
-        self.write(session, started)
+        self.write(turn)
 
-    def _paired(self, body: Any) -> tuple[Session, float]:
+    def _paired(self, body: Any) -> _Turn:
         """The exchange that a message of the server ends; a new one where it answers nothing that was asked."""
         found = [self._pending.pop(_key(item["id"]), None) for item in _answering(body)]
-        known = [row for row in found if row is not None]
+        known = [turn for turn in found if turn is not None]
         if not known:
-            return self.open(), time.perf_counter()
-        session, started = known[0]
-        for other, _ in known[1:]:
-            session.parts.tool_names.update(other.parts.tool_names)
-        return session, started
+            return self.open()
+        for other in known[1:]:
+            known[0].session.parts.tool_names.update(other.session.parts.tool_names)
+        return known[0]
 
     def _answered(self, session: Session, raw: bytes) -> bytes | Answer:
         """The line to send on, or a refusal. Never raises."""
         try:
-            if self.brain.is_killed:
-                return self._failed(session, "killed") or raw
+            if self._is_killed(session):
+                return raw
             exchange = session.response(200, raw)
             if exchange is None:
                 return raw
-            fresh = self._pin(exchange)
+            if self.pins is not None and exchange.tools:
+                self.pins.see(exchange.tools)
+                self.pins.agree(self.brain)
             hits, _ = self.brain.inspect(exchange, session.past)
             ready = session.backward(raw, exchange, hits)
-            if fresh and self.pins is not None and not isinstance(ready, Answer):
-                self.pins.keep()
-            return ready
         except Exception as error:
             return self._failed(session, f"exception:{type(error).__name__}") or raw
+        if exchange.tools and not isinstance(ready, Answer):
+            self._keep(session)
+        return ready
 
-    def _pin(self, exchange: Exchange) -> bool:
-        """Let the detectors compare the tools offered with those seen first; whether some of them are seen for the first time."""
-        if self.pins is None or not exchange.tools:
-            return False
-        fresh = self.pins.see(exchange.tools)
-        self.pins.agree(self.brain)
-        return fresh
+    def _keep(self, session: Session) -> None:
+        """Write down the tools that were seen for the first time and let through."""
+        if self.pins is not None and self.pins.is_first:
+            try:
+                self.pins.keep(is_last=_cursor(session.answered) is None)
+            except AfterguardError as error:
+                session.parts.skip("pins_not_kept", str(error)[:200])
 
     async def _withheld(self, session: Session, body: Any) -> None:
         """The client gets a refusal in place of an answer; the server gets one where it asked."""
@@ -289,38 +324,43 @@ class Door:
         """Pass it piece by piece, or drop it and answer, as the route says. Counted once, with what the line began with."""
         now = self._long.get(is_up)
         if now is None:
-            session = self.open()
-            session.size = len(one.raw)
-            session.fail("too_long")
-            now = self._long[is_up] = _Long(session, time.perf_counter(), one.raw[:HEAD])
-        else:
-            now.session.size += len(one.raw)
+            now = self._long[is_up] = self.open()
+            now.head = one.raw[:HEAD]
         session = now.session
+        session.size += len(one.raw)
+        now.tail = (now.tail + one.raw[-HEAD:])[-HEAD:]
         passes = session.ruling.is_open or not session.ruling.is_inline
         if passes:
             await (self.to_server if is_up else self.to_client)(one.raw)
         if not one.is_end:
             return
         del self._long[is_up]
+        session.fail("too_long")
         if not passes:
-            identifier = _id_of(now.head, one.raw[-HEAD:])
+            identifier = _id_of(now.head, now.tail)
             if not is_up and identifier is not None:
                 self._pending.pop(_key(identifier), None)
             if identifier is not None:
                 await self.to_client(mcp.refusal({"id": identifier}, UNKNOWN + ": it is too long") + b"\n")
-        self.write(session, now.started)
+        self.write(now)
+
+    def _is_killed(self, session: Session) -> bool:
+        """Whether the switch was pulled; an exchange counts that once."""
+        if self.brain.is_killed and session.failed != "killed":
+            session.fail("killed")
+        return self.brain.is_killed
 
     def _failed(self, session: Session, why: str) -> Answer | None:
         """None: pass. An answer: refuse. Counted and written down either way."""
         session.fail(why)
-        return None if session.ruling.is_open or why == "killed" else Answer(200, [], b"")
+        return None if session.ruling.is_open else Answer(200, [], b"")
 
     # -- written down
 
-    def write(self, session: Session, started: float) -> Decision:
+    def write(self, turn: _Turn) -> Decision:
         """Write the decision down and count it."""
-        seconds = time.perf_counter() - started
-        one = session.decision(time.time() - seconds, seconds, 0.0)
+        seconds = time.perf_counter() - turn.started
+        one = turn.session.decision(time.time() - seconds, seconds, turn.judging)
         self.decisions[one.action] = self.decisions.get(one.action, 0) + 1
         if self.journal is not None:
             self.journal.write(line(one, self.version))
@@ -329,14 +369,19 @@ class Door:
     def close(self) -> None:
         """Write down what was asked and never answered."""
         while self._pending:
-            _, (session, started) = self._pending.popitem(last=False)
-            self.write(session, started)
+            self._unanswered(self._pending.popitem(last=False)[1])
         if self.journal is not None:
             self.journal.close()
 
 
-async def _nowhere(_: bytes) -> None:
-    return
+class Nowhere:
+    """Before the streams are open."""
+
+    def put(self, data: bytes) -> None:
+        """See Out."""
+
+    async def drain(self) -> None:
+        """See Out."""
 
 
 def _refusal(body: Any, says: str) -> bytes:
@@ -370,8 +415,10 @@ def _answering(body: Any) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict) and "id" in item and ("result" in item or "error" in item)]
 
 
-def _ids(body: Any) -> bool:
-    return bool(_asking(body))
+def _cursor(body: Any) -> Any:
+    """Where the next page of a list begins, None on the last one."""
+    result = body.get("result") if isinstance(body, dict) else None
+    return result.get("nextCursor") if isinstance(result, dict) else None
 
 
 def _key(identifier: Any) -> bytes:
@@ -396,7 +443,9 @@ Read = Callable[[], Awaitable[bytes]]
 async def serve(door: Door, command: Sequence[str]) -> int:
     """Run the server behind the door until it ends; its exit code. Raises UsageError where it cannot be started."""
     try:
-        server = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        server = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
     except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
@@ -405,8 +454,7 @@ async def serve(door: Door, command: Sequence[str]) -> int:
         ) from None
     assert server.stdin is not None and server.stdout is not None
     into, out_of = server.stdin, server.stdout
-    read, door.to_client = await _reader(0), await _writer(1)
-    door.to_server = _writing(into)
+    read, door.client, door.server = await _reader(0), await _writer(1), Stream(into)
     _forward_signals(server)
 
     async def up() -> None:
@@ -453,7 +501,9 @@ async def _reader(descriptor: int) -> Read:
     loop = asyncio.get_running_loop()
     stream = asyncio.StreamReader(limit=CHUNK)
     try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", 0, closefd=False))
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", 0, closefd=False)
+        )
     except ValueError:
 
         async def plain() -> bytes:
@@ -463,26 +513,47 @@ async def _reader(descriptor: int) -> Read:
     return lambda: stream.read(CHUNK)
 
 
-async def _writer(descriptor: int) -> Write:
+async def _writer(descriptor: int) -> Out:
     loop = asyncio.get_running_loop()
     sys.stdout.flush()
     try:
-        made = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(descriptor, "wb", 0, closefd=False))
+        transport, protocol = await loop.connect_write_pipe(
+            asyncio.streams.FlowControlMixin, os.fdopen(descriptor, "wb", 0, closefd=False)
+        )
     except ValueError:
-
-        async def plain(data: bytes) -> None:
-            while data:
-                data = data[os.write(descriptor, data) :]
-
-        return plain
-    return _writing(asyncio.StreamWriter(made[0], made[1], None, loop))
+        return Plain(descriptor)
+    return Stream(asyncio.StreamWriter(transport, protocol, None, loop))
 
 
-def _writing(stream: asyncio.StreamWriter) -> Write:
-    async def write(data: bytes) -> None:
-        """What nobody reads any more is dropped: the other side's end ends the rest."""
+class Stream:
+    """A pipe. What was put has left when `drain` returns."""
+
+    def __init__(self, stream: asyncio.StreamWriter) -> None:
+        self.stream = stream
+        stream.transport.set_write_buffer_limits(0)
+
+    def put(self, data: bytes) -> None:
+        """See Out."""
         with contextlib.suppress(OSError, RuntimeError):
-            stream.write(data)
-            await stream.drain()
+            self.stream.write(data)
 
-    return write
+    async def drain(self) -> None:
+        """See Out."""
+        with contextlib.suppress(OSError, RuntimeError):
+            await self.stream.drain()
+
+
+class Plain:
+    """A file in place of a pipe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def put(self, data: bytes) -> None:
+        """See Out."""
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self.descriptor, data) :]
+
+    async def drain(self) -> None:
+        """See Out."""

@@ -217,8 +217,11 @@ class Guard:
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
         )
         self._watching: asyncio.Task[None] | None = None
+        self.brain.is_killed = (self.folder / KILL).exists()
         self._stamp = self._stamped()
         self._note_policy()
+        if self._stamp != (0, 0):
+            self.reload()  # what the parent read when it began may be older than the file
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if self._watching is None:

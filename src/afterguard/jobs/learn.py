@@ -40,6 +40,7 @@ class Learned(NamedTuple):
     """A mapping and what it does with the samples it was learned from."""
 
     mapping: Mapping
+    pairs: int
     requests: int
     """Requests in which it reads something."""
     replies: int
@@ -75,7 +76,9 @@ def tried(mapping: Mapping, pairs: Sequence[Pair]) -> Learned:
             path = getattr(mapping, name)
             found[name] += bool(path) and any(learned.has(body, path) for body in bodies.get(name, [asked]))
         unread.update({learned.anywhere(row.where) for row in parts.unjudged})
-    return Learned(mapping, requests, replies, {name: count for name, count in found.items() if count}, dict(unread))
+    return Learned(
+        mapping, len(pairs), requests, replies, {name: count for name, count in found.items() if count}, dict(unread)
+    )
 
 
 def samples(paths: Sequence[Path], note: Note, address: str = "") -> Iterator[Pair]:
@@ -91,9 +94,9 @@ def samples(paths: Sequence[Path], note: Note, address: str = "") -> Iterator[Pa
         for record, line in _records(_data(path), path, note):
             known = _captured(record)
             if known is not None:
-                for url, pair in known:
+                for url, taken in known:
                     if address in url:
-                        captured.setdefault(url, []).append(pair)
+                        captured.setdefault(url, []).append(taken)
                 continue
             pair = _pair(record)
             if pair is None:
@@ -219,7 +222,12 @@ def _captured(record: Any) -> list[tuple[str, Pair]] | None:
     out = []
     for entry in entries:
         request, response = _dict(_dict(entry).get("request")), _dict(_dict(entry).get("response"))
-        pair = _pair({"request": _dict(request.get("postData")).get("text"), "response": _content(_dict(response.get("content")))})
+        pair = _pair(
+            {
+                "request": _dict(request.get("postData")).get("text"),
+                "response": _content(_dict(response.get("content"))),
+            }
+        )
         if pair is not None:
             out.append((_address(request.get("url")), pair))
     return out
@@ -247,9 +255,9 @@ def _content(content: dict[str, Any]) -> Any:
     return text
 
 
-def told(made: Learned, pairs: int) -> Iterator[str]:
+def told(made: Learned) -> Iterator[str]:
     """What a person should know before the mapping is used."""
-    mapping = made.mapping
+    mapping, pairs = made.mapping, made.pairs
     yield f"learned from {pairs} pairs: reads {made.requests} requests and {made.replies} replies"
     for name in learned.WAYS:
         path = getattr(mapping, name)

@@ -138,6 +138,8 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     limits: Limits = Limits()
     canaries: list[str] = []
     """Texts that must never leave; $NAME is read from the guard's environment."""
+    again: Annotated[int, Meta(ge=0, le=5)] = 2
+    """How often the model is asked again when step_down took out every call of a whole reply; then the turn ends with the rule's sentence."""
     plant: bool = False
     """Whether a reference that means nothing is put at the end of the system prompt, to see where it comes out."""
     tools: Tools = Tools()

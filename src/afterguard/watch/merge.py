@@ -29,6 +29,7 @@ TITLES = {
     "prompt_extraction": "An attempt to read the system prompt",
     "unexplained_tool_call": "A tool call that only outside text explains",
     "foreign_order": "An order in outside text that nobody entitled gave",
+    "order_in_name": "An order inside a name that a tool gave",
     "canary_leak": "A planted reference came out",
     "lethal_combination": "Outside text, private data and a way out met in one conversation",
     "unsafe_output": "A reply that is dangerous where it is shown or run",

@@ -356,7 +356,8 @@ def learn(samples: Sequence[tuple[dict[str, Any], Any]]) -> Mapping:
     answered = _gathered(whole)
     found["reply"] = _best("reply", answered, unsure, bool(whole))
     found["delta"] = _best("delta", _gathered(streams), unsure, bool(streams))
-    if not found["conversation"]:
+    if sum(has(body, found["conversation"]) for body in requests if found["conversation"]) < len(requests):
+        # The first turn of a conversation has no id where the server makes it.
         found["reply_conversation"] = _best("conversation", answered, unsure)
     return Mapping(turns=turns, role=role, said=said, samples=len(samples), unsure=tuple(unsure), **found)
 

@@ -88,7 +88,8 @@ def _result(result: dict[str, Any], parts: Parts, where: str, name: str) -> None
 
 
 def _each(items: list[Any], parts: Parts, where: str, read: Any) -> str:
-    found = [read(item, parts, f"{where}[{index}]") for index, item in enumerate(items[:BATCH])]
+    # A batch inside a batch is no message, and without this a body of brackets ends in a RecursionError.
+    found = [isinstance(m, dict) and read(m, parts, f"{where}[{index}]") for index, m in enumerate(items[:BATCH])]
     if len(items) > BATCH:
         parts.skip("too_long", where, len(items) - BATCH)
     return "mcp" if found and all(found) else ""

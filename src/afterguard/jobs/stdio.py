@@ -1,0 +1,98 @@
+"""Settings -> one guarded MCP server over standard streams: policy, detectors, log and pins put together.
+
+In: the merged configuration, a name, a command. Out: the server's exit code. One process besides the server: no helpers, because every client starts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from afterguard import __version__
+from afterguard.config import Config
+from afterguard.errors import AfterguardError, UsageError
+from afterguard.guard.brain import Brain
+from afterguard.guard.journal import Journal
+from afterguard.guard.pins import Pins
+from afterguard.guard.pool import Thinking, context_of
+from afterguard.guard.route import Route
+from afterguard.guard.stdio import Door, serve
+from afterguard.jobs.guard import KILL, LOOK, key, policy_of
+from afterguard.store.ids import maker
+
+log = logging.getLogger("afterguard.guard")
+
+
+def run(config: Config, name: str, command: Sequence[str], folder: Path, decisions: Path, pins: Path | None) -> int:
+    """Guard the server until it ends. Raises UsageError for whatever keeps it from starting."""
+    if not command:
+        raise UsageError(
+            "no command to guard", hint="afterguard guard stdio --name NAME -- COMMAND ARGS...", slug="no-such-command"
+        )
+    guard = config.guard
+    policy = policy_of(guard.policy)
+    kept = Pins(pins, name) if pins is not None else None
+    secret = key(folder)
+    thinking = Thinking(secret, guard.judge if guard.detectors else "off", guard.point)
+    brain = Brain(context_of(thinking), policy, key=secret, detectors=guard.detectors)
+    if kept is not None:
+        kept.agree(brain)
+    brain.warm()
+    route = Route(
+        f"mcp/{name}",
+        "mcp",
+        "stdio:",
+        guard.mode,
+        guard.share,
+        guard.on_error,
+        guard.budget_ms / 1000,
+        config.app,
+        guard.environment,
+    )
+    look = _Look(brain, folder, guard.policy)
+    door = Door(
+        brain,
+        route,
+        Journal(decisions, guard.log_bytes),
+        maker(time.time, os.urandom),
+        version=__version__,
+        pins=kept,
+        look=look,
+    )
+    return asyncio.run(serve(door, command))
+
+
+class _Look:
+    """The kill switch and the policy file, looked at before a message, twice a second at most."""
+
+    def __init__(self, brain: Brain, folder: Path, policy: str) -> None:
+        self.brain = brain
+        self.switch = folder / KILL
+        self.policy = policy
+        self.at = 0.0
+        self.stamp = self._stamped()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self.at < LOOK:
+            return
+        self.at = now
+        self.brain.is_killed = self.switch.exists()
+        stamp = self._stamped()
+        if stamp not in (self.stamp, (0, 0)):
+            self.stamp = stamp
+            try:
+                self.brain.swap(policy_of(self.policy))
+            except AfterguardError as error:
+                log.error("the policy stays as it was: %s", error)
+
+    def _stamped(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self.policy)
+            return found.st_mtime_ns, found.st_size
+        except OSError:
+            return 0, 0

@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/reference from the code; tests/test_docs.py fails when they are stale.
 
-python docs/build_reference.py          writes cli.md, settings.md, rules.md
+python docs/build_reference.py          writes cli.md, settings.md, rules.md, metrics.md
 """
 
 from __future__ import annotations
@@ -126,7 +126,26 @@ def _ids(taxonomies: tuple[str, ...]) -> str:
     return "Taxonomies: " + "; ".join(names.describe(one) for one in taxonomies) + ".\n"
 
 
-PAGES = {"cli.md": cli, "settings.md": settings, "rules.md": rules}
+def metrics() -> str:
+    """Every metric of the guard."""
+    from afterguard.guard.metrics import BOUNDS, METRICS
+
+    out = [
+        NOTE,
+        "# Metrics\n\nWhat the guard counts, at `/metrics`, in the text format of Prometheus. Counters begin at 0 when a process starts; with several workers each answers for itself.\n\n",
+        "| metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    ]
+    for name, one in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        out.append(f"| `{name}` | {one.kind} | {labels} | {one.says} |\n")
+    bounds = ", ".join(f"{bound:g}" for bound in BOUNDS)
+    out.append(
+        f"\nBuckets of the histograms, in seconds: {bounds}.\n\nReasons of unjudged parts are in [the guard](guard.md#unjudged).\n"
+    )
+    return "".join(out)
+
+
+PAGES = {"cli.md": cli, "settings.md": settings, "rules.md": rules, "metrics.md": metrics}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

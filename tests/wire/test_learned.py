@@ -132,3 +132,8 @@ def test_never_raises(samples: list[tuple[dict[str, Any], Any]], body: Any) -> N
         response(got, mapping, parts)
         response(got, Mapping(reply=".text[*].answer", delta=".text"), parts)
         request(asked, Mapping(turns=".turns", role="role", said="text"), parts)
+
+
+def test_a_turn_without_names_is_no_conversation() -> None:
+    made = learn([({"question": [{"": "user", "question": "some words of text"}]}, None)])
+    assert not made.turns and from_plain(to_plain(made)) == made

@@ -72,6 +72,15 @@ HEADS_CAP = 100
 """Sentences in which such are counted."""
 NEAR = -1.0
 """Score from which a neighbour of an order belongs to it."""
+LISTED_CAP = 4_000
+HANDED_ITEM = -3.0
+"""The request hands over to this text, and the sentence is one of a list in it."""
+SHARED_OUT = -3.0
+"""One of at least three items that begin with different names: somebody else's task."""
+TITLED = -2.0
+"""An item with a title of several words: advice in a document."""
+ITEM = re.compile(r"[ \t>]*(?:(?:[-*•]|\d{1,2}[.)])[ \t]+){1,2}")
+PERSON = re.compile(r"[*_]{0,2}([A-Z][\w'-]{1,20}(?: [A-Z][\w'-]{1,20}){0,3})[*_]{0,2}:[*_]{0,2}\s")
 GROW = 8
 """Neighbours on each side that are looked at."""
 WRAP_CAP = 3_000
@@ -236,8 +245,11 @@ def _orders(
     scene.context.over_budget += len(gated) > NETWORK_CAP
     heads = sum(mood.asking(view, one).is_head for one in found[:HEADS_CAP])
     crowd = CROWD * max(0, min(CROWD_CAP, heads - 3))
+    stands = _listed(view, found, named and request.hands_over)
     weighed = {
-        number: _weigh(scene, view, found, number, fit, flagged[number], request, named, result, crowd)
+        number: _weigh(
+            scene, view, found, number, fit, flagged[number], request, named, result, crowd + stands.get(number, 0.0)
+        )
         for _, number, fit in gated[:NETWORK_CAP]
     }
     seeds = [number for number, row in weighed.items() if row.score >= 0]
@@ -245,6 +257,29 @@ def _orders(
         given = _given(scene, result, request)
         seeds = [number for number in seeds if _squashed(_core(view, found[number])) not in given]
     return _merged([_grown(scene, view, found, number, weighed, flagged, result) for number in sorted(seeds)])
+
+
+def _listed(view: str, found: Sequence[Sentence], is_handed: bool) -> dict[int, float]:
+    """What standing in a list takes off a sentence: tasks shared out among named people, titled advice, the list that the user handed over to."""
+    items: dict[int, str] = {}
+    labels: dict[int, str] = {}
+    for number, one in enumerate(found[:LISTED_CAP]):
+        line = view[view.rfind("\n", max(0, one.start - 200), one.start) + 1 : one.end]
+        item = ITEM.match(line)
+        if item is not None:
+            items[number] = item.group()
+            label = PERSON.match(line, item.end())
+            if label is not None:
+                labels[number] = label.group(1)
+    if len(items) < 2:
+        return {}
+    out = dict.fromkeys(items, HANDED_ITEM if is_handed else 0.0)
+    for number, title in labels.items():
+        if title.count(" ") and title.istitle():
+            out[number] += TITLED
+        elif len(set(labels.values())) >= 3:
+            out[number] += SHARED_OUT
+    return out
 
 
 def _flagged(view: str, found: Sequence[Sentence], signs: Sequence[int]) -> list[int]:

@@ -108,8 +108,11 @@ def _is_asked(scene: Scene, value: str, call: ToolCall, order: Foreign) -> bool:
 
 def _elsewhere(scene: Scene, value: str, order: Foreign) -> bool:
     """Whether another result gives the value too, in prose or record: then the order is not its only source."""
+    said = _squashed(order.result.value[order.start : order.end])
     for result in scene.results:
         text = result.value.lower()
+        if result.first != order.result.first and said in _squashed(result.value):
+            continue  # the same order once more
         if result.first == order.result.first:
             text = text[: order.start] + "\x00" * (order.end - order.start) + text[order.end :]
         for one in scene.foreign:

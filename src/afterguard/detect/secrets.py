@@ -27,8 +27,8 @@ ID = "secrets"
 TAXONOMIES = ("LLM02:2025", "LLM02:2026", "AML.T0057", "CWE-200", "CWE-798")
 BEHIND, AHEAD = 128, 4_200
 """Bytes around the end of a prefilter match in which the whole shape is looked for."""
-TAKEN_CAP = 200
-"""Secrets of one text; a dump of thousands is one incident all the same."""
+TAKEN_CAP = 2_000
+"""Secrets of one text, as many as the prefilter finds places."""
 MAIL = re.compile(rb"[^@\s]+@[^@\s]+\.[a-zA-Z]{2,12}")
 
 
@@ -175,18 +175,15 @@ CHECKS = {"": _any, "told": _told, "jwt": _jwt, "password": _password, "mixed": 
 
 
 def find(scene: Scene) -> Iterator[Hit]:
-    """Hits for every distinct secret in every text."""
+    """Hits for every place of every secret: what is masked once and stays elsewhere has leaked."""
     ends: dict[int, list[tuple[str, int]]] = {}
     for topic in scene.seen(ID):
         for place in scene.found(topic):
             ends.setdefault(place.text, []).append((topic, place.end))
     for index in sorted(ends):
         text = scene.texts[index]
-        seen: set[bytes] = set()
         for secret in secrets_in(scene.data(index), ends[index]):
-            if secret.value not in seen:
-                seen.add(secret.value)
-                yield _hit(scene, index, text.origin, secret)
+            yield _hit(scene, index, text.origin, secret)
 
 
 PLACES = {

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HITS = 20
 """Hits written out; more are counted."""
 UNJUDGED = 20
+NAME = 200
+"""Characters of a name that comes from a body."""
 ACTION_IDS = {Action.allow: 1, Action.flag: 1, Action.block: 2, Action.ask: 2, Action.throttle: 2}
 """OCSF action_id: 1 Allowed, 2 Denied, 4 Modified for the rest."""
 DISPOSITIONS = {Action.allow: 1, Action.flag: 15, Action.block: 2, Action.ask: 2, Action.throttle: 2}
@@ -82,7 +84,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         action=strongest.action,
         would=would,
         app=session.route.app,
-        model=parts.model,
+        model=parts.model[:NAME],
         identity=session.identity,
         conversation=session.conversation,
         rule=named.rule,
@@ -97,7 +99,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         output_tokens=parts.output_tokens,
         failed=session.failed,
         late=session.late,
-        tools=tuple(call.name for call in parts.calls[session._calls :][:50]),
+        tools=tuple(call.name[:NAME] for call in parts.calls[session._calls :][:50]),
     )
 
 

@@ -23,6 +23,7 @@ METRICS = {
     "afterguard_hits_total": Metric("counter", ("route", "kind"), "Hits by kind."),
     "afterguard_unjudged_total": Metric("counter", ("route", "reason"), "Parts of exchanges that nobody could look at."),
     "afterguard_failures_total": Metric("counter", ("route", "reason", "passed"), "Exchanges the guard itself could not judge; passed says whether it failed open."),
+    "afterguard_refused_total": Metric("counter", ("reason",), "Requests that are no HTTP or were too slow, and connections closed for it; they have no decision."),
     "afterguard_upstream_errors_total": Metric("counter", ("route", "reason"), "Upstreams that could not be reached or broke off."),
     "afterguard_client_gone_total": Metric("counter", ("route",), "Clients that left before the reply ended."),
     "afterguard_late_total": Metric("counter", ("route",), "Hits in streams whose place had already left."),

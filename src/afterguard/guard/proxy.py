@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
@@ -35,13 +35,14 @@ from afterguard.guard.session import STREAMS, Answer, Session
 from afterguard.guard.sigv4 import signed
 from afterguard.guard.upstream import Reply, Upstream, UpstreamBroken, UpstreamUnreachable, forwardable
 from afterguard.model import Action, Exchange, Hit
+from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.endpoint import endpoint
 from afterguard.wire.refusal import refused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-WHY = {Busy: "overload", BrokenProcessPool: "worker died"}
+WHY: dict[type[Exception], str] = {Busy: "overload", BrokenProcessPool: "worker died", BadEncoding: "bad_encoding"}
 Judged = tuple[list[Hit], Past]
 Judge = Callable[[Exchange, Past], Awaitable[Judged]]
 REQUEST_CAP = 32 << 20
@@ -113,6 +114,8 @@ class Proxy:
         self.far = far
         self.meter = meter or Meter(Local())
         self.in_flight = 0
+        self.refused: Counter[str] = Counter()
+        """What never came this far, by reason: the connections' side counts here."""
         self.probes: OrderedDict[str, Decision] = OrderedDict()
         self.is_draining = False
         self.is_ready = True
@@ -210,6 +213,8 @@ class Proxy:
         """The text of /metrics."""
         numbers = self.metrics
         numbers.set("afterguard_killed", float(self.brain.is_killed))
+        for reason, count in self.refused.items():
+            numbers.set("afterguard_refused_total", count, reason)
         if self.journal is not None:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
@@ -263,7 +268,7 @@ class Proxy:
             try:
                 await self._judge_behind(one)
             except Exception as error:
-                one.session.fail(f"exception:{type(error).__name__}")
+                one.session.fail(_why(error))
             written = self.write(one.session, one.wall, seconds, time.perf_counter() - began)
             if one.is_probe:
                 self.remember(written)
@@ -339,7 +344,7 @@ class _Open:
     """One request on its way."""
 
     __slots__ = (
-        "body", "caller", "cell", "client_gone", "door", "is_counted", "judging", "path", "receive", "reply", "route", "scope", "send", "session", "started", "task",
+        "body", "caller", "cell", "client_gone", "door", "is_begun", "is_counted", "judging", "path", "receive", "reply", "route", "scope", "send", "session", "started", "task",
         "wall", "watcher",
     )  # fmt: skip
 
@@ -367,6 +372,8 @@ class _Open:
         self.caller = ""
         self.task: asyncio.Task[Any] | None = None
         self.is_counted = False
+        self.is_begun = False
+        """Whether the client has been given a status."""
         self.body = b""
         self.reply: Reply | Canned | None = None
         self.cell: probe.Cell | None = None
@@ -482,14 +489,13 @@ class _Open:
         try:
             ready = await self._judged_request()
         except Exception as error:
-            ready = self._failed(f"exception:{type(error).__name__}") or body
+            ready = self._failed(_why(error)) or body
         if isinstance(ready, Answer):
-            self.session.status = ready.status
             await self._say(ready)
             return
         reply = await self._sent(ready)
         content_type, encoding = _typed(reply.headers)
-        if content_type.startswith(STREAMS) and reply.status < 400:
+        if content_type.startswith(STREAMS) and reply.status < 400 and _is_readable(encoding):
             await self._streamed(reply, content_type, encoding)
         else:
             await self._whole(reply, encoding)
@@ -580,7 +586,7 @@ class _Open:
         try:
             ready = await self._judged_reply(reply.status, body, encoding)
         except Exception as error:
-            ready = self._failed(f"exception:{type(error).__name__}") or body
+            ready = self._failed(_why(error)) or body
         if self.session.again is not None:
             following, self.session.again = self.session.again, None
             reply = await self._sent(following)
@@ -648,7 +654,7 @@ class _Open:
             try:
                 ready = session.feed(chunk)
             except Exception as error:
-                passing, ready = self._stream_failed(error, chunk)
+                passing, ready = self._stream_failed(error)
             self.judging += time.perf_counter() - began
             for piece in ready:
                 await self._more(piece)
@@ -659,12 +665,15 @@ class _Open:
             await self._last()
         await self._finish()
 
-    def _stream_failed(self, error: Exception, chunk: bytes) -> tuple[bool, list[bytes]]:
+    def _stream_failed(self, error: Exception) -> tuple[bool, list[bytes]]:
         """(whether the rest passes unjudged, what leaves now)."""
         session = self.session
-        if self._failed(f"exception:{type(error).__name__}") is None:
-            return True, [*session.waiting(), chunk]
-        return False, [session.stop()]
+        if self._failed(_why(error)) is not None:
+            return False, [session.stop()]
+        if isinstance(error, BadEncoding):
+            # The client was promised plain bytes, and there are none: an honest end is a broken one.
+            raise ConnectionResetError(str(error))
+        return True, session.waiting()
 
     async def _last(self) -> None:
         session = self.session
@@ -679,7 +688,7 @@ class _Open:
             else:
                 ready = session.end(exchange, found[0])
         except Exception as error:
-            ready = [session.stop()] if self._failed(f"exception:{type(error).__name__}") else session.waiting()
+            ready = [session.stop()] if self._failed(_why(error)) else session.waiting()
         self.judging += time.perf_counter() - began
         for piece in ready:
             await self._more(piece)
@@ -746,6 +755,7 @@ class _Open:
         elif self.session.ruling.is_inline:
             kept = [(n, v) for n, v in kept if n.lower() != b"content-length"]
         kept.append((DECISION, self.session.id.encode()))
+        self.is_begun = True
         await self.send({"type": "http.response.start", "status": status, "headers": kept})
 
     async def _more(self, chunk: bytes) -> None:
@@ -756,6 +766,8 @@ class _Open:
         await self.send({"type": "http.response.body", "body": b""})
 
     async def _say(self, answer: Answer) -> None:
+        self.session.status = answer.status
+        self.is_begun = True
         headers = [(n, v) for n, v in answer.headers if n != DECISION]
         headers.append((DECISION, self.session.id.encode()))
         await _answer(self.send, answer._replace(headers=headers))
@@ -765,8 +777,7 @@ class _Open:
         self.session.parts.skip("upstream_" + reason, "response")
         if self.client_gone:
             return
-        if self.reply is None:
-            self.session.status = status
+        if not self.is_begun:
             said = f"the upstream of /{self.route.name} did not answer ({reason})"
             await self._say(Answer(*refused(self.session.spot, said, "afterguard_upstream", status)))
             return
@@ -812,6 +823,20 @@ async def _answer(send: Send, answer: Answer) -> None:
 
 def _is_known(headers: Iterable[tuple[bytes, bytes]], token: bytes) -> bool:
     return any(name == TOKEN and hmac.compare_digest(value, token) for name, value in headers)
+
+
+def _why(error: Exception) -> str:
+    """The word under which a failure is counted."""
+    return WHY.get(type(error)) or f"exception:{type(error).__name__}"
+
+
+def _is_readable(encoding: str) -> bool:
+    """Whether a stream in this encoding can be read as it comes; what cannot is held whole, and unjudged."""
+    try:
+        decoder(encoding, 1)
+    except BadEncoding:
+        return False
+    return True
 
 
 def _typed(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:

@@ -185,22 +185,17 @@ class Session:
         """The request to send on, or a refusal. Raises Unspliceable where an edit cannot be made."""
         self.hits = list(hits)
         self.past = past
-        self.verdict = verdict = self.brain.decide(exchange, hits, "request", self.facts())
+        before = self.known.hits if self.known is not None else ()
+        # What was found in an earlier turn comes again as it was, and the same becomes of it, to the same bytes.
+        found = (*before, *hits)
+        self.verdict = verdict = self.brain.decide(exchange, found, "request", self.facts())
         if verdict.action is Action.block:
-            self.verdict = verdict = self._once_refused(exchange, hits, verdict)
+            self.verdict = verdict = self._once_refused(exchange, found, verdict)
         if verdict.action in (Action.block, Action.ask, Action.throttle) or (
             verdict.calls and self.spot.dialect == "mcp"
         ):
             return self.refuse(verdict)
-        before = self.known.hits if self.known is not None else ()
-        self.brain.history(self.route.name).put(self.asked, self.parts, exchange, past, (*before, *hits))
-        edits = verdict.edits
-        if before:
-            # What was changed in an earlier turn comes again as it was, and is changed again to the same.
-            again = self.brain.decide(exchange, before, "request", self.facts())
-            if _rank(again) > _rank(verdict) and again.edits:
-                self.verdict = msgspec.structs.replace(again, edits=())
-            verdict = msgspec.structs.replace(verdict, edits=(*again.edits, *edits))
+        self.brain.history(self.route.name).put(self.asked, self.parts, exchange, past, found)
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
@@ -379,6 +374,8 @@ class Session:
     def stop(self) -> bytes:
         """The legal end of the stream at this point, for a door that has to stop it."""
         assert self._stream is not None
+        if self._stream.is_stopped:
+            return b""
         self._stream.is_stopped = True
         return self._stream.ending("the reply was stopped")
 
@@ -436,10 +433,15 @@ class _Stream:
         array = "json" in content_type and session.spot.dialect == "gemini"
         self.opening = Opening(session.spot.dialect, array, _rpc_id(session.asked))
         self.said = ""
+        self.rest: list[bytes] | None = None
+        """What had not left when something failed."""
         self.is_stopped = False
         wanted = session.asked.get("n") if isinstance(session.asked, dict) else None
         self.is_single = wanted is None or wanted == 1
-        self._gate = prefilters()[Origin.model] if session.brain.detectors else None
+        self.is_tool = session.spot.dialect == "mcp"
+        """Whether a tool speaks here, not the model."""
+        self.tool = session.parts.tool_name(str(_rpc_id(session.asked))) if self.is_tool else ""
+        self._gate = prefilters()[Origin.tool if self.is_tool else Origin.model] if session.brain.detectors else None
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Bytes that may leave now."""
@@ -455,18 +457,27 @@ class _Stream:
 
     def _frames(self, frames: Iterable[Frame]) -> list[bytes]:
         out: list[bytes] = []
-        for frame in frames:
-            self._learn(frame)
-            if frame.is_end or self.last or self._finishes(frame):
-                # Everything from the first end on waits for the judgement of the whole reply.
-                self.last.append(frame)
-                continue
+        frames = list(frames)
+        for number, frame in enumerate(frames):
+            taken = 0
             try:
+                self._learn(frame)
+                taken = 1
+                if frame.is_end or self.last or self._finishes(frame):
+                    # Everything from the first end on waits for the judgement of the whole reply.
+                    self.last.append(frame)
+                    continue
                 out += self._left(self.release.feed(frame))
             except Stopped:
                 out.append(self.ending(self.said))
                 self.is_stopped = True
                 break
+            except Exception:
+                # For a route that fails open: every byte that came and has not left, in order and once.
+                held = [*self.release.drain(), *(one.raw for one in self.last)]
+                rest = (*frames[number + taken :], *self.frames.close())
+                self.rest = [*out, *held, *(one.raw for one in rest)]
+                raise
         return out
 
     def _left(self, sent: list[bytes]) -> list[bytes]:
@@ -499,7 +510,14 @@ class _Stream:
 
     def close(self) -> list[bytes]:
         """The upstream has ended: put the reply together. What may still leave."""
-        out = [] if self.is_stopped else self._frames(self.frames.close())
+        out: list[bytes] = []
+        if not self.is_stopped:
+            try:
+                if self.decoder is not None:
+                    out += self._frames(self.frames.feed(self.decoder.finish()))
+            except BadEncoding as error:
+                self.session.parts.skip("bad_encoding", f"response: {error}")
+            out += self._frames(self.frames.close())
         self._put_together()
         return out
 
@@ -513,6 +531,8 @@ class _Stream:
 
     def waiting(self) -> list[bytes]:
         """What is held back, as it came."""
+        if self.rest is not None:
+            return self.rest
         return [*self.release.drain(), *(frame.raw for frame in self.last)]
 
     def end(self, verdict: Verdict) -> list[bytes]:
@@ -546,7 +566,8 @@ class _Stream:
         if self._gate is None or not self._gate.scan(data):
             return self._values(text, ())
         base = session.exchange()
-        reply = Text(text, Origin.model, Trust.model, f"response:{slot}", "", session.parts.turn + 1)
+        origin, trust = (Origin.tool, Trust.third_party) if self.is_tool else (Origin.model, Trust.model)
+        reply = Text(text, origin, trust, f"response:{slot}", self.tool, session.parts.turn + 1)
         exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
         index = len(base.texts)
         hits, _ = session.brain.inspect(exchange, session.past)

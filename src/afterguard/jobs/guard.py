@@ -216,6 +216,7 @@ class Guard:
             far=self.pool,
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
         )
+        self.proxy.refused = gate.refused
         self._watching: asyncio.Task[None] | None = None
         self.brain.is_killed = (self.folder / KILL).exists()
         self._stamp = self._stamped()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from afterguard.detect.provenance import has_side_effects
 from afterguard.model import ACTIONS, Action, Exchange, Hit, Verdict
 from afterguard.policy.edits import Place, edits
-from afterguard.policy.load import EDITS, Compiled, Policy, glob, names, settings
+from afterguard.policy.load import EDITS, Compiled, Policy, glob, names, plan_of, settings
 from afterguard.policy.scene import Row, Scene
 
 RANK = {action: rank for rank, action in enumerate(ACTIONS)}
@@ -41,7 +41,7 @@ class Effect(NamedTuple):
 
 def decide(exchange: Exchange, hits: Sequence[Hit], policy: Policy, at: str, facts: Mapping[str, Any]) -> Verdict:
     """The verdict on one side of an exchange."""
-    plan = policy.request if at == "request" else policy.response
+    plan = plan_of(policy, at, exchange)
     if not (
         plan.exchange
         or (hits and (plan.by_kind or plan.hit))
@@ -96,7 +96,7 @@ def effect(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> Effect:
         return Effect(rule, Action.flag)
     if rule.action not in (Action.step_down, Action.ask):
         return Effect(rule, rule.action)
-    if scene.at == "request":
+    if scene.at == "request" and not scene.reply_calls:
         tools = _tools(scene, rule) if rule.action is Action.step_down else ()
         return Effect(rule, rule.action if tools or rule.action is Action.ask else Action.flag, (), (), tools)
     calls = _calls(scene, rule, rows)

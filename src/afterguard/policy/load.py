@@ -17,7 +17,7 @@ import msgspec
 from afterguard.config import nearest
 from afterguard.errors import UsageError
 from afterguard.match import Matcher, compile
-from afterguard.model import ACTIONS, Action, Verdict
+from afterguard.model import ACTIONS, Action, Exchange, Verdict
 from afterguard.policy.document import KINDS, Document, Names, Rule, Scope, keys_of
 from afterguard.policy.fields import group_of
 from afterguard.policy.read import Path, bad, read
@@ -77,6 +77,10 @@ class Policy(msgspec.Struct, frozen=True):
     rules: tuple[Compiled, ...]
     request: Plan
     response: Plan
+    calls: Plan
+    """Of a request through an MCP mount: it is a call."""
+    replies: Plan
+    """Of a reply through one: it is what a tool says."""
     scope: Globs | None
     routes: tuple[tuple[re.Pattern[str], str], ...]
     exchange_fields: tuple[str, ...]
@@ -106,6 +110,13 @@ def load(text: str, name: str = "policy") -> Policy:
     except msgspec.ValidationError as error:
         _explain(str(error), whole.lines, name)
     return _policy(document, whole.value, whole.lines, name)
+
+
+def plan_of(policy: Policy, at: str, exchange: Exchange) -> Plan:
+    """The rules that are asked on this side of an exchange."""
+    if exchange.protocol == "mcp":
+        return policy.calls if at == "request" else policy.replies
+    return policy.request if at == "request" else policy.response
 
 
 def settings(policy: Policy, route: str) -> Settings:
@@ -193,6 +204,8 @@ def _policy(document: Document, content: Any, lines: Mapping[Path, int], name: s
         rules=rules,
         request=_plan([one for one in rules if one.at in ("any", "identity", "request", "tool")]),
         response=_plan([one for one in rules if one.at in ("any", "identity", "response", "call")]),
+        calls=_plan([one for one in rules if one.at in ("any", "identity", "request", "call")]),
+        replies=_plan([one for one in rules if one.at in ("any", "identity", "response", "tool")]),
         scope=_globs(document.scope),
         routes=tuple((glob([key]), key) for key in document.routes),
         exchange_fields=tuple(sorted(fields["exchange"])),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from afterguard.model import Exchange, Hit, Origin, Text
 from afterguard.policy.fields import ARGUMENT, CALL, EXCHANGE, FACT, HIT, HIT_TOOL, TEXT, UNJUDGED, argument, arguments
-from afterguard.policy.load import Compiled, Policy
+from afterguard.policy.load import Compiled, Policy, plan_of
 
 ROWS_CAP = 2_000
 """Hits, calls, pairs and unjudged parts of one exchange that rules are asked about, each."""
@@ -43,7 +43,7 @@ class Scene:
 
     def candidates(self) -> Iterator[tuple[Compiled, Row]]:
         """Every rule with every row it must be asked about."""
-        plan = self.policy.request if self.at == "request" else self.policy.response
+        plan = plan_of(self.policy, self.at, self.exchange)
         if plan.exchange:
             row = Row(self.base)
             for rule in plan.exchange:
@@ -178,11 +178,15 @@ class Scene:
 
     @property
     def reply_calls(self) -> tuple[int, ...]:
-        """Calls that stand in the reply and can still be taken out."""
+        """Calls that can still be taken out: those of the reply, or the one that an MCP client sends."""
         if self._reply_calls is None:
             calls = self.exchange.calls
-            is_reply = self.at == "response" and calls
-            found = (n for n, call in enumerate(calls) if self._is_reply(call.where, call.turn)) if is_reply else ()
+            found: Iterator[int] = iter(())
+            if self.exchange.protocol == "mcp":
+                # Here a request is the model's call on its way to the server, and the reply holds none.
+                found = iter(range(len(calls))) if self.at == "request" else found
+            elif self.at == "response" and calls:
+                found = (n for n, call in enumerate(calls) if self._is_reply(call.where, call.turn))
             self._reply_calls = tuple(found)[:ROWS_CAP]
         return self._reply_calls
 
@@ -191,6 +195,8 @@ class Scene:
         one = self.exchange.texts[text]
         if self.at != "response":
             return not one.where.startswith("response")
+        if self.exchange.protocol == "mcp":
+            return one.where.startswith("response")  # a tool says it, and it is on its way to the model
         return one.origin is Origin.model and self._is_reply(one.where, one.turn)
 
     def _is_reply(self, where: str, turn: int) -> bool:

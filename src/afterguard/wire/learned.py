@@ -382,7 +382,7 @@ def _conversation(bodies: Sequence[Any]) -> tuple[str, str, str]:
         for path, items in _lists(body):
             rows.setdefault(path, []).extend(item for item in items[:LEAVES] if isinstance(item, dict))
     for path, items in sorted(rows.items(), key=lambda row: (-len(row[1]), row[0])):
-        names = list(dict.fromkeys(name for item in items for name in item))
+        names = list(dict.fromkeys(name for item in items for name in item if name))
         strings = {name: [item[name] for item in items if isinstance(item.get(name), str)] for name in names}
         for name in names:
             words = {value.lower() for value in strings[name]}

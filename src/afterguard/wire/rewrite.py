@@ -158,4 +158,6 @@ def _stopped(decoded: Any, calls: Sequence[ToolCall]) -> Iterable[Put]:
             yield Put("response.stop_reason", b'"end_turn"')
     left = [c for c in calls if c.where.startswith("response.output.message.content[")]
     if left and isinstance(decoded, dict) and decoded.get("stopReason") == "tool_use":
-        yield Put("response.stopReason", b'"end_turn"')
+        blocks = at(decoded, "response.output.message.content")
+        if sum(isinstance(block, dict) and "toolUse" in block for block in blocks) <= len(left):
+            yield Put("response.stopReason", b'"end_turn"')

@@ -226,10 +226,6 @@ def test_pins_that_cannot_be_kept_are_said(tmp_path: Path) -> None:
     assert client.lines == [listed("Reads.").raw] and rows == ["pins_not_kept"]
 
 
-# Defects elsewhere: rules at `tool` are not asked about an MCP result, rules at `call` not about an MCP call, and neither can be edited.
-
-
-@pytest.mark.xfail(reason="the policy does not know that with MCP the result is the tool's and the call the model's")
 def test_orders_in_a_result_are_cut() -> None:
     made, client, _ = door(SHIPPED)
     text = "Parcels travel by lorry and take a day longer than letters do. " * 12
@@ -240,7 +236,6 @@ def test_orders_in_a_result_are_cut() -> None:
     assert b"Ignore all previous" not in client.lines[0]
 
 
-@pytest.mark.xfail(reason="see above")
 def test_a_call_the_policy_names_is_refused() -> None:
     rule = "{it: {call.tool: delete_all}, condition: it}"
     made, client, server = door(load(POLICY.replace("{canary: {hit.kind: canary_leak}, condition: canary}", rule)))

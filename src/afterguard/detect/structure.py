@@ -196,12 +196,8 @@ def _merged(rows: list[Passage]) -> list[Passage]:
     return out
 
 
-NAME_BEFORE = re.compile(r"(?<![\\])[A-Za-z0-9][_-]$|[a-z0-9][A-Za-z0-9]$")
-
-
+NAME_BEFORE = re.compile(r"(?<!\\)[A-Za-z0-9][_-]$")
 NAME = re.compile(r"(?:[ \t]*- )?[\"']?[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*_[A-Z]")
-
-
 NAME_CAP = 1_000
 """Characters before a passage in which the item of a list begins that it stands in."""
 

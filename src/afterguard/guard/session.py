@@ -11,18 +11,19 @@ an `Unjudged` row of the exchange and therefore something a rule can act on.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from afterguard.detect import NONE, Past, canary, prefilters
+from afterguard.detect import NONE, Past, canary
 from afterguard.detect.placeholders import Vault
 from afterguard.guard.brain import NOTHING, Brain
 from afterguard.guard.decision import Decision, seen
 from afterguard.guard.history import Known
 from afterguard.guard.route import Route
+from afterguard.guard.stream import CAP, Stream, rank
+from afterguard.guard.who import Headers, named, opening, who
 from afterguard.model import (
     ACTIONS,
     Action,
@@ -31,34 +32,21 @@ from afterguard.model import (
     Hit,
     Origin,
     Span,
-    Text,
-    ToolCall,
-    Trust,
     Unjudged,
     Verdict,
 )
 from afterguard.wire import learned, mcp, rewrite, shapes, strict
 from afterguard.wire.again import again
-from afterguard.wire.deltas import Deltas
-from afterguard.wire.encoding import BadEncoding, decoded, decoder
+from afterguard.wire.encoding import BadEncoding, decoded
 from afterguard.wire.endpoint import Endpoint
-from afterguard.wire.frames import Frame, framer
-from afterguard.wire.mapped import Mapped
-from afterguard.wire.opening import Opening
-from afterguard.wire.parts import Parts, text_of
-from afterguard.wire.refusal import endings, refused
-from afterguard.wire.release import DROP, Release
+from afterguard.wire.parts import Parts
+from afterguard.wire.refusal import refused
 from afterguard.wire.splice import Unspliceable
 
 REMOVED = "[removed by policy]"
-Headers = Sequence[tuple[bytes, bytes]]
-CAP = 32 << 20
-"""Bytes of a decoded body that are read; what is longer is unjudged."""
 SILENT = {"models", "files", "batches", "audio", "images"}
 """Operations that carry no conversation as JSON."""
-CONVERSATION_HEADERS = (b"x-conversation-id", b"x-session-id", b"session-id", b"mcp-session-id", b"x-thread-id")
-KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream", "application/stream+json")
+STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream", "application/stream+json", "application/ndjson", "application/jsonl")
 
 
 class Answer(NamedTuple):
@@ -67,10 +55,6 @@ class Answer(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
-
-
-class Stopped(Exception):
-    """A stream has to end here."""
 
 
 class Session:
@@ -86,7 +70,7 @@ class Session:
         self.parts = Parts()
         self.protocol = ""
         self.asked: Any = None
-        self.identity, self.conversation = _who(headers, brain)
+        self.identity, self.conversation = who(headers, brain.context.pseudonym)
         self.verdict: Verdict = NOTHING
         self.replied: Verdict = NOTHING
         self.hits: list[Hit] = []
@@ -107,7 +91,7 @@ class Session:
         """Hits in a stream whose place had already left."""
         self._texts = self._calls = 0
         self._facts: dict[str, Any] | None = None
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
 
     # -- the request
 
@@ -145,7 +129,7 @@ class Session:
             self.parts.skip("unknown_shape", "request", size)
         self.parts.model = self.parts.model or self.spot.model
         if isinstance(body, dict):
-            self.conversation = _named(body) or self.conversation
+            self.conversation = named(body) or self.conversation
         if self.mapping is not None:
             self._name()
 
@@ -169,7 +153,7 @@ class Session:
     def facts(self) -> dict[str, Any]:
         """What the policy may ask beside the exchange."""
         if self._facts is None:
-            self.conversation = self.conversation or _opening(self.parts.texts, self.identity)
+            self.conversation = self.conversation or opening(self.parts.texts, self.identity)
             self._facts = self.brain.facts(self.route, self.conversation, self.identity)
             if self.brain.tokenises:
                 self._facts["placeholder"] = self._hide
@@ -232,7 +216,7 @@ class Session:
             for n in sorted(old)
         ]
         kept = [edit for edit in left.edits if edit.text not in old]
-        stronger = left if _rank(left) > ACTIONS.index(Action.neutralise) else verdict
+        stronger = left if rank(left) > ACTIONS.index(Action.neutralise) else verdict
         action = max(left.action, Action.neutralise, key=ACTIONS.index)
         return msgspec.structs.replace(stronger, action=action, edits=tuple(sorted((*kept, *whole), key=_place)))
 
@@ -317,7 +301,7 @@ class Session:
             return False
         self.asked_again += 1
         self.sent = self.again
-        self.verdict = max(self.verdict, verdict, key=_rank)
+        self.verdict = max(self.verdict, verdict, key=rank)
         # The next reply takes the place of this one.
         del self.parts.texts[self._texts :], self.parts.calls[self._calls :]
         return True
@@ -335,7 +319,7 @@ class Session:
     def stream(self, status: int, content_type: str, encoding: str = "") -> None:
         """A reply begins to stream. Raises BadEncoding for an encoding nobody here can read."""
         self.status = status
-        self._stream = _Stream(self, content_type, encoding)
+        self._stream = Stream(self, content_type, encoding)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Bytes that may leave now."""
@@ -417,256 +401,12 @@ class Session:
         return seen(self, time, seconds, judging)
 
 
-class _Stream:
-    """A streamed reply: frames, what may leave, and the reply put together."""
-
-    def __init__(self, session: Session, content_type: str, encoding: str = "") -> None:
-        self.session = session
-        self.decoder = decoder(encoding, CAP) if encoding and encoding != "identity" else None
-        self.frames = framer(session.spot.dialect, content_type)
-        if session.mapping is not None:
-            self.frames.reader.main = Mapped(session.mapping)
-        self.release = Release(self._look)
-        self.deltas = Deltas()
-        self.names: dict[str, tuple[str, str]] = {}
-        self.last: list[Frame] = []
-        array = "json" in content_type and session.spot.dialect == "gemini"
-        self.opening = Opening(session.spot.dialect, array, _rpc_id(session.asked))
-        self.said = ""
-        self.rest: list[bytes] | None = None
-        """What had not left when something failed."""
-        self.is_stopped = False
-        wanted = session.asked.get("n") if isinstance(session.asked, dict) else None
-        self.is_single = wanted is None or wanted == 1
-        self.is_tool = session.spot.dialect == "mcp"
-        """Whether a tool speaks here, not the model."""
-        self.tool = session.parts.tool_name(str(_rpc_id(session.asked))) if self.is_tool else ""
-        self._gate = prefilters()[Origin.tool if self.is_tool else Origin.model] if session.brain.detectors else None
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Bytes that may leave now."""
-        if self.is_stopped:
-            return []
-        return self._frames(self.frames.feed(self.decoder.feed(chunk) if self.decoder else chunk))
-
-    def watch(self, reply: bytes) -> None:
-        """Read a reply that has passed."""
-        for frame in (*self.frames.feed(reply), *self.frames.close()):
-            self._learn(frame)
-        self._put_together()
-
-    def _frames(self, frames: Iterable[Frame]) -> list[bytes]:
-        out: list[bytes] = []
-        frames = list(frames)
-        for number, frame in enumerate(frames):
-            taken = 0
-            try:
-                self._learn(frame)
-                taken = 1
-                if frame.is_end or self.last or self._finishes(frame):
-                    # Everything from the first end on waits for the judgement of the whole reply.
-                    self.last.append(frame)
-                    continue
-                out += self._left(self.release.feed(frame))
-            except Stopped:
-                out.append(self.ending(self.said))
-                self.is_stopped = True
-                break
-            except Exception:
-                # For a route that fails open: every byte that came and has not left, in order and once.
-                held = [*self.release.drain(), *(one.raw for one in self.last)]
-                rest = (*frames[number + taken :], *self.frames.close())
-                self.rest = [*out, *held, *(one.raw for one in rest)]
-                raise
-        return out
-
-    def _left(self, sent: list[bytes]) -> list[bytes]:
-        for frame in self.release.left:
-            self.opening.feed(_event(frame))
-        return sent
-
-    def _finishes(self, frame: Frame) -> bool:
-        """Whether the model says with this frame that the only reply is whole."""
-        event = frame.event
-        if not isinstance(event, dict) or not self.is_single:
-            return False
-        for name, key in (("choices", "finish_reason"), ("candidates", "finishReason")):
-            rows = event.get(name)
-            if isinstance(rows, list) and rows and isinstance(rows[0], dict) and rows[0].get(key):
-                return True
-        return event.get("type") == "message_delta" or frame.name == "messageStop"
-
-    def _learn(self, frame: Frame) -> None:
-        event = _event(frame)
-        if self.session.mapping is not None:
-            self.deltas.grow(piece.text for piece in frame.pieces)
-            learned.name(event, self.session.mapping, self.session.parts)
-        elif isinstance(event, dict):
-            self.deltas.feed(event)  # what it does not know the framer has counted
-        elif isinstance(event, str):
-            self.deltas.say(event)
-        for slot, name, identifier in frame.opens:
-            self.names[slot] = (name, identifier)
-
-    def close(self) -> list[bytes]:
-        """The upstream has ended: put the reply together. What may still leave."""
-        out: list[bytes] = []
-        if not self.is_stopped:
-            try:
-                if self.decoder is not None:
-                    out += self._frames(self.frames.feed(self.decoder.finish()))
-            except BadEncoding as error:
-                self.session.parts.skip("bad_encoding", f"response: {error}")
-            out += self._frames(self.frames.close())
-        self._put_together()
-        return out
-
-    def _put_together(self) -> None:
-        parts = self.session.parts
-        if self.session.mapping is not None:
-            self.session._name()
-        for row in (*self.frames.unjudged, *self.release.unjudged):
-            parts.skip(row.reason, row.where or "response", row.bytes)
-        self.deltas.into(parts, "response")
-
-    def waiting(self) -> list[bytes]:
-        """What is held back, as it came."""
-        if self.rest is not None:
-            return self.rest
-        return [*self.release.drain(), *(frame.raw for frame in self.last)]
-
-    def end(self, verdict: Verdict) -> list[bytes]:
-        """The last bytes."""
-        if self.is_stopped:
-            return []
-        if verdict.action is Action.block:
-            self.is_stopped = True
-            return [self.ending(verdict.says)]
-        out: list[bytes] = []
-        try:
-            out += self._left(self.release.finish())
-            for frame in self.last:
-                out += self._left(self.release.feed(frame))
-        except Stopped:
-            self.is_stopped = True
-            out.append(self.ending(self.said))
-        return out
-
-    def ending(self, says: str) -> bytes:
-        """The legal end of this stream here."""
-        return endings(self.session.spot.dialect, self.opening.opened(), says, decision=self.session.id)
-
-    def _look(self, slot: str, kind: str, text: str, is_whole: bool) -> Any:
-        """What has to change in a piece of the reply that is about to leave."""
-        session = self.session
-        if kind == "arguments":
-            found = self._call(slot, text)
-            return found if found is DROP else [*found, *self._values(text, found)]
-        data = text.encode("utf-8", "surrogatepass")
-        if self._gate is None or not self._gate.scan(data):
-            return self._values(text, ())
-        base = session.exchange()
-        origin, trust = (Origin.tool, Trust.third_party) if self.is_tool else (Origin.model, Trust.model)
-        reply = Text(text, origin, trust, f"response:{slot}", self.tool, session.parts.turn + 1)
-        exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
-        index = len(base.texts)
-        hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.brain.decide(exchange, hits, "response", session.facts())
-        self._settle(verdict, hits)
-        edits = [
-            (_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index
-        ]
-        return [*edits, *self._values(text, edits)]
-
-    def _values(self, text: str, edits: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-        """Placeholders in a piece of the reply, to become the values they stand for; what is changed anyway is left alone."""
-        vault = self.session.vault
-        if vault is None:
-            return []
-        out = []
-        for found in vault.pattern.finditer(text):
-            shown = vault.shown(found.group())
-            if shown != found.group() and all(found.end() <= low or found.start() >= high for low, high, _ in edits):
-                out.append((found.start(), found.end(), shown))
-        return out
-
-    def _call(self, slot: str, text: str) -> Any:
-        session = self.session
-        base = session.exchange()
-        name, identifier = self.names.get(slot, ("", ""))
-        call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
-        exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
-        hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.brain.decide(exchange, hits, "response", session.facts())
-        self._settle(verdict, hits)
-        return DROP if len(base.calls) in verdict.calls else ()
-
-    def _settle(self, verdict: Verdict, hits: Sequence[Hit]) -> None:
-        if verdict.action is not Action.allow:
-            self.session.note(hits)
-            self.session.verdict = max(self.session.verdict, verdict, key=_rank)
-        if verdict.action is Action.block:
-            self.said = verdict.says
-            raise Stopped
-
-
-def _chars(data: bytes, at: int) -> int:
-    return at if data.isascii() else len(data[:at].decode("utf-8", "surrogatepass"))
-
-
 def _place(edit: Edit) -> tuple[int, int]:
     return edit.text, edit.span.start
 
 
-def _rank(verdict: Verdict) -> int:
-    return ACTIONS.index(verdict.action)
-
-
 def _same(hit: Hit) -> tuple[object, ...]:
     return hit.detector, hit.kind, hit.cause, hit.rule, hit.identifiers or hit.span
-
-
-def _event(frame: Frame) -> Any:
-    """The event with its type where the type stands beside it (Converse)."""
-    if frame.name and isinstance(frame.event, dict) and frame.name[0].islower() and "type" not in frame.event:
-        return {frame.name: frame.event}
-    return frame.event
-
-
-def _rpc_id(body: Any) -> Any:
-    return body.get("id") if isinstance(body, dict) else None
-
-
-def _who(headers: Headers, brain: Brain) -> tuple[str, str]:
-    """(pseudonym of the key, conversation as a header names it). What a client says of its user is not believed."""
-    identity = conversation = ""
-    for name, value in headers:
-        if name in KEY_HEADERS:
-            identity = brain.context.pseudonym(value.decode("latin-1"))
-        elif name in CONVERSATION_HEADERS:
-            conversation = brain.context.pseudonym(value.decode("latin-1")[:400])
-    return identity, conversation
-
-
-def _named(body: Mapping[str, Any]) -> str:
-    """The conversation as the body names it."""
-    found = body.get("conversation") or body.get("previous_response_id") or body.get("conversation_id")
-    if isinstance(found, dict):
-        found = found.get("id")
-    if not found and isinstance(body.get("metadata"), dict):
-        inner = body["metadata"]
-        found = inner.get("conversation_id") or inner.get("session_id") or inner.get("thread_id")
-    return text_of(found)[:200]
-
-
-def _opening(texts: Sequence[Text], identity: str) -> str:
-    """A name for a conversation that nobody named: how it began, and who began it."""
-    digest = hashlib.blake2b(identity.encode(), digest_size=10)
-    for text in texts[:8]:
-        digest.update(text.value[:4_000].encode("utf-8", "surrogatepass"))
-        if text.origin is Origin.user:
-            break
-    return digest.hexdigest()
 
 
 __all__ = ["Answer", "Session", "Unjudged", "Unspliceable"]

@@ -18,6 +18,11 @@ import msgspec
 
 from afterguard.errors import Unreachable
 from afterguard.guard import probe
+from afterguard.guard.stream import event_of
+from afterguard.wire.deltas import Deltas
+from afterguard.wire.endpoint import endpoint
+from afterguard.wire.frames import framer
+from afterguard.wire.parts import Parts
 
 WAIT = 5.0
 """Seconds to wait for a decision that is made afterwards."""
@@ -126,7 +131,9 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
     seen = probe.KINDS[cell.place] in hits
     acted = made.get("action", "allow") if made else "allow"
     leaked = (
-        mode == "enforce" and acted not in ("allow", "flag") and probe.mark(guard.key, cell.place).encode() in reply
+        mode == "enforce"
+        and acted not in ("allow", "flag")
+        and probe.mark(guard.key, cell.place) in _said(cell, found, reply)
     )
     gap = ""
     if made is None:
@@ -140,6 +147,21 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
         mount, cell.operation, cell.place, cell.streamed, cell.encoding, seen, acted, made.get("would", "allow") if made else "allow",
         mode, status, time.time(), gap, identifier,
     )  # fmt: skip
+
+
+def _said(cell: probe.Cell, headers: Mapping[str, str], reply: bytes) -> str:
+    """What a client would read, its pieces joined."""
+    plain = reply.decode("utf-8", "replace")
+    if not cell.streamed:
+        return plain
+    spot = endpoint(cell.kind, "POST", probe.path(cell))
+    frames = framer(spot.dialect, headers.get("content-type", ""))
+    grown = Deltas()
+    for one in (*frames.feed(reply), *frames.close()):
+        grown.feed(event_of(one))
+    parts = Parts()
+    grown.into(parts)
+    return "\n".join((*(text.value for text in parts.texts), *(call.arguments for call in parts.calls), plain))
 
 
 def table(rows: list[Proof], policy: str) -> str:

@@ -31,6 +31,7 @@ demo: $(VENV)/.run
 system:
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  need=""; command -v chromium >/dev/null || need="$$need chromium"; ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$$need postgresql"; \
+	  command -v redis-server >/dev/null || command -v valkey-server >/dev/null || need="$$need redis-server"; \
 	  if [ -n "$$need" ]; then echo "installing$$need"; (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$need) >/dev/null 2>&1 || echo "could not install$$need; the tests that need it will skip"; fi; \
 	fi
 
@@ -44,10 +45,11 @@ gold: setup
 	@$(BIN)/pytest -q tests/report --update-gold
 
 bench: setup
-	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py bench/orders.py bench/gateway.py bench/insertion.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
-# Long runs: memory stays flat over ten gigabytes.
-soak: setup
+# Long runs: an hour of hostile traffic through the guard, and memory that stays flat over ten gigabytes of logs.
+soak: setup system
+	@$(BIN)/python bench/soak.py --seconds 3600
 	@$(BIN)/python bench/lookback.py --gigabytes 10
 
 # An hour of coverage-guided fuzzing of the judge.

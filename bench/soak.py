@@ -907,7 +907,7 @@ def start(
     policy.write_text(
         text.replace(
             "\nrules:\n",
-            "\nlimits: {per: conversation, requests_per_minute: 1000000, tokens_per_minute: 1000000000}\n\nrules:\n",
+            "\nlimits: {per: identity, requests_per_minute: 1000000, tokens_per_minute: 1000000000}\n\nrules:\n",
             1,
         )
     )

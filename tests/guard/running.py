@@ -29,7 +29,8 @@ from afterguard.detect import NONE, Context, Past
 from afterguard.guard.brain import Brain
 from afterguard.guard.journal import Journal
 from afterguard.guard.metrics import Metrics
-from afterguard.guard.proxy import Proxy, Settings
+from afterguard.guard.passage import Settings
+from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route
 from afterguard.model import Exchange, Hit
 from afterguard.policy.load import Policy, load

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from afterguard.config import Config, GuardConfig
+from afterguard.detect.detector import Bounded
 from afterguard.guard.gate import Gate
 from afterguard.guard.journal import Journal
 from afterguard.jobs.guard import KILL, Guard, plan
@@ -107,6 +108,17 @@ def test_a_worker_that_begins_later_takes_the_policy_as_it_is_then(tmp_path: Pat
     assert one.brain.policy is not None and made.policy is not None
     assert one.brain.policy.revision != made.policy.revision
     assert one.brain.is_killed, "the switch was pulled while no worker was there"
+
+
+def test_a_cache_is_bounded_by_what_it_keeps_alive() -> None:
+    """4,096 judgements of prompts of 400 KB each were 1.6 GB."""
+    cache: Bounded[int] = Bounded(4_096)
+    for number in range(100):
+        cache.put(f"{number}" + "a" * 400_000, number)
+        assert cache.get(f"{number}" + "a" * 400_000) == number
+    assert 1 < len(cache) < 30 and cache.held == sum(map(len, cache._rows))
+    cache.put("a" * (20 << 20), 1)
+    assert not len(cache) and not cache.held
 
 
 def test_a_batch_of_batches_is_no_message() -> None:

@@ -375,7 +375,6 @@ def test_orders_in_outsiders_text_are_cut(guard: Running, name: str) -> None:
 
 # A defect of detect/ since ba450ac, with any API: an order in a paragraph of its own inside a long text counts as order_in_name, on which the starter
 # policy does not act, and no longer as injection_ignored. Before it was cut and the rest kept.
-@pytest.mark.xfail(reason="a plain order inside a long text is taken for one inside a name")
 @pytest.mark.parametrize("name", BODIES)
 def test_orders_in_a_long_text_are_cut_and_the_rest_is_kept(guard: Running, name: str) -> None:
     path, body = BODIES[name]

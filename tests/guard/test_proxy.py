@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from afterguard.detect import NONE, Context, Past
-from afterguard.guard import proxy
+from afterguard.guard import passage
 from afterguard.guard.brain import Brain
+from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Busy
-from afterguard.guard.proxy import Settings
 from afterguard.model import Exchange, Hit
 from afterguard.policy.load import load
 
@@ -369,7 +369,7 @@ def test_a_stream_whose_judge_is_too_slow(tmp_path: Path, is_open: bool) -> None
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_reply_that_is_too_long_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool) -> None:
-    monkeypatch.setattr(proxy, "REPLY_CAP", 10_000)
+    monkeypatch.setattr(passage, "REPLY_CAP", 10_000)
     body = running.reply("long " * 10_000)
     pieces = [body[at : at + 4_000] for at in range(0, len(body), 4_000)]
     said = running.Said(list(pieces))

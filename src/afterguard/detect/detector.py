@@ -44,13 +44,18 @@ class Detector(NamedTuple):
     """Texts of these origins are scanned for the patterns."""
 
 
-class Bounded(Generic[V]):
-    """A dictionary of at most `size` entries that forgets the least recently used."""
+HELD = 8 << 20
+"""Characters of keys that one cache keeps: many keys are whole texts, and a text may be megabytes."""
 
-    __slots__ = ("_rows", "size")
+
+class Bounded(Generic[V]):
+    """A dictionary of at most `size` entries, and HELD characters of keys, that forgets the least recently used."""
+
+    __slots__ = ("_rows", "held", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.held = 0
         self._rows: OrderedDict[str, V] = OrderedDict()
 
     def get(self, key: str) -> V | None:
@@ -62,9 +67,12 @@ class Bounded(Generic[V]):
 
     def put(self, key: str, value: V) -> V:
         """Store and return it."""
-        self._rows[key] = value
-        if len(self._rows) > self.size:
-            self._rows.popitem(last=False)
+        rows = self._rows
+        if key not in rows:
+            self.held += len(key)
+        rows[key] = value
+        while len(rows) > self.size or self.held > HELD:
+            self.held -= len(rows.popitem(last=False)[0])
         return value
 
     def __len__(self) -> int:

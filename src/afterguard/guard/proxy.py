@@ -10,83 +10,46 @@ Whatever goes wrong in the guard itself (an exception, a full queue, a budget ex
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-from afterguard.detect import Past
 from afterguard.guard import probe
 from afterguard.guard.brain import SMALL, Brain
-from afterguard.guard.credentials import Source, region_of
 from afterguard.guard.decision import Decision, line
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
+from afterguard.guard.passage import (
+    BEHIND,
+    BEHIND_BYTES,
+    JSON,
+    PROBES,
+    PROMETHEUS,
+    TEXT,
+    TOKEN,
+    WHY,
+    Judge,
+    Judged,
+    Late,
+    Passage,
+    Receive,
+    Scope,
+    Send,
+    Settings,
+    answered,
+    why,
+)
 from afterguard.guard.pool import Busy, Pool
-from afterguard.guard.route import Mounts, Route
-from afterguard.guard.session import STREAMS, Answer, Session
-from afterguard.guard.sigv4 import signed
-from afterguard.guard.upstream import Reply, Upstream, UpstreamBroken, UpstreamUnreachable, forwardable
-from afterguard.model import Action, Exchange, Hit
-from afterguard.wire.encoding import BadEncoding, decoder
+from afterguard.guard.route import Mounts
+from afterguard.guard.session import Answer, Session
+from afterguard.guard.upstream import Upstream
+from afterguard.model import Exchange
 from afterguard.wire.endpoint import endpoint
-from afterguard.wire.refusal import refused
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-WHY: dict[type[Exception], str] = {Busy: "overload", BrokenProcessPool: "worker died", BadEncoding: "bad_encoding"}
-Judged = tuple[list[Hit], Past]
-Judge = Callable[[Exchange, Past], Awaitable[Judged]]
-REQUEST_CAP = 32 << 20
-"""Bytes of a request body; more is refused with 413."""
-REPLY_CAP = 32 << 20
-"""Bytes of a whole reply that is held for judgement; what is longer passes unjudged or is refused, as the route says."""
-BEHIND = 256
-"""Exchanges that may wait to be judged after the fact; what comes on top is counted as unjudged."""
-BEHIND_BYTES = 256 << 20
-PROBES = 1_000
-"""Decisions about probes that are kept for whoever asks."""
-PATIENCE = 0.05
-"""Seconds after which the door begins to watch whether the client has left."""
-TOKEN = b"x-afterguard-token"
-DECISION = b"x-afterguard-decision"
-DROPPED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", TOKEN})
-
-
-class Settings(NamedTuple):
-    """How a proxy works."""
-
-    version: str = "0"
-    token: bytes = b""
-    """What clients must send as x-afterguard-token; empty: nothing."""
-    credentials: Source | None = None
-    """Of AWS, for Bedrock."""
-    in_flight: int = 2_000
-    """Exchanges at once; more are shed as the route says."""
-
-
-class Late(NamedTuple):
-    """An observed exchange that still has to be judged."""
-
-    session: Session
-    body: bytes
-    encoding: str
-    status: int
-    content_type: str
-    reply_encoding: str
-    reply: list[bytes]
-    size: int
-    started: float
-    wall: float
-    is_probe: bool = False
 
 
 class Proxy:
@@ -162,7 +125,7 @@ class Proxy:
             await self._own(path, send)
             return
         if self.settings.token and not _is_known(scope["headers"], self.settings.token):
-            await _answer(send, Answer(401, TEXT, b"afterguard: send the header x-afterguard-token\n"))
+            await answered(send, Answer(401, TEXT, b"afterguard: send the header x-afterguard-token\n"))
             return
         if place is None:
             await self._own(path, send, scope["headers"])
@@ -173,7 +136,7 @@ class Proxy:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         session = Session(self.brain, route, spot, self.new_id(), headers)
         self.in_flight += 1
-        exchange = _Open(self, session, scope, receive, send, started, wall, place.path)
+        exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
         for name, value in headers:
             if name == probe.HEADER:
                 exchange.cell = probe.verified(value, self.brain.key, wall)
@@ -184,21 +147,21 @@ class Proxy:
 
     async def _own(self, path: str, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if path == "/livez":
-            await _answer(send, Answer(200, TEXT, b"ok\n"))
+            await answered(send, Answer(200, TEXT, b"ok\n"))
         elif path == "/readyz":
             ready = self.is_ready and not self.is_draining
-            await _answer(send, Answer(200 if ready else 503, TEXT, b"ready\n" if ready else b"draining\n"))
+            await answered(send, Answer(200 if ready else 503, TEXT, b"ready\n" if ready else b"draining\n"))
         elif path == "/metrics":
-            await _answer(send, Answer(200, PROMETHEUS, self.page()))
+            await answered(send, Answer(200, PROMETHEUS, self.page()))
         elif path.startswith("/probe/"):
             value = next((value for name, value in headers if name == probe.HEADER), b"")
             known = probe.verified(value, self.brain.key, time.time()) is not None
             found = self._probed(path[7:]) if known else None
-            await _answer(send, Answer(404, TEXT, b"") if found is None else Answer(200, JSON, found))
+            await answered(send, Answer(404, TEXT, b"") if found is None else Answer(200, JSON, found))
         else:
             names = ", ".join("/" + name for name in self.mounts.routes)
             said = f"afterguard: nothing is mounted at {path[:200]!r}; mounts: {names}\n".encode()
-            await _answer(send, Answer(404, TEXT, said))
+            await answered(send, Answer(404, TEXT, said))
 
     def _probed(self, name: str) -> bytes | None:
         """What a probe asks for: the mounts, or what was decided about a probe."""
@@ -268,7 +231,7 @@ class Proxy:
             try:
                 await self._judge_behind(one)
             except Exception as error:
-                one.session.fail(_why(error))
+                one.session.fail(why(error))
             written = self.write(one.session, one.wall, seconds, time.perf_counter() - began)
             if one.is_probe:
                 self.remember(written)
@@ -320,532 +283,5 @@ class Proxy:
             self.probes.popitem(last=False)
 
 
-class Canned:
-    """The reply to a probe, as an upstream would give it."""
-
-    def __init__(self, made: probe.Canned) -> None:
-        self.status = 200
-        self.headers = [(b"content-type", made.content_type.encode())]
-        if made.encoding:
-            self.headers.append((b"content-encoding", made.encoding.encode()))
-        third = len(made.body) // 3 + 1
-        self._chunks = [made.body[at : at + third] for at in range(0, len(made.body), third)]
-
-    async def chunk(self) -> bytes:
-        """The next piece, b"" at the end."""
-        return self._chunks.pop(0) if self._chunks else b""
-
-    def cancel(self) -> None:
-        """Nobody needs the rest."""
-        self._chunks.clear()
-
-
-class _Open:
-    """One request on its way."""
-
-    __slots__ = (
-        "body", "caller", "cell", "client_gone", "door", "is_begun", "is_counted", "judging", "path", "receive", "reply", "route", "scope", "send", "session", "started", "task",
-        "wall", "watcher",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        door: Proxy,
-        session: Session,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        started: float,
-        wall: float,
-        path: str,
-    ) -> None:
-        self.door = door
-        self.session = session
-        self.route: Route = session.route
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.started = started
-        self.wall = wall
-        self.path = path
-        self.judging = 0.0
-        self.caller = ""
-        self.task: asyncio.Task[Any] | None = None
-        self.is_counted = False
-        self.is_begun = False
-        """Whether the client has been given a status."""
-        self.body = b""
-        self.reply: Reply | Canned | None = None
-        self.cell: probe.Cell | None = None
-        self.client_gone = False
-        self.watcher: asyncio.Task[None] | asyncio.TimerHandle | None = None
-
-    async def run(self) -> None:
-        written = False
-        self.task = asyncio.current_task()
-        try:
-            body = await self._body()
-            if body is None:
-                return
-            self.body = body
-            if self.session.ruling.is_inline:
-                await self._inline()
-            else:
-                written = True
-                await self._observed()
-        except asyncio.CancelledError:
-            if not self.client_gone:
-                raise
-        except UpstreamUnreachable as error:
-            await self._upstream_failed(error.reason, 502)
-        except UpstreamBroken as error:
-            await self._upstream_failed(error.reason, 502)
-        finally:
-            self._unwatch()
-            if self.is_counted:
-                await self._uncount()
-            if not written:
-                one = self.door.write(self.session, self.wall, time.perf_counter() - self.started, self.judging)
-                if self.cell is not None:
-                    self.door.remember(one)
-
-    async def _body(self) -> bytes | None:
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            self._gone()
-            return None
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-        pieces = [body]
-        size = len(body)
-        while message.get("more_body"):
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                self._gone()
-                return None
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > REQUEST_CAP:
-                self.session.fail("too_long")
-                await self._say(
-                    Answer(
-                        *refused(
-                            self.session.spot, "the request is too large for the guard", "afterguard_too_large", 413
-                        )
-                    )
-                )
-                return None
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def _gone(self) -> None:
-        self.client_gone = True
-        self.door.metrics.add("afterguard_client_gone_total", self.route.name)
-
-    # -- observed: bytes pass, judgement comes later
-
-    async def _observed(self) -> None:
-        session = self.session
-        kept: list[bytes] = []
-        size = 0
-        status, content_type, encoding = 0, "", ""
-        try:
-            reply = await self._sent(self.body)
-            status = reply.status
-            content_type, encoding = _typed(reply.headers)
-            await self._start(reply.status, reply.headers)
-            async for chunk in self._chunks(reply):
-                if size < REPLY_CAP:
-                    kept.append(chunk)
-                    size += len(chunk)
-                await self._more(chunk)
-            await self._finish()
-        finally:
-            session.status = status
-            if size >= REPLY_CAP:
-                session.parts.skip("too_long", "response", size)
-            encoded = dict(self.scope["headers"]).get(b"content-encoding", b"").decode("latin-1")
-            self.door.late(
-                Late(
-                    session,
-                    self.body,
-                    encoded,
-                    status,
-                    content_type,
-                    encoding,
-                    kept,
-                    size + len(self.body),
-                    self.started,
-                    self.wall,
-                    self.cell is not None,
-                )
-            )
-
-    # -- inline: nothing passes unjudged
-
-    async def _inline(self) -> None:
-        body = self.body
-        try:
-            ready = await self._judged_request()
-        except Exception as error:
-            ready = self._failed(_why(error)) or body
-        if isinstance(ready, Answer):
-            await self._say(ready)
-            return
-        reply = await self._sent(ready)
-        content_type, encoding = _typed(reply.headers)
-        if content_type.startswith(STREAMS) and reply.status < 400 and _is_readable(encoding):
-            await self._streamed(reply, content_type, encoding)
-        else:
-            await self._whole(reply, encoding)
-
-    async def _judged_request(self) -> bytes | Answer:
-        session, door = self.session, self.door
-        encoding = ""
-        for name, value in self.scope["headers"]:
-            if name == b"content-encoding":
-                encoding = value.decode("latin-1")
-        if self._is_killed():
-            return self.body
-        if door.in_flight > door.settings.in_flight:
-            return self._failed("overload") or self.body
-        began = time.perf_counter()
-        exchange = session.request(self.body, encoding)
-        refusal = await self._over()
-        if refusal is not None:
-            return refusal
-        if exchange is None:
-            return self.body
-        found = await door.judge(session, exchange)
-        if found is None:
-            return self._failed("budget") or self.body
-        ready = session.forward(self.body, exchange, *found)
-        self.judging += time.perf_counter() - began
-        return ready
-
-    async def _over(self) -> Answer | None:
-        """The refusal where the caller has used too much and the policy is enforced."""
-        limits = self.door.brain.limits
-        if limits is None:
-            return None
-        session = self.session
-        self.caller = session.caller(limits.per)
-        wait, which = await self.door.meter.ask(limits, self.caller, len(self.body), self.wall)
-        if which:
-            verdict = session.over(which, wait)
-            if verdict.action is not Action.flag:
-                return session.refuse(verdict)
-        self.door.meter.begin(self.caller)
-        self.is_counted = True
-        return None
-
-    async def _uncount(self) -> None:
-        """The exchange is over: its tokens count."""
-        limits = self.door.brain.limits
-        self.door.meter.end(self.caller)
-        parts = self.session.parts
-        if limits is not None:
-            await self.door.meter.spent(
-                limits, self.caller, (parts.input_tokens or 0) + (parts.output_tokens or 0), self.wall
-            )
-
-    def _is_killed(self) -> bool:
-        """Whether the switch was pulled; an exchange counts that once."""
-        if self.door.brain.is_killed and self.session.failed != "killed":
-            self._failed("killed")
-        return self.door.brain.is_killed
-
-    def _failed(self, why: str) -> Answer | None:
-        """None: pass. An answer: refuse. Counted and written down either way."""
-        self.session.fail(why)
-        if self.session.ruling.is_open or why == "killed":
-            return None
-        return Answer(
-            *refused(
-                self.session.spot,
-                "the guard could not judge this request",
-                "afterguard_unjudged",
-                503 if why == "overload" else 400,
-            )
-        )
-
-    async def _whole(self, reply: Reply | Canned, encoding: str) -> None:
-        pieces: list[bytes] = []
-        size = 0
-        async for chunk in self._chunks(reply):
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > REPLY_CAP:
-                await self._too_long(reply, pieces)
-                return
-        body = b"".join(pieces)
-        if self.client_gone:
-            return
-        headers = reply.headers
-        try:
-            ready = await self._judged_reply(reply.status, body, encoding)
-        except Exception as error:
-            ready = self._failed(_why(error)) or body
-        if self.session.again is not None:
-            following, self.session.again = self.session.again, None
-            reply = await self._sent(following)
-            await self._whole(reply, _typed(reply.headers)[1])
-            return
-        if isinstance(ready, Answer):
-            await self._say(ready)
-            return
-        if ready is not body:
-            headers = [
-                (n, v) for n, v in headers if n.lower() not in (b"content-encoding", b"etag", b"digest", b"content-md5")
-            ]
-        await self._start(reply.status, headers, len(ready))
-        await self.send({"type": "http.response.body", "body": ready})
-
-    async def _judged_reply(self, status: int, body: bytes, encoding: str) -> bytes | Answer:
-        session = self.session
-        if self._is_killed():
-            return body
-        began = time.perf_counter()
-        exchange = session.response(status, body, encoding)
-        if exchange is None:
-            return body
-        found = await self.door.judge(session, exchange)
-        if found is None:
-            return self._failed("budget") or body
-        ready = session.backward(body, exchange, found[0])
-        self.judging += time.perf_counter() - began
-        return ready
-
-    async def _too_long(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
-        refusal = self._failed("too_long")
-        if refusal is not None:
-            reply.cancel()
-            await self._say(refusal)
-            return
-        await self._unseen(reply, pieces)
-
-    async def _unseen(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
-        """Pass a reply as it comes."""
-        await self._start(reply.status, reply.headers)
-        for piece in pieces:
-            await self._more(piece)
-        async for chunk in self._chunks(reply):
-            await self._more(chunk)
-        await self._finish()
-
-    async def _streamed(self, reply: Reply | Canned, content_type: str, encoding: str) -> None:
-        session = self.session
-        headers = reply.headers
-        if self._is_killed():
-            await self._unseen(reply, [])
-            return
-        if encoding and encoding != "identity":
-            headers = [(n, v) for n, v in headers if n.lower() != b"content-encoding"]
-        session.stream(reply.status, content_type, encoding)
-        await self._start(reply.status, headers)
-        self._watch()
-        passing = False
-        async for chunk in self._chunks(reply):
-            if passing:
-                await self._more(chunk)
-                continue
-            began = time.perf_counter()
-            try:
-                ready = session.feed(chunk)
-            except Exception as error:
-                passing, ready = self._stream_failed(error)
-            self.judging += time.perf_counter() - began
-            for piece in ready:
-                await self._more(piece)
-            if session.is_stopped:
-                reply.cancel()
-                break
-        if not passing and not self.client_gone:
-            await self._last()
-        await self._finish()
-
-    def _stream_failed(self, error: Exception) -> tuple[bool, list[bytes]]:
-        """(whether the rest passes unjudged, what leaves now)."""
-        session = self.session
-        if self._failed(_why(error)) is not None:
-            return False, [session.stop()]
-        if isinstance(error, BadEncoding):
-            # The client was promised plain bytes, and there are none: an honest end is a broken one.
-            raise ConnectionResetError(str(error))
-        return True, session.waiting()
-
-    async def _last(self) -> None:
-        session = self.session
-        began = time.perf_counter()
-        try:
-            left, exchange = session.whole()
-            for piece in left:
-                await self._more(piece)
-            found = await self.door.judge(session, exchange)
-            if found is None:
-                ready = [session.stop()] if self._failed("budget") else session.waiting()
-            else:
-                ready = session.end(exchange, found[0])
-        except Exception as error:
-            ready = [session.stop()] if self._failed(_why(error)) else session.waiting()
-        self.judging += time.perf_counter() - began
-        for piece in ready:
-            await self._more(piece)
-
-    # -- HTTP
-
-    async def _sent(self, body: bytes) -> Reply | Canned:
-        scope = self.scope
-        upstream = self.door.upstreams[self.route.name]
-        headers = forwardable(scope["headers"], DROPPED)
-        if body is not self.body:
-            headers = [(n, v) for n, v in headers if n not in (b"content-encoding", b"digest", b"content-md5")]
-        if self.session.ruling.is_inline:
-            headers = [(n, v) for n, v in headers if n != b"accept-encoding"]
-            headers.append((b"accept-encoding", b"identity"))
-        raw: bytes = scope.get("raw_path") or (f"/{self.route.name}" + self.path).encode("latin-1", "replace")
-        target = raw[len(self.route.name) + 1 :]
-        if not target and not upstream.origin.base:
-            target = b"/"
-        if scope["query_string"]:
-            target += b"?" + scope["query_string"]
-        if self.route.kind == "bedrock":
-            headers = self._signed(target, headers, body)
-        self._watch_later()
-        reply: Reply | Canned
-        if self.cell is not None:
-            reply = Canned(probe.reply(self.cell, self.door.brain.key))
-        else:
-            reply = await upstream.send(scope["method"].encode(), target, headers, body)
-        self.reply = reply
-        self.session.status = reply.status
-        return reply
-
-    def _signed(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
-        """The headers with the guard's own signature, where it has credentials."""
-        held = self.door.settings.credentials.current() if self.door.settings.credentials else None
-        if held is None:
-            return headers
-        upstream = urlsplit(self.route.upstream)
-        host = upstream.netloc
-        kept = [(n, v) for n, v in headers if n != b"authorization" and not n.startswith(b"x-amz-")]
-        path, _, query = target.decode("latin-1").partition("?")
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.wall))
-        signed_headers = signed(
-            self.scope["method"], upstream.path + path, query, [*kept, (b"host", host.encode())], body,
-            access_key=held.access_key, secret_key=held.secret_key, session_token=held.session_token,
-            region=self.route.region or region_of(host.partition(":")[0]), service="bedrock", time=moment,
-        )  # fmt: skip
-        return [(n, v) for n, v in signed_headers if n.lower() != b"host"]
-
-    async def _chunks(self, reply: Reply | Canned) -> Any:
-        while True:
-            chunk = await reply.chunk()
-            if not chunk or self.client_gone:
-                return
-            yield chunk
-
-    async def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]], length: int = -1) -> None:
-        kept = forwardable(
-            headers, (b"content-length", b"transfer-encoding") if length >= 0 else (b"transfer-encoding",)
-        )
-        if length >= 0:
-            kept.append((b"content-length", str(length).encode()))
-        elif self.session.ruling.is_inline:
-            kept = [(n, v) for n, v in kept if n.lower() != b"content-length"]
-        kept.append((DECISION, self.session.id.encode()))
-        self.is_begun = True
-        await self.send({"type": "http.response.start", "status": status, "headers": kept})
-
-    async def _more(self, chunk: bytes) -> None:
-        if chunk:
-            await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def _finish(self) -> None:
-        await self.send({"type": "http.response.body", "body": b""})
-
-    async def _say(self, answer: Answer) -> None:
-        self.session.status = answer.status
-        self.is_begun = True
-        headers = [(n, v) for n, v in answer.headers if n != DECISION]
-        headers.append((DECISION, self.session.id.encode()))
-        await _answer(self.send, answer._replace(headers=headers))
-
-    async def _upstream_failed(self, reason: str, status: int) -> None:
-        self.door.metrics.add("afterguard_upstream_errors_total", self.route.name, reason)
-        self.session.parts.skip("upstream_" + reason, "response")
-        if self.client_gone:
-            return
-        if not self.is_begun:
-            said = f"the upstream of /{self.route.name} did not answer ({reason})"
-            await self._say(Answer(*refused(self.session.spot, said, "afterguard_upstream", status)))
-            return
-        # The status is already sent, so an honest end is a broken one: close without the last chunk.
-        raise ConnectionResetError(reason)
-
-    # -- has the client left?
-
-    def _watch_later(self) -> None:
-        self.watcher = asyncio.get_running_loop().call_later(PATIENCE, self._watch)
-
-    def _watch(self) -> None:
-        self._unwatch()
-        self.watcher = asyncio.get_running_loop().create_task(self._until_gone())
-
-    async def _until_gone(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            while (await self.receive())["type"] != "http.disconnect":
-                pass
-            self._gone()
-            if self.reply is not None:
-                self.reply.cancel()
-            elif self.task is not None:
-                self.task.cancel()  # it waits for the upstream's first byte
-
-    def _unwatch(self) -> None:
-        if self.watcher is not None:
-            self.watcher.cancel()
-            self.watcher = None
-
-
-JSON = [(b"content-type", b"application/json")]
-TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
-PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
-
-
-async def _answer(send: Send, answer: Answer) -> None:
-    headers = [(n, v) for n, v in answer.headers if n != b"content-length"]
-    headers.append((b"content-length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
-
-
 def _is_known(headers: Iterable[tuple[bytes, bytes]], token: bytes) -> bool:
     return any(name == TOKEN and hmac.compare_digest(value, token) for name, value in headers)
-
-
-def _why(error: Exception) -> str:
-    """The word under which a failure is counted."""
-    return WHY.get(type(error)) or f"exception:{type(error).__name__}"
-
-
-def _is_readable(encoding: str) -> bool:
-    """Whether a stream in this encoding can be read as it comes; what cannot is held whole, and unjudged."""
-    try:
-        decoder(encoding, 1)
-    except BadEncoding:
-        return False
-    return True
-
-
-def _typed(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
-    """(content type, content encoding) of a reply, lower case."""
-    kind = encoding = ""
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-type":
-            kind = value.decode("latin-1").lower()
-        elif lower == b"content-encoding":
-            encoding = value.decode("latin-1").lower().strip()
-    return kind, encoding

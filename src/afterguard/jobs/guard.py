@@ -27,8 +27,9 @@ from afterguard.guard.gate import Gate
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
+from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Pool, Thinking, context_of
-from afterguard.guard.proxy import Proxy, Settings
+from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, serve
 from afterguard.guard.upstream import Upstream

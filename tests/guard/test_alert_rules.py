@@ -186,7 +186,7 @@ ONE_EVENT: list[tuple[str, str, Series]] = [
     (
         "AfterguardPolicyNotLoaded",
         "",
-        {'afterguard_failures_total{route="all",reason="bad_policy",passed="open"}': f"_x{AT - 3} 1x60"},
+        {'afterguard_failures_total{route="all",reason="bad_policy",passed="yes"}': f"_x{AT - 3} 1x60"},
     ),
     ("AfterguardLateHits", "a", {'afterguard_late_total{route="a"}': f"_x{AT - 3} 1x60"}),
 ]
@@ -209,6 +209,7 @@ STEADY: list[tuple[str, Series]] = [
         "AfterguardPoliciesDiffer",
         {'afterguard_policy_info{policy="p@2",mode="enforce",job="g",instance="j"}': "1+0x100"},
     ),
+    ("AfterguardRefused", {'afterguard_refused_total{reason="malformed_http"}': "0+300x100"}),
     ("AfterguardSharedStateAway", {'afterguard_failures_total{route="all",reason="redis",passed="yes"}': "0+5x100"}),
     ("AfterguardClientsLeave", {'afterguard_client_gone_total{route="a"}': "0+90x100"}),
 ]

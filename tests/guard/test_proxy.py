@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from afterguard.detect import NONE, Context, Past
-from afterguard.guard import passage
+from afterguard.guard import passage, proxy
 from afterguard.guard.brain import Brain
 from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Busy

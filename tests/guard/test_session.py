@@ -15,6 +15,7 @@ import pytest
 from afterguard.detect import NONE, Context, Past
 from afterguard.detect.prefilter import Prefilter
 from afterguard.guard.brain import Brain
+from afterguard.guard.pool import Thinking, context_of
 from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
 from afterguard.model import Action, Exchange, Hit
@@ -277,12 +278,13 @@ def test_what_was_cut_in_an_earlier_turn_is_cut_again_to_the_same_bytes() -> Non
     assert sum("Tuesday" in text for text in brain.seen) == 1, "the result was judged once"
 
 
-# Defect in detect: orders within JSON within JSON (a tool's rows as a string, wrapped as {"result": ...}) are not seen without the judge.
 @pytest.mark.parametrize(
     "wrap", [lambda text: {"result": text}, lambda text: [{"type": "text", "text": text}]], ids=["result", "block"]
 )
 def test_orders_in_json_within_json_are_cut(wrap: Callable[[str], Any]) -> None:
-    brain = counting(running.rule("no-orders", "neutralise", "tool", KINDS))
+    """A tool's rows as a string, wrapped once more: no rule sees a torn record there; the judge reads on."""
+    brain = counting(running.rule("no-orders", "neutralise", "tool", {"hit.kind": [*KINDS["hit.kind"], "foreign_order"]}))
+    brain.context.opinion = context_of(Thinking(b"k" * 32)).opinion
     ready, _ = send(brain, running.chat(START[0], *told_by("read_file", json.dumps(wrap(FILE)))))
     assert isinstance(ready, bytes) and b"ignore all previous" not in ready and b"Tuesday" in ready
 

@@ -271,7 +271,8 @@ class Proxy:
         if one.late:
             add("afterguard_late_total", one.route, by=one.late)
         if one.failed:
-            add("afterguard_failures_total", one.route, one.failed, "yes" if session.ruling.is_open else "no")
+            passed = session.ruling.is_open or one.failed == "killed"
+            add("afterguard_failures_total", one.route, one.failed, "yes" if passed else "no")
         if self.journal is not None:
             self.journal.write(line(one, self.settings.version))
         return one

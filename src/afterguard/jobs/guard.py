@@ -274,7 +274,7 @@ class Guard:
             policy = policy_of(self.settings.policy)
         except AfterguardError as error:
             log.error("the policy stays as it was: %s", error)
-            self.metrics.add("afterguard_failures_total", "all", "bad_policy", "open")
+            self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
             return
         self.brain.swap(policy)
         self._note_policy()

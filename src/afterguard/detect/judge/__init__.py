@@ -48,7 +48,7 @@ CUTS = 32
 SPANS = 8
 REFINED = 2_000
 """Characters around a window that are searched for its sentences."""
-SENTENCE = re.compile(r"[.!?。！？؟]['\")\]]*\s+|\n+|<!--|-->")
+SENTENCE = re.compile(r"[.!?。！？؟]['\")\]\\]*\s+|\n+|<!--|-->|\\*[\"']\s*[,:}\]]\s*[\\\"'{\[]*")
 OUTSIDE = ("document", "tool")
 
 

@@ -89,6 +89,10 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of conversations in which mode share enforces, 0 to 1. Negative: what the policy says."""
     policy: str = "starter"
     """starter, strict, none, or the path of a policy file, which is read again when it changes."""
+    require_promotion: bool = False
+    """Whether a policy acts only where PATH.promoted.json says that two people promoted exactly this revision; otherwise it stays in shadow."""
+    trusted_keys: list[str] = []
+    """Public keys (hexadecimal) whose signatures count; empty: any."""
     on_error: str = ""
     """open or closed: what happens when the guard cannot judge. Empty: what the policy says; open where it says nothing."""
     budget_ms: float = 0.0
@@ -334,7 +338,17 @@ def _line(file: Path, key: str) -> int:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     known = {
-        variable(key): key for key in settings() if key not in ("suppress", "evidence.retention_days", "scan.disable", "guard.upstream", "guard.mapping")
+        variable(key): key
+        for key in settings()
+        if key
+        not in (
+            "suppress",
+            "evidence.retention_days",
+            "scan.disable",
+            "guard.upstream",
+            "guard.trusted_keys",
+            "guard.mapping",
+        )
     }
     out: dict[str, Any] = {}
     for name, text in environment.items():

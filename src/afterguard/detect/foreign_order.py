@@ -476,8 +476,8 @@ def _wrapped(view: str, start: int, end: int) -> tuple[int, int]:
     """With the element or the brackets around it, where the text has few of them."""
     if "</" in view and view.count("</") <= 3:
         for opened in ELEMENT.finditer(view, max(0, start - WRAP_CAP), start + 1):
-            close = view.find(f"</{opened.group(1)}>", max(opened.end(), start), opened.start() + WRAP_CAP)
-            if close >= 0:
+            close = view.find(f"</{opened.group(1)}>", opened.end(), opened.start() + WRAP_CAP)
+            if close >= start:  # one that is closed before is around something else
                 return opened.start(), max(end, close + len(opened.group(1)) + 3)
     while start > 0 and end < len(view) and PAIRS.get(view[start - 1]) == view[end]:
         start, end = start - 1, end + 1

@@ -82,6 +82,9 @@ class Brain:
         self.context = context
         self.own_canaries = dict(context.canaries)
         self._rulings: dict[str, Ruling] = {}
+        self.cap = ""
+        self.acted = self.seen = 0
+        """Exchanges that the policy in force blocked or changed, and all of them."""
         self.key = key
         self.refused: Bounded[bool] = Bounded(REFUSED)
         """Texts for which a request was refused."""
@@ -96,6 +99,7 @@ class Brain:
     def swap(self, policy: Policy | None) -> None:
         """Put another policy in force."""
         self.policy = policy
+        self.acted = self.seen = 0
         self._rulings.clear()
         document = policy.document if policy is not None else None
         self.tokenises = policy is not None and any(rule.action is Action.tokenise for rule in policy.rules)
@@ -128,8 +132,16 @@ class Brain:
         """How strict a route is: what was set for the mount, else what the policy says."""
         found = self._rulings.get(route.name)
         if found is None:
-            found = self._rulings[route.name] = _ruling(route, self.policy)
+            found = _ruling(route, self.policy)
+            if self.cap and found.mode in ("share", "enforce"):
+                found = found._replace(mode=self.cap)
+            self._rulings[route.name] = found
         return found
+
+    def limit(self, cap: str) -> None:
+        """Let no route be stricter than `cap` ("" lifts it): a policy that nobody promoted, or that was rolled back."""
+        self.cap = cap
+        self._rulings.clear()
 
     def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
         """(hits in what follows `past`, the past of the next turn)."""

@@ -33,6 +33,7 @@ METRICS = {
     "afterguard_judging_seconds": Metric("histogram", ("route",), "Time that judging added to an exchange."),
     "afterguard_exchange_seconds": Metric("histogram", ("route",), "Time from the first byte of a request to the last of its reply."),
     "afterguard_policy_info": Metric("gauge", ("policy", "mode"), "1 for the policy in force."),
+    "afterguard_rolled_back": Metric("gauge", (), "1 where the policy is kept in shadow: not promoted, or rolled back by itself."),
     "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on."),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -33,6 +33,8 @@ from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, serve
 from afterguard.guard.upstream import Upstream
+from afterguard.jobs.promote import SUFFIX
+from afterguard.jobs.standing import Standing, standing
 from afterguard.policy.load import Policy
 from afterguard.policy.load import load as load_policy
 from afterguard.policy.shipped import shipped
@@ -222,7 +224,10 @@ class Guard:
         self.brain.is_killed = (self.folder / KILL).exists()
         self._stamp = self._stamped()
         self._note_policy()
-        if self._stamp != (0, 0):
+        self._stand(
+            standing(made.policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys)
+        )
+        if self._stamp[:2] != (0, 0):
             self.reload()  # what the parent read when it began may be older than the file
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -252,20 +257,36 @@ class Guard:
             )
         ] = 1.0
 
-    def _stamped(self) -> tuple[int, int]:
+    def _stand(self, found: Standing) -> None:
+        """Let the policy do what it may."""
+        if found.cap and found.cap != self.brain.cap:
+            log.error("the policy is kept in %s: %s", found.cap, found.why)
+        self.standing = found
+        self.brain.limit(found.cap)
+        self.metrics.set("afterguard_rolled_back", float(bool(found.cap)))
+
+    def _stamped(self) -> tuple[int, int, int]:
+        """(time and size of the policy file, time of its promotion), zeros for what is not there."""
         try:
             found = os.stat(self.settings.policy)
-            return found.st_mtime_ns, found.st_size
         except OSError:
-            return 0, 0
+            return 0, 0, 0
+        try:
+            promoted = os.stat(self.settings.policy + SUFFIX).st_mtime_ns
+        except OSError:
+            promoted = 0
+        return found.st_mtime_ns, found.st_size, promoted
 
     async def _watch(self) -> None:
         while True:
             self.brain.is_killed = (self.folder / KILL).exists()
             stamp = self._stamped()
-            if stamp != self._stamp and stamp != (0, 0):
+            if stamp != self._stamp and stamp[:2] != (0, 0):
                 self._stamp = stamp
                 self.reload()
+            after = self.standing.after(self.brain.acted, self.brain.seen)
+            if after is not self.standing:
+                self._stand(after)
             await asyncio.sleep(LOOK)
 
     def reload(self) -> None:
@@ -277,5 +298,6 @@ class Guard:
             self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
             return
         self.brain.swap(policy)
+        self._stand(standing(policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys))
         self._note_policy()
         log.info("policy %s in force", policy.revision if policy else "none")

@@ -283,7 +283,9 @@ def test_what_was_cut_in_an_earlier_turn_is_cut_again_to_the_same_bytes() -> Non
 )
 def test_orders_in_json_within_json_are_cut(wrap: Callable[[str], Any]) -> None:
     """A tool's rows as a string, wrapped once more: no rule sees a torn record there; the judge reads on."""
-    brain = counting(running.rule("no-orders", "neutralise", "tool", {"hit.kind": [*KINDS["hit.kind"], "foreign_order"]}))
+    brain = counting(
+        running.rule("no-orders", "neutralise", "tool", {"hit.kind": [*KINDS["hit.kind"], "foreign_order"]})
+    )
     brain.context.opinion = context_of(Thinking(b"k" * 32)).opinion
     ready, _ = send(brain, running.chat(START[0], *told_by("read_file", json.dumps(wrap(FILE)))))
     assert isinstance(ready, bytes) and b"ignore all previous" not in ready and b"Tuesday" in ready

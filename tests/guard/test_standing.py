@@ -20,7 +20,12 @@ NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 def promotion(stage: str = "enforce", people: int = 2, revision: str = "") -> promote.Promotion:
     made = promote.Promotion(
-        revision or POLICY.revision, stage, 1.0, "reviewed", "CHG-1", promote.Expected(0.0, 0.01, 1_000)  # type: ignore[arg-type]
+        revision or POLICY.revision,
+        stage,
+        1.0,
+        "reviewed",
+        "CHG-1",
+        promote.Expected(0.0, 0.01, 1_000),  # type: ignore[arg-type]
     )
     for number in range(people):
         made = promote.sign(made, Ed25519PrivateKey.generate(), f"person {number}", NOW)

@@ -21,7 +21,9 @@ from afterguard.wire.splice import Change, Cut, Put, Step, Unspliceable, splice,
 from afterguard.wire.template import END
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-LEAF = st.one_of(st.none(), st.booleans(), st.integers(-9, 10**9), st.floats(allow_nan=False, allow_infinity=False), TEXT)
+LEAF = st.one_of(
+    st.none(), st.booleans(), st.integers(-9, 10**9), st.floats(allow_nan=False, allow_infinity=False), TEXT
+)
 VALUE = st.recursive(
     LEAF,
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)),

@@ -83,7 +83,7 @@ class Brain:
         self.own_canaries = dict(context.canaries)
         self._rulings: dict[str, Ruling] = {}
         self.cap = ""
-        self.acted = self.seen = 0
+        self.acted = self.counted = 0
         """Exchanges that the policy in force blocked or changed, and all of them."""
         self.key = key
         self.refused: Bounded[bool] = Bounded(REFUSED)
@@ -99,7 +99,7 @@ class Brain:
     def swap(self, policy: Policy | None) -> None:
         """Put another policy in force."""
         self.policy = policy
-        self.acted = self.seen = 0
+        self.acted = self.counted = 0
         self._rulings.clear()
         document = policy.document if policy is not None else None
         self.tokenises = policy is not None and any(rule.action is Action.tokenise for rule in policy.rules)

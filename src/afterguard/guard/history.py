@@ -106,7 +106,9 @@ class History:
         size = 200 * len(items) + exchange.bytes
         if size > self.characters // 4:
             return
-        kept = Kept(exchange.texts, exchange.calls, exchange.tools, exchange.unjudged, dict(parts.tool_names), parts.turn)
+        kept = Kept(
+            exchange.texts, exchange.calls, exchange.tools, exchange.unjudged, dict(parts.tool_names), parts.turn
+        )
         old = self._rows.pop(key, None)
         self.size += size - (old.size if old else 0)
         self._rows[key] = Known(items, _beside(body), kept, past, tuple(hits), size)

@@ -259,7 +259,7 @@ class Proxy:
         """Write the decision down and count it."""
         one = session.decision(wall, seconds, judging)
         add = self.metrics.add
-        self.brain.seen += 1
+        self.brain.counted += 1
         self.brain.acted += one.action not in ("allow", "flag")
         add("afterguard_requests_total", one.route, one.operation, one.action, one.mode)
         self.metrics.time("afterguard_exchange_seconds", seconds, one.route)

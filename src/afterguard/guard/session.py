@@ -46,7 +46,14 @@ from afterguard.wire.splice import Unspliceable
 REMOVED = "[removed by policy]"
 SILENT = {"models", "files", "batches", "audio", "images"}
 """Operations that carry no conversation as JSON."""
-STREAMS = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream", "application/stream+json", "application/ndjson", "application/jsonl")
+STREAMS = (
+    "text/event-stream",
+    "application/x-ndjson",
+    "application/vnd.amazon.eventstream",
+    "application/stream+json",
+    "application/ndjson",
+    "application/jsonl",
+)
 
 
 class Answer(NamedTuple):

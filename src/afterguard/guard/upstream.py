@@ -236,7 +236,11 @@ class Upstream:
             raise Unsendable("line break or NUL in a header or in the target")
         if not method or method.translate(None, TOKEN):
             raise Unsendable("the method is not a token")
-        if (target[:1] not in (b"/", b"?") and (target or not self._base)) or b" " in target or (self._base and _leaves(target)):
+        if (
+            (target[:1] not in (b"/", b"?") and (target or not self._base))
+            or b" " in target
+            or (self._base and _leaves(target))
+        ):
             raise Unsendable("the target is not a path, or leaves the origin's base path")
         return head
 

@@ -284,7 +284,7 @@ class Guard:
             if stamp != self._stamp and stamp[:2] != (0, 0):
                 self._stamp = stamp
                 self.reload()
-            after = self.standing.after(self.brain.acted, self.brain.seen)
+            after = self.standing.after(self.brain.acted, self.brain.counted)
             if after is not self.standing:
                 self._stand(after)
             await asyncio.sleep(LOOK)

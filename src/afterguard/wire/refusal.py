@@ -190,7 +190,9 @@ def _responses(opened: Opened, says: str, code: str) -> bytes:
         "incomplete_details": None, "model": opened.model, "output": [], "usage": None,
     }  # fmt: skip
     if not opened.is_begun:
-        out.append(_data({"type": "response.created", "response": whole, "sequence_number": number}, "response.created"))
+        out.append(
+            _data({"type": "response.created", "response": whole, "sequence_number": number}, "response.created")
+        )
         number += 1
     for slot in opened.slots:
         events, item = _close_item(slot)

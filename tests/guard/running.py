@@ -281,6 +281,7 @@ class Said:
         self.headers = [(b"content-type", kind), *headers]
         self.chunks = chunks
         self.is_cancelled = False
+        self.ended = False
 
     async def chunk(self) -> bytes:
         await asyncio.sleep(0)

@@ -17,6 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterguard.guard.decision import Decision, line, whole
+from afterguard.model import Action
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -264,3 +269,19 @@ def test_every_identifier_is_written_once(guard: Any) -> None:
     assert guard.metric("afterguard_log_written_total") == len(guard.lines())
     assert guard.metric("afterguard_log_lost_total") == 0
     assert guard.metric("afterguard_requests_total") == len(guard.lines())
+
+
+@given(
+    st.text(max_size=30), st.text(max_size=30), st.integers(0, 599), st.one_of(st.none(), st.integers(0, 10**9)),
+    st.sampled_from(["", "strict@0123456789ab"]), st.floats(0, 1e5),
+)  # fmt: skip
+def test_the_short_way_to_a_line_writes_what_the_long_way_does(
+    model: str, conversation: str, status: int, tokens: int | None, policy: str, seconds: float
+) -> None:
+    one = Decision(
+        id="01a2267a-eb15-7984-815e-d9e61084a131", time=1.8e9, seconds=seconds, judging=seconds / 7, route="r\"x", provider="openai",
+        operation="chat", mode="enforce", action=Action.allow, would=Action.allow, app="a\\b", model=model, identity="ab12",
+        conversation=conversation, policy=policy, status=status, bytes=7, input_tokens=tokens, output_tokens=tokens,
+    )  # fmt: skip
+    short, long = line(one, "1.0"), whole(one, "1.0")
+    assert short.endswith(b"\n") and json.loads(short) == json.loads(long)

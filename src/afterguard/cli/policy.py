@@ -20,7 +20,7 @@ from afterguard.errors import EXIT_GATE, NothingToExamine, UsageError
 from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
-    from afterguard.detect.detector import Opinion
+    from afterguard.detect.detector import Opinion, Passage
     from afterguard.jobs.backtest import Backtest
     from afterguard.jobs.promote import Promotion
     from afterguard.policy import Policy
@@ -234,6 +234,7 @@ def backtest(
             pseudonym=pseudonym(session),
             mapping=load_mapping(map) if map else None,
             opinion=_opinion(session, judge),
+            passage=_passage(session, judge),
             labels=job.read_labels(_lines(labels), str(labels)) if labels else None,
             write=(lambda row: sink.write(encode(row).decode() + "\n")) if sink else None,
             clock=time.monotonic,
@@ -492,6 +493,17 @@ def _turn(session: Session, loaded: Policy, logs: list[Path], wanted: str | None
     if wanted is None:
         return "every turn is allowed\n"
     raise UsageError(f"no turn {wanted!r}", hint="ID#N as policy backtest --decisions writes it", slug="bad-usage")
+
+
+def _passage(session: Session, judge: Judge | None) -> Passage | None:
+    """The judge's network on one sentence, as the guard's helpers ask it; None where it is not to be had."""
+    if (judge or session.config.guard.judge) != "two":
+        return None
+    from afterguard import judges
+    from afterguard.detect.judge import passage
+
+    by = judges.load()
+    return None if by.two is None else lambda text, origin: passage(text, origin, by)
 
 
 def _opinion(session: Session, judge: Judge | None) -> Opinion | None:

@@ -6,6 +6,7 @@ property of the call, not an alert. It holds no prompt: excerpts are redacted by
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,8 +108,48 @@ def _strength(verdict: Verdict) -> tuple[int, int]:
     return ACTIONS.index(verdict.action), ACTIONS.index(verdict.would)
 
 
+PLAIN = (
+    b'{"class_uid":6003,"class_name":"API Activity","category_uid":6,"category_name":"Application Activity","activity_id":99,'
+    b'"activity_name":%b,"type_uid":600399,"time":%d,"severity_id":1,"status_id":%d,"status_code":"%d","duration":%d,"action_id":1,'
+    b'"disposition_id":1,"is_alert":false,"metadata":{"uid":"%b","version":"1.8.0","profiles":["ai_operation","security_control"],'
+    b'"product":{"name":"Afterguard","vendor_name":"Afterguard","version":%b},"log_name":"guard"},"api":{"operation":%b,"service":'
+    b'{"name":%b,"uid":%b}},"actor":{"user":{"uid":"%b"},"app_name":%b},"src_endpoint":{"uid":"%b"},"ai_model":{"name":%b,"ai_provider":%b},'
+    b'"message_context":{"uid":%b,"ai_role_id":0,"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d},"unmapped":{"afterguard":'
+    b'{"action":"allow","would":"allow","mode":"%b","judging_ms":%b,"bytes":%d}}%b}\n'
+)
+"""The line of an exchange of which nothing is to be told but that it was: most lines, and written in a fifth of the time."""
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> bytes:
+    return msgspec.json.encode(text)
+
+
+def _plain(one: Decision, product: str) -> bytes:
+    given, said = one.input_tokens or 0, one.output_tokens or 0
+    who = (one.identity or "unknown").encode()
+    operation, provider = _quoted(one.operation), _quoted(one.provider)
+    policy = b""
+    if one.policy:
+        policy = b',"policy":{"name":%b,"version":%b}' % (_quoted(one.policy.partition("@")[0]), _quoted(one.policy))
+    return PLAIN % (
+        operation, int(one.time * 1000), 1 if 0 < one.status < 400 else 2, one.status, int(one.seconds * 1000), one.id.encode(),
+        _quoted(product), operation, provider, _quoted(one.route), who, _quoted(one.app), who, _quoted(one.model or "unknown"), provider,
+        msgspec.json.encode(one.conversation), given, said, given + said, one.mode.encode(),
+        msgspec.json.encode(round(one.judging * 1000, 3)), one.bytes, policy,
+    )  # fmt: skip
+
+
 def line(one: Decision, product: str) -> bytes:
     """The decision as one line of OCSF JSON, newline included."""
+    is_plain = one.action is Action.allow and one.would is Action.allow and not (one.hits or one.unjudged or one.rule)
+    if is_plain and not (one.failed or one.late or one.tools) and (one.identity.isalnum() or not one.identity):
+        return _plain(one, product)
+    return whole(one, product)
+
+
+def whole(one: Decision, product: str) -> bytes:
+    """The same, whatever there is to tell."""
     worst = max((SEVERITIES.index(hit.severity) for hit in one.hits), default=0)
     acted = one.action
     event: dict[str, Any] = {

@@ -92,6 +92,7 @@ class Canned:
         self.headers = [(b"content-type", made.content_type.encode())]
         if made.encoding:
             self.headers.append((b"content-encoding", made.encoding.encode()))
+        self.ended = False
         third = len(made.body) // 3 + 1
         self._chunks = [made.body[at : at + third] for at in range(0, len(made.body), third)]
 
@@ -203,6 +204,13 @@ class Passage:
             pieces.append(piece)
         return b"".join(pieces)
 
+    def _encoding(self) -> str:
+        """Content-Encoding of the request."""
+        for name, value in self.scope["headers"]:
+            if name == b"content-encoding":
+                return str(value.decode("latin-1"))
+        return ""
+
     def _gone(self) -> None:
         self.client_gone = True
         self.door.metrics.add("afterguard_client_gone_total", self.route.name)
@@ -219,17 +227,22 @@ class Passage:
             status = reply.status
             content_type, encoding = typed(reply.headers)
             await self._start(reply.status, reply.headers)
-            async for chunk in self._chunks(reply):
+            is_ended = False
+            while not is_ended:
+                chunk = await reply.chunk()
+                if not chunk or self.client_gone:
+                    await self._finish()
+                    break
                 if size < REPLY_CAP:
                     kept.append(chunk)
                     size += len(chunk)
-                await self._more(chunk)
-            await self._finish()
+                is_ended = reply.ended
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": not is_ended})
         finally:
             session.status = status
             if size >= REPLY_CAP:
                 session.parts.skip("too_long", "response", size)
-            encoded = dict(self.scope["headers"]).get(b"content-encoding", b"").decode("latin-1")
+            encoded = self._encoding()
             self.door.late(
                 Late(
                     session,
@@ -266,10 +279,7 @@ class Passage:
 
     async def _judged_request(self) -> bytes | Answer:
         session, door = self.session, self.door
-        encoding = ""
-        for name, value in self.scope["headers"]:
-            if name == b"content-encoding":
-                encoding = value.decode("latin-1")
+        encoding = self._encoding()
         if self._is_killed():
             return self.body
         if door.in_flight > door.settings.in_flight:

@@ -212,7 +212,10 @@ class Proxy:
             raise
 
     def late(self, one: Late) -> None:
-        """Judge an observed exchange when there is time."""
+        """Judge an observed exchange when there is time; read it at once where nothing is judged."""
+        if not self.brain.detectors:
+            self._read(one)
+            return
         if len(self._behind) >= BEHIND or self._behind_bytes + one.size > BEHIND_BYTES:
             one.session.fail("overload")
             self.write(one.session, one.wall, time.perf_counter() - one.started, 0.0)
@@ -221,6 +224,21 @@ class Proxy:
         self._behind_bytes += one.size
         if self._worker is None or self._worker.done():
             self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    def _read(self, one: Late) -> None:
+        """Understand an exchange and write it down, no more."""
+        session = one.session
+        seconds = time.perf_counter() - one.started
+        try:
+            session.request(one.body, one.encoding)
+            if one.status:
+                reply = one.reply[0] if len(one.reply) == 1 else b"".join(one.reply)
+                session.passed(one.status, one.content_type, one.reply_encoding, reply)
+        except Exception as error:
+            session.fail(why(error))
+        written = self.write(session, one.wall, seconds, 0.0)
+        if one.is_probe:
+            self.remember(written)
 
     async def _work(self) -> None:
         while self._behind:

@@ -120,7 +120,8 @@ class Session:
         return self.exchange()
 
     def _read_request(self, body: Any, size: int) -> None:
-        self.known = known = None if self.mapping else self.brain.history(self.route.name).find(body)
+        is_new = self.mapping is not None or not self.brain.detectors
+        self.known = known = None if is_new else self.brain.history(self.route.name).find(body)
         if known is not None:
             skipped = self.parts.unjudged
             self.parts = known.kept.parts(len(known.items))
@@ -186,7 +187,8 @@ class Session:
             verdict.calls and self.spot.dialect == "mcp"
         ):
             return self.refuse(verdict)
-        self.brain.history(self.route.name).put(self.asked, self.parts, exchange, past, found)
+        if self.brain.detectors:
+            self.brain.history(self.route.name).put(self.asked, self.parts, exchange, past, found)
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:

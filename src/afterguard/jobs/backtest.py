@@ -17,7 +17,7 @@ import msgspec
 
 from afterguard import files, tap
 from afterguard.detect import NONE, Context, look_on
-from afterguard.detect.detector import Opinion
+from afterguard.detect.detector import Opinion, Passage
 from afterguard.errors import UsageError
 from afterguard.jobs.turns import Turn, turns
 from afterguard.model import ACTIONS, Action, Coverage, Exchange, Hit, Verdict
@@ -104,9 +104,16 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """What one backtest counts."""
 
-    def __init__(self, policy: Policy, pseudonym: Callable[[str], str], opinion: Opinion | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        pseudonym: Callable[[str], str],
+        opinion: Opinion | None = None,
+        passage: Passage | None = None,
+    ) -> None:
         self.policy = policy
         self.context = Context(pseudonym, opinion)
+        self.context.passage = passage
         self.pseudonym = pseudonym
         self.turns = self.exchanges = self.touched = self.bytes = 0
         self.actions: Counter[str] = Counter()
@@ -196,6 +203,7 @@ def backtest(
     pseudonym: Callable[[str], str],
     mapping: Any = None,
     opinion: Opinion | None = None,
+    passage: Passage | None = None,
     labels: Mapping[str, str] | None = None,
     write: Callable[[Decision], object] | None = None,
     clock: Callable[[], float] | None = None,
@@ -206,7 +214,7 @@ def backtest(
 ) -> Backtest:
     """Try a policy on every turn of every log. `labels` say of turns or exchanges what they were. Raises UsageError for a missing path."""
     began = clock() if clock else 0.0
-    tally = Tally(policy, pseudonym, opinion)
+    tally = Tally(policy, pseudonym, opinion, passage)
     known = labels or {}
     for entry in files.walk(list(paths), tally.note, limits):
         for exchange in tap.read(entry.full, entry.path, tally.note, mapping=mapping, limits=limits):

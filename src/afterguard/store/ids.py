@@ -19,13 +19,21 @@ def uuid7(seconds: float, randomness: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+POOL = 2_560
+"""Random bytes that are asked for at once."""
+
+
 def maker(clock: Callable[[], float], random: Callable[[int], bytes]) -> Callable[[], str]:
     """A source of identifiers that only grow, within one millisecond and however the clock jumps."""
     last = 0
+    pool, at = b"", 0
 
     def make() -> str:
-        nonlocal last
-        bits = int.from_bytes(random(10)[:10], "big")
+        nonlocal last, pool, at
+        if at + 10 > len(pool):
+            pool, at = random(POOL), 0
+        bits = int.from_bytes(pool[at : at + 10], "big")
+        at += 10
         millis = max(0, min(int(clock() * 1000), (1 << 48) - 1))
         fresh = millis << 80 | 0x7 << 76 | (bits >> 68) << 64 | 0b10 << 62 | bits & ((1 << 62) - 1)
         last = fresh if fresh > last else last + 1

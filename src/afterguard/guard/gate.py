@@ -80,6 +80,40 @@ class _Refused(Exception):
         self.reason = reason
 
 
+class Corked:
+    """A transport for one answer at a time: what is written in one turn of the loop leaves in one piece, head and body together. Half of what a small
+    request costs is the number of times that the kernel is asked."""
+
+    __slots__ = ("loop", "transport", "waiting")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport = transport
+        self.loop = loop
+        self.waiting: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Write at the end of this turn."""
+        if not self.waiting:
+            self.loop.call_soon(self.flush)
+        self.waiting.append(data)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            if not self.transport.is_closing():
+                self.transport.write(b"".join(waiting))
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self.transport.is_closing()
+
+    def close(self) -> None:
+        """Write what waits, then close."""
+        self.flush()
+        self.transport.close()
+
+
 WATCHED = frozenset((b"host", b"transfer-encoding", b"expect"))
 
 
@@ -91,6 +125,7 @@ class GatedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.gate = self.config.gate
+        self.corked = Corked(transport, self.loop)
         self.header_bytes = self.gate.bounds.header_bytes
         self.quiet = 0  # bytes since the last whole head or piece of body
         self.heading = True
@@ -194,7 +229,7 @@ class GatedConnection(HttpToolsProtocol):
         before = self.cycle
         self.cycle = RequestResponseCycle(
             scope=scope,
-            transport=self.transport,
+            transport=self.corked,  # type: ignore[arg-type]
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -260,22 +295,22 @@ class GatedConnection(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
-                self.transport.close()
+                self.corked.close()
                 return
         self._say(why)
 
     def _say(self, why: _Refused) -> None:
         kind, body = self.gate.refuse(getattr(self, "url", b"").partition(b"?")[0], why.status, why.reason)
         head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (kind, len(body))
-        self.transport.write(STATUS_LINE[why.status] + head + body)
-        self.transport.close()
+        self.corked.write(STATUS_LINE[why.status] + head + body)
+        self.corked.close()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         if self.deaf:
-            self.transport.close()
+            self.corked.close()
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -294,13 +329,13 @@ class GatedConnection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """What is idle is closed; what is under way ends, and is closed after it."""
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
+            self.corked.close()
         else:
             self.last_request()
 
     def _leave(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
+            self.corked.close()
 
     def sweep(self, now: float) -> None:
         """Close a connection that has waited too long for its client."""

@@ -61,8 +61,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 MARK = re.compile(r"mk[a-z]{14}")
 KEY = re.compile(r"ghp_[A-Za-z0-9]{36}")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-FILLING = 50_000
-"""Conversations after which every memory of the guard is full (guard/history.py keeps 20,000 turns a route)."""
+KEPT = 20_000
+"""Turns that the guard remembers for each route (guard/history.py): the two busy routes get so many first."""
 LEAK = 20.0
 """Megabytes an hour that the lower end of the interval must stay below."""
 ENOUGH = 1_200.0
@@ -277,7 +277,8 @@ class Soak:
         self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self.half: list[socket.socket] = []
         self.steady: list[Talk] = []
-        """A fixed number of conversations for what would otherwise fill another memory slowly."""
+        """A fixed number of conversations for what would otherwise fill the memories of the other routes slowly."""
+        self.routes: Counter[str] = Counter()
 
     # -- who
 
@@ -305,11 +306,10 @@ class Soak:
                 return one
         return self.talk(self.draw.choice(("chat", "chat", "responses", "anthropic", "anthropic")))
 
-    def odd_one(self) -> Talk:
-        if len(self.steady) < 300:
+    def odd_one(self, of: int = 100) -> Talk:
+        while len(self.steady) < of:
             self.steady.append(self.talk("chat"))
-            return self.steady[-1]
-        return self.draw.choice(self.steady)
+        return self.steady[self.draw.randrange(of)]
 
     # -- what is said
 
@@ -352,6 +352,7 @@ class Soak:
     ) -> bytes:
         """Send, read the reply, look whose marks are in it. Reads 2 KB in `pace` seconds; leaves after `leave` seconds."""
         one.sent += 1
+        self.routes[head[6:40].split(b"/")[0].decode()] += 1
         reader, writer = await self.connection()
         keep = False
         got = b""
@@ -531,7 +532,7 @@ class Soak:
         await self.exchange(one, self.head(one, "/odd/v1/chat/completions", len(body), f"x-odd: {odd}\r\n"), body, kind)
 
     async def _hostile_body(self, kind: str) -> None:
-        one = self.odd_one()
+        one = self.odd_one(3)
         body = hostile(self.draw, one.mark)
         path = self.draw.choice(
             (
@@ -591,11 +592,11 @@ class Soak:
 
     async def fill(self, until: float) -> int:
         """Ordinary traffic as fast as the guard answers, until it remembers all that it can; how many were sent."""
-        names = ("chat", "stream", "tools", "orders", "key")
+        names = ("chat", "tools", "orders", "key")
         shares = [KINDS[name] for name in names]
 
         async def client() -> None:
-            while len(self.talks) < FILLING and time.monotonic() < until:
+            while min(self.routes["openai"], self.routes["anthropic"]) < KEPT and time.monotonic() < until:
                 await self.turn(self.draw.choices(names, shares)[0])
 
         await asyncio.gather(*(client() for _ in range(8)))

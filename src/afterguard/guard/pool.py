@@ -7,6 +7,7 @@ that dies is replaced, and its exchange counts as failed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hmac
 import multiprocessing
 import os
@@ -118,6 +119,14 @@ def _begin(data: bytes, kept: Memory | None = None) -> None:
     _context[:] = [context, learned]
     texts = tuple(Text("ready when you are", origin, Trust.user, "warm") for origin in Origin)
     look_on(Exchange("warm", "", 0, "openai", texts=texts), context)
+    settled()
+
+
+def settled() -> None:
+    """What was made at the start stays for good: the collector need not walk over it again and again, which takes a tenth of a second each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _leave_with_parent() -> None:

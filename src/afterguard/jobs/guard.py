@@ -28,7 +28,7 @@ from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.passage import Settings
-from afterguard.guard.pool import Pool, Thinking, context_of
+from afterguard.guard.pool import Pool, Thinking, context_of, settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, serve
@@ -227,6 +227,7 @@ class Guard:
         self._stand(
             standing(made.policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys)
         )
+        settled()
         if self._stamp[:2] != (0, 0):
             self.reload()  # what the parent read when it began may be older than the file
 

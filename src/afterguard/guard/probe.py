@@ -116,9 +116,9 @@ def path(cell: Cell) -> str:
 
 def request(cell: Cell, key: bytes) -> bytes:
     """The body that is sent."""
-    told = {place: mark(key, place) if place == cell.place else "nothing" for place in PLACES}
-    # Each probe is a conversation of its own: what was judged once is not judged again.
-    told["user"] += f" ({cell})"
+    told = {place: mark(key, place) if place == cell.place else "unknown" for place in PLACES}
+    # Each probe is a conversation of its own, because what was judged once is not judged again; and it reads like any other question.
+    told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}."
     return msgspec.json.encode(REQUESTS[cell.operation](told, cell.streamed))
 
 
@@ -128,7 +128,7 @@ def _chat(told: dict[str, str], streamed: bool) -> Any:
         "model": "probe",
         "messages": [
             {"role": "system", "content": f"Reference: {told['system']}"},
-            {"role": "user", "content": f"A harmless probe of the guard: {told['user']}"},
+            {"role": "user", "content": f"What are the opening hours of the depot? {told['user']}"},
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "call_1", "content": f"Record {told['tool_result']}"},
         ],
@@ -142,7 +142,7 @@ def _responses(told: dict[str, str], streamed: bool) -> Any:
         "model": "probe",
         "instructions": f"Reference: {told['system']}",
         "input": [
-            {"role": "user", "content": f"A harmless probe of the guard: {told['user']}"},
+            {"role": "user", "content": f"What are the opening hours of the depot? {told['user']}"},
             {"type": "function_call", "call_id": "call_1", "name": "look_up", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "call_1", "output": f"Record {told['tool_result']}"},
         ],
@@ -156,7 +156,7 @@ def _messages(told: dict[str, str], streamed: bool) -> Any:
         "max_tokens": 10,
         "system": f"Reference: {told['system']}",
         "messages": [
-            {"role": "user", "content": f"A harmless probe of the guard: {told['user']}"},
+            {"role": "user", "content": f"What are the opening hours of the depot? {told['user']}"},
             {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "look_up", "input": {}}]},
             {
                 "role": "user",
@@ -173,7 +173,7 @@ def _generate(told: dict[str, str], _: bool) -> Any:
     return {
         "systemInstruction": {"parts": [{"text": f"Reference: {told['system']}"}]},
         "contents": [
-            {"role": "user", "parts": [{"text": f"A harmless probe of the guard: {told['user']}"}]},
+            {"role": "user", "parts": [{"text": f"What are the opening hours of the depot? {told['user']}"}]},
             {"role": "model", "parts": [{"functionCall": {"name": "look_up", "args": {}}}]},
             {
                 "role": "user",
@@ -189,7 +189,7 @@ def _converse(told: dict[str, str], _: bool) -> Any:
         "system": [{"text": f"Reference: {told['system']}"}],
         "inferenceConfig": {"maxTokens": 10},
         "messages": [
-            {"role": "user", "content": [{"text": f"A harmless probe of the guard: {told['user']}"}]},
+            {"role": "user", "content": [{"text": f"What are the opening hours of the depot? {told['user']}"}]},
             {"role": "assistant", "content": [{"toolUse": {"toolUseId": "call_1", "name": "look_up", "input": {}}}]},
             {"role": "user", "content": [{"toolResult": result}]},
         ],
@@ -201,7 +201,7 @@ def _ollama(told: dict[str, str], streamed: bool) -> Any:
         "model": "probe",
         "messages": [
             {"role": "system", "content": f"Reference: {told['system']}"},
-            {"role": "user", "content": f"A harmless probe of the guard: {told['user']}"},
+            {"role": "user", "content": f"What are the opening hours of the depot? {told['user']}"},
             {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look_up", "arguments": {}}}]},
             {"role": "tool", "tool_name": "look_up", "content": f"Record {told['tool_result']}"},
         ],

@@ -1,0 +1,88 @@
+"""Probes through a running guard: every cell seen, gaps said, and nobody else can have a request answered by the guard itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterguard.guard import probe
+from afterguard.policy.shipped import shipped_text
+
+if "guard_running" not in sys.modules:
+    _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
+    assert _spec and _spec.loader
+    sys.modules["guard_running"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["guard_running"])
+running: Any = sys.modules["guard_running"]
+MOUNTS = ("openai", "azure", "anthropic", "gemini", "ollama", "bedrock", "mcp/pages")
+KEY = b"k" * 32
+
+
+@pytest.fixture(scope="module", params=["enforce", "observe"])
+def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("prove")
+    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    policy = shipped_text("strict").replace("mode: observe", f"mode: {request.param}")
+    with running.guard("", folder, policy, mounts=dict.fromkeys(MOUNTS, nowhere)) as one:
+        yield one
+
+
+def prove(one: Any, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "afterguard",
+        "guard",
+        "prove",
+        "--listen",
+        one.url[7:],
+        "--folder",
+        str(folder),
+        *words,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_every_cell_is_seen_and_no_upstream_is_asked(guard: Any) -> None:
+    done = prove(guard, guard.folder, "--format", "json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    cells = json.loads(done.stdout)["cells"]
+    assert len(cells) == sum(len(list(probe.cells(kind.partition("/")[0]))) for kind in MOUNTS)
+    assert all(cell["seen"] for cell in cells)
+    assert guard.metric("afterguard_upstream_errors_total") == 0
+
+
+def test_another_key_is_no_probe(guard: Any, tmp_path: Path) -> None:
+    done = prove(guard, tmp_path)
+    assert done.returncode == 4 and "does not know this key" in done.stderr
+
+
+def test_a_header_that_is_not_signed_is_only_a_header(guard: Any) -> None:
+    cell = next(probe.cells("openai"))
+    forged = probe.signature(b"x" * 32, probe.named(cell), int(time.time()))
+    asked = urllib.request.Request(
+        guard.url + "/openai" + probe.path(cell), probe.request(cell, KEY), {"x-afterguard-probe": forged.decode()}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=10)
+    refused.value.close()
+    assert refused.value.code == 502, "it went to the upstream, which is not there"
+
+
+def test_old_signatures_do_not_hold() -> None:
+    cell = next(probe.cells("anthropic"))
+    signed = probe.signature(KEY, probe.named(cell), 1_000_000)
+    assert probe.verified(signed, KEY, 1_000_100.0) == cell
+    assert probe.verified(signed, KEY, 1_000_000.0 + probe.FRESH + 1) is None
+    assert probe.verified(signed[:-1] + b"0", KEY, 1_000_100.0) in (None, cell)
+    assert probe.verified(b"", KEY, 0.0) is None and probe.verified(b"1.x.y", KEY, 1.0) is None

@@ -13,7 +13,7 @@ import msgspec
 
 from afterguard.detect import prefilters
 from afterguard.model import ACTIONS, Action, Hit, Origin, Text, ToolCall, Trust, Verdict
-from afterguard.wire import learned
+from afterguard.wire import learned, mcp
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.frames import Frame, framer
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 CAP = 32 << 20
 """Bytes of a decoded reply that are read; what is longer is unjudged."""
+
+
+BESIDE = {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"}
+"""Events of Converse, whose type stands in a header and not in the JSON."""
 
 
 class Stopped(Exception):
@@ -45,6 +49,8 @@ class Stream:
             self.frames.reader.main = Mapped(session.mapping)
         self.release = Release(self._look)
         self.deltas = Deltas()
+        self.messages: list[Any] = []
+        self.size = 0
         self.names: dict[str, tuple[str, str]] = {}
         self.last: list[Frame] = []
         array = "json" in content_type and session.spot.dialect == "gemini"
@@ -119,7 +125,9 @@ class Stream:
 
     def _learn(self, frame: Frame) -> None:
         event = event_of(frame)
-        if self.session.mapping is not None:
+        if self.is_tool:
+            self._message(event, len(frame.raw))
+        elif self.session.mapping is not None:
             self.deltas.grow(piece.text for piece in frame.pieces)
             learned.name(event, self.session.mapping, self.session.parts)
         elif isinstance(event, dict):
@@ -128,6 +136,14 @@ class Stream:
             self.deltas.say(event)
         for slot, name, identifier in frame.opens:
             self.names[slot] = (name, identifier)
+
+    def _message(self, event: Any, size: int) -> None:
+        """A JSON-RPC message of a tool server, kept until the whole reply is judged."""
+        if self.size + size > CAP:
+            self.session.parts.skip("too_long", "response", size)
+            return
+        self.size += size
+        self.messages.append(event)
 
     def close(self) -> list[bytes]:
         """The upstream has ended: put the reply together. What may still leave."""
@@ -148,6 +164,9 @@ class Stream:
             self.session._name()
         for row in (*self.frames.unjudged, *self.release.unjudged):
             parts.skip(row.reason, row.where or "response", row.bytes)
+        for message in self.messages:
+            mcp.response(message, parts, "response")
+        self.messages.clear()
         self.deltas.into(parts, "response")
 
     def waiting(self) -> list[bytes]:
@@ -252,7 +271,7 @@ def _chars(data: bytes, at: int) -> int:
 
 def event_of(frame: Frame) -> Any:
     """The event with its type where the type stands beside it (Converse)."""
-    if frame.name and isinstance(frame.event, dict) and frame.name[0].islower() and "type" not in frame.event:
+    if frame.name in BESIDE and isinstance(frame.event, dict):
         return {frame.name: frame.event}
     return frame.event
 

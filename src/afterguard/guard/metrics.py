@@ -26,6 +26,8 @@ METRICS = {
     "afterguard_refused_total": Metric("counter", ("reason",), "Requests that are no HTTP or were too slow, and connections closed for it; they have no decision."),
     "afterguard_upstream_errors_total": Metric("counter", ("route", "reason"), "Upstreams that could not be reached or broke off."),
     "afterguard_client_gone_total": Metric("counter", ("route",), "Clients that left before the reply ended."),
+    "afterguard_cache_hits_total": Metric("counter", ("route",), "Requests whose beginning was judged in an earlier turn."),
+    "afterguard_cache_misses_total": Metric("counter", ("route",), "Requests that were judged from the beginning."),
     "afterguard_late_total": Metric("counter", ("route",), "Hits in streams whose place had already left."),
     "afterguard_log_lost_total": Metric("counter", (), "Decisions that could not be written."),
     "afterguard_log_written_total": Metric("counter", (), "Decisions written."),

@@ -282,6 +282,8 @@ class Proxy:
         add("afterguard_requests_total", one.route, one.operation, one.action, one.mode)
         self.metrics.time("afterguard_exchange_seconds", seconds, one.route)
         self.metrics.time("afterguard_judging_seconds", judging, one.route)
+        if self.brain.detectors and session.asked is not None:
+            add("afterguard_cache_hits_total" if session.known else "afterguard_cache_misses_total", one.route)
         if one.would != "allow":
             add("afterguard_would_total", one.route, one.would)
         for hit in one.hits:

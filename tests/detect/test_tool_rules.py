@@ -323,3 +323,21 @@ def test_hostile_input_takes_linear_time() -> None:
     poisoned(ToolSpec("a", "send " * 40_000))
     hits(*[call("get_weather", {"city": "Oslo"})] * 400)
     assert time.process_time() - began < 4.0
+
+
+def test_names_may_be_globs_and_the_owners_schema_counts() -> None:
+    from afterguard.detect import Context, look_on
+    from afterguard.model import Exchange, ToolCall, ToolSpec
+
+    context = Context(str)
+    schema = {"type": "object", "properties": {"amount": {"type": "number", "maximum": 100}}, "required": ["amount"]}
+    context.tools = ToolRules(frozenset({"get_*", "pay"}), arguments={"pay": schema})
+    tools = (ToolSpec("get_rate", "Gives a rate", "{}"), ToolSpec("pay", "Pays", "{}"), ToolSpec("drop", "Drops", "{}"))
+    calls = (
+        ToolCall("get_rate", "{}", "1", 2),
+        ToolCall("pay", '{"amount": 90}', "2", 2),
+        ToolCall("pay", '{"amount": 900}', "3", 2),
+        ToolCall("drop", "{}", "4", 2),
+    )
+    hits, _ = look_on(Exchange("e", "t", 0, "openai", calls=calls, tools=tools), context)
+    assert {(hit.kind, hit.call) for hit in hits} == {("bad_arguments", 2), ("tool_not_allowed", 3)}

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -58,6 +59,8 @@ class ToolRules(msgspec.Struct, frozen=True):
     """Tool -> `pin` of the description that was read and accepted; empty: none is compared."""
     deny: frozenset[str] = frozenset()
     """Tools that may never be called, offered or not."""
+    arguments: Mapping[str, Any] = {}
+    """Tool -> JSON Schema of its arguments as the owner wants them; where there is one, the request's own does not count."""
 
 
 class Problem(NamedTuple):
@@ -253,15 +256,16 @@ def _calls(scene: Scene, offered: tuple[ToolSpec, ...], known: dict[str, _Known]
         name = call.name.removeprefix("functions.")
         one = known.get(name)
         yield from _allowed(scene, call, name, agreed, is_open or one is not None)
-        if one is not None and one.schema is not None:
-            yield from _fitting(scene, name, call, one.schema)
+        schema = agreed.arguments.get(name, one.schema if one is not None else None)
+        if schema is not None:
+            yield from _fitting(scene, name, call, schema)
 
 
 def _allowed(scene: Scene, call: ToolCall, name: str, agreed: ToolRules, is_offered: bool) -> Iterator[Hit]:
     severity = Severity.high
     if name in agreed.deny:
         says = "is on the list of tools that may not be called"
-    elif agreed.allow and name not in agreed.allow:
+    elif agreed.allow and not _is_among(name, agreed.allow):
         says = "is not on the list of tools that may be called"
     elif not is_offered:
         says, severity = "was not offered by the request", Severity.medium
@@ -278,6 +282,11 @@ def _allowed(scene: Scene, call: ToolCall, name: str, agreed: ToolRules, is_offe
         "the tool belongs on the application's list",
         call,
     )
+
+
+def _is_among(name: str, allowed: frozenset[str]) -> bool:
+    """Whether a name stands among names and globs."""
+    return name in allowed or any(fnmatchcase(name, one) for one in allowed if "*" in one or "?" in one)
 
 
 def _fitting(scene: Scene, name: str, call: ToolCall, schema: Any) -> Iterator[Hit]:

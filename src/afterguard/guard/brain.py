@@ -106,7 +106,9 @@ class Brain:
         self.plants = document is not None and document.plant and len(self.key) >= 16
         self.agreed = Agreed(
             {**self.own_canaries, **(_canaries(document) if document else {})},
-            ToolRules(frozenset(document.tools.allow), document.tools.pin) if document else None,
+            ToolRules(frozenset(document.tools.allow), document.tools.pin, arguments=document.tools.arguments)
+            if document
+            else None,
         )
         self.agreed.put_into(self.context)
 

@@ -104,9 +104,9 @@ def test_other_content_is_no_pickle() -> None:
 )
 def test_floods_end_soon(piece: bytes) -> None:
     data = b"\x80\x04N" + piece * (2_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     walk(data)
-    assert time.perf_counter() - started < 6
+    assert time.process_time() - started < 6
 
 
 @settings(max_examples=300, deadline=None)

@@ -343,9 +343,12 @@ class Session:
     def end(self, exchange: Exchange, hits: Sequence[Hit]) -> list[bytes]:
         """The last bytes of the stream."""
         assert self._stream is not None
-        fresh = list(hits)
+        known = {_same(hit) for hit in self.hits}
         self.note(hits)
-        self.replied = verdict = self.brain.decide(exchange, fresh, "response", self.facts())
+        self.replied = verdict = self.brain.decide(exchange, list(hits), "response", self.facts())
+        if verdict.edits:
+            # Only the whole reply showed it, and its place has left by now.
+            self.late += sum(_same(hit) not in known for hit in hits)
         return self._stream.end(verdict)
 
     def passed(self, status: int, content_type: str, encoding: str, reply: bytes) -> Exchange | None:

@@ -17,7 +17,7 @@ from afterguard.jobs.turns import turns
 from afterguard.model import Exchange, Origin, Text, ToolCall, Trust
 from afterguard.policy import load_policy, shipped
 
-SHARED = Path("/work/shared/data/agent_traces/airline_dev.jsonl.gz")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "agent_traces" / "airline_dev.jsonl.gz"
 KEY = "ghp_aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA4"
 CALL = {"id": "c1", "type": "function", "function": {"name": "read_file", "arguments": '{"path": "a"}'}}
 TALK: list[dict[str, Any]] = [

@@ -128,7 +128,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: str = ""
     """redis:// address of shared state, for several workers or replicas."""
     workers: int = 1
-    """Processes that serve requests. More than one needs guard.redis for placeholders that are shared."""
+    """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
     helpers: int = 1
     """Processes that judge large texts and ask the judge's second tier; 0: the serving process does it itself."""
 

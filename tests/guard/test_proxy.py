@@ -105,6 +105,13 @@ def test_shadow_says_what_would_have_been_masked(tmp_path: Path) -> None:
     assert line["policy"]["uid"] == "no-secrets" and not line["is_alert"]
 
 
+def test_more_than_the_budget_is_written_down(tmp_path: Path) -> None:
+    door = running.Door(tmp_path, whole(), mode="enforce")
+    door.one(running.chat(" ".join(f"user{number}@example.org" for number in range(3_000))))
+    (line,) = door.lines()
+    assert "budget" in json.dumps(own(line)["unjudged"])
+
+
 def test_observing_waits_for_no_judge(tmp_path: Path) -> None:
     async def slow(exchange: Exchange, past: Past) -> Any:
         await asyncio.sleep(0.7)

@@ -94,8 +94,9 @@ def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
 def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[list[Hit], Past]:
     """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
     scene = Scene(exchange, context, prefilters(), past)
+    over = context.over_budget
     hits = [_in_name(scene, hit) for hit in _look(scene, (*DETECTORS, *IN_CONTEXT))]
-    return hits, scene.leaves()
+    return hits, scene.leaves()._replace(over=past.over + context.over_budget - over)
 
 
 def _in_name(scene: Scene, hit: Hit) -> Hit:

@@ -35,6 +35,8 @@ class Past(NamedTuple):
     """Passages that spoke to the model."""
     foreign: tuple[Foreign, ...] = ()
     """Passages that asked for what the conversation's tools do."""
+    over: int = 0
+    """How often so far there was more than a detector's budget let it look at."""
 
 
 NONE = Past()

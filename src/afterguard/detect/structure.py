@@ -27,7 +27,6 @@ KEYED_LINE = re.compile(r"^[ \t]*-?[ \t]*([A-Za-z_](?:[\w -]|\.(?! )){0,40}?)[ \
 MAIL = re.compile(
     r"^(?:From|To|Cc|Subject|Date|Reply-To|Message-ID|Sent|Von|An|Betreff|De|Objet|Asunto): ", re.M | re.I
 )
-NUMBER_AROUND = re.compile(r"^\s*-?[\d.,]*\s*\D*?$|^$")
 SPOKEN = re.compile(r"[^\W\d_]\S* +\S*[^\W\d_]\S* +\S*[^\W\d_]\S* +\S*[^\W\d_]|[^\W\d_][.!?,;] +[^\W\d_]")
 """Four words, or two phrases: what a label, name or code does not hold."""
 STATUS_CAP = 500

@@ -7,7 +7,6 @@ policy in force (swapped whole, between two exchanges, never during one), counte
 from __future__ import annotations
 
 import hmac
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -92,7 +91,6 @@ class Brain:
         self.detectors = detectors
         self.is_killed = False
         """The kill switch: everything passes, and is counted as unjudged."""
-        self.failures: Counter[str] = Counter()
         self.histories: dict[str, History] = {}
         """By route."""
 

@@ -105,11 +105,6 @@ class Journal:
         self.flush()
         self._shut()
 
-    def reopen(self) -> None:
-        """Close, and open again with the next line: for log rotation from outside."""
-        self.flush()
-        self._shut()
-
     def _shut(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)

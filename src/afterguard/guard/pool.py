@@ -54,7 +54,6 @@ class Pool:
         self.workers = workers
         self.waiting = waiting
         self.inside = 0
-        self.deaths = 0
         self._pool = self._made()
 
     def _made(self) -> ProcessPoolExecutor:
@@ -94,7 +93,6 @@ class Pool:
         self.inside -= 1
 
     def _replace(self) -> None:
-        self.deaths += 1
         broken, self._pool = self._pool, self._made()
         broken.shutdown(wait=False)
 

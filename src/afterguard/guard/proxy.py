@@ -187,6 +187,13 @@ class Proxy:
     # -- judging
 
     async def judge(self, session: Session, exchange: Exchange) -> Judged | None:
+        """Hits in what was not judged before. None: nobody looked in time."""
+        found = await self._judged(session, exchange)
+        if found is not None:
+            session.judged(found[1])
+        return found
+
+    async def _judged(self, session: Session, exchange: Exchange) -> Judged | None:
         """Hits in what was not judged before: on this loop for little text, elsewhere for much and where the judge has doubts. None: nobody looked
         in time. Where only the second opinion is missing the first one stands, and that is written down."""
         brain, past = self.brain, session.past

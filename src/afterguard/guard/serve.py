@@ -10,7 +10,7 @@ then at growing intervals; one whose loop has not turned for `hang` seconds is k
 
 Signals, to the parent:
 - TERM, INT: stop listening, let what is under way end (at most `drain` seconds), leave with 0. A second one ends it at once.
-- HUP: start new workers on the same sockets, wait until they serve, then drain the old ones. New settings and certificates are read that way.
+- HUP: start new workers on the same sockets, wait until they serve, then drain the old ones. A new policy and new certificates are read that way.
 
 Another version takes over like this: start the new process with `takeover`, and when it is ready send TERM to the old one. Both hold the
 address for a moment. Without `takeover` an address in use is an error, because two guards on one address would share the traffic unseen.

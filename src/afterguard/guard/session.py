@@ -402,11 +402,15 @@ class Session:
                 known.add(_same(hit))
                 self.hits.append(hit)
 
+    def judged(self, past: Past) -> None:
+        """Write down where detectors had more before them than their budget lets them look at."""
+        if past.over > self.past.over:
+            self.parts.skip("budget", "detectors")
+
     def fail(self, why: str) -> None:
         """The guard itself could not judge: counted, written down."""
         self.failed = why
         self.parts.skip(why, "guard", self.size)
-        self.brain.failures[why] += 1
 
     def decision(self, time: float, seconds: float, judging: float) -> Decision:
         """What is written down about this exchange."""

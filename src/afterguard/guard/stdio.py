@@ -204,6 +204,7 @@ class Door:
             if await self._is_over(session, len(raw)):
                 return Answer(200, [], b"")
             hits, past = self.brain.inspect(exchange, session.past)
+            session.judged(past)
             return session.forward(raw, exchange, hits, past)
         except Exception as error:
             return self._failed(session, f"exception:{type(error).__name__}") or raw
@@ -290,7 +291,8 @@ class Door:
             if self.pins is not None and exchange.tools:
                 self.pins.see(exchange.tools)
                 self.pins.agree(self.brain)
-            hits, _ = self.brain.inspect(exchange, session.past)
+            hits, past = self.brain.inspect(exchange, session.past)
+            session.judged(past)
             ready = session.backward(raw, exchange, hits)
         except Exception as error:
             return self._failed(session, f"exception:{type(error).__name__}") or raw

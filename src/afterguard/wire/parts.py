@@ -94,11 +94,6 @@ class Parts:
             last = self.unjudged[-1]
             self.unjudged[-1] = Unjudged(last.reason, last.where, last.bytes + size)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing at all was understood."""
-        return not (self.texts or self.calls or self.tools or self.unjudged)
-
 
 def dumps(value: Any) -> str:
     """JSON text of decoded JSON, for arguments that came as an object."""

@@ -26,7 +26,7 @@ def told(*texts: str) -> list[dict[str, Any]]:
 
 def put(history: History, body: Any) -> None:
     parts = parts_of(body)
-    history.put(body, parts, exchange(parts), NONE, ())
+    history.put("r", body, parts, exchange(parts), NONE, ())
 
 
 texts = st.lists(st.text(max_size=12), min_size=1, max_size=8)
@@ -39,7 +39,7 @@ def test_going_on_from_what_is_known_reads_the_same_as_reading_all(first: list[s
     body = {"messages": told(*first), **system}
     put(history, body)
     longer = {"messages": told(*first, *more), **system}
-    known = history.find(longer)
+    known = history.find("r", longer)
     assert known is not None
     if len(first) + len(more) >= 2:
         assert len(known.items) == len(first) or longer["messages"][: len(known.items)] == known.items
@@ -52,12 +52,12 @@ def test_a_changed_message_or_system_prompt_is_new() -> None:
     history = History()
     body = {"messages": told("a", "b"), "system": "s"}
     put(history, body)
-    assert history.find({"messages": told("a", "b", "c"), "system": "s"}) is not None
-    assert history.find({"messages": told("a", "x", "c"), "system": "s"}) is None
-    assert history.find({"messages": told("a", "b", "c"), "system": "t"}) is None
-    assert history.find({"messages": told("a"), "system": "s"}) is None
+    assert history.find("r", {"messages": told("a", "b", "c"), "system": "s"}) is not None
+    assert history.find("r", {"messages": told("a", "x", "c"), "system": "s"}) is None
+    assert history.find("r", {"messages": told("a", "b", "c"), "system": "t"}) is None
+    assert history.find("r", {"messages": told("a"), "system": "s"}) is None
     poisoned = [*told("a"), {"role": "assistant", "content": "b", "name": "z"}, *told("c")]
-    assert history.find({"messages": poisoned, "system": "s"}) is None
+    assert history.find("r", {"messages": poisoned, "system": "s"}) is None
 
 
 def test_hostile_bodies_are_only_unknown() -> None:
@@ -72,7 +72,7 @@ def test_hostile_bodies_are_only_unknown() -> None:
         {"messages": [1, None, "x"]},
         {"messages": [{"role": {}, "content": "a"}] * 3},
     ):
-        assert history.find(odd) is None
+        assert history.find("r", odd) is None
 
 
 def test_it_is_bounded_by_entries_and_characters() -> None:

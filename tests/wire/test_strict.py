@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from afterguard.wire import strict
 from afterguard.wire.strict import DEPTH, decode, problems
+
+needs_c = pytest.mark.skipif(strict._keys is None, reason="built without a compiler: Python does it alone")
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUE = st.recursive(
@@ -110,3 +113,46 @@ def test_it_is_quick() -> None:
         ours = min(timeit.repeat(lambda: decode(body), number=number, repeat=3)) / number  # noqa: B023
         theirs = min(timeit.repeat(lambda: msgspec.json.decode(body), number=number, repeat=3)) / number  # noqa: B023
         assert ours - theirs < limit
+
+
+PAIRS = st.recursive(
+    st.sampled_from(["1", "null", '"x"', '"a\\"}"', '"\\\\"', "-1.5e3"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda rows: "[" + " ,".join(rows) + "]"),
+        st.lists(st.tuples(st.sampled_from(["a", "b", "aa", "\\u0061", "a\\\\", "é", ""]), inner), max_size=16).map(
+            lambda rows: "{" + ", ".join(f'"{key}" : {value}' for key, value in rows) + "}"
+        ),
+    ),
+    max_leaves=40,
+)
+
+
+@needs_c
+@settings(max_examples=300)
+@given(PAIRS, st.integers(0, 80))
+def test_c_and_python_agree(text: str, levels: int) -> None:
+    body = ("[" * levels + text + "]" * levels).encode()
+    try:
+        decoded = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return
+    found = problems(body, decoded)
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr(strict, "_keys", None)
+        assert problems(body, decoded) == found
+
+
+@needs_c
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from([b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"a"]), max_size=60).map(b"".join))
+def test_bytes_that_are_no_json_give_some_answer(body: bytes) -> None:
+    assert 0 <= strict._keys.odd(body, DEPTH) <= 7
+
+
+@needs_c
+def test_floods_of_keys_and_levels() -> None:
+    many = b"{" + b",".join(b'"%d":1' % n for n in range(200_000))
+    assert strict._keys.odd(many + b"}", DEPTH) == 0
+    assert strict._keys.odd(many + b',"7":1}', DEPTH) == strict.TWICE
+    assert strict._keys.odd(b"[" * 100_000, DEPTH) & strict.DEEP
+    assert strict._keys.odd(b"{" + b'"a":1,' * 1_100_000 + b'"b":1}', DEPTH) & strict.UNSURE

@@ -88,15 +88,15 @@ def _extend(words: list[str], at: int, other: list[str], place: int, floor: int)
 
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a model text."""
-    prompts = [text.value for text in scene.texts if text.origin is Origin.system and len(text.value) >= 100]
-    if not prompts:
-        return
+    prompts: list[str] | None = None
     for number, text in scene.of(Origin.model):
         if len(text.value) < RUN * 3:
             continue
         words = _words(text.value)
         if len(words) < RUN:
             continue
+        if prompts is None:
+            prompts = [one.value for one in scene.texts if one.origin is Origin.system and len(one.value) >= 100]
         for prompt in prompts:
             known = _prepared(scene, prompt)
             seen = overlap(words, known)

@@ -91,8 +91,7 @@ class Brain:
         self.detectors = detectors
         self.is_killed = False
         """The kill switch: everything passes, and is counted as unjudged."""
-        self.histories: dict[str, History] = {}
-        """By route."""
+        self.history = History()
 
     def swap(self, policy: Policy | None) -> None:
         """Put another policy in force."""
@@ -179,10 +178,3 @@ class Brain:
         if ruling.mode != "share":
             return ruling.mode
         return "enforce" if self.bucket(conversation) < ruling.share else "shadow"
-
-    def history(self, route: str) -> History:
-        """Judged conversations of a route."""
-        found = self.histories.get(route)
-        if found is None:
-            found = self.histories[route] = History()
-        return found

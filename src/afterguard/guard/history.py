@@ -1,7 +1,7 @@
 """Conversations the guard has already judged: applications send the whole history with every turn, and only what is new in it costs anything.
 
 In: decoded request bodies. Out: `Known`, the longest judged beginning of a body, verified message by message, never by a hash alone. Bounded by entries and characters, least recently used
-first. It keeps decoded messages in memory, never on disk, and only of requests that were let through: what was refused is new again the next time.
+first, over all routes. It keeps decoded messages in memory, never on disk, and only of requests that were let through: what was refused is new again the next time.
 """
 
 from __future__ import annotations
@@ -66,52 +66,62 @@ class Known(NamedTuple):
 
 
 class History:
-    """Judged conversations of one route, policy aside: what a policy makes of hits is asked anew each time."""
+    """Judged conversations of one process, policy aside: what a policy makes of hits is asked anew each time."""
 
     def __init__(self, entries: int = ENTRIES, characters: int = CHARACTERS) -> None:
         self.entries = entries
         self.characters = characters
         self.size = 0
         self._rows: OrderedDict[int, Known] = OrderedDict()
-        self._last: tuple[Any, int] = (None, 0)
-        """The conversation that was looked for last, and its hash: most are put right after."""
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def find(self, body: Any) -> Known | None:
+    def find(self, route: str, body: Any) -> Known | None:
         """The longest known beginning of a conversation."""
         items = listed(body)
-        if not items:
-            return None
-        chain = _chain(items)
-        self._last = (items, chain[-1])
         if len(items) < 2 or not self._rows:
             return None
         beside = _beside(body)
         rows = self._rows
-        for key in reversed(chain):
+        marks: list[int | None] = [None] * len(items)
+        # A turn adds a few messages, so the beginning that was judged last is found after as many looks, however long it is.
+        for length in range(len(items), 0, -1):
+            key = _key(route, items, length, marks)
             known = rows.get(key)
-            if known is not None and known.beside == beside and items[: len(known.items)] == known.items:
+            if known is not None and known.beside == beside and items[:length] == known.items:
                 rows.move_to_end(key)
                 return known
         return None
 
-    def put(self, body: Any, parts: Parts, exchange: Exchange, past: Past, hits: Sequence[Hit]) -> None:
-        """Remember a request that was judged and let through. `parts` and `exchange` are what was read from it."""
+    def put(
+        self,
+        route: str,
+        body: Any,
+        parts: Parts,
+        exchange: Exchange,
+        past: Past,
+        hits: Sequence[Hit],
+        known: Known | None = None,
+    ) -> None:
+        """Remember a request that was judged and let through. `parts` and `exchange` are what was read from it, going on from `known`."""
         items = listed(body)
         if not items:
             return
-        key = self._last[1] if self._last[0] is items else _chain(items)[-1]
         size = 200 * len(items) + exchange.bytes
         if size > self.characters // 4:
             return
+        key = _key(route, items, len(items), [None] * len(items))
+        if known is not None:
+            # The same messages, once in memory.
+            items = [*known.items, *items[len(known.items) :]]
         kept = Kept(
             exchange.texts, exchange.calls, exchange.tools, exchange.unjudged, dict(parts.tool_names), parts.turn
         )
         old = self._rows.pop(key, None)
         self.size += size - (old.size if old else 0)
-        self._rows[key] = Known(items, _beside(body), kept, past, tuple(hits), size)
+        beside = known.beside if known is not None else _beside(body)
+        self._rows[key] = Known(items, beside, kept, past, tuple(hits), size)
         while len(self._rows) > self.entries or self.size > self.characters:
             _, gone = self._rows.popitem(last=False)
             self.size -= gone.size
@@ -131,18 +141,20 @@ def listed(body: Any) -> list[Any]:
     return []
 
 
-def _chain(items: Sequence[Any]) -> list[int]:
-    """For each message, a hash of the conversation up to it."""
-    out: list[int] = []
-    key = 0
-    for item in items:
-        content = item.get("content") if isinstance(item, dict) else None
-        if type(content) is str and len(item) == 2:
-            key = hash((key, str(item.get("role"))[:40], content))
-        else:
-            try:
-                key = hash((key, msgspec.json.encode(item)))
-            except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError):
-                key = hash((key, repr(type(item))))
-        out.append(key)
-    return out
+def _key(route: str, items: Sequence[Any], length: int, marks: list[int | None]) -> int:
+    """A hash of how a conversation of `length` messages begins and ends; `marks` keeps those of messages. Two that share it are told apart
+    by comparing them, and the later one stays."""
+    key = hash((route, length))
+    for index in {0, min(1, length - 1), max(0, length - 2), length - 1}:
+        mark = marks[index]
+        if mark is None:
+            mark = marks[index] = _mark(items[index])
+        key = hash((key, index, mark))
+    return key
+
+
+def _mark(item: Any) -> int:
+    try:
+        return hash(msgspec.json.encode(item))
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError):
+        return 0

@@ -121,7 +121,7 @@ class Session:
 
     def _read_request(self, body: Any, size: int) -> None:
         is_new = self.mapping is not None or not self.brain.detectors
-        self.known = known = None if is_new else self.brain.history(self.route.name).find(body)
+        self.known = known = None if is_new else self.brain.history.find(self.route.name, body)
         if known is not None:
             skipped = self.parts.unjudged
             self.parts = known.kept.parts(len(known.items))
@@ -188,7 +188,7 @@ class Session:
         ):
             return self.refuse(verdict)
         if self.brain.detectors:
-            self.brain.history(self.route.name).put(self.asked, self.parts, exchange, past, found)
+            self.brain.history.put(self.route.name, self.asked, self.parts, exchange, past, found, self.known)
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:

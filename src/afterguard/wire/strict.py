@@ -4,9 +4,9 @@ In: the bytes of a body. Out: the decoded value, and fixed words for what is odd
 policy may refuse a body that is odd, or take it as unjudged.
 
 Theory of operation. msgspec decodes, and is strict about UTF-8, escapes, numbers and what stands behind the value; but it keeps the
-last of two equal keys where the provider may keep the first. Whether a key stands twice shows without counting: the value written
-again is the body, or the body without its blanks, unless something was dropped. Only a body that spells its strings or numbers in
-another way than we do has its keys looked at one by one.
+last of two equal keys where the provider may keep the first. Whether a key stands twice is read from the bytes in one pass, in C
+(_keys.c). Where that could not be built, or a key is spelt with escapes, it shows without counting: the value written again is the
+body, or the body without its blanks, unless something was dropped; what is spelt in another way has its keys looked at one by one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from typing import Any
 
 import msgspec
 
+try:
+    from afterguard.wire import _keys  # type: ignore[attr-defined]
+except ImportError:  # built without a compiler
+    _keys = None
+
+TWICE, DEEP, UNSURE = 1, 2, 4
+"""What _keys.odd answers, summed."""
 DEPTH = 64
 """Levels of arrays and objects that a reader may be trusted with."""
 BOM = b"\xef\xbb\xbf"
@@ -39,6 +46,12 @@ def decode(body: bytes) -> tuple[Any, list[str]]:
 
 def problems(body: bytes, decoded: Any) -> list[str]:
     """What is odd about a body that msgspec has decoded: duplicate_keys too_deep."""
+    if _keys is not None:
+        odd = _keys.odd(body, DEPTH)
+        if not odd:
+            return []
+        if not odd & UNSURE:
+            return [word for bit, word in ((DEEP, "too_deep"), (TWICE, "duplicate_keys")) if odd & bit]
     out: list[str] = []
     if body.count(b"{") + body.count(b"[") > DEPTH and _is_deep(decoded):
         out.append("too_deep")
@@ -62,16 +75,10 @@ def _is_deep(decoded: Any) -> bool:
     return True
 
 
-LONG = 1 << 14
-"""From here on it is dearer to look for an escape than to try without."""
-
-
 def _has_twice(body: bytes, decoded: Any) -> bool:
     try:
         written = _encode(decoded)
-        if written == body:
-            return False
-        if (len(body) > LONG or b"\\u" not in body) and written == _format(body, indent=-1):
+        if written == body or written == _format(body, indent=-1):
             return False
     except (ValueError, RecursionError):
         pass

@@ -21,9 +21,10 @@ from urllib.parse import unquote
 import msgspec
 import uvicorn
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from afterguard.guard.connection import watch_peer
+from afterguard.guard.cycle import Cycle
 
 LAST = 1.0
 """Seconds that a connection stays open while the process is leaving, when the head of its answer had promised that it would: a client that uses it at once must not find it closed."""
@@ -227,7 +228,7 @@ class GatedConnection(HttpToolsProtocol):
         scope["raw_path"] = path
         scope["query_string"] = query
         before = self.cycle
-        self.cycle = RequestResponseCycle(
+        self.cycle = Cycle(
             scope=scope,
             transport=self.corked,  # type: ignore[arg-type]
             flow=self.flow,

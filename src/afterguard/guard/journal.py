@@ -1,6 +1,6 @@
 """The decision log on disk: JSON lines, rotated by size, for a forwarder that is already there.
 
-In: lines. Out: files `decisions.jsonl`, `.1`, `.2`... Lines of one turn of the event loop are written together, in one append: what was answered more than a turn ago is on disk
+In: lines. Out: files `decisions.jsonl`, `.1`, `.2`... Lines of a few milliseconds are written together, in one append: what was answered before them is on disk
 even after kill -9. Where the disk is full, lines are counted as lost; the count is written with the next line that finds room, and kept in a small file until then. A line
 of which only a part found room is taken back.
 """
@@ -21,6 +21,8 @@ try:
 except ImportError:  # a system without flock: one process, one log
     fcntl = None
 
+PAUSE = 0.005
+"""Seconds that a line may wait for others. A write for each would be a twentieth of what a small exchange costs."""
 LOOK = 64
 """Writes between two looks at what other processes did to the file."""
 SIZE = 100 << 20
@@ -44,11 +46,11 @@ class Journal:
         """The file ends with a part of a line of ours."""
 
     def write(self, line: bytes) -> None:
-        """Write at the end of this turn of the loop, at once where there is none."""
+        """Write within PAUSE, at once where no event loop runs."""
         self._waiting.append(line)
         if len(self._waiting) == 1:
             try:
-                asyncio.get_running_loop().call_soon(self.flush)
+                asyncio.get_running_loop().call_later(PAUSE, self.flush)
             except RuntimeError:
                 self.flush()
 

@@ -5,6 +5,7 @@ In: events. Out: numbers, and the page /metrics. Names and meanings are in METRI
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -70,12 +71,7 @@ class Metrics:
         row = rows.get(labels)
         if row is None:
             row = rows[labels] = [0.0] * (len(BOUNDS) + 2)
-        for place, bound in enumerate(BOUNDS):
-            if seconds <= bound:
-                row[place] += 1
-                break
-        else:
-            row[len(BOUNDS)] += 1
+        row[bisect_left(BOUNDS, seconds)] += 1
         row[-1] += seconds
 
     def page(self) -> bytes:

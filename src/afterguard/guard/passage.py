@@ -109,7 +109,7 @@ class Passage:
     """One request on its way."""
 
     __slots__ = (
-        "body", "caller", "cell", "client_gone", "door", "is_begun", "is_counted", "judging", "path", "receive", "reply", "route", "scope", "send", "session", "started", "task",
+        "body", "caller", "cell", "client_gone", "door", "is_begun", "is_counted", "is_sent", "judging", "path", "receive", "reply", "route", "scope", "send", "session", "started", "task",
         "wall", "watcher",
     )  # fmt: skip
 
@@ -143,7 +143,9 @@ class Passage:
         self.reply: Reply | Canned | None = None
         self.cell: probe.Cell | None = None
         self.client_gone = False
-        self.watcher: asyncio.Task[None] | asyncio.TimerHandle | None = None
+        self.watcher: asyncio.Task[None] | None = None
+        self.is_sent = False
+        """Whether the request was read whole and sent on."""
 
     async def run(self) -> None:
         written = False
@@ -418,7 +420,7 @@ class Passage:
             headers = [(n, v) for n, v in headers if n.lower() != b"content-encoding"]
         session.stream(reply.status, content_type, encoding)
         await self._start(reply.status, headers)
-        self._watch()
+        self.watch()
         passing = False
         async for chunk in self._chunks(reply):
             if passing:
@@ -486,7 +488,7 @@ class Passage:
             target += b"?" + scope["query_string"]
         if self.route.kind == "bedrock":
             headers = self._signed(target, headers, body)
-        self._watch_later()
+        self.is_sent = True
         reply: Reply | Canned
         if self.cell is not None:
             reply = Canned(probe.reply(self.cell, self.door.brain.key))
@@ -560,12 +562,10 @@ class Passage:
 
     # -- has the client left?
 
-    def _watch_later(self) -> None:
-        self.watcher = asyncio.get_running_loop().call_later(PATIENCE, self._watch)
-
-    def _watch(self) -> None:
-        self._unwatch()
-        self.watcher = asyncio.get_running_loop().create_task(self._until_gone())
+    def watch(self) -> None:
+        """The answer takes long: look out for the client's leaving."""
+        if self.watcher is None and self.is_sent:
+            self.watcher = asyncio.get_running_loop().create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):

@@ -28,6 +28,7 @@ from afterguard.guard.passage import (
     BEHIND,
     BEHIND_BYTES,
     JSON,
+    PATIENCE,
     PROBES,
     PROMETHEUS,
     TEXT,
@@ -76,7 +77,9 @@ class Proxy:
         self.settings = settings
         self.far = far
         self.meter = meter or Meter(Local())
-        self.in_flight = 0
+        self.open: dict[Passage, None] = {}
+        """Exchanges under way, oldest first."""
+        self._looking: asyncio.TimerHandle | None = None
         self.refused: Counter[str] = Counter()
         """What never came this far, by reason: the connections' side counts here."""
         self.probes: OrderedDict[str, Decision] = OrderedDict()
@@ -135,15 +138,33 @@ class Proxy:
         spot = endpoint(route.kind, scope["method"], place.path, scope["query_string"].decode("latin-1"))
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         session = Session(self.brain, route, spot, self.new_id(), headers)
-        self.in_flight += 1
         exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
         for name, value in headers:
             if name == probe.HEADER:
                 exchange.cell = probe.verified(value, self.brain.key, wall)
+        self.open[exchange] = None
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(PATIENCE, self._look_after)
         try:
             await exchange.run()
         finally:
-            self.in_flight -= 1
+            del self.open[exchange]
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges under way."""
+        return len(self.open)
+
+    def _look_after(self) -> None:
+        """Watch for clients that leave, of exchanges that take long: a timer for each would cost the many that do not."""
+        self._looking = None
+        now = time.perf_counter()
+        for one in self.open:
+            if now - one.started < PATIENCE:
+                break
+            one.watch()
+        if self.open:
+            self._looking = asyncio.get_running_loop().call_later(PATIENCE, self._look_after)
 
     async def _own(self, path: str, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if path == "/livez":
@@ -237,7 +258,7 @@ class Proxy:
         session = one.session
         seconds = time.perf_counter() - one.started
         try:
-            session.request(one.body, one.encoding)
+            session.hears(one.body, one.encoding)
             if one.status:
                 reply = one.reply[0] if len(one.reply) == 1 else b"".join(one.reply)
                 session.passed(one.status, one.content_type, one.reply_encoding, reply)
@@ -274,8 +295,8 @@ class Proxy:
             if found is not None:
                 session.forward(one.body, exchange, *found)
         reply = b"".join(one.reply)
-        exchange = session.passed(one.status, one.content_type, one.reply_encoding, reply) if one.status else None
-        if exchange is not None:
+        if one.status and session.passed(one.status, one.content_type, one.reply_encoding, reply):
+            exchange = session.exchange()
             found = await self.judge(session, exchange)
             if found is not None:
                 session.backward(reply, exchange, found[0])

@@ -104,11 +104,15 @@ class Session:
 
     def request(self, body: bytes, encoding: str = "") -> Exchange | None:
         """The exchange as far as it is known from the request; None where there is nothing to judge."""
+        return self.exchange() if self.hears(body, encoding) else None
+
+    def hears(self, body: bytes, encoding: str = "") -> bool:
+        """Read a request; whether there is anything to judge."""
         self.size = len(body)
         if self.spot.operation in SILENT or (not body and self.spot.operation in ("other", "mcp")):
             if body:
                 self.parts.skip("unsupported_operation", "request", len(body))
-            return None
+            return False
         plain = self._plain(body, encoding, "request")
         if plain is not None:
             self.asked, problems = strict.decode(plain)
@@ -117,7 +121,7 @@ class Session:
             if self.asked is not None:
                 self._read_request(self.asked, len(plain))
         self._texts, self._calls = len(self.parts.texts), len(self.parts.calls)
-        return self.exchange()
+        return True
 
     def _read_request(self, body: Any, size: int) -> None:
         is_new = self.mapping is not None or not self.brain.detectors
@@ -258,19 +262,23 @@ class Session:
 
     def response(self, status: int, body: bytes, encoding: str = "") -> Exchange | None:
         """The exchange with a reply that came whole; None where there is nothing to judge."""
+        return self.exchange() if self.reads(status, body, encoding) else None
+
+    def reads(self, status: int, body: bytes, encoding: str = "") -> bool:
+        """Read a reply that came whole; whether there is anything to judge."""
         self.status = status
         if status >= 400 or self.spot.operation in SILENT or not body:
-            return None
+            return False
         plain = self._plain(body, encoding, "response")
         self.answered: Any = None
         if plain is None:
-            return self.exchange()
+            return True
         self.answered, problems = strict.decode(plain)
         for problem in problems:
             self.parts.skip(problem, "response", len(plain))
         if self.answered is not None:
             self._read_response(self.answered, len(plain))
-        return self.exchange()
+        return True
 
     def _read_response(self, body: Any, size: int) -> None:
         if self.spot.dialect == "mcp":
@@ -351,16 +359,16 @@ class Session:
             self.late += sum(_same(hit) not in known for hit in hits)
         return self._stream.end(verdict)
 
-    def passed(self, status: int, content_type: str, encoding: str, reply: bytes) -> Exchange | None:
-        """The exchange with a reply that has already passed, streamed or not; None where there is nothing to judge."""
+    def passed(self, status: int, content_type: str, encoding: str, reply: bytes) -> bool:
+        """Read a reply that has already passed, streamed or not; whether there is anything to judge."""
         if not content_type.startswith(STREAMS) or status >= 400:
-            return self.response(status, reply, encoding)
+            return self.reads(status, reply, encoding)
         plain = self._plain(reply, encoding, "response")
         if plain is not None:
             self.stream(status, content_type)
             assert self._stream is not None
             self._stream.watch(plain)
-        return self.exchange()
+        return True
 
     @property
     def is_stopped(self) -> bool:

@@ -5,7 +5,7 @@ In: an Exchange and a Context. Out: an iterator of Hits. Pure: no files, no cloc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 import msgspec
@@ -62,6 +62,8 @@ IN_CONTEXT: tuple[Detector, ...] = (
 )
 """Those that only the guard runs: they judge by what this conversation's tools can do and by what was agreed for it, before anybody can obey."""
 
+GUARDING = (*DETECTORS, *IN_CONTEXT)
+
 
 class _Prefilters(dict[Origin, Prefilter]):
     """Compiled when an origin is first met: compiling takes a second or two, and a log of predictions needs none."""
@@ -88,14 +90,14 @@ def prefilters() -> dict[Origin, Prefilter]:
 
 def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
     """Every hit in one exchange, detector by detector."""
-    yield from _look(Scene(exchange, context, prefilters()), DETECTORS)
+    yield from _look(Scene(exchange, context, prefilters()), guarding=False)
 
 
 def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[list[Hit], Past]:
     """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
     scene = Scene(exchange, context, prefilters(), past)
     over = context.over_budget
-    hits = [_in_name(scene, hit) for hit in _look(scene, (*DETECTORS, *IN_CONTEXT))]
+    hits = [_in_name(scene, hit) for hit in _look(scene, guarding=True)]
     return hits, scene.leaves()._replace(over=past.over + context.over_budget - over)
 
 
@@ -109,14 +111,19 @@ def _in_name(scene: Scene, hit: Hit) -> Hit:
     return msgspec.structs.replace(hit, kind=foreign_order.IN_NAME)
 
 
-def _look(scene: Scene, detectors: Sequence[Detector]) -> Iterator[Hit]:
+def _look(scene: Scene, *, guarding: bool) -> Iterator[Hit]:
     scene.context.over_budget += scene.is_over
-    fresh = scene.origins
-    by_turns = bool(scene.calls) or bool(scene.past.orders) or bool(scene.past.foreign)
-    offers = bool(scene.exchange.tools)
-    for detector in detectors:
-        if not by_turns and fresh.isdisjoint(detector.origins) and (detector.origins or not offers):
-            continue  # nothing new that it reads, and nothing done that it would hold against what was read
+    by_turns = bool(scene.calls or scene.past.orders or scene.past.foreign)
+    for detector in _reading(guarding, by_turns, frozenset(scene.origins), bool(scene.exchange.tools)):
         for found in detector.find(scene):
             scene.hits.append(found)
             yield found
+
+
+@cache
+def _reading(guarding: bool, by_turns: bool, fresh: frozenset[Origin], offers: bool) -> tuple[Detector, ...]:
+    """Those that read what is new, and where something was done that they would hold against what was read: all."""
+    detectors = GUARDING if guarding else DETECTORS
+    if by_turns:
+        return detectors
+    return tuple(one for one in detectors if not fresh.isdisjoint(one.origins) or (offers and not one.origins))

@@ -36,6 +36,7 @@ CORE = {
 """Signs about rules themselves; without one of them nothing is a jailbreak."""
 ALONE = {"drop-own", "do-anything"}
 FRAME = {"fiction", "new-rules", "fake-turns"}
+SCRIPTED = frozenset({"fake-turns"})
 TURN = re.compile(r"(?:^|\n)\s{0,4}(?:user|human|q|customer|me)\s{0,2}:", re.I)
 TURNS = 8
 """Scripted user turns inside one message that make a many-shot attempt."""
@@ -43,11 +44,11 @@ TURNS = 8
 
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a user text."""
-    for index, window in scored(scene, ID, WINDOW):
+    for index, window in scored(scene, ID, WINDOW, THRESHOLD, SCRIPTED):
         if window.score >= THRESHOLD and _is_attempt(window):
             yield _hit(scene, index, window)
-        elif "fake-turns" in window.signs and len(TURN.findall(scene.texts[index].value[:200_000])) >= TURNS:
-            yield _hit(scene, index, window._replace(signs=frozenset({"fake-turns"})))
+        elif window.signs & SCRIPTED and len(TURN.findall(scene.texts[index].value[:200_000])) >= TURNS:
+            yield _hit(scene, index, window._replace(signs=SCRIPTED))
 
 
 def _is_attempt(window: Window) -> bool:

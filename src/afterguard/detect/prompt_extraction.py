@@ -23,7 +23,7 @@ THRESHOLD = 3.5
 def find(scene: Scene) -> Iterator[Hit]:
     """At most one hit a user text."""
     known = phrases.signs(RULES)
-    for index, window in scored(scene, RULES, WINDOW):
+    for index, window in scored(scene, RULES, WINDOW, THRESHOLD):
         if window.score < THRESHOLD:
             continue
         yield hit(

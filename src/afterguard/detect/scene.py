@@ -118,7 +118,8 @@ class Scene:
 
     def touched(self, topic: str) -> list[int]:
         """Indexes of the texts in which the prefilter saw a topic."""
-        return sorted({place.text for place in self._found.get(topic, [])})
+        rows = self._found.get(topic)
+        return sorted({place.text for place in rows}) if rows else []
 
     def of(self, *origins: Origin) -> Iterator[tuple[int, Text]]:
         """(index, text) of these origins, those judged before left out."""

@@ -20,8 +20,11 @@ ABOUT = re.compile(
 QUOTING_CAP = 20_000
 
 
-def scored(scene: Scene, rules: str, size: int) -> Iterator[tuple[int, Window]]:
-    """(text index, best window of `size` bytes) of every text in which a pattern of the rule file was seen."""
+def scored(
+    scene: Scene, rules: str, size: int, least: float, always: frozenset[str] = frozenset()
+) -> Iterator[tuple[int, Window]]:
+    """(text index, best window of `size` bytes) of every text in which patterns of the rule file were seen that weigh `least` together, or
+    one of the signs in `always`."""
     weights = phrases.signs(rules)
     rows: dict[int, list[Sighting]] = {}
     for topic in scene.seen(rules):
@@ -29,7 +32,11 @@ def scored(scene: Scene, rules: str, size: int) -> Iterator[tuple[int, Window]]:
         for found in scene.found(topic):
             rows.setdefault(found.text, []).append(Sighting(sign, found.end))
     for index in sorted(rows):
+        window = phrases.best(rows[index], weights, size)
+        # What is quoted only takes away, and whether something is costs more than all before.
+        if window.score < least and not any(row.sign in always for row in rows[index]):
+            continue
         value = scene.texts[index].value
         spans = phrases.quoted(value[:QUOTING_CAP], 0) if ABOUT.search(value, 0, QUOTING_CAP) else []
         told = [row for row in rows[index] if not any(start < row.end <= end for start, end in spans)]
-        yield index, phrases.best(told, weights, size)
+        yield index, window if len(told) == len(rows[index]) else phrases.best(told, weights, size)

@@ -82,25 +82,36 @@ class _Refused(Exception):
 
 
 class Corked:
-    """A transport for one answer at a time: what is written in one turn of the loop leaves in one piece, head and body together. Half of what a small
-    request costs is the number of times that the kernel is asked."""
+    """A transport for one answer at a time: what is written in the turn of the loop in which an answer begins leaves in one piece, head and body together. Half
+    of what a small request costs is the number of times that the kernel is asked. What comes later in the same answer is a stream, and leaves at once."""
 
-    __slots__ = ("loop", "transport", "waiting")
+    __slots__ = ("is_over", "is_streaming", "loop", "transport", "waiting")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport
         self.loop = loop
         self.waiting: list[bytes] = []
+        self.is_over = self.is_streaming = False
 
     def write(self, data: bytes) -> None:
-        """Write at the end of this turn."""
+        """Write at the end of this turn, or now."""
+        if self.is_streaming:
+            if not self.transport.is_closing():
+                self.transport.write(data)
+            return
         if not self.waiting:
             self.loop.call_soon(self.flush)
+        self.is_over = False
         self.waiting.append(data)
+
+    def ended(self) -> None:
+        """The answer is whole; the next one begins anew."""
+        self.is_over, self.is_streaming = True, False
 
     def flush(self) -> None:
         """Write what waits."""
         if self.waiting:
+            self.is_streaming = not self.is_over
             waiting, self.waiting = self.waiting, []
             if not self.transport.is_closing():
                 self.transport.write(b"".join(waiting))
@@ -308,6 +319,7 @@ class GatedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        self.corked.ended()
         if self.transport.is_closing():
             return
         if self.deaf:

@@ -432,8 +432,7 @@ class Passage:
             except Exception as error:
                 passing, ready = self._stream_failed(error)
             self.judging += time.perf_counter() - began
-            for piece in ready:
-                await self._more(piece)
+            await self._more(b"".join(ready))
             if session.is_stopped:
                 reply.cancel()
                 break
@@ -456,8 +455,7 @@ class Passage:
         began = time.perf_counter()
         try:
             left, exchange = session.whole()
-            for piece in left:
-                await self._more(piece)
+            await self._more(b"".join(left))
             found = await self.door.judge(session, exchange)
             if found is None:
                 ready = [session.stop()] if self._failed("budget") else session.waiting()
@@ -466,8 +464,7 @@ class Passage:
         except Exception as error:
             ready = [session.stop()] if self._failed(why(error)) else session.waiting()
         self.judging += time.perf_counter() - began
-        for piece in ready:
-            await self._more(piece)
+        await self._more(b"".join(ready))
 
     # -- HTTP
 

@@ -174,7 +174,7 @@ BLOCK_END = re.compile(
 
 def context(value: str) -> list[tuple[str, bool]]:
     """A prompt cut into (piece, pasted document?) where delimiters are clear; usually one piece, False."""
-    if "<" not in value and ":\n" not in value and "]\n" not in value and "-\n" not in value:
+    if "<" not in value and ("\n" not in value or not any(end in value for end in (":\n", "]\n", "-\n"))):
         return [(value, False)]
     return _context(value) if len(value) <= CACHED else _cut(value)
 

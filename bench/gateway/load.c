@@ -4,7 +4,7 @@
  * sentences drawn anew, with a running number, so that no two are alike. Out: one line of JSON: counts, errors, latencies in
  * microseconds. Open-loop latencies count from when the request was due, not from when a connection was free.
  *
- *     load --port P --path /v1/chat/completions --text FILE [--closed N] [--rate R --pool N] [--streams N --pace MS]
+ *     load --port P --path /v1/chat/completions --text FILE [--closed N] [--rate R --pool N] [--streams N --pace MS --whole 0|1]
  *          [--size BYTES] [--big SHARE --big-size BYTES] [--seconds S] [--seed N] [--key TOKEN]
  *
  * --big is the share of open-loop requests that carry a prompt of --big-size; they are reported apart.
@@ -36,7 +36,7 @@ struct conn {
     uint64_t began;
 };
 
-static int poller, port = 9300, pace = 20, pool = 64, draining;
+static int poller, port = 9300, pace = 20, whole, pool = 64, draining;
 static const char *path = "/v1/chat/completions", *key = "sk-stand-in";
 static char **sentences;
 static size_t *sentence_len, sentence_count, size_small = 1500, size_big = 400000;
@@ -100,7 +100,7 @@ static void fire(struct conn *c, uint64_t due) {
     static size_t cap;
     size_t want = c->big ? size_big : size_small, n;
     if (cap < want + 1024) { cap = want + 1024; body = realloc(body, cap); }
-    if (c->kind == STREAM) n = snprintf(body, cap, "{\"model\":\"paced-%d\",\"stream\":true,", pace);
+    if (c->kind == STREAM) n = snprintf(body, cap, "{\"model\":\"paced-%d%s\",\"stream\":true,", pace, whole ? "-whole" : "");
     else n = snprintf(body, cap, "{\"model\":\"m\",\"temperature\":0.7,");
     n += snprintf(body + n, cap - n, "\"messages\":[{\"role\":\"system\",\"content\":\"You answer questions of customers of branch %llu, briefly and politely.\"},{\"role\":\"user\",\"content\":\"Case %llu.",
                   (unsigned long long)(rnd() % 1000000000), (unsigned long long)(seed % 1000 + 1000 * ++serial));
@@ -259,6 +259,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(o, "--pool")) pool = atoi(v);
         else if (!strcmp(o, "--streams")) streams = atoi(v);
         else if (!strcmp(o, "--pace")) pace = atoi(v);
+        else if (!strcmp(o, "--whole")) whole = atoi(v);
         else if (!strcmp(o, "--size")) size_small = atol(v);
         else if (!strcmp(o, "--big")) big_share = atof(v);
         else if (!strcmp(o, "--big-size")) size_big = atol(v);

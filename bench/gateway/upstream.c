@@ -1,7 +1,8 @@
 /* The provider of the gateway benchmark: a stand-in for a model that is far quicker than any proxy before it.
  *
  * In: HTTP/1.1 POST requests with a Content-Length or in chunks, any path, kept alive. Out: a chat completion of about 340 bytes, or,
- * where the body says "stream": true, 100 chunks and [DONE]; a model named paced-N sends a chunk every N milliseconds, any other
+ * where the body says "stream": true, 100 chunks and [DONE]; a model named paced-N sends a chunk every N milliseconds (paced-N-whole
+ * with the blank behind the word and not before it, so that each chunk ends a word), any other
  * sends them at once. Every answer differs. `system_fingerprint` holds the nanosecond at which a chunk was written, so that the
  * loader can tell how long it was on its way. GET /count answers with the number of POST requests. One thread, epoll, plain HTTP.
  * It reads nothing but lengths, the model's name and that one word: it is for measuring, and for nothing else.
@@ -27,7 +28,7 @@
 #define MAX_CONNS 8192
 
 struct conn {
-    int fd, streaming, left, pace_ms;
+    int fd, streaming, left, pace_ms, whole;
     char *buf;
     size_t len, cap;
     char *out;
@@ -85,8 +86,8 @@ static void chunk(struct conn *c) {
     if (c->left > 0) {
         n = snprintf(body, sizeof body,
                      "data: {\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"m\",\"system_fingerprint\":\"fp_%llu\","
-                     "\"choices\":[{\"index\":0,\"delta\":{%s\"content\":\" %s\"},\"finish_reason\":%s}]}\n\n",
-                     c->id, (unsigned long long)now(), c->left == CHUNKS ? "\"role\":\"assistant\"," : "", word(), c->left == 1 ? "\"stop\"" : "null");
+                     "\"choices\":[{\"index\":0,\"delta\":{%s\"content\":\"%s%s%s\"},\"finish_reason\":%s}]}\n\n",
+                     c->id, (unsigned long long)now(), c->left == CHUNKS ? "\"role\":\"assistant\"," : "", c->whole ? "" : " ", word(), c->whole ? " " : "", c->left == 1 ? "\"stop\"" : "null");
     } else {
         n = snprintf(body, sizeof body, "data: [DONE]\n\n");
     }
@@ -116,6 +117,7 @@ static void answer(struct conn *c, char *body, size_t len) {
         char *pace = memmem(body, look, "paced-", 6);
         if (!pace) pace = memmem(tail, look, "paced-", 6);
         c->pace_ms = pace ? atoi(pace + 6) : 0;
+        c->whole = pace && !strncmp(pace + 6 + strspn(pace + 6, "0123456789"), "-whole", 6);
         c->streaming = 1;
         c->left = CHUNKS;
         put(c, HEAD, sizeof HEAD - 1);

@@ -185,8 +185,8 @@ def test_what_look_is_given() -> None:
         return []
 
     release = Release(look)
-    text = "word " * 400
-    for frame in frames(sse(*spoken(*re.findall(r"\w+ ", text)), chat({}, "stop"))):
+    text = "word " * 400 + "word"
+    for frame in frames(sse(*spoken(*re.findall(r"\w+ ?", text)), chat({}, "stop"))):
         release.feed(frame)
     places = [(at + fresh, at + upto) for _, at, fresh, upto, _ in calls]
     assert places[0][0] == 0 and all(a[1] == b[0] for a, b in pairwise(places)) and places[-1][1] == len(text)

@@ -70,9 +70,9 @@ _FLAT = (
     "\uff01\uff0c\uff1a\uff1b\uff1f"
 )
 FREE = re.compile(
-    rf"(?s:.*)(?:(?<!\S){_START}(?:{_WORD})(?:['’-](?:{_WORD})){{0,3}}{_END}(?=\s)|[{_FLAT}](?=[{_FLAT}\s]))"
+    rf"(?s:.*)(?:(?<!\S){_START}(?:{_WORD})(?:['’-](?:{_WORD})){{0,3}}{_END}\s+|[{_FLAT}](?=[{_FLAT}\s]))"
 )
-"""Up to the last place that is free: behind a complete plain word or a letter of a script without case."""
+"""Up to the last place that is free: behind a complete plain word and the blanks that end it, or a letter of a script without case."""
 MOVES = re.compile(rf"[\s{_FLAT}]")
 """Without one of these in what is new, no boundary can move."""
 OPENER = re.compile(r"\[|<(?=[A-Za-z/!?])|-----BEGIN")

@@ -15,6 +15,7 @@ from afterguard.catalog import load
 from afterguard.detect.mood import classes
 from afterguard.detect.provenance import has_side_effects
 from afterguard.model import ToolSpec
+from afterguard.remembered import remembered
 
 WORD = re.compile(r"[A-Za-z]{2,}")
 NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -104,7 +105,7 @@ class Fit(NamedTuple):
     same: bool
 
 
-@lru_cache(maxsize=16_384)
+@remembered(16_384, longest=60)
 def stem(word: str) -> str:
     """A crude stem of a lower-case English word."""
     for ending in ("ations", "ation", "ings", "ing", "ions", "ion", "ies", "ers", "ed", "er", "es", "s", "y", "e"):
@@ -113,7 +114,7 @@ def stem(word: str) -> str:
     return word
 
 
-@lru_cache(maxsize=2_048)
+@remembered(1_024, longest=8_000, weigh=lambda tool: len(tool.name) + len(tool.description) + len(tool.parameters))
 def profile(tool: ToolSpec) -> Profile:
     """What the tool is recognised by."""
     words = [word.lower() for word in NAME.findall(tool.name[-120:])]
@@ -148,7 +149,7 @@ def profiles(tools: Iterable[ToolSpec]) -> tuple[Profile, ...]:
     return tuple(profile(tool) for tool in islice(tools, TOOLS_CAP))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def wanted(tools: tuple[Profile, ...]) -> frozenset[str]:
     """Verbs by which a sentence may fit one of the tools, and what stands before a participle: "must be deleted"."""
     kinds = frozenset(kind for tool in tools for kind in tool.kinds)

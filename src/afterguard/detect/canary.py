@@ -13,13 +13,13 @@ import hmac
 import string
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 from afterguard.detect.detector import Context, Detector
 from afterguard.detect.scene import Scene, hit
 from afterguard.model import Confidence, Hit, Origin, Severity, Span, ToolCall
+from afterguard.remembered import remembered
 
 ID = "canary"
 TAXONOMIES = ("LLM07:2025", "LLM08:2026", "LLM02:2026", "AML.T0056", "CWE-200")
@@ -66,7 +66,7 @@ class Needles(NamedTuple):
     base64s: tuple[bytes, ...]
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _needles(name: str) -> Needles | None:
     """None for a token too short to be told from chance."""
     core = name.removeprefix("ref-").encode("utf-8", "replace").translate(LOWER, APART)

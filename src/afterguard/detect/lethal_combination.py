@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from afterguard.catalog import load
@@ -32,6 +32,7 @@ from afterguard.detect.redact import visible
 from afterguard.detect.result import place
 from afterguard.detect.scene import Scene, hit
 from afterguard.model import Confidence, Exchange, Hit, Origin, Severity, Span, Text, ToolCall, Trust
+from afterguard.remembered import remembered
 
 ID = "lethal-combination"
 TAXONOMIES = ("LLM06:2025", "LLM03:2026", "LLM02:2026", "ASI01:2026", "ASI02:2026", "AML.T0086", "CWE-201")
@@ -168,7 +169,7 @@ def _private(scene: Scene, is_blind: bool) -> Fact | None:
     return None
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def reads_private(name: str) -> bool:
     """Whether a tool of this name reads what is not for everybody: get_customer, email_search, inbox; not send_email, order_pizza."""
     words = [word.lower() for word in WORDS.findall(name[-120:])]
@@ -178,7 +179,7 @@ def reads_private(name: str) -> bool:
     return not reads.isdisjoint(words) or (words[0] not in writes and (writes - OWN).isdisjoint(words))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def sends(name: str) -> bool:
     """Whether what a tool of this name is given reaches somebody else."""
     words = [word.lower() for word in WORDS.findall(name[-120:])]
@@ -197,7 +198,7 @@ def _described(scene: Scene) -> set[str]:
     }
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def _is_told(description: str) -> bool:
     return not TOLD.isdisjoint(WORDS.findall(description.lower()))
 

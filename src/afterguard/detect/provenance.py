@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from afterguard.catalog import load
 from afterguard.detect.result import Result
 from afterguard.detect.structure import Passage
 from afterguard.model import Origin, ToolCall
+from afterguard.remembered import remembered
 
 if TYPE_CHECKING:
     from afterguard.detect.scene import Scene
@@ -33,7 +34,7 @@ def _verbs() -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(data["reads"]), frozenset(data["writes"])
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def has_side_effects(name: str) -> bool:
     """Whether a tool of this name changes something. The first known verb decides; unknown names count as changing."""
     reads, writes = _verbs()
@@ -45,7 +46,7 @@ def has_side_effects(name: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def is_known_to_write(name: str) -> bool:
     """Whether a tool's name says that it changes something: nouns alone do not."""
     _, writes = _verbs()

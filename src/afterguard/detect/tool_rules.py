@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache
+from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from afterguard.detect.prefilter import Pattern, Prefilter
 from afterguard.detect.redact import redacted, visible
 from afterguard.detect.scene import Scene, hit
 from afterguard.model import Confidence, Hit, Severity, ToolCall, ToolSpec
+from afterguard.remembered import remembered
 
 ID = "tool-rules"
 TAXONOMIES = ("LLM06:2025", "LLM03:2026", "ASI02:2026", "AML.T0053", "CWE-285")
@@ -508,7 +509,7 @@ def is_matched(shape: str, value: str) -> bool | None:
     return None if test is None else test(value)
 
 
-@lru_cache(maxsize=256)
+@remembered(256, longest=PATTERN_CAP)
 def _compiled(shape: str) -> Callable[[str], bool] | None:
     """A test of linear time: a schema may come from a stranger. None for what no engine here can do so."""
     if len(shape) > PATTERN_CAP or not shape.isascii():

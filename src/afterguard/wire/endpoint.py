@@ -7,9 +7,10 @@ raises on a hostile path, and says "other" where it does not know: the caller th
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
+
+from afterguard.remembered import remembered
 
 PATH_CAP = 4096
 """Characters of a path that are looked at; no provider has a longer one."""
@@ -83,7 +84,7 @@ VERSION = re.compile(r"v\d{1,2}(?:(?:alpha|beta|preview)\d{0,2})?\Z")
 """v1, v1beta, v1alpha2; the older Azure date versions stand in the query."""
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def endpoint(provider: str, method: str, path: str, query: str = "") -> Endpoint:
     """The endpoint of a request. `path` is below the mount, still percent-encoded, with or without a version or deployment."""
     home = HOME.get(provider, "plain")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from afterguard.catalog import load
 from afterguard.model import Prediction
+from afterguard.remembered import remembered
 
 FEATURES_CAP = 4_000
 NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?$")
@@ -28,7 +29,7 @@ def names(kind: str) -> dict[str, None]:
     return dict.fromkeys(load("signals/columns")[kind])
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def plain(name: str) -> str:
     """A column name without case and separators, so that FraudScore, fraud_score and fraud-score are one."""
     return re.sub(r"[^a-z0-9@]", "", name[:200].lower())
@@ -50,7 +51,7 @@ def _roles() -> dict[str, tuple[str, int]]:
     return out
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def ranked(name: str) -> tuple[str, int]:
     """(role, rank) of a column, ("", 0) for a feature. Of several columns of one role, the lowest rank is meant."""
     known = _roles()

@@ -22,12 +22,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from json import dumps as json_dumps
 from typing import Any, NamedTuple
 
 import msgspec
 
+from afterguard.remembered import remembered
 from afterguard.wire.parts import dumps
 
 STEPS_CAP = 64
@@ -72,7 +72,7 @@ PLAIN = re.compile(r'[^.\[\]"\x00-\x1f]+\Z')
 ROOTS = re.compile(r"(?:request|response)?(?=[.\[]|\Z)")
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def steps(where: str) -> tuple[Step, ...]:
     """A place as keys and indexes, without its root word. Raises Unspliceable where it is no place."""
     root = ROOTS.match(where)

@@ -14,6 +14,7 @@ import msgspec
 
 from afterguard.catalog import load
 from afterguard.model import Trust
+from afterguard.remembered import remembered
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 LETTERS = re.compile(r"[^\W\d_]{2,}")
@@ -61,7 +62,7 @@ def _words() -> _Words:
     )
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def trust_of(tool_name: str) -> Trust:
     """Trust of what the tool of this name returns: first_party for records and acknowledgements, third_party for
     channels outsiders write to (web, mail, tickets, documents, files, reviews, chats, retrieval)."""

@@ -179,7 +179,7 @@ class Stream:
         """The last bytes."""
         if self.is_stopped:
             return []
-        if verdict.action is Action.block:
+        if is_withheld(verdict):
             self.is_stopped = True
             return [self.ending(verdict.says)]
         out: list[bytes] = []
@@ -218,7 +218,7 @@ class Stream:
         exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
         index = len(base.texts)
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.brain.decide(exchange, hits, "response", session.facts())
+        verdict = session.hold.decide(exchange, hits, "response")
         self._settle(verdict, hits)
         edits = [
             (_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index
@@ -248,7 +248,7 @@ class Stream:
         call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
         exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.brain.decide(exchange, hits, "response", session.facts())
+        verdict = session.hold.decide(exchange, hits, "response")
         self._settle(verdict, hits)
         if len(base.calls) not in verdict.calls:
             self.has_said = True
@@ -260,7 +260,7 @@ class Stream:
         if verdict.action is not Action.allow:
             self.session.note(hits)
             self.session.verdict = max(self.session.verdict, verdict, key=rank)
-        if verdict.action is Action.block:
+        if is_withheld(verdict):
             self.said = verdict.says
             raise Stopped
 
@@ -278,6 +278,13 @@ def event_of(frame: Frame) -> Any:
 
 def rpc_id(body: Any) -> Any:
     return body.get("id") if isinstance(body, dict) else None
+
+
+def is_withheld(verdict: Verdict) -> bool:
+    """Whether nothing of a reply may leave: it is refused, or a person has to approve more than calls, which can be taken out of it."""
+    if verdict.action is Action.ask:
+        return not verdict.calls or any(one.call < 0 for one in verdict.asks)
+    return verdict.action is Action.block or (verdict.action is Action.throttle and not verdict.calls)
 
 
 def rank(verdict: Verdict) -> int:

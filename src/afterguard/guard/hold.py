@@ -6,7 +6,7 @@ knows what was approved.
 Theory of operation. A matter is named by parts (approvals.fingerprint). Of a request that is each text in which a hit stands, and the whole body where the rule names no text; of a reply it is each value that
 was hit, so that the same value in other words is the same matter; of a call it is the tool and its arguments, however they are spelled. A message passes where one entry covers all its parts; a call
 where one entry covers it, and one use lets each call pass as often as the entry names it. What was let through once comes again in every later request, as history: behind an answer of the model
-it is not asked about again. A streamed reply is decided twice, piece by piece and whole: the second time nothing is taken, only compared.
+it is not asked about again. A streamed reply is decided call by call, when each is about to leave, and once it is whole: what one of the two took is there for the other.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Hold:
         self._granted: Counter[str] = Counter()
         """Parts that entries let pass in this exchange."""
         self._left: Counter[str] = Counter()
-        """Of these, calls that have not passed yet."""
+        """Of these, calls that have not left yet."""
         self._rules: set[str] = set()
         """Rules about the whole exchange that were approved with the request."""
         self._own: Approval | None = None
@@ -60,24 +60,36 @@ class Hold:
         self.code = "afterguard_approval"
         """For a program: afterguard_denied where a person has denied it."""
 
-    def decide(self, exchange: Exchange, hits: Sequence[Hit], at: str, *, is_second: bool = False) -> Verdict:
-        """What the policy says, less what was approved. `is_second`: of a stream that was decided as it grew."""
+    def decide(
+        self, exchange: Exchange, hits: Sequence[Hit], at: str, *, call: int = -1, is_whole: bool = False
+    ) -> Verdict:
+        """What the policy says, less what was approved. Of a stream: of one `call` that is about to leave, or of the reply once it is whole."""
         session = self.session
         verdict = session.brain.decide(exchange, hits, at, session.facts())
         book = session.brain.approvals
         if not verdict.asks or book is None:
             return verdict
-        scene = _Scene(session, exchange, hits, at)
-        if is_second:
-            self._left = Counter(self._granted)
-        approved = self._approved(scene, verdict.asks, book, may_take=not is_second)
+        try:
+            scene = _Scene(session, exchange, hits, at)
+            return self._settled(scene, verdict, book, call, Counter(self._granted) if is_whole else self._left)
+        except Exception:
+            # Whatever went wrong here, nobody is known to have approved this: the rule stands, also on a route that fails open.
+            book.failed()
+            return verdict
+
+    def _settled(self, scene: _Scene, verdict: Verdict, book: Book, call: int, left: Counter[str]) -> Verdict:
+        approved = self._approved(scene, verdict.asks, book, call, left)
         if approved:
-            facts = {**session.facts(), "approved": approved}
-            verdict = session.brain.decide(exchange, hits, at, facts)
+            facts = {**self.session.facts(), "approved": approved}
+            verdict = self.session.brain.decide(scene.exchange, scene.hits, scene.at, facts)
         return self._told(scene, verdict, book) if verdict.asks else verdict
 
-    def _approved(self, scene: _Scene, asks: Sequence[Matter], book: Book, *, may_take: bool) -> frozenset[Matter]:
-        out: set[Matter] = {one for one in asks if one.rule in self._rules and one.hit < 0}
+    def _approved(
+        self, scene: _Scene, asks: Sequence[Matter], book: Book, only: int, left: Counter[str]
+    ) -> frozenset[Matter]:
+        out = {one for one in asks if one.rule in self._rules and one.hit < 0}
+        if only >= 0:
+            out.update(one for one in asks if one.call not in (-1, only))  # each has its own turn
         whole = [one for one in asks if one.call < 0 and one not in out]
         if whole and self._is_covered(scene, whole, book):
             out.update(whole)
@@ -85,21 +97,26 @@ class Hold:
                 self._rules.update(one.rule for one in whole if one.hit < 0)
         for call in sorted({one.call for one in asks if one.call >= 0 and one not in out}):
             about = [one for one in asks if one.call == call and one not in out]
-            if self._may_call(scene, about, book, may_take=may_take):
+            if self._may_call(scene, about, book, left):
                 out.update(about)
         return frozenset(out)
 
     def _is_covered(self, scene: _Scene, matters: Sequence[Matter], book: Book) -> bool:
         """Whether all of these may pass: a message passes whole or not at all."""
         parts = [part for one in matters for part in scene.parts(one) if not scene.is_history(one, part, book)]
-        open_parts = Counter(dict.fromkeys(part for part in parts if part not in self._granted))
+        open_parts = Counter({part for part in parts if part not in self._granted})
         return not open_parts or self._take(open_parts, book)
 
-    def _may_call(self, scene: _Scene, matters: Sequence[Matter], book: Book, *, may_take: bool) -> bool:
+    def _may_call(self, scene: _Scene, matters: Sequence[Matter], book: Book, left: Counter[str]) -> bool:
+        """Whether a call may pass; it is taken off what is left, with all that a new use brings."""
         parts = Counter({part for one in matters for part in scene.parts(one)})
-        if not parts <= self._left and not (may_take and self._take(parts, book)):
-            return False
-        self._left -= parts
+        if not parts <= left:
+            before = Counter(self._granted)
+            if not self._take(parts, book):
+                return False
+            if left is not self._left:
+                left.update(self._granted - before)
+        left.subtract(parts)
         return True
 
     def _take(self, parts: Counter[str], book: Book) -> bool:

@@ -352,7 +352,7 @@ class Session:
         assert self._stream is not None
         known = {_same(hit) for hit in self.hits}
         self.note(hits)
-        self.replied = verdict = self.hold.decide(exchange, list(hits), "response", is_second=True)
+        self.replied = verdict = self.hold.decide(exchange, list(hits), "response", is_whole=True)
         if verdict.edits:
             # Only the whole reply showed it, and its place has left by now.
             self.late += sum(_same(hit) not in known for hit in hits)

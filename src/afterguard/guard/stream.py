@@ -248,7 +248,7 @@ class Stream:
         call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
         exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.hold.decide(exchange, hits, "response")
+        verdict = session.hold.decide(exchange, hits, "response", call=len(base.calls))
         self._settle(verdict, hits)
         if len(base.calls) not in verdict.calls:
             self.has_said = True

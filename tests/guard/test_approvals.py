@@ -18,6 +18,7 @@ from afterguard.errors import Unreachable, UsageError
 from afterguard.guard import approvals, hold
 from afterguard.guard.approvals import Approval, Book, Shelf, fingerprint, is_genuine, sealed, surplus
 from afterguard.guard.shelf import InFile, InRedis
+from afterguard.guard.who import pseudonym, who
 from afterguard.jobs import approvals as job
 from afterguard.jobs.approvals import Desk, Order
 from afterguard.store.keys import create_key_file
@@ -133,6 +134,15 @@ def test_another_conversation_or_caller_asks_again(house: House) -> None:
     assert house.ask(ASKED, here, caller).status == 200
 
 
+def test_who_signs_for_aws_is_known_by_the_access_key() -> None:
+    def caller(key: str, signature: str) -> str:
+        said = f"AWS4-HMAC-SHA256 Credential={key}/20261101/eu-west-1/bedrock/aws4_request, SignedHeaders=host, Signature={signature}"
+        return who([(b"authorization", said.encode())], running.pseudonym)[0]
+
+    assert caller("AKIAONE", "aa") == caller("AKIAONE", "bb") != caller("AKIATWO", "aa")
+    assert who([(b"authorization", b"Bearer one")], running.pseudonym)[0] == running.pseudonym("Bearer one")
+
+
 def test_what_was_let_through_passes_as_history(house: House) -> None:
     said = f"Use {HELD} for it."
     house.settle(house.ask(running.chat(said)))
@@ -228,6 +238,22 @@ def test_a_reply_is_held_whole_and_what_weaker_rules_say_is_still_done(house: Ho
     assert b"a person has to approve it" in house.ask(body).body
 
 
+def test_an_entry_stays_small(house: House) -> None:
+    many = [f"Use {HELD[:-3]}{n:03} for it." for n in range(120)]
+    body = running.chat(*[{"role": "user", "content": text} for text in many])
+    first = house.ask(body)
+    (entry,) = house.book.known.values()
+    assert len(entry.parts) == 1 and len(entry.evidence) <= hold.EVIDENCE
+    house.settle(first)
+    assert house.ask(running.chat(*[{"role": "user", "content": text} for text in many[1:]])).status == 400
+    assert house.ask(body).status == 200
+    house.calls(*(f'{{"amount": {n}}}' for n in range(70)))
+    got = house.ask(running.chat("Refund them all."))
+    assert b'"arguments"' not in got.body and len(house.book.known[got.id].parts) == hold.PARTS
+    house.settle(got.id)
+    assert house.ask(running.chat("Refund them all.")).body.count(b'"arguments"') == hold.PARTS
+
+
 def test_where_the_state_is_away_it_is_asked_again(house: House, tmp_path: Path) -> None:
     first = house.ask(ASKED)
     house.settle(first)
@@ -287,8 +313,6 @@ def test_what_is_over_is_forgotten_and_what_is_approved_stays_longest(monkeypatc
 def test_the_approver_is_not_who_asked(tmp_path: Path) -> None:
     create_key_file(tmp_path / "guard.key")
     desk = job.desk(tmp_path, "", tmp_path / "log.jsonl", 100.0)
-    from afterguard.guard.who import pseudonym
-
     mine = msgspec.structs.replace(entry(1), identity=pseudonym(desk.key, "kim@bank.example"), known_by="name")
     other = msgspec.structs.replace(mine, id="e2")
     key = msgspec.structs.replace(mine, id="e3", known_by="key", identity="0" * 20)

@@ -250,7 +250,7 @@ class Book:
         for _ in range(gone):
             self.count("dropped", "all")
         if found is not None:
-            genuine = [one for one in found if is_genuine(one, self.key)]
+            genuine = [one for one in found if one == self.known.get(one.id) or is_genuine(one, self.key)]
             for _ in range(len(found) - len(genuine)):
                 self.count("forged", "all")
             self.known = {one.id: one for one in genuine}

@@ -104,7 +104,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         failed=session.failed,
         late=session.late,
         tools=tuple(call.name[:NAME] for call in parts.calls[session._calls :][:50]),
-        approvals=tuple(session.hold.notes.values()),
+        approvals=tuple(session.hold.notes.values()) if session.hold is not None else (),
     )
 
 

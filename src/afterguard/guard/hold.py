@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EVIDENCE = 10
 """Lines of evidence of an entry."""
+PARTS = 50
+"""Parts of an entry: texts of a message or calls of a reply. Of more calls the rest asks again."""
 SHOWN = 240
 """Characters of a line of it."""
 
@@ -43,11 +45,16 @@ class Note(NamedTuple):
 
 
 class Hold:
-    """State of one exchange. One a session."""
+    """State of one exchange of which a person has to approve something."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, book: Book) -> None:
         self.session = session
+        self.book = book
         self.notes: dict[str, Note] = {}
+        self.approval = ""
+        """Id of the entry that was named last."""
+        self.code = "afterguard_approval"
+        """For a program: afterguard_denied where a person has denied it."""
         self._granted: Counter[str] = Counter()
         """Parts that entries let pass in this exchange."""
         self._left: Counter[str] = Counter()
@@ -55,73 +62,64 @@ class Hold:
         self._rules: set[str] = set()
         """Rules about the whole exchange that were approved with the request."""
         self._own: Approval | None = None
-        self.approval = ""
-        """Id of the entry that was named last."""
-        self.code = "afterguard_approval"
-        """For a program: afterguard_denied where a person has denied it."""
 
-    def decide(
-        self, exchange: Exchange, hits: Sequence[Hit], at: str, *, call: int = -1, is_whole: bool = False
+    def settled(
+        self,
+        verdict: Verdict,
+        exchange: Exchange,
+        hits: Sequence[Hit],
+        at: str,
+        call: int = -1,
+        *,
+        is_whole: bool = False,
     ) -> Verdict:
-        """What the policy says, less what was approved. Of a stream: of one `call` that is about to leave, or of the reply once it is whole."""
-        session = self.session
-        verdict = session.brain.decide(exchange, hits, at, session.facts())
-        book = session.brain.approvals
-        if not verdict.asks or book is None:
-            return verdict
+        """What is left of a verdict; see Session.decide. Never raises."""
+        scene = _Scene(self.session, exchange, hits, at, self.book)
         try:
-            scene = _Scene(session, exchange, hits, at)
-            return self._settled(scene, verdict, book, call, Counter(self._granted) if is_whole else self._left)
+            approved = self._approved(scene, verdict.asks, call, Counter(self._granted) if is_whole else self._left)
+            if approved:
+                facts = {**self.session.facts(), "approved": approved}
+                verdict = self.session.brain.decide(exchange, hits, at, facts)
+            return self._told(scene, verdict) if verdict.asks else verdict
         except Exception:
             # Whatever went wrong here, nobody is known to have approved this: the rule stands, also on a route that fails open.
-            book.failed()
+            self.book.failed()
             return verdict
 
-    def _settled(self, scene: _Scene, verdict: Verdict, book: Book, call: int, left: Counter[str]) -> Verdict:
-        approved = self._approved(scene, verdict.asks, book, call, left)
-        if approved:
-            facts = {**self.session.facts(), "approved": approved}
-            verdict = self.session.brain.decide(scene.exchange, scene.hits, scene.at, facts)
-        return self._told(scene, verdict, book) if verdict.asks else verdict
-
-    def _approved(
-        self, scene: _Scene, asks: Sequence[Matter], book: Book, only: int, left: Counter[str]
-    ) -> frozenset[Matter]:
+    def _approved(self, scene: _Scene, asks: Sequence[Matter], only: int, left: Counter[str]) -> frozenset[Matter]:
         out = {one for one in asks if one.rule in self._rules and one.hit < 0}
         if only >= 0:
             out.update(one for one in asks if one.call not in (-1, only))  # each has its own turn
         whole = [one for one in asks if one.call < 0 and one not in out]
-        if whole and self._is_covered(scene, whole, book):
+        if whole and self._may_pass(scene.message(whole)):
             out.update(whole)
             if scene.at == "request":
                 self._rules.update(one.rule for one in whole if one.hit < 0)
         for call in sorted({one.call for one in asks if one.call >= 0 and one not in out}):
             about = [one for one in asks if one.call == call and one not in out]
-            if self._may_call(scene, about, book, left):
+            if self._may_call(Counter({scene.call(one) for one in about}), left):
                 out.update(about)
         return frozenset(out)
 
-    def _is_covered(self, scene: _Scene, matters: Sequence[Matter], book: Book) -> bool:
-        """Whether all of these may pass: a message passes whole or not at all."""
-        parts = [part for one in matters for part in scene.parts(one) if not scene.is_history(one, part, book)]
-        open_parts = Counter({part for part in parts if part not in self._granted})
-        return not open_parts or self._take(open_parts, book)
+    def _may_pass(self, parts: Counter[str]) -> bool:
+        """Whether a message may: whole or not at all."""
+        wanted = Counter({part: 1 for part in parts if part not in self._granted})
+        return not wanted or self._take(wanted)
 
-    def _may_call(self, scene: _Scene, matters: Sequence[Matter], book: Book, left: Counter[str]) -> bool:
+    def _may_call(self, parts: Counter[str], left: Counter[str]) -> bool:
         """Whether a call may pass; it is taken off what is left, with all that a new use brings."""
-        parts = Counter({part for one in matters for part in scene.parts(one)})
         if not parts <= left:
             before = Counter(self._granted)
-            if not self._take(parts, book):
+            if not self._take(parts):
                 return False
             if left is not self._left:
                 left.update(self._granted - before)
         left.subtract(parts)
         return True
 
-    def _take(self, parts: Counter[str], book: Book) -> bool:
+    def _take(self, parts: Counter[str]) -> bool:
         """Take one use of an entry that covers these."""
-        taken = book.claim(parts)
+        taken = self.book.claim(parts)
         if taken is None:
             return False
         self.notes[taken.id] = Note(taken.id, "approved", taken.by, taken.is_another)
@@ -131,13 +129,13 @@ class Hold:
 
     # -- what is left waits
 
-    def _told(self, scene: _Scene, verdict: Verdict, book: Book) -> Verdict:
+    def _told(self, scene: _Scene, verdict: Verdict) -> Verdict:
         """The verdict with a sentence that names the entry, which is put down where there is none yet."""
         parts = scene.every(verdict.asks)
-        found = book.answered(parts)
+        found = self.book.answered(parts)
         if found is None:
-            found = self._asked(scene, verdict, parts)
-            book.ask(found)
+            found = self._own = self._asked(scene, verdict, parts)
+            self.book.ask(found)
         is_denied = found.verdict == "denied"
         self.approval, self.code = found.id, "afterguard_denied" if is_denied else "afterguard_approval"
         self.notes[found.id] = Note(found.id, "denied" if is_denied else "asked", found.by, found.is_another)
@@ -147,37 +145,48 @@ class Hold:
     def _asked(self, scene: _Scene, verdict: Verdict, parts: Counter[str]) -> Approval:
         """The entry of this exchange, with what an earlier piece of the same reply put there."""
         session, own = self.session, self._own
-        now = session.brain.approvals.clock() if session.brain.approvals else 0.0
-        before = own.evidence if own else ()
-        self._own = Approval(
+        asked = own.asked if own else self.book.clock()
+        rules = (*(own.rules if own else ()), *(one.rule for one in verdict.asks))
+        evidence = (*(own.evidence if own else ()), *scene.evidence(verdict.asks))
+        every = (Counter(own.parts) | parts) if own else parts
+        return Approval(
             id=session.id, route=session.route.name, app=session.route.app, conversation=session.conversation,
             identity=session.identity, known_by=session.known_by,
             at="call" if all(one.call >= 0 for one in verdict.asks) else scene.at,
-            rules=tuple(dict.fromkeys((*(own.rules if own else ()), *(one.rule for one in verdict.asks)))),
-            says=verdict.says, evidence=tuple(dict.fromkeys((*before, *scene.evidence(verdict.asks))))[:EVIDENCE],
-            parts=tuple(sorted(((Counter(own.parts) if own else Counter()) | parts).elements())),
-            asked=own.asked if own else now, expires=own.expires if own else now + WAITS, policy=verdict.policy,
+            rules=tuple(dict.fromkeys(rules)), says=verdict.says, evidence=tuple(dict.fromkeys(evidence))[:EVIDENCE],
+            parts=tuple(sorted(every.elements()))[:PARTS], asked=asked, expires=asked + WAITS, policy=verdict.policy,
         )  # fmt: skip
-        return self._own
 
 
 class _Scene:
     """One side of an exchange, and the names of what is in it."""
 
-    def __init__(self, session: Session, exchange: Exchange, hits: Sequence[Hit], at: str) -> None:
-        self.session, self.exchange, self.hits, self.at = session, exchange, hits, at
+    def __init__(self, session: Session, exchange: Exchange, hits: Sequence[Hit], at: str, book: Book) -> None:
+        self.session, self.exchange, self.hits, self.at, self.book = session, exchange, hits, at, book
         self._answered = -1
 
-    def parts(self, one: Matter) -> tuple[str, ...]:
-        """A matter as parts."""
-        return tuple(self._part(one, content) for content in self._contents(one))
+    def message(self, matters: Iterable[Matter]) -> Counter[str]:
+        """What has to be approved of a whole message, each once; one part for all where there are too many."""
+        found = {
+            part
+            for one in matters
+            for content in self._contents(one)
+            if not self._is_history(one, part := self._part(one, content))
+        }
+        if len(found) > PARTS:
+            found = {fingerprint(self.session.brain.key, ("all of", *sorted(found)))}
+        return Counter(found)
+
+    def call(self, one: Matter) -> str:
+        """What has to be approved of a call."""
+        call = self.exchange.calls[one.call]
+        return self._part(one, ("call", call.name, canonical(call.arguments)))
 
     def every(self, asks: Iterable[Matter]) -> Counter[str]:
-        """All matters as parts: of a message each once, of calls each as often as it is called."""
-        calls = {(one.rule, one.call): one for one in asks if one.call >= 0}
-        found: Counter[str] = Counter({part for one in asks if one.call < 0 for part in self.parts(one)})
-        for one in calls.values():
-            found.update(self.parts(one))
+        """All of it; of calls each as often as it is called."""
+        asks = list(asks)
+        found = self.message(one for one in asks if one.call < 0)
+        found.update(self.call(one) for one in {(one.rule, one.call): one for one in asks if one.call >= 0}.values())
         return found
 
     def _part(self, one: Matter, content: Sequence[object]) -> str:
@@ -186,10 +195,6 @@ class _Scene:
         return fingerprint(session.brain.key, (*where, *content))
 
     def _contents(self, one: Matter) -> Iterable[Sequence[object]]:
-        if one.call >= 0:
-            call = self.exchange.calls[one.call]
-            yield "call", call.name, canonical(call.arguments)
-            return
         text = self._text(one)
         if text is None:
             yield from self._whole()
@@ -218,7 +223,7 @@ class _Scene:
         number = self.hits[one.hit].text if one.hit >= 0 else -1
         return self.exchange.texts[number] if 0 <= number < len(self.exchange.texts) else None
 
-    def is_history(self, one: Matter, part: str, book: Book) -> bool:
+    def _is_history(self, one: Matter, part: str) -> bool:
         """Whether the model has answered this already, because somebody approved it."""
         text = self._text(one) if self.at == "request" else None
         if text is None:
@@ -226,7 +231,7 @@ class _Scene:
         if self._answered < 0:
             said = (text.turn for text in self.exchange.texts if text.origin is Origin.model)
             self._answered = max((0, *said, *(call.turn for call in self.exchange.calls)))
-        return text.turn < self._answered and book.was_used(part)
+        return text.turn < self._answered and self.book.was_used(part)
 
     def evidence(self, asks: Sequence[Matter]) -> list[str]:
         """What a person is shown: redacted, never a prompt."""

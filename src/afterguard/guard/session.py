@@ -98,7 +98,8 @@ class Session:
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
-        self.hold = Hold(self)
+        self.hold: Hold | None = None
+        """What a person has to approve, where anything is."""
         self.late = 0
         """Hits in a stream whose place had already left."""
         self._texts = self._calls = 0
@@ -185,7 +186,7 @@ class Session:
         before = self.known.hits if self.known is not None else ()
         # What was found in an earlier turn comes again as it was, and the same becomes of it, to the same bytes.
         found = (*before, *hits)
-        self.verdict = verdict = self.hold.decide(exchange, found, "request")
+        self.verdict = verdict = self.decide(exchange, found, "request")
         if verdict.action is Action.block:
             self.verdict = verdict = self._once_refused(exchange, found, verdict)
         if verdict.action in (Action.block, Action.ask, Action.throttle) or (
@@ -222,7 +223,7 @@ class Session:
             refused.put(texts[number].value, True)
         if not old:
             return verdict
-        left = self.hold.decide(exchange, [hit for hit in hits if hit.text not in old], "request")
+        left = self.decide(exchange, [hit for hit in hits if hit.text not in old], "request")
         if left.action is Action.block:
             return left
         whole = [
@@ -259,7 +260,8 @@ class Session:
         says = verdict.says or "blocked by policy"
         if verdict.action is not Action.ask:
             return Answer(*refused(self.spot, says, "afterguard_blocked", 400, self.id))
-        return Answer(*refused(self.spot, says, self.hold.code, 400, self.id, approval=self.hold.approval))
+        code, approval = (self.hold.code, self.hold.approval) if self.hold is not None else ("afterguard_approval", "")
+        return Answer(*refused(self.spot, says, code, 400, self.id, approval=approval))
 
     # -- a whole reply
 
@@ -294,7 +296,7 @@ class Session:
         """The reply to send back, or a refusal. Raises Unspliceable."""
         fresh = list(hits)
         self.hits += fresh
-        self.replied = verdict = self.hold.decide(exchange, fresh, "response")
+        self.replied = verdict = self.decide(exchange, fresh, "response")
         if is_withheld(verdict):
             return self.refuse(verdict)
         if verdict.calls and self._asks_again(exchange, verdict):
@@ -352,7 +354,7 @@ class Session:
         assert self._stream is not None
         known = {_same(hit) for hit in self.hits}
         self.note(hits)
-        self.replied = verdict = self.hold.decide(exchange, list(hits), "response", is_whole=True)
+        self.replied = verdict = self.decide(exchange, list(hits), "response", is_whole=True)
         if verdict.edits:
             # Only the whole reply showed it, and its place has left by now.
             self.late += sum(_same(hit) not in known for hit in hits)
@@ -388,6 +390,16 @@ class Session:
         return self._stream.waiting()
 
     # -- shared
+
+    def decide(
+        self, exchange: Exchange, hits: Sequence[Hit], at: str, *, call: int = -1, is_whole: bool = False
+    ) -> Verdict:
+        """What the policy says, less what a person approved. Of a stream: of one `call` that is about to leave, or of the reply once it is whole."""
+        verdict = self.brain.decide(exchange, hits, at, self.facts())
+        if not verdict.asks or self.brain.approvals is None:
+            return verdict
+        self.hold = self.hold or Hold(self, self.brain.approvals)
+        return self.hold.settled(verdict, exchange, hits, at, call, is_whole=is_whole)
 
     def _plain(self, body: bytes, encoding: str, where: str) -> bytes | None:
         if not encoding or encoding == "identity":

@@ -93,11 +93,10 @@ class InFile:
         """What is kept, for this process alone; written where it differs afterwards."""
         with _locked(self.path.with_name(self.path.name + ".lock")):
             kept = self._read()
-            before = msgspec.json.encode(kept)
+            before = list(kept.approvals)
             yield kept
-            after = msgspec.json.encode(kept)
-            if after != before:
-                _replace(self.path, after)
+            if kept.approvals != before:
+                _replace(self.path, msgspec.json.encode(kept))
 
     def _read(self) -> Kept:
         try:
@@ -196,10 +195,12 @@ class InRedis:
         # Where another replica removes the same ones, each is counted by one of them.
         gone = int(self._redis.hdel(self.asked, *waiting)) if waiting else 0
         if gone:
-            self._redis.incrby(self.gone, gone)
+            pipe.incrby(self.gone, gone)
         if old:
             uses = [name for one in old for name in (one, one + AT.decode())]
-            pipe.hdel(self.asked, *old).hdel(self.settled, *old).hdel(self.uses, *uses).execute()
+            pipe.hdel(self.asked, *old).hdel(self.settled, *old).hdel(self.uses, *uses)
+        if gone or old:
+            pipe.incr(self.changes).execute()
         return gone
 
     def settle(self, identifier: str, change: change_of) -> Approval | None:

@@ -218,7 +218,7 @@ class Stream:
         exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
         index = len(base.texts)
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.hold.decide(exchange, hits, "response")
+        verdict = session.decide(exchange, hits, "response")
         self._settle(verdict, hits)
         edits = [
             (_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index
@@ -248,7 +248,7 @@ class Stream:
         call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
         exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.hold.decide(exchange, hits, "response", call=len(base.calls))
+        verdict = session.decide(exchange, hits, "response", call=len(base.calls))
         self._settle(verdict, hits)
         if len(base.calls) not in verdict.calls:
             self.has_said = True

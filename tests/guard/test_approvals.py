@@ -230,6 +230,7 @@ def test_a_reply_is_held_whole_and_what_weaker_rules_say_is_still_done(house: Ho
     answer(f"The key is {HELD} and it works.")
     held = house.ask(body)
     assert HELD.encode() not in held.body and b"a person has to approve it" in held.body
+    assert b'"afterguard_approval"' in held.body
     house.settle(held.id)
     answer(f"Here you are: {HELD}.")
     passed = house.ask(body)
@@ -373,6 +374,17 @@ def test_what_is_not_there_or_settled_already(house: House, tmp_path: Path) -> N
 )
 def test_arguments_however_they_are_spelled(one: str, other: str, is_same: bool) -> None:
     assert (hold.canonical(one) == hold.canonical(other)) is is_same
+
+
+def test_what_utf8_cannot_hold_is_held_all_the_same(house: House) -> None:
+    house.calls('{"to": "\ud800"}')
+    body = b'{"model": "m", "conversation_id": "\\ud800", "messages": [{"role": "user", "content": "x"}]}'
+    failures: list[int] = []
+    house.book.failed = lambda: failures.append(1)
+    house.settle(house.ask(body).id)
+    assert b'"arguments"' in house.ask(body).body and not failures
+    assert not is_genuine(msgspec.structs.replace(entry(1), seal="\u00e9"), SECRET)
+    assert not is_genuine(msgspec.structs.replace(entry(1), seal="\ud800"), SECRET)
 
 
 def test_parts_are_keyed() -> None:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from afterguard.detect.redact import redacted
+from afterguard.detect.redact import redacted, visible
 from afterguard.guard.approvals import MARK, WAITS, Approval, Book, fingerprint
 from afterguard.model import Exchange, Hit, Matter, Origin, Text, Verdict
+from afterguard.safe import encodable
 
 if TYPE_CHECKING:
     from afterguard.guard.session import Session
@@ -150,7 +151,7 @@ class Hold:
         evidence = (*(own.evidence if own else ()), *scene.evidence(verdict.asks))
         every = (Counter(own.parts) | parts) if own else parts
         return Approval(
-            id=session.id, route=session.route.name, app=session.route.app, conversation=session.conversation,
+            id=session.id, route=session.route.name, app=session.route.app, conversation=encodable(session.conversation),
             identity=session.identity, known_by=session.known_by,
             at="call" if all(one.call >= 0 for one in verdict.asks) else scene.at,
             rules=tuple(dict.fromkeys(rules)), says=verdict.says, evidence=tuple(dict.fromkeys(evidence))[:EVIDENCE],
@@ -248,7 +249,7 @@ class _Scene:
                 out.append(
                     f"the whole {what}, {self.exchange.bytes} bytes, model {self.exchange.model or 'unknown'}"[:SHOWN]
                 )
-        return list(dict.fromkeys(out))[:EVIDENCE]
+        return list(dict.fromkeys(visible(text) for text in out))[:EVIDENCE]
 
 
 def canonical(arguments: str) -> str:

@@ -32,7 +32,9 @@ FORMAT = "afterguard.approvals/1"
 CAP = 64 << 20
 """Bytes of the file that are read."""
 PATIENCE = 0.05
-"""Seconds a guard waits for Redis."""
+"""Seconds for which a use may keep an exchange waiting for Redis."""
+LOOK = 1.0
+"""Seconds that a look at everything may take; no exchange waits for that."""
 TRIES = 20
 change_of = Callable[[Approval], Approval]
 
@@ -166,7 +168,10 @@ class InRedis:
     def __init__(self, url: str, key: bytes, patience: float = PATIENCE) -> None:
         import redis
 
-        self._redis: Any = redis.Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
+        def client(seconds: float) -> Any:
+            return redis.Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds)
+
+        self._redis, self._quick = client(max(patience, LOOK)), client(patience)
         self._written_meanwhile: Any = redis.WatchError
         base = "afterguard:approvals:" + hmac.digest(key, b"afterguard approvals", "sha256").hex()[:16]
         self.asked, self.settled, self.uses = base, base + ":settled", base + ":uses"
@@ -224,7 +229,7 @@ class InRedis:
     def claim(self, identifier: str, now: float, key: bytes) -> Approval | None:
         """See Shelf. A use is counted before it is known whether there is one left: counting is what only one caller can do at a time."""
         name = identifier.encode()
-        pipe = self._redis.pipeline(transaction=True)
+        pipe = self._quick.pipeline(transaction=True)
         pipe.hget(self.settled, name).hincrby(self.uses, name, 1).hset(self.uses, name + AT, repr(now)).incr(
             self.changes
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from afterguard.detect import prefilters
+from afterguard.guard.approvals import MARK
 from afterguard.model import ACTIONS, Action, Hit, Origin, Text, ToolCall, Trust, Verdict
 from afterguard.wire import learned, mcp
 from afterguard.wire.deltas import Deltas
@@ -19,7 +20,7 @@ from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.frames import Frame, framer
 from afterguard.wire.mapped import Mapped
 from afterguard.wire.opening import Opening
-from afterguard.wire.refusal import endings
+from afterguard.wire.refusal import CODE, endings
 from afterguard.wire.release import DROP, Release
 from afterguard.wire.spoken import spoken, whole
 
@@ -200,7 +201,9 @@ class Stream:
 
     def ending(self, says: str) -> bytes:
         """The legal end of this stream here."""
-        return endings(self.session.spot.dialect, self.opening.opened(), says, decision=self.session.id)
+        session = self.session
+        code = session.hold.code if session.hold is not None and MARK in says else CODE
+        return endings(session.spot.dialect, self.opening.opened(), says, code, session.id)
 
     def _look(self, slot: str, kind: str, text: str, is_whole: bool) -> Any:
         """What has to change in a piece of the reply that is about to leave."""

@@ -110,7 +110,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_bytes: int = 100 << 20
     """A log file is rotated at this size; ten are kept."""
     folder: str = ""
-    """Where the guard keeps its key and its switches. Empty: guard/ beside the store."""
+    """Where the guard keeps its key, its switches and what persons approved. Empty: guard/ beside the store."""
     token: str = ""
     """Secret that clients must send as x-afterguard-token where the guard listens beyond loopback."""
     tls_certificate: str = ""
@@ -126,7 +126,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proxy: str = ""
     """CONNECT proxy on the way to upstreams: http://HOST:PORT"""
     redis: str = ""
-    """redis:// address of shared state, for several workers or replicas."""
+    """redis:// address of shared state (limits, approvals), for several workers or replicas."""
     workers: int = 1
     """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
     helpers: int = 1

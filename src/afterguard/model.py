@@ -351,6 +351,17 @@ class Edit(msgspec.Struct, frozen=True):
     rule: str = ""
 
 
+class Matter(NamedTuple):
+    """One thing that a person has to approve."""
+
+    rule: str
+    """Id of the rule that asks."""
+    hit: int = -1
+    """Index of the hit it is about; -1 where the rule names none."""
+    call: int = -1
+    """Index of the call it is about; -1 where the whole message waits."""
+
+
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a policy says of one exchange."""
 
@@ -374,6 +385,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The model to send it to (reroute)."""
     wait: float = 0.0
     """Seconds until it may be tried again (throttle)."""
+    asks: tuple[Matter, ...] = ()
+    """What has to be approved (ask)."""
     policy: str = ""
     """Revision of the policy: its name and the first 12 hex digits of its SHA-256."""
 

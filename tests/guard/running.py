@@ -136,7 +136,7 @@ class Guard:
         return until(lambda: self._one(identifier), within)
 
     def _one(self, identifier: str) -> dict[str, Any]:
-        found = [line for line in self.lines() if line["metadata"]["uid"] == identifier]
+        found = [line for line in self.lines() if line.get("metadata", {}).get("uid") == identifier]
         assert len(found) <= 1, found
         return found[0] if found else {}
 

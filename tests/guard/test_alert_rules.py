@@ -188,6 +188,7 @@ ONE_EVENT: list[tuple[str, str, Series]] = [
         "",
         {'afterguard_failures_total{route="all",reason="bad_policy",passed="yes"}': f"_x{AT - 3} 1x60"},
     ),
+    ("AfterguardApprovalForged", "", {'afterguard_approvals_total{route="all",event="forged"}': f"_x{AT - 3} 1x60"}),
     ("AfterguardLateHits", "a", {'afterguard_late_total{route="a"}': f"_x{AT - 3} 1x60"}),
 ]
 STEADY: list[tuple[str, Series]] = [
@@ -211,6 +212,7 @@ STEADY: list[tuple[str, Series]] = [
     ),
     ("AfterguardRefused", {'afterguard_refused_total{reason="malformed_http"}': "0+300x100"}),
     ("AfterguardSharedStateAway", {'afterguard_failures_total{route="all",reason="redis",passed="yes"}': "0+5x100"}),
+    ("AfterguardApprovalsWait", {'afterguard_approvals{state="pending",job="g",instance="j"}': "1+0x100"}),
     ("AfterguardClientsLeave", {'afterguard_client_gone_total{route="a"}': "0+90x100"}),
 ]
 

@@ -487,6 +487,13 @@ def test_a_broken_policy_keeps_the_old_one(guard: Any) -> None:
     assert guard.is_alive()
 
 
+def test_a_stream_whose_text_is_throttled_is_stopped(tmp_path: Path) -> None:
+    policy = running.rules(running.rule("slow-down", "throttle", "response", {"hit.kind": "secret_in_output"}))
+    door = running.Door(tmp_path, streamed(), policy)
+    got = door.one(running.chat("x", stream=True))
+    assert KEY.encode() not in got.body and b'"content_filter"' in got.body and b"[DONE]" not in got.body
+
+
 def test_a_policy_that_vanishes_stays_in_force(guard: Any) -> None:
     before = revision(guard)
     text = guard.policy.read_text()

@@ -85,7 +85,7 @@ def environment(folder: Path) -> dict[str, str]:
         "HOME": str(folder),
         "XDG_DATA_HOME": str(folder / "data"),
         "XDG_CACHE_HOME": cache,
-        "PATH": os.environ["PATH"],
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
     }
 
 
@@ -186,6 +186,43 @@ def test_a_block_is_a_failed_result_or_an_error(tmp_path: Path) -> None:
     assert found[2] == (False, "The meeting is on Tuesday.")
     blocked = [row for row in decisions(tmp_path) if own(row)["action"] == "block"]
     assert {row["disposition_id"] for row in blocked} == {2} and blocked[0]["policy"]["uid"] == "no-keys"
+
+
+def test_a_call_that_a_person_approves_passes_once(tmp_path: Path) -> None:
+    (tmp_path / "mcp.yaml").write_text(
+        "format: afterguard.policy/1\nname: ask\nmode: enforce\nrules:\n"
+        "  - {id: ask-delete, says: A person has a say., at: call, action: ask,"
+        " detection: {it: {call.tool: delete_all}, condition: it}}\n"
+    )
+
+    def approve(identifier: str) -> None:
+        words = ["approve", identifier, "--by", "Kim", "--reason", "r", "--folder", str(tmp_path / "guard")]
+        command = [sys.executable, "-m", "afterguard", "guard", *words, "--log", str(tmp_path / "decisions.jsonl")]
+        subprocess.run(command, check=True, env=environment(tmp_path), cwd=tmp_path)
+
+    async def what(session: ClientSession) -> list[Any]:
+        out: list[Any] = []
+        await session.list_tools()
+        for folder in ("a", "b", "a", "a"):
+            found = await session.call_tool("delete_all", {"folder": folder})
+            out.append((found.is_error, found.content[0].text))  # type: ignore[union-attr]
+            if len(out) == 2:
+                await asyncio.sleep(1.2)
+                await asyncio.to_thread(approve, out[0][1].partition("[approval ")[2].partition(":")[0])
+                await asyncio.sleep(1.2)
+        return out
+
+    words = ("--mode", "enforce", "--policy", tmp_path / "mcp.yaml")
+    found, _ = talk(guarded(tmp_path, *words), tmp_path, what)
+    assert [is_error for is_error, _ in found] == [True, True, False, True]
+    assert found[0][1].startswith("A person has a say. [approval ") and found[3][1] != found[0][1]
+    rows = [row for row in decisions(tmp_path) if "unmapped" in row]
+    assert [own(row)["approvals"][0]["state"] for row in rows if own(row).get("approvals")] == [
+        "asked",
+        "asked",
+        "approved",
+        "asked",
+    ]
 
 
 def listed(*descriptions: str, cursor: str = "") -> Line:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -11,6 +12,9 @@ from cyclopts import App, Parameter
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, open_session, writing
 from afterguard.cli.recording import beside
 from afterguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from afterguard.jobs.approvals import Desk
 
 guard = App(
     name="guard", help="Stand between application and model: observe, shadow, enforce.", help_format="plaintext"
@@ -211,6 +215,105 @@ def resume(*, folder: str | None = None, common: Common = DEFAULT) -> int:
 
 
 @guard.command
+def approvals(
+    *, folder: str | None = None, redis: str | None = None, log: str | None = None, common: Common = DEFAULT
+) -> int:
+    """List what the action ask has held: what waits for a person, and what became of the rest.
+
+    Parameters
+    ----------
+    folder
+        The guard's folder.
+    redis
+        The guard's Redis, where it has one.
+    log
+        The guard's decision log.
+    """
+    from afterguard.cli import approving
+
+    session = _open(common, {"folder": folder, "redis": redis, "log": log})
+    return approving.listing(session, _desk(session))
+
+
+@guard.command
+def approve(
+    identifier: str,
+    /,
+    *,
+    by: str,
+    reason: str,
+    minutes: float = 60.0,
+    uses: int = 1,
+    folder: str | None = None,
+    redis: str | None = None,
+    log: str | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Let exactly what was asked pass, in its conversation, once, for an hour.
+
+    Parameters
+    ----------
+    identifier
+        Of the approval, as the refusal and `guard approvals` say it.
+    by
+        Who approves it: not who asked for it.
+    reason
+        Why. Stands in the decision log.
+    minutes
+        How long it may be used.
+    uses
+        How often it may be used.
+    folder
+        The guard's folder.
+    redis
+        The guard's Redis, where it has one.
+    log
+        The guard's decision log, in which this is written down.
+    """
+    from afterguard.cli import approving
+    from afterguard.jobs.approvals import Order
+
+    session = _open(common, {"folder": folder, "redis": redis, "log": log})
+    return approving.settled(session, _desk(session), identifier, Order("approved", by, reason, minutes, uses))
+
+
+@guard.command
+def deny(
+    identifier: str,
+    /,
+    *,
+    by: str,
+    reason: str,
+    folder: str | None = None,
+    redis: str | None = None,
+    log: str | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Refuse what was asked, or take an approval back.
+
+    Parameters
+    ----------
+    identifier
+        Of the approval, as the refusal and `guard approvals` say it.
+    by
+        Who denies it.
+    reason
+        Why. Stands in the decision log.
+    folder
+        The guard's folder.
+    redis
+        The guard's Redis, where it has one.
+    log
+        The guard's decision log, in which this is written down.
+    """
+    from afterguard.cli import approving
+    from afterguard.jobs.approvals import Order
+
+    session = _open(common, {"folder": folder, "redis": redis, "log": log})
+    return approving.settled(session, _desk(session), identifier, Order("denied", by, reason))
+
+
+@guard.command
 def estimate(requests_a_day: float, /, *, common: Common = DEFAULT) -> int:
     """How much the decision log will take, before a forwarder is pointed at it.
 
@@ -314,6 +417,13 @@ def _folder(session: Session) -> Path:
 def _log(session: Session) -> Path:
     named = session.config.guard.log
     return Path(named) if named else _folder(session) / "decisions.jsonl"
+
+
+def _desk(session: Session) -> Desk:
+    """Where a person settles what the guard asked."""
+    from afterguard.jobs.approvals import desk
+
+    return desk(_folder(session), session.config.guard.redis, _log(session), time.time())
 
 
 def _is_loopback(host: str) -> bool:

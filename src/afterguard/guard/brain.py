@@ -14,6 +14,7 @@ from afterguard.detect import NONE, Context, Past, canary, look_on
 from afterguard.detect.detector import Bounded
 from afterguard.detect.placeholders import Vault
 from afterguard.detect.tool_rules import ToolRules
+from afterguard.guard.approvals import Book
 from afterguard.guard.history import History
 from afterguard.guard.route import Route
 from afterguard.model import Action, Exchange, Hit, Origin, Text, Trust, Verdict
@@ -89,6 +90,8 @@ class Brain:
         """Texts for which a request was refused."""
         self.swap(policy)
         self.detectors = detectors
+        self.approvals: Book | None = None
+        """What persons approved, where a door keeps that."""
         self.is_killed = False
         """The kill switch: everything passes, and is counted as unjudged."""
         self.history = History()

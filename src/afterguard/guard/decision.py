@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from afterguard.guard.hold import Note, sentence
 from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hits in a stream whose place had already left."""
     tools: tuple[str, ...] = ()
     """Tools the model called in this reply."""
+    approvals: tuple[Note, ...] = ()
+    """What a person had to approve, or has approved or denied."""
 
 
 def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
@@ -89,7 +92,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         identity=session.identity,
         conversation=session.conversation,
         rule=named.rule,
-        says=named.says,
+        says=sentence(named.says),
         matched=tuple(dict.fromkeys((*first.matched, *second.matched))),
         policy=first.policy or second.policy,
         hits=tuple(session.hits),
@@ -101,6 +104,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         failed=session.failed,
         late=session.late,
         tools=tuple(call.name[:NAME] for call in parts.calls[session._calls :][:50]),
+        approvals=tuple(session.hold.notes.values()) if session.hold is not None else (),
     )
 
 
@@ -221,9 +225,19 @@ def whole(one: Decision, product: str) -> bytes:
         own["failed"] = one.failed
     if one.late:
         own["late"] = one.late
+    if one.approvals:
+        own["approvals"] = [_approval(note) for note in one.approvals[:HITS]]
     if one.tools:
         own["tools"] = one.tools
     return msgspec.json.encode(event) + b"\n"
+
+
+def _approval(note: Note) -> dict[str, Any]:
+    out: dict[str, Any] = {"id": note.id, "state": note.state}
+    if note.by:
+        # Whether the approver is certain to be somebody else than who asked.
+        out |= {"by": note.by, "is_another": note.is_another}
+    return out
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -37,6 +37,8 @@ METRICS = {
     "afterguard_exchange_seconds": Metric("histogram", ("route",), "Time from the first byte of a request to the last of its reply."),
     "afterguard_policy_info": Metric("gauge", ("policy", "mode"), "1 for the policy in force."),
     "afterguard_rolled_back": Metric("gauge", (), "1 where the policy is kept in shadow: not promoted, or rolled back by itself."),
+    "afterguard_approvals": Metric("gauge", ("state",), "What the action ask has held, by what became of it: pending, approved, denied, used, expired. The same at all that share it."),
+    "afterguard_approvals_total": Metric("counter", ("route", "event"), "What happened to approvals here: asked, used; dropped because too many waited; forged where the shared state holds one that nobody with the guard's key made."),
     "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on."),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

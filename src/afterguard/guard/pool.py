@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hmac
 import multiprocessing
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from afterguard.detect import judge as judging
 from afterguard.detect.judged import key_of
 from afterguard.detect.prefilter import Memory, memory, remember
 from afterguard.guard.brain import Agreed, Brain
+from afterguard.guard.who import pseudonym
 from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 
 WAITING = 64
@@ -139,10 +140,7 @@ def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, 
     """Caches, pseudonyms and the judge as `thinking` says. Judgements are also put into `learned`; a judge that is `doubting` only reads n-grams, in
     microseconds, and counts the texts it would have asked a network about, be it only for a glance."""
 
-    def pseudonym(value: str) -> str:
-        return hmac.digest(thinking.key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:20]
-
-    context = Context(pseudonym)
+    context = Context(partial(pseudonym, thinking.key))
     context.canaries = thinking.canaries
     if thinking.judge == "off":
         return context

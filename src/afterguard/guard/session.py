@@ -21,8 +21,9 @@ from afterguard.detect.placeholders import Vault
 from afterguard.guard.brain import NOTHING, Brain
 from afterguard.guard.decision import Decision, seen
 from afterguard.guard.history import Known
+from afterguard.guard.hold import Hold
 from afterguard.guard.route import Route
-from afterguard.guard.stream import CAP, Stream, rank
+from afterguard.guard.stream import CAP, Stream, is_withheld, rank
 from afterguard.guard.who import Headers, named, opening, who
 from afterguard.model import (
     ACTIONS,
@@ -78,6 +79,9 @@ class Session:
         self.protocol = ""
         self.asked: Any = None
         self.identity, self.conversation = who(headers, brain.context.pseudonym)
+        self.known_by = "key" if self.identity else ""
+        """What names the identity: key, or a name in the body."""
+        self.body = b""
         self.verdict: Verdict = NOTHING
         self.replied: Verdict = NOTHING
         self.hits: list[Hit] = []
@@ -94,6 +98,8 @@ class Session:
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
+        self.hold: Hold | None = None
+        """What a person has to approve, where anything is."""
         self.late = 0
         """Hits in a stream whose place had already left."""
         self._texts = self._calls = 0
@@ -108,7 +114,7 @@ class Session:
 
     def hears(self, body: bytes, encoding: str = "") -> bool:
         """Read a request; whether there is anything to judge."""
-        self.size = len(body)
+        self.body, self.size = body, len(body)
         if self.spot.operation in SILENT or (not body and self.spot.operation in ("other", "mcp")):
             if body:
                 self.parts.skip("unsupported_operation", "request", len(body))
@@ -149,7 +155,7 @@ class Session:
         """Who speaks where, as the mapping found it. A key is believed before a name."""
         self.conversation = self.parts.conversation[:200] or self.conversation
         if not self.identity and self.parts.identity:
-            self.identity = self.brain.context.pseudonym(self.parts.identity)
+            self.identity, self.known_by = self.brain.context.pseudonym(self.parts.identity), "name"
 
     def exchange(self) -> Exchange:
         """What is known so far."""
@@ -184,7 +190,7 @@ class Session:
         before = self.known.hits if self.known is not None else ()
         # What was found in an earlier turn comes again as it was, and the same becomes of it, to the same bytes.
         found = (*before, *hits)
-        self.verdict = verdict = self.brain.decide(exchange, found, "request", self.facts())
+        self.verdict = verdict = self.decide(exchange, found, "request")
         if verdict.action is Action.block:
             self.verdict = verdict = self._once_refused(exchange, found, verdict)
         if verdict.action in (Action.block, Action.ask, Action.throttle) or (
@@ -221,7 +227,7 @@ class Session:
             refused.put(texts[number].value, True)
         if not old:
             return verdict
-        left = self.brain.decide(exchange, [hit for hit in hits if hit.text not in old], "request", self.facts())
+        left = self.decide(exchange, [hit for hit in hits if hit.text not in old], "request")
         if left.action is Action.block:
             return left
         whole = [
@@ -255,8 +261,11 @@ class Session:
             return Answer(200, [(b"content-type", b"application/json")], mcp.refusal(self.asked, verdict.says))
         if verdict.action is Action.throttle:
             return Answer(*refused(self.spot, verdict.says, "afterguard_throttled", 429, self.id, wait=verdict.wait))
-        code = "afterguard_approval" if verdict.action is Action.ask else "afterguard_blocked"
-        return Answer(*refused(self.spot, verdict.says or "blocked by policy", code, 400, self.id))
+        says = verdict.says or "blocked by policy"
+        if verdict.action is not Action.ask:
+            return Answer(*refused(self.spot, says, "afterguard_blocked", 400, self.id))
+        code, approval = (self.hold.code, self.hold.approval) if self.hold is not None else ("afterguard_approval", "")
+        return Answer(*refused(self.spot, says, code, 400, self.id, approval=approval))
 
     # -- a whole reply
 
@@ -295,8 +304,8 @@ class Session:
         """The reply to send back, or a refusal. Raises Unspliceable."""
         fresh = list(hits)
         self.hits += fresh
-        self.replied = verdict = self.brain.decide(exchange, fresh, "response", self.facts())
-        if verdict.action is Action.block or (verdict.action in (Action.ask, Action.throttle) and not verdict.calls):
+        self.replied = verdict = self.decide(exchange, fresh, "response")
+        if is_withheld(verdict):
             return self.refuse(verdict)
         if verdict.calls and self._asks_again(exchange, verdict):
             return body
@@ -353,7 +362,7 @@ class Session:
         assert self._stream is not None
         known = {_same(hit) for hit in self.hits}
         self.note(hits)
-        self.replied = verdict = self.brain.decide(exchange, list(hits), "response", self.facts())
+        self.replied = verdict = self.decide(exchange, list(hits), "response", is_whole=True)
         if verdict.edits:
             # Only the whole reply showed it, and its place has left by now.
             self.late += sum(_same(hit) not in known for hit in hits)
@@ -389,6 +398,16 @@ class Session:
         return self._stream.waiting()
 
     # -- shared
+
+    def decide(
+        self, exchange: Exchange, hits: Sequence[Hit], at: str, *, call: int = -1, is_whole: bool = False
+    ) -> Verdict:
+        """What the policy says, less what a person approved. Of a stream: of one `call` that is about to leave, or of the reply once it is whole."""
+        verdict = self.brain.decide(exchange, hits, at, self.facts())
+        if not verdict.asks or self.brain.approvals is None:
+            return verdict
+        self.hold = self.hold or Hold(self, self.brain.approvals)
+        return self.hold.settled(verdict, exchange, hits, at, call, is_whole=is_whole)
 
     def _plain(self, body: bytes, encoding: str, where: str) -> bytes | None:
         if not encoding or encoding == "identity":

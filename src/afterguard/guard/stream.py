@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from afterguard.detect import prefilters
+from afterguard.guard.approvals import MARK
 from afterguard.model import ACTIONS, Action, Hit, Origin, Text, ToolCall, Trust, Verdict
 from afterguard.wire import learned, mcp
 from afterguard.wire.deltas import Deltas
@@ -19,7 +20,7 @@ from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.frames import Frame, framer
 from afterguard.wire.mapped import Mapped
 from afterguard.wire.opening import Opening
-from afterguard.wire.refusal import endings
+from afterguard.wire.refusal import CODE, endings
 from afterguard.wire.release import DROP, Release
 from afterguard.wire.spoken import spoken, whole
 
@@ -179,7 +180,7 @@ class Stream:
         """The last bytes."""
         if self.is_stopped:
             return []
-        if verdict.action is Action.block:
+        if is_withheld(verdict):
             self.is_stopped = True
             return [self.ending(verdict.says)]
         out: list[bytes] = []
@@ -200,7 +201,9 @@ class Stream:
 
     def ending(self, says: str) -> bytes:
         """The legal end of this stream here."""
-        return endings(self.session.spot.dialect, self.opening.opened(), says, decision=self.session.id)
+        session = self.session
+        code = session.hold.code if session.hold is not None and MARK in says else CODE
+        return endings(session.spot.dialect, self.opening.opened(), says, code, session.id)
 
     def _look(self, slot: str, kind: str, text: str, is_whole: bool) -> Any:
         """What has to change in a piece of the reply that is about to leave."""
@@ -218,7 +221,7 @@ class Stream:
         exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
         index = len(base.texts)
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.brain.decide(exchange, hits, "response", session.facts())
+        verdict = session.decide(exchange, hits, "response")
         self._settle(verdict, hits)
         edits = [
             (_chars(data, e.span.start), _chars(data, e.span.end), e.new) for e in verdict.edits if e.text == index
@@ -248,7 +251,7 @@ class Stream:
         call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
         exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
         hits, _ = session.brain.inspect(exchange, session.past)
-        verdict = session.brain.decide(exchange, hits, "response", session.facts())
+        verdict = session.decide(exchange, hits, "response", call=len(base.calls))
         self._settle(verdict, hits)
         if len(base.calls) not in verdict.calls:
             self.has_said = True
@@ -260,7 +263,7 @@ class Stream:
         if verdict.action is not Action.allow:
             self.session.note(hits)
             self.session.verdict = max(self.session.verdict, verdict, key=rank)
-        if verdict.action is Action.block:
+        if is_withheld(verdict):
             self.said = verdict.says
             raise Stopped
 
@@ -278,6 +281,13 @@ def event_of(frame: Frame) -> Any:
 
 def rpc_id(body: Any) -> Any:
     return body.get("id") if isinstance(body, dict) else None
+
+
+def is_withheld(verdict: Verdict) -> bool:
+    """Whether nothing of a reply may leave: it is refused, or a person has to approve more than calls, which can be taken out of it."""
+    if verdict.action is Action.ask:
+        return not verdict.calls or any(one.call < 0 for one in verdict.asks)
+    return verdict.action is Action.block or (verdict.action is Action.throttle and not verdict.calls)
 
 
 def rank(verdict: Verdict) -> int:

@@ -6,6 +6,8 @@ In: headers, the decoded body, texts. Out: keyed hashes and names. Keys are neve
 from __future__ import annotations
 
 import hashlib
+import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +16,13 @@ from afterguard.wire.parts import text_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 CONVERSATION_HEADERS = (b"x-conversation-id", b"x-session-id", b"session-id", b"mcp-session-id", b"x-thread-id")
+SIGNED = re.compile(r"AWS4-[A-Z0-9-]{1,40} +Credential=([^/,\s]{1,200})/")
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+
+
+def pseudonym(key: bytes, value: str) -> str:
+    """A name or key as decisions show it."""
+    return hmac.digest(key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:20]
 
 
 def who(headers: Headers, pseudonym: Callable[[str], str]) -> tuple[str, str]:
@@ -22,10 +30,16 @@ def who(headers: Headers, pseudonym: Callable[[str], str]) -> tuple[str, str]:
     identity = conversation = ""
     for name, value in headers:
         if name in KEY_HEADERS:
-            identity = pseudonym(value.decode("latin-1"))
+            identity = pseudonym(_lasting(value.decode("latin-1")))
         elif name in CONVERSATION_HEADERS:
             conversation = pseudonym(value.decode("latin-1")[:400])
     return identity, conversation
+
+
+def _lasting(value: str) -> str:
+    """What stays the same from request to request: of a signature (AWS) the access key's id, of anything else all of it."""
+    found = SIGNED.match(value)
+    return found[1] if found else value
 
 
 def named(body: Mapping[str, Any]) -> str:

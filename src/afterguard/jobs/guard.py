@@ -21,6 +21,7 @@ from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard import mapping, probe, tls
+from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
 from afterguard.guard.gate import Gate
@@ -32,6 +33,7 @@ from afterguard.guard.pool import Pool, Thinking, context_of, settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, serve
+from afterguard.guard.shelf import shelf
 from afterguard.guard.upstream import Upstream
 from afterguard.jobs.promote import SUFFIX
 from afterguard.jobs.standing import Standing, standing
@@ -199,6 +201,10 @@ class Guard:
         )
         self.brain.warm()
         self.metrics = Metrics()
+        self.approvals = self.brain.approvals = Book(
+            shelf(made.folder, self.settings.redis, secret), secret, time.time, self._approval, self._approvals_away
+        )
+        self.approvals.now()
         self.journal = Journal(made.log, self.settings.log_bytes)
         self.pool = Pool(thinking, self.brain, helpers) if helpers else None
         context = tls.client_context(ca=self.settings.upstream_ca, certificate=self.settings.upstream_certificate)
@@ -220,7 +226,7 @@ class Guard:
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
         )
         self.proxy.refused = gate.refused
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (self.folder / KILL).exists()
         self._stamp = self._stamped()
         self._note_policy()
@@ -232,15 +238,31 @@ class Guard:
             self.reload()  # what the parent read when it began may be older than the file
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch())
+        if not self._watching:
+            loop = asyncio.get_running_loop()
+            self._watching = [
+                loop.create_task(self._watch()),
+                loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
+            ]
         await self.proxy(scope, receive, send)
         if scope["type"] == "lifespan":
-            self._watching.cancel()
+            for task in self._watching:
+                task.cancel()
+            self.approvals.now()
             self.close()
 
     def _redis_failed(self) -> None:
         self.metrics.add("afterguard_failures_total", "all", "redis", "yes")
+
+    def _approval(self, event: str, route: str) -> None:
+        self.metrics.add("afterguard_approvals_total", route, event)
+
+    def _approvals_away(self) -> None:
+        self.metrics.add("afterguard_failures_total", "all", "approvals", "no")
+
+    def _count_approvals(self) -> None:
+        for state, count in self.approvals.states().items():
+            self.metrics.set("afterguard_approvals", count, state)
 
     def close(self) -> None:
         """End the helpers."""

@@ -15,11 +15,13 @@ from pathlib import Path
 from afterguard import __version__
 from afterguard.config import Config
 from afterguard.errors import AfterguardError, UsageError
+from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.journal import Journal
 from afterguard.guard.pins import Pins
 from afterguard.guard.pool import Thinking, context_of
 from afterguard.guard.route import Route
+from afterguard.guard.shelf import shelf
 from afterguard.guard.stdio import Door, serve
 from afterguard.jobs.guard import KILL, LOOK, key, policy_of
 from afterguard.store.ids import maker
@@ -42,6 +44,8 @@ def run(config: Config, name: str, command: Sequence[str], folder: Path, decisio
     if kept is not None:
         kept.agree(brain)
     brain.warm()
+    brain.approvals = approvals = Book(shelf(folder, guard.redis, secret), secret, time.time)
+    approvals.now()
     route = Route(
         f"mcp/{name}",
         "mcp",
@@ -63,7 +67,16 @@ def run(config: Config, name: str, command: Sequence[str], folder: Path, decisio
         pins=kept,
         look=look,
     )
-    return asyncio.run(serve(door, command))
+    return asyncio.run(_served(door, command, approvals))
+
+
+async def _served(door: Door, command: Sequence[str], approvals: Book) -> int:
+    sharing = asyncio.create_task(approvals.keep(LOOK))
+    try:
+        return await serve(door, command)
+    finally:
+        sharing.cancel()
+        approvals.now()
 
 
 class _Look:

@@ -5,11 +5,12 @@ bytes and raises on no exchange.
 
 Facts, all optional: `route`, `identity`, `environment`, `conversation` (texts), `fields` (more values for rules, named fact.NAME), `mode`
 (overrides the policy's, and `share` with it), `bucket` (0 to 1, the conversation's place for mode share), `placeholder` (called with kind and value for
-tokenise).
+tokenise), `approved` (a set of Matter: what a person has approved; it is a flag).
 
 A rule is asked once for every row of what it names: every hit (hit.*, text.*), every call of the reply (call.*), every unjudged part
 (unjudged.*), every hit with each call that belongs to it (hit.* and call.*), or once (nothing of these). It matches when it
-holds for one row. An edit without a place on this side, or a call or tool to take away that is not there, is a flag.
+holds for one row. An edit without a place on this side, or a call or tool to take away that is not there, is a flag. What a rule asks a person about is
+one Matter a row: a call of the reply, or the whole message.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from afterguard.detect.provenance import has_side_effects
-from afterguard.model import ACTIONS, Action, Exchange, Hit, Verdict
+from afterguard.model import ACTIONS, Action, Exchange, Hit, Matter, Verdict
 from afterguard.policy.edits import Place, edits
 from afterguard.policy.load import EDITS, Compiled, Policy, glob, names, plan_of, settings
 from afterguard.policy.scene import Row, Scene
@@ -37,6 +38,7 @@ class Effect(NamedTuple):
     places: tuple[Place, ...] = ()
     calls: tuple[int, ...] = ()
     tools: tuple[str, ...] = ()
+    asks: tuple[Matter, ...] = ()
 
 
 def decide(exchange: Exchange, hits: Sequence[Hit], policy: Policy, at: str, facts: Mapping[str, Any]) -> Verdict:
@@ -94,13 +96,33 @@ def effect(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> Effect:
         return Effect(rule, rule.action if places else Action.flag, places)
     if rule.action is Action.reroute and scene.at == "response":
         return Effect(rule, Action.flag)
-    if rule.action not in (Action.step_down, Action.ask):
+    if rule.action is Action.ask:
+        return _asked(scene, rule, rows)
+    if rule.action is not Action.step_down:
         return Effect(rule, rule.action)
     if scene.at == "request" and not scene.reply_calls:
-        tools = _tools(scene, rule) if rule.action is Action.step_down else ()
-        return Effect(rule, rule.action if tools or rule.action is Action.ask else Action.flag, (), (), tools)
-    calls = _calls(scene, rule, rows)
-    return Effect(rule, rule.action if calls or rule.action is Action.ask else Action.flag, (), calls)
+        tools = _tools(scene, rule)
+        return Effect(rule, rule.action if tools else Action.flag, (), (), tools)
+    calls = _calls(scene, rows)
+    return Effect(rule, rule.action if calls else Action.flag, (), calls)
+
+
+def _asked(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> Effect:
+    """What a person has not approved yet."""
+    approved = scene.facts.get("approved", ())
+    every = (Matter(rule.id, row.hit, call) for row in rows for call in _held(scene, row) or (-1,))
+    left = tuple(dict.fromkeys(matter for matter in every if matter not in approved))
+    calls = tuple(sorted({matter.call for matter in left if matter.call >= 0}))
+    return Effect(rule, Action.ask if left else Action.flag, (), calls, (), left)
+
+
+def _held(scene: Scene, row: Row) -> tuple[int, ...]:
+    """Calls that wait for a person; none where the whole message does, for instance because the hit stands in what it says."""
+    if row.hit >= 0 and row.call < 0 and not scene.calls_of(row.hit):
+        hit = scene.hits[row.hit]
+        if scene.text_of(hit) is not None and scene.is_here(hit.text):
+            return ()
+    return _calls(scene, [row])
 
 
 def _place(scene: Scene, rule: Compiled, row: Row) -> Place | None:
@@ -122,7 +144,7 @@ def _tools(scene: Scene, rule: Compiled) -> tuple[str, ...]:
     return tuple(name for name in offered if fits(name))
 
 
-def _calls(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> tuple[int, ...]:
+def _calls(scene: Scene, rows: Sequence[Row]) -> tuple[int, ...]:
     """Calls of the reply that are taken out: those the rows name; all, where a hit is about the reply and names none."""
     out: set[int] = set()
     for row in rows:
@@ -161,5 +183,6 @@ def _verdict(scene: Scene, effects: Sequence[Effect], enforced: bool) -> Verdict
         tools=tuple(dict.fromkeys(tool for one in taken for tool in one.tools)),
         model=document.model if chief.action is Action.reroute else "",
         wait=(document.wait or WAIT) if chief.action is Action.throttle else 0.0,
+        asks=tuple(matter for one in taken for matter in one.asks) if chief.action is Action.ask else (),
         policy=scene.policy.revision,
     )

@@ -85,13 +85,16 @@ def refused(
     *,
     wait: float = 0.0,
     request_id: Any = None,
+    approval: str = "",
 ) -> tuple[int, Headers, bytes]:
     """Status, headers and body of a refusal. `wait` in seconds becomes retry-after (429). `request_id` is MCP's JSON-RPC id:
-    a refused call is answered with status 200, because MCP clients drop the session on any other."""
+    a refused call is answered with status 200, because MCP clients drop the session on any other. `approval` names what a person has to approve."""
     says = _says(says, decision)
     headers: Headers = [(b"content-type", b"application/json")]
     if decision:
         headers.append((b"x-afterguard-decision", _ascii(decision)))
+    if approval:
+        headers.append((b"x-afterguard-approval", _ascii(approval)))
     if status == 429:
         headers.append((b"retry-after", b"%d" % (1 if not wait > 1 else 86_400 if wait > 86_400 else ceil(wait))))
     else:

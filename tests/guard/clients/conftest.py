@@ -151,6 +151,28 @@ def start_guard(
         _end(process)
 
 
+@pytest.fixture(scope="module")
+def guard_with(
+    stand_in: StandIn, guard_missing: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """Starts an enforcing guard with this text as its policy and says where it listens."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(policy: str) -> str:
+        if guard_missing:
+            pytest.skip(guard_missing)
+        folder = tmp_path_factory.mktemp("guard-with")
+        file = folder / "policy.yaml"
+        file.write_text(policy)
+        process, url = launch_guard(stand_in.origin, folder, "enforce", str(file))
+        running.append(process)
+        return url
+
+    yield start
+    for process in running:
+        _end(process)
+
+
 def launch_guard(
     upstream: str, folder: Path, mode: str, policy: str = "starter"
 ) -> tuple[subprocess.Popen[bytes], str]:

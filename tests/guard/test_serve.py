@@ -512,6 +512,14 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+def until(look: Callable[[], bool], within: float = 10.0) -> None:
+    """Wait for something to be so."""
+    limit = time.monotonic() + within
+    while not look():
+        assert time.monotonic() < limit, "it did not come"
+        time.sleep(0.05)
+
+
 class Load:
     """Clients that ask all the time over connections they keep; every error is written down."""
 
@@ -614,14 +622,13 @@ def test_a_restart_that_fails_keeps_the_old_workers(guard: Any) -> None:
     first = one.get()
     one.flag.touch()
     one.kill(signal.SIGHUP)
-    time.sleep(1.0)
-    assert one.get() == first
+    until(lambda: "the old one stays" in one.said())
     assert "built wrongly" in one.said()
+    assert children(one.process.pid) == {first} and one.get() == first
     one.flag.unlink()
     one.kill(signal.SIGHUP)
-    deadline = time.monotonic() + 10
-    while one.get() == first and time.monotonic() < deadline:
-        time.sleep(0.05)
+    # Old and new answer side by side until the old one has been told and has stopped listening: only its end is a promise.
+    until(lambda: first not in children(one.process.pid))
     assert one.get() != first
     assert one.end() == 0
 

@@ -436,6 +436,12 @@ class App:
             os._exit(9)
         if scope["path"] == "/hang":
             time.sleep(60)
+        if scope["path"] == "/sleep":
+            time.sleep(3)
+        if scope["path"] == "/compute":
+            until = time.monotonic() + 7
+            while time.monotonic() < until:
+                pass
         body = str(os.getpid()).encode()
         count = 10 if scope["path"] == "/stream" else 1
         length = (b"content-length", str(len(body) * count).encode())
@@ -572,6 +578,39 @@ def test_a_worker_that_hangs_is_replaced(guard: Any) -> None:
     began = time.monotonic()
     assert one.get() != first
     assert time.monotonic() - began < 6
+    assert one.end() == 0
+
+
+def test_a_worker_that_is_stopped_is_replaced_beside_another(guard: Any) -> None:
+    one = guard(workers=2)
+    pids = children(one.process.pid)
+    stopped = one.get()
+    os.kill(stopped, signal.SIGSTOP)
+    began = time.monotonic()
+    until(lambda: stopped not in children(one.process.pid) and len(children(one.process.pid)) == 2)
+    until(lambda: len({one.get() for _ in range(20)}) == 2)
+    assert time.monotonic() - began < 7
+    assert pids - {stopped} < children(one.process.pid), "the other one was left alone"
+    assert one.end() == 0
+
+
+@pytest.mark.parametrize("path", ["/sleep", "/compute"])
+def test_a_worker_that_is_busy_for_a_while_is_left_alone(guard: Any, path: str) -> None:
+    one = guard()
+    first = one.get()
+    assert one.get(path) == first and one.get() == first
+    assert "does not answer" not in one.said()
+    assert one.end() == 0
+
+
+def test_a_worker_whose_loop_waits_for_ever_is_replaced_soon(guard: Any) -> None:
+    one = guard()
+    first = one.get()
+    with contextlib.suppress(TimeoutError):
+        one.get("/hang", wait=0.2)
+    began = time.monotonic()
+    assert one.get() != first
+    assert time.monotonic() - began < 8
     assert one.end() == 0
 
 

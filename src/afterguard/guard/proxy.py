@@ -66,6 +66,7 @@ class Proxy:
         settings: Settings = Settings(),  # noqa: B008 - an immutable tuple
         far: Judge | None = None,
         meter: Meter | None = None,
+        total: Callable[[Metrics], Metrics] | None = None,
     ) -> None:
         self.mounts = mounts
         self.upstreams = upstreams
@@ -76,6 +77,8 @@ class Proxy:
         self.settings = settings
         self.far = far
         self.meter = meter or Meter(Local())
+        self.total = total
+        """Own numbers -> those of all workers."""
         self.in_flight = 0
         self.refused: Counter[str] = Counter()
         """What never came this far, by reason: the connections' side counts here."""
@@ -173,7 +176,12 @@ class Proxy:
         return None if one is None else msgspec.json.encode(one)
 
     def page(self) -> bytes:
-        """The text of /metrics."""
+        """The text of /metrics: of all workers, where there are others."""
+        own = self.counted()
+        return (self.total(own) if self.total is not None else own).page()
+
+    def counted(self) -> Metrics:
+        """What this process has counted until now."""
         numbers = self.metrics
         numbers.set("afterguard_killed", float(self.brain.is_killed))
         for reason, count in self.refused.items():
@@ -182,7 +190,7 @@ class Proxy:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
         numbers.set("afterguard_in_flight", self.in_flight, "all")
-        return numbers.page()
+        return numbers
 
     # -- judging
 

@@ -101,6 +101,7 @@ class Session:
         self._texts = self._calls = 0
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
+        self._is_piece_over = False
 
     # -- the request
 
@@ -417,10 +418,11 @@ class Session:
                 known.add(_same(hit))
                 self.hits.append(hit)
 
-    def judged(self, past: Past) -> None:
-        """Write down where detectors had more before them than their budget lets them look at."""
-        if past.over > self.past.over:
-            self.parts.skip("budget", "detectors")
+    def judged(self, past: Past, *, is_piece: bool = False) -> None:
+        """Write down where detectors had more before them than their budget lets them look at; of the pieces of one stream, once."""
+        if past.over > self.past.over and not (is_piece and self._is_piece_over):
+            self.parts.skip("budget", "detectors: a piece of the stream" if is_piece else "detectors")
+            self._is_piece_over = self._is_piece_over or is_piece
 
     def fail(self, why: str) -> None:
         """The guard itself could not judge: counted, written down."""
@@ -428,7 +430,9 @@ class Session:
         self.parts.skip(why, "guard", self.size)
 
     def decision(self, time: float, seconds: float, judging: float) -> Decision:
-        """What is written down about this exchange."""
+        """What is written down about this exchange, which is over."""
+        if self.vault is not None and self.vault.forgotten:
+            self.parts.skip("placeholder_forgotten", f"{self.vault.forgotten} values")
         return seen(self, time, seconds, judging)
 
 

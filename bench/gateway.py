@@ -42,8 +42,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "afte
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UPSTREAM_PORT = 19300
-COMMAND = os.environ.get("AFTERGUARD_COMMAND", f"{sys.executable} -m afterguard").split()
-"""Another installation of the guard, to compare versions."""
+COMMAND = os.environ.pop("AFTERGUARD_COMMAND", f"{sys.executable} -m afterguard").split()
+"""Another installation of the guard, to compare versions. It is no setting of the guard, so no process gets it to see."""
 KEY = "sk-stand-in"
 FORMAT = "afterguard.bench-gateway/1"
 

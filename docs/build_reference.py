@@ -132,7 +132,7 @@ def metrics() -> str:
 
     out = [
         NOTE,
-        "# Metrics\n\nWhat the guard counts, at `/metrics`, in the text format of Prometheus. Counters begin at 0 when a process starts; with several workers each answers for itself.\n\n",
+        "# Metrics\n\nWhat the guard counts, at `/metrics`, in the text format of Prometheus. Whichever worker answers, the numbers are those of all workers of this guard, of those that were replaced too: counters begin at 0 when the guard starts, and do not go back when a worker is killed. What a killed worker counted in its last half second is missing.\n\n",
         "| metric | kind | labels | meaning |\n|---|---|---|---|\n",
     ]
     for name, one in METRICS.items():

@@ -979,7 +979,7 @@ class Connection(asyncio.Protocol):
         provider, handler = next(((name, run) for pattern, name, run in ROUTES if pattern.search(request.path)), ("", None))
         text = newest(request.json)[1] if isinstance(request.json, dict) else ""
         p = plan(request, self.world.scripted(text) if self.world.script else None)
-        row = {"provider": provider, "method": request.method, "path": request.path, "sha256": request.digest, "size": len(request.body)}
+        row = {"provider": provider, "method": request.method, "path": request.path, "target": request.target, "sha256": request.digest, "size": len(request.body)}
         row |= {
             "headers": request.headers,
             "tag": p.orders.get("tag") or _tag(request),

@@ -129,6 +129,8 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """redis:// address of shared state (limits, approvals), for several workers or replicas."""
     workers: int = 1
     """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
+    hang: float = 5.0
+    """Seconds a worker may stand still before it is replaced; computing counts a quarter, waiting for a CPU nothing. 0: never."""
     helpers: int = 1
     """Processes that judge large texts and ask the judge's second tier; 0: the serving process does it itself."""
 

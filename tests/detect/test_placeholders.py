@@ -101,19 +101,12 @@ def test_memory_is_bounded() -> None:
     long = one.hide("secret", "x" * (VALUE_CAP + 1))
     assert len(long) < 30 and one.shown(long) == long and one.forgotten == 151
     assert one.hide("phone", "+49 30 0") == names[0] and one.shown(names[0]) == "+49 30 0"
+    assert one.forgotten == 151, "one came back, and another went for it"
 
 
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         Vault(b"short", "a", "b")
-
-
-def test_state_moves_between_workers() -> None:
-    one, two = vault(), vault()
-    placeholder = one.hide("email", "a@b.example")
-    assert two.shown(placeholder) == placeholder
-    assert two.load(one.export()) == 1 and two.shown(placeholder) == "a@b.example"
-    assert two.load(one.export()) == 1 and len(two) == 1
 
 
 VALUES = st.text(min_size=1, max_size=60)
@@ -129,7 +122,6 @@ def test_one_conversation_never_answers_for_another(
     said = text.join(mine.hide(kind, value) for kind, value in rows)
     for kind, value in rows:
         other.hide(kind, value + "!")
-    assert other.load(mine.export()) == 0
     assert other.shown(said) == said
     way = data.draw(st.sampled_from(written(mine.hide(*rows[0]))))
     assert other.shown(way) == way and mine.shown(way) == rows[0][1]
@@ -171,15 +163,13 @@ def test_a_stream_cut_anywhere_shows_the_same(data: st.DataObject, before: str) 
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(max_size=300), st.binary(max_size=300))
-def test_hostile_input_never_raises(text: str, data: bytes) -> None:
+@given(st.text(max_size=300))
+def test_hostile_input_never_raises(text: str) -> None:
     one = vault()
     one.hide("email", "a@b.example")
     one.hide("name", "\ud800x")
     assert isinstance(one.shown(text), str) and isinstance(one.shown(text, in_json=True), str)
     assert 0 <= held(text) <= len(text)
-    assert one.load(data) == 0
-    assert vault().load(one.export()) == 2
 
 
 def test_surrogates_are_escaped_in_json() -> None:

@@ -126,10 +126,10 @@ class Guard:
         self.log = folder / "decisions.jsonl"
 
     def lines(self) -> list[dict[str, Any]]:
-        """The decision log so far."""
+        """The decision log so far. The end of a line that is just being written may not be there yet."""
         if not self.log.exists():
             return []
-        return [json.loads(line) for line in self.log.read_bytes().splitlines()]
+        return [json.loads(line) for line in self.log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
     def decided(self, identifier: str, within: float = 5.0) -> dict[str, Any]:
         """The one line of an exchange, as soon as it is there."""

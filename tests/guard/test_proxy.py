@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from afterguard.detect import NONE, Context, Past
+from afterguard.detect.placeholders import Vault
 from afterguard.guard import passage, proxy
 from afterguard.guard.brain import Brain
 from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Busy
+from afterguard.guard.route import Route
 from afterguard.model import Exchange, Hit
 from afterguard.policy.load import load
 
@@ -224,6 +226,33 @@ def echo(asked: Any) -> Any:
     if body.get("stream"):
         return running.Said(running.events(text, 3), kind=STREAM)
     return running.Said([running.reply(text)])
+
+
+class Small(Brain):
+    """Remembers one value of a conversation, and its detectors are always over their budget."""
+
+    def vault(self, route: Route, conversation: str) -> Vault:
+        return Vault(self.key, route.app, conversation, limit=1)
+
+    def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
+        hits, after = super().inspect(exchange, past)
+        return hits, after._replace(over=past.over + 1)
+
+
+def test_what_can_not_come_back_and_what_was_not_looked_at_is_counted(tmp_path: Path) -> None:
+    brain = Small(Context(running.pseudonym), load(running.rules(HIDE)), key=b"k" * 32)
+
+    def answer(asked: Any) -> Any:
+        said = json.loads(asked.body)["messages"][-1]["content"] + f" Take {KEY[:-4]}7kP2, or {KEY[:-4]}3mN8."
+        return running.Said(running.events(said, 3), kind=STREAM)
+
+    door = running.Door(tmp_path, answer, brain=brain)
+    other = KEY[:-4] + "9xQ7"
+    got = door.one(running.chat(f"Is {KEY} right, or {other}?", stream=True))
+    assert (KEY in running.told(got.body)) + (other in running.told(got.body)) == 1
+    assert door.metric("afterguard_unjudged_total", "placeholder_forgotten") == 1
+    # Request and whole reply once each; the pieces of the stream once, however many.
+    assert door.metric("afterguard_unjudged_total", "budget") == 3
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -436,6 +436,12 @@ class App:
             os._exit(9)
         if scope["path"] == "/hang":
             time.sleep(60)
+        if scope["path"] == "/sleep":
+            time.sleep(3)
+        if scope["path"] == "/compute":
+            until = time.monotonic() + 7
+            while time.monotonic() < until:
+                pass
         body = str(os.getpid()).encode()
         count = 10 if scope["path"] == "/stream" else 1
         length = (b"content-length", str(len(body) * count).encode())
@@ -512,6 +518,14 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+def until(look: Callable[[], bool], within: float = 10.0) -> None:
+    """Wait for something to be so."""
+    limit = time.monotonic() + within
+    while not look():
+        assert time.monotonic() < limit, "it did not come"
+        time.sleep(0.05)
+
+
 class Load:
     """Clients that ask all the time over connections they keep; every error is written down."""
 
@@ -567,6 +581,39 @@ def test_a_worker_that_hangs_is_replaced(guard: Any) -> None:
     assert one.end() == 0
 
 
+def test_a_worker_that_is_stopped_is_replaced_beside_another(guard: Any) -> None:
+    one = guard(workers=2)
+    pids = children(one.process.pid)
+    stopped = one.get()
+    os.kill(stopped, signal.SIGSTOP)
+    began = time.monotonic()
+    until(lambda: stopped not in children(one.process.pid) and len(children(one.process.pid)) == 2)
+    until(lambda: len({one.get() for _ in range(20)}) == 2)
+    assert time.monotonic() - began < 7
+    assert pids - {stopped} < children(one.process.pid), "the other one was left alone"
+    assert one.end() == 0
+
+
+@pytest.mark.parametrize("path", ["/sleep", "/compute"])
+def test_a_worker_that_is_busy_for_a_while_is_left_alone(guard: Any, path: str) -> None:
+    one = guard()
+    first = one.get()
+    assert one.get(path) == first and one.get() == first
+    assert "does not answer" not in one.said()
+    assert one.end() == 0
+
+
+def test_a_worker_whose_loop_waits_for_ever_is_replaced_soon(guard: Any) -> None:
+    one = guard()
+    first = one.get()
+    with contextlib.suppress(TimeoutError):
+        one.get("/hang", wait=0.2)
+    began = time.monotonic()
+    assert one.get() != first
+    assert time.monotonic() - began < 8
+    assert one.end() == 0
+
+
 def test_a_restart_loses_no_request_and_cuts_no_stream(guard: Any) -> None:
     one = guard(workers=2)
     before = children(one.process.pid)
@@ -614,14 +661,13 @@ def test_a_restart_that_fails_keeps_the_old_workers(guard: Any) -> None:
     first = one.get()
     one.flag.touch()
     one.kill(signal.SIGHUP)
-    time.sleep(1.0)
-    assert one.get() == first
+    until(lambda: "the old one stays" in one.said())
     assert "built wrongly" in one.said()
+    assert children(one.process.pid) == {first} and one.get() == first
     one.flag.unlink()
     one.kill(signal.SIGHUP)
-    deadline = time.monotonic() + 10
-    while one.get() == first and time.monotonic() < deadline:
-        time.sleep(0.05)
+    # Old and new answer side by side until the old one has been told and has stopped listening: only its end is a promise.
+    until(lambda: first not in children(one.process.pid))
     assert one.get() != first
     assert one.end() == 0
 

@@ -354,6 +354,16 @@ def test_a_conversation_sent_elsewhere_stays_there() -> None:
         assert isinstance(ready, bytes) and json.loads(ready)["model"] == "safe", count
 
 
+@pytest.mark.parametrize("on_error", ["open", "closed"])
+def test_a_request_that_names_no_model_can_not_be_sent_elsewhere_unseen(tmp_path: Path, on_error: str) -> None:
+    policy = running.rules(running.rule("elsewhere", "reroute", "request", {"exchange.model": ""}, model="safe"))
+    door = running.Door(tmp_path, lambda _: running.Said([running.reply("hi")]), policy, on_error=on_error)
+    got = door.one(json.dumps({"messages": [{"role": "user", "content": "Hello"}]}).encode())
+    assert (got.status, len(door.source.asked)) == ((200, 1) if on_error == "open" else (400, 0))
+    reason = "not_rerouted" if on_error == "open" else "exception:Unspliceable"
+    assert door.metric("afterguard_unjudged_total", reason) == 1
+
+
 def test_a_stricter_policy_reaches_what_was_let_through_before() -> None:
     """What was let through in shadow is refused once the policy is enforced, though nobody looks at the text again."""
     block = running.rule("no-orders", "block", "tool", KINDS)

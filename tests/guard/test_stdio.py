@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -273,6 +274,68 @@ def test_orders_in_a_result_are_cut() -> None:
     assert b"Ignore all previous" not in client.lines[0]
 
 
+@pytest.mark.parametrize("on_error", ["open", "closed"])
+def test_what_takes_longer_than_the_budget_passes_or_is_refused(on_error: str) -> None:
+    made, client, _ = door(SHIPPED, on_error=on_error, budget=0.001)
+    text = " ".join(
+        f"The {n}th parcel went to the office in street {n}; ask for {n}@post.example." for n in range(40_000)
+    )
+    raw = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": text}]}}).encode()
+
+    async def answered() -> float:
+        await made.up(Line(call(1)))
+        began = time.monotonic()
+        await made.down(Line(raw + b"\n"))
+        waited = time.monotonic() - began
+        await made.up(Line(call(9)))
+        while made._looking:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await made.up(Line(call(2)))
+        await made.down(Line(answer(2, "Small ones are judged on.")))
+        return waited
+
+    waited = asyncio.run(answered())
+    assert waited < 3
+    assert (client.lines[0] == raw + b"\n") == (on_error == "open")
+    assert (b"could not judge" in client.lines[0]) == (on_error == "closed")
+    assert client.lines[-1] == answer(2, "Small ones are judged on.")
+    # Who came while the thread was still at work had a budget too.
+    assert len(client.lines) == (2 if on_error == "open" else 3)
+    made.close()
+    page = made.page().decode()
+    assert 'afterguard_unjudged_total{route="mcp/x",reason="budget"} 2' in page
+    assert f'reason="budget",passed="{"yes" if on_error == "open" else "no"}"}} 2' in page
+
+
+def answer(identifier: int, text: str) -> bytes:
+    result = {"content": [{"type": "text", "text": text}]}
+    return json.dumps({"jsonrpc": "2.0", "id": identifier, "result": result}).encode() + b"\n"
+
+
+def test_the_counts_are_in_a_file(tmp_path: Path, direct: tuple[Any, list[Any]]) -> None:
+    file = tmp_path / "notes.prom"
+    seen: list[str] = []
+
+    async def what(session: ClientSession) -> Any:
+        seen.append(file.read_text())
+        return await everything(session)
+
+    talk(guarded(tmp_path, "--mode", "observe", "--metrics", file), tmp_path, what)
+    assert "# TYPE afterguard_requests_total counter" in seen[0]
+    page = file.read_text()
+    written = float(re.findall(r"afterguard_log_written_total (\d+)", page)[0])
+    assert written == len(decisions(tmp_path)) > 5
+    assert sum(map(float, re.findall(r"afterguard_requests_total\{.*\} (\d+)", page))) == written
+    assert 'afterguard_hits_total{route="mcp/notes",kind="secret_in_output"}' in page
+    assert not list(tmp_path.glob(".notes.prom.*"))
+
+
+def test_counts_without_a_folder_are_an_error(tmp_path: Path) -> None:
+    command = guarded(tmp_path, "--metrics", tmp_path / "nowhere" / "notes.prom")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path), input="")
+    assert done.returncode == 2 and "there is no such folder" in done.stderr and "node_exporter" in done.stderr
+
+
 def test_a_call_the_policy_names_is_refused() -> None:
     rule = "{it: {call.tool: delete_all}, condition: it}"
     made, client, server = door(load(POLICY.replace("{canary: {hit.kind: canary_leak}, condition: canary}", rule)))
@@ -398,11 +461,13 @@ class Kept:
         return
 
 
-def door(policy: Any = None, mode: str = "enforce", on_error: str = "closed") -> tuple[Door, Kept, Kept]:
+def door(
+    policy: Any = None, mode: str = "enforce", on_error: str = "closed", budget: float = 0.0
+) -> tuple[Door, Kept, Kept]:
     count = iter(range(10**9))
     made = Door(
         Brain(Context(str), policy, key=b"k" * 32),
-        Route("mcp/x", "mcp", "stdio:", mode, on_error=on_error),
+        Route("mcp/x", "mcp", "stdio:", mode, on_error=on_error, budget=budget),
         None,
         lambda: f"id{next(count)}",
     )

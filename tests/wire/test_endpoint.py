@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterguard.wire.endpoint import Endpoint, endpoint
+from afterguard.wire.endpoint import Endpoint, endpoint, readdressed
 
 ARN = (
     "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.anthropic.claude-sonnet-4-20250514-v1%3A0"
@@ -61,6 +61,36 @@ def test_paths(provider: str, path: str, expected: str) -> None:
     found = endpoint(provider, "POST", path)
     assert f"{found.operation} {found.dialect} {found.model or '-'} {found.is_stream}" == expected
     assert found.provider == provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "model", "expected"),
+    [
+        ("gemini", "/v1beta/models/big:generateContent", "safe-1", "/v1beta/models/safe-1:generateContent"),
+        ("gemini", "/v1beta/models/big%3AstreamGenerateContent", "safe", "/v1beta/models/safe:streamGenerateContent"),
+        ("gemini", "/v1beta/tunedModels/own:generateContent", "safe", "/v1beta/models/safe:generateContent"),
+        ("gemini", "/v1beta/models/m:generateContent", "tunedModels/s", "/v1beta/tunedModels/s:generateContent"),
+        ("gemini", "/v1/projects/p/locations/l/endpoints/77:generateContent", "safe",
+         "/v1/projects/p/locations/l/publishers/google/models/safe:generateContent"),
+        ("gemini", "/v1/projects/p/locations/l/publishers/anthropic/models/c@1:rawPredict", "c@2",
+         "/v1/projects/p/locations/l/publishers/anthropic/models/c@2:rawPredict"),
+        ("gemini", "/v1/projects/p/locations/l/publishers/google/models/m:generateContent", "publishers/meta/models/n",
+         "/v1/projects/p/locations/l/publishers/meta/models/n:generateContent"),
+        ("bedrock", "/model/anthropic.claude-v2%3A1/converse", "safe.v1:0", "/model/safe.v1%3A0/converse"),
+        ("bedrock", f"/model/{PLAIN_ARN}/invoke", PLAIN_ARN, f"/model/{ARN}/invoke"),
+        ("bedrock", "/model/a/x/../../b/converse-stream", "s", "/model/s/converse-stream"),
+        ("azure", "/openai/deployments/my%20gpt/chat/completions", "a b/c", "/openai/deployments/a%20b%2Fc/chat/completions"),
+        ("azure", "/openai/v1/chat/completions", "safe", "/openai/v1/chat/completions"),
+        ("openai", "/v1/chat/completions", "safe", "/v1/chat/completions"),
+    ],
+)  # fmt: skip
+def test_a_path_with_another_model(provider: str, path: str, model: str, expected: str) -> None:
+    spot = endpoint(provider, "POST", path)
+    assert readdressed(spot, path, model) == expected
+    if spot.model:
+        assert endpoint(provider, "POST", expected) == spot._replace(
+            model=model.rpartition("/")[2] if provider == "gemini" else model
+        )
 
 
 def test_query_and_method() -> None:

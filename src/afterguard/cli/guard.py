@@ -370,9 +370,11 @@ def stdio(
     mode: Mode | None = None,
     policy: str | None = None,
     on_error: Literal["open", "closed"] | None = None,
+    budget_ms: float | None = None,
     judge: Literal["off", "one", "two"] | None = None,
     log: str | None = None,
     folder: str | None = None,
+    metrics: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
     """Start an MCP server that speaks over standard streams, and guard what it says: write this command where the client's configuration names the server's.
@@ -391,18 +393,30 @@ def stdio(
         starter, strict, none, or a file, which is read again when it changes.
     on_error
         What happens when the guard itself cannot judge: open passes, closed refuses.
+    budget_ms
+        Milliseconds that judging may add to a message; large ones get more, in proportion.
     judge
         The learned judge: off, one (tier one alone) or two.
     log
         File of the decision log; several servers may share one.
     folder
         Where the guard keeps its key and its switches.
+    metrics
+        File for the counts in the text format of Prometheus, written every minute and at the end: NAME.prom in the folder of node_exporter's textfile collector. One for each server.
     """
     from afterguard.jobs import stdio as job
 
-    flags = {"mode": mode, "policy": policy, "on_error": on_error, "judge": judge, "log": log, "folder": folder}
+    flags = {
+        "mode": mode,
+        "policy": policy,
+        "on_error": on_error,
+        "budget_ms": budget_ms,
+        "judge": judge,
+        "log": log,
+        "folder": folder,
+    }
     session = _open(common, flags)
-    return job.run(session.config, name, command, _folder(session), _log(session), pins)
+    return job.run(session.config, name, command, _folder(session), _log(session), pins, metrics)
 
 
 def _open(common: Common, flags: dict[str, Any]) -> Session:

@@ -1,13 +1,17 @@
 """What the learned judge sees that no rule names: attempts in user text, and passages in tool results and documents that speak to the model.
 
 In: a Scene whose Context carries a judge (`Context.opinion`). Out: Hits for texts in which no rule of the same kind already saw something. Without a judge it
-yields nothing. A text that repeats (history, system prompts) is judged once.
+yields nothing. A text that repeats (history, system prompts) is judged once. The letters of a key are drawn by lot, and what they look like to the judge is too: it is
+sure of a text with keys only if it is sure of it without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
+from afterguard.detect import secrets
 from afterguard.detect.detector import Detector
 from afterguard.detect.injection import family
 from afterguard.detect.scene import Scene, hit
@@ -63,6 +67,20 @@ def _opinion(scene: Scene, text: Text) -> Judgement:
     return known
 
 
+def _is_sure(scene: Scene, index: int, found: Judgement) -> bool:
+    """Whether there is little doubt, with the keys in the text and with blanks in their place."""
+    if found.score < SURE:
+        return False
+    spans = [old.span for old in scene.hits if old.detector == secrets.ID and old.text == index]
+    if not spans:
+        return True
+    data = bytearray(scene.data(index))
+    for span in spans:
+        data[span.start : span.end] = b" " * (span.end - span.start)
+    text = msgspec.structs.replace(scene.texts[index], value=data.decode("utf-8", "surrogatepass"))
+    return _opinion(scene, text).score >= SURE
+
+
 def _hit(scene: Scene, index: int, kind: str, found: Judgement) -> Hit:
     span = found.spans[0]
     passage = scene.data(index)[span.start : span.end].decode("utf-8", "ignore")
@@ -77,7 +95,7 @@ def _hit(scene: Scene, index: int, kind: str, found: Judgement) -> Hit:
         kind,
         TAXONOMIES,
         severity=Severity.low if kind == "prompt_extraction" else Severity.medium,
-        confidence=Confidence.high if found.score >= SURE else Confidence.medium,
+        confidence=Confidence.high if _is_sure(scene, index, found) else Confidence.medium,
         text=index,
         span=span,
         cause=family(passage),

@@ -2,7 +2,7 @@
 
 In: values to hide, and text in which placeholders may stand. Out: placeholders, and text with the values back. A placeholder is a keyed
 hash of application, conversation and value, so every worker makes the same one and a prompt's prefix stays the same. The values are
-held here as they are: whoever stores `export()` encrypts it. It decides neither what is hidden nor who may see it again: a value
+held here as they are, for one exchange, and nowhere else. It decides neither what is hidden nor who may see it again: a value
 put back into a link or a call leaves the house.
 """
 
@@ -48,7 +48,6 @@ SIZES = (8, 12, 16, 32)
 """Hex digits of a placeholder: the first length that no other value of this conversation has."""
 VALUE_CAP = 8_192
 """Characters of a value that is kept; a longer one is hidden all the same and cannot come back."""
-FORMAT = "afterguard.vault/1"
 PREFIXES = "|".join(sorted({*KINDS.values(), OTHER}, key=len, reverse=True))
 BLANKS = r"[ \u00a0]{0,2}"
 OPENS = r"(?:\\{0,2}[\[({<\u3010\uff3b\u300c]|%5B|&#91;|&lbrack;)"
@@ -86,7 +85,7 @@ class Vault:
     `key` is the owner's secret; at least 16 bytes, or a placeholder could be tried out.
     """
 
-    __slots__ = ("_by_value", "_key", "_names", "_rows", "forgotten", "limit")
+    __slots__ = ("_by_value", "_forgotten", "_key", "_names", "_rows", "limit")
 
     def __init__(self, key: bytes, app: str, conversation: str, limit: int = 2_000) -> None:
         if len(key) < 16:
@@ -100,11 +99,15 @@ class Vault:
         self._names: dict[str, int] = {}
         """Hash -> how many rows have it: what a text is searched for before anything dearer."""
         self.limit = max(1, limit)
-        self.forgotten = 0
-        """Values that cannot come back: too many, or too long."""
+        self._forgotten: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def forgotten(self) -> int:
+        """Placeholders whose values cannot come back: too many, or too long."""
+        return len(self._forgotten)
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -120,7 +123,7 @@ class Vault:
             return f"[{known}]"
         name = self._free(prefix, value)
         if len(value) > VALUE_CAP:
-            self.forgotten += 1
+            self._forgotten.add(name)
         elif name not in self._rows:
             self._keep(prefix, name, value)
         return f"[{name}]"
@@ -135,6 +138,7 @@ class Vault:
 
     def _keep(self, prefix: str, name: str, value: str) -> None:
         self._rows[name] = value
+        self._forgotten.discard(name)
         self._by_value[prefix, value] = name
         short = name.rpartition("_")[2]
         self._names[short] = self._names.get(short, 0) + 1
@@ -142,7 +146,7 @@ class Vault:
             gone, was = self._rows.popitem(last=False)
             self._by_value.pop((gone.partition("_")[0], was), None)
             self._drop(gone.rpartition("_")[2])
-            self.forgotten += 1
+            self._forgotten.add(gone)
 
     def _drop(self, short: str) -> None:
         left = self._names.get(short, 0) - 1
@@ -174,48 +178,6 @@ class Vault:
             out += (text[at:start], PATTERN.sub(back, text[start:end]))
             at = end
         return "".join((*out, text[at:]))
-
-    def export(self) -> bytes:
-        """The rows for shared state. They hold the values: encrypt them."""
-        rows = [(name, value) for name, value in self._rows.items()]
-        return msgspec.msgpack.encode(
-            {"format": FORMAT, "rows": [(n, v.encode("utf-8", "surrogatepass")) for n, v in rows]}
-        )
-
-    def load(self, data: bytes) -> int:
-        """Take rows of `export()` in; how many were good. A row that this conversation's key did not make is left out."""
-        try:
-            decoded = msgspec.msgpack.decode(data, type=_Kept)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return 0
-        good = 0
-        for name, raw in decoded.rows[-self.limit :] if decoded.format == FORMAT else ():
-            good += self._take(name, raw)
-        return good
-
-    def _take(self, name: str, raw: bytes) -> bool:
-        try:
-            value = raw.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            return False
-        prefix, _, short = name.partition("_")
-        digest = hmac.digest(self._key, raw, "sha256").hex()
-        if (
-            (prefix not in KINDS.values() and prefix != OTHER)
-            or len(short) not in SIZES
-            or digest[: len(short)] != short
-        ):
-            return False
-        if len(value) > VALUE_CAP or self._rows.get(name, value) != value:
-            return False
-        if name not in self._rows:
-            self._keep(prefix, name, value)
-        return True
-
-
-class _Kept(msgspec.Struct):
-    format: str
-    rows: list[tuple[str, bytes]]
 
 
 def _around(lower: str, names: list[str]) -> list[tuple[int, int]]:

@@ -23,6 +23,8 @@ from afterguard.policy.document import Document, Limits
 from afterguard.policy.load import Policy, settings
 
 NOTHING = Verdict()
+LETTERS = 200_000
+"""So many fresh letters double the budget."""
 
 
 class Agreed(NamedTuple):
@@ -55,6 +57,10 @@ class Ruling(NamedTuple):
     def is_inline(self) -> bool:
         """Whether exchanges wait for their judgement."""
         return self.mode != "observe"
+
+    def limit(self, fresh: int) -> float:
+        """Seconds for so many letters that were not judged before."""
+        return self.budget * (1 + fresh / LETTERS)
 
 
 def _ruling(route: Route, policy: Policy | None) -> Ruling:

@@ -15,6 +15,7 @@ from afterguard.guard.hold import Note, sentence
 from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged, Verdict
 
 if TYPE_CHECKING:
+    from afterguard.guard.metrics import Metrics
     from afterguard.guard.session import Session
 
 HITS = 20
@@ -142,6 +143,27 @@ def _plain(one: Decision, product: str) -> bytes:
         msgspec.json.encode(one.conversation), given, said, given + said, one.mode.encode(),
         msgspec.json.encode(round(one.judging * 1000, 3)), one.bytes, policy,
     )  # fmt: skip
+
+
+def count(metrics: Metrics, session: Session, one: Decision, seconds: float, judging: float) -> None:
+    """Count a decision."""
+    add = metrics.add
+    add("afterguard_requests_total", one.route, one.operation, one.action, one.mode)
+    metrics.time("afterguard_exchange_seconds", seconds, one.route)
+    metrics.time("afterguard_judging_seconds", judging, one.route)
+    if session.brain.detectors and session.asked is not None:
+        add("afterguard_cache_hits_total" if session.known else "afterguard_cache_misses_total", one.route)
+    if one.would != "allow":
+        add("afterguard_would_total", one.route, one.would)
+    for hit in one.hits:
+        add("afterguard_hits_total", one.route, hit.kind)
+    for row in one.unjudged:
+        add("afterguard_unjudged_total", one.route, row.reason)
+    if one.late:
+        add("afterguard_late_total", one.route, by=one.late)
+    if one.failed:
+        passed = session.ruling.is_open or one.failed == "killed"
+        add("afterguard_failures_total", one.route, one.failed, "yes" if passed else "no")
 
 
 def line(one: Decision, product: str) -> bytes:

@@ -36,8 +36,10 @@ class Journal:
         self.path = path
         self.size = size
         self.files = files
-        self.lost = self.lost_ever = self._remembered()
-        """Lines that are still to be told in the log; all of them since this process began, which only grows."""
+        self.lost = self._remembered()
+        """Lines that are still to be told in the log, an earlier process's among them."""
+        self.lost_ever = 0
+        """Lines that this process lost, which only grows."""
         self.written = 0
         self._waiting: list[bytes] = []
         self._handle = -1

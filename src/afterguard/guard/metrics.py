@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 
 class Metric(NamedTuple):
     """One metric: kind, labels, meaning."""
@@ -16,6 +18,8 @@ class Metric(NamedTuple):
     kind: str
     labels: tuple[str, ...]
     says: str
+    is_switch: bool = False
+    """A gauge that is on or off: of several workers' the largest counts, not the sum."""
 
 
 METRICS = {
@@ -35,16 +39,23 @@ METRICS = {
     "afterguard_in_flight": Metric("gauge", ("route",), "Exchanges that are open."),
     "afterguard_judging_seconds": Metric("histogram", ("route",), "Time that judging added to an exchange."),
     "afterguard_exchange_seconds": Metric("histogram", ("route",), "Time from the first byte of a request to the last of its reply."),
-    "afterguard_policy_info": Metric("gauge", ("policy", "mode"), "1 for the policy in force."),
-    "afterguard_rolled_back": Metric("gauge", (), "1 where the policy is kept in shadow: not promoted, or rolled back by itself."),
-    "afterguard_approvals": Metric("gauge", ("state",), "What the action ask has held, by what became of it: pending, approved, denied, used, expired. The same at all that share it."),
+    "afterguard_policy_info": Metric("gauge", ("policy", "mode"), "1 for the policy in force.", True),
+    "afterguard_rolled_back": Metric("gauge", (), "1 where the policy is kept in shadow: not promoted, or rolled back by itself.", True),
+    "afterguard_approvals": Metric("gauge", ("state",), "What the action ask has held, by what became of it: pending, approved, denied, used, expired. The same at all that share it.", True),
     "afterguard_approvals_total": Metric("counter", ("route", "event"), "What happened to approvals here: asked, used; dropped because too many waited; forged where the shared state holds one that nobody with the guard's key made."),
-    "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on."),
+    "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on.", True),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SERIES = 5_000
 """Label sets of one metric; what comes on top is counted under the label value `other`."""
 Key = tuple[str, ...]
+
+
+class Numbers(msgspec.Struct):
+    """What one process has counted, by metric and label values."""
+
+    numbers: dict[str, dict[Key, float]]
+    histograms: dict[str, dict[Key, list[float]]]
 
 
 class Metrics:
@@ -75,6 +86,24 @@ class Metrics:
             row = rows[labels] = [0.0] * (len(BOUNDS) + 2)
         row[bisect_left(BOUNDS, seconds)] += 1
         row[-1] += seconds
+
+    def all(self) -> Numbers:
+        """Everything counted."""
+        return Numbers(self.numbers, self.histograms)
+
+    def join(self, other: Numbers, *, counters_only: bool = False) -> None:
+        """Add what another process counted; gauges are left out of what is over."""
+        for name, rows in other.numbers.items():
+            metric, own = METRICS[name], self.numbers[name]
+            if counters_only and metric.kind == "gauge":
+                continue
+            for labels, value in rows.items():
+                before = own.get(labels, 0.0)
+                own[labels] = max(before, value) if metric.is_switch else before + value
+        for name, timed in other.histograms.items():
+            for labels, row in timed.items():
+                sums = self.histograms[name].setdefault(labels, [0.0] * len(row))
+                sums[:] = [one + two for one, two in zip(sums, row, strict=True)]
 
     def page(self) -> bytes:
         """The text of /metrics."""

@@ -478,7 +478,7 @@ class Passage:
             headers = [(n, v) for n, v in headers if n != b"accept-encoding"]
             headers.append((b"accept-encoding", b"identity"))
         raw: bytes = scope.get("raw_path") or (f"/{self.route.name}" + self.path).encode("latin-1", "replace")
-        target = raw[len(self.route.name) + 1 :]
+        target = self.session.target(raw[len(self.route.name) + 1 :])
         if not target and not upstream.origin.base:
             target = b"/"
         if scope["query_string"]:

@@ -20,7 +20,7 @@ import msgspec
 
 from afterguard.guard import probe
 from afterguard.guard.brain import SMALL, Brain
-from afterguard.guard.decision import Decision, line
+from afterguard.guard.decision import Decision, count, line
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
@@ -67,6 +67,7 @@ class Proxy:
         settings: Settings = Settings(),  # noqa: B008 - an immutable tuple
         far: Judge | None = None,
         meter: Meter | None = None,
+        total: Callable[[Metrics], Metrics] | None = None,
     ) -> None:
         self.mounts = mounts
         self.upstreams = upstreams
@@ -80,6 +81,8 @@ class Proxy:
         self.open: dict[Passage, None] = {}
         """Exchanges under way, oldest first."""
         self._looking: asyncio.TimerHandle | None = None
+        self.total = total
+        """Own numbers -> those of all workers."""
         self.refused: Counter[str] = Counter()
         """What never came this far, by reason: the connections' side counts here."""
         self.probes: OrderedDict[str, Decision] = OrderedDict()
@@ -194,16 +197,21 @@ class Proxy:
         return None if one is None else msgspec.json.encode(one)
 
     def page(self) -> bytes:
-        """The text of /metrics."""
+        """The text of /metrics: of all workers, where there are others."""
+        own = self.counted()
+        return (self.total(own) if self.total is not None else own).page()
+
+    def counted(self) -> Metrics:
+        """What this process has counted until now."""
         numbers = self.metrics
         numbers.set("afterguard_killed", float(self.brain.is_killed))
-        for reason, count in self.refused.items():
-            numbers.set("afterguard_refused_total", count, reason)
+        for reason, times in self.refused.items():
+            numbers.set("afterguard_refused_total", times, reason)
         if self.journal is not None:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
         numbers.set("afterguard_in_flight", self.in_flight, "all")
-        return numbers.page()
+        return numbers
 
     # -- judging
 
@@ -227,7 +235,7 @@ class Proxy:
             near = brain.inspect(exchange, past)
             if brain.context.doubts == doubts:
                 return near
-        limit = session.ruling.budget * (1 + fresh / 200_000) if session.ruling.is_inline else None
+        limit = session.ruling.limit(fresh) if session.ruling.is_inline else None
         try:
             async with asyncio.timeout(limit):
                 return await self.far(exchange, past)
@@ -304,25 +312,9 @@ class Proxy:
     def write(self, session: Session, wall: float, seconds: float, judging: float) -> Decision:
         """Write the decision down and count it."""
         one = session.decision(wall, seconds, judging)
-        add = self.metrics.add
         self.brain.counted += 1
         self.brain.acted += one.action not in ("allow", "flag")
-        add("afterguard_requests_total", one.route, one.operation, one.action, one.mode)
-        self.metrics.time("afterguard_exchange_seconds", seconds, one.route)
-        self.metrics.time("afterguard_judging_seconds", judging, one.route)
-        if self.brain.detectors and session.asked is not None:
-            add("afterguard_cache_hits_total" if session.known else "afterguard_cache_misses_total", one.route)
-        if one.would != "allow":
-            add("afterguard_would_total", one.route, one.would)
-        for hit in one.hits:
-            add("afterguard_hits_total", one.route, hit.kind)
-        for row in one.unjudged:
-            add("afterguard_unjudged_total", one.route, row.reason)
-        if one.late:
-            add("afterguard_late_total", one.route, by=one.late)
-        if one.failed:
-            passed = session.ruling.is_open or one.failed == "killed"
-            add("afterguard_failures_total", one.route, one.failed, "yes" if passed else "no")
+        count(self.metrics, session, one, seconds, judging)
         if self.journal is not None:
             self.journal.write(line(one, self.settings.version))
         return one

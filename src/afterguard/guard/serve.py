@@ -6,7 +6,7 @@ It will not read a configuration, decide about a request, or print.
 Theory of operation. The parent binds one listening socket a worker, with SO_REUSEPORT, so that the kernel spreads connections evenly, and keeps them open. It forks
 the workers before anything heavy is imported; each builds the application for itself and serves its socket under uvicorn (uvloop, llhttp).
 Because the parent holds the sockets, nothing is lost while a worker is replaced: connections wait in the kernel's queue. A worker that dies is started again at once,
-then at growing intervals; one whose loop has not turned for `hang` seconds is killed and started again.
+then at growing intervals; one that hangs (liveness.py) is killed and started again.
 
 Signals, to the parent:
 - TERM, INT: stop listening, let what is under way end (at most `drain` seconds), leave with 0. A second one ends it at once.
@@ -42,6 +42,7 @@ import uvicorn
 
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard.gate import Bounds, Gate, GatedConfig, GatedConnection, Refusal, refusal
+from afterguard.guard.liveness import Pulse
 
 Build = Callable[[Gate], Any]
 """Makes the ASGI application (with lifespan), in the process that will run it."""
@@ -65,8 +66,10 @@ class Terms(msgspec.Struct, frozen=True):
     linger: float = 2.0
     start: float = 120.0
     """A new worker must serve within this."""
-    hang: float = 20.0
-    """A worker whose loop does not turn for so long is killed; 0 for never."""
+    hang: float = 5.0
+    """A worker that stands still for so long is killed; 0 for never. See liveness.py."""
+    buried: Callable[[int], None] | None = None
+    """Called in the parent with the process id of each worker that has ended."""
     bounds: Bounds = Bounds()
 
 
@@ -297,7 +300,7 @@ class _Worker(msgspec.Struct):
     place: int
     """Index of its socket."""
     born: float
-    heard: float
+    pulse: Pulse
     serving: bool = False
     leaving: bool = False
 
@@ -372,7 +375,7 @@ class _Supervisor:
                     self._start(worker.place)
 
     def _heard(self, worker: _Worker, said: bytes) -> None:
-        worker.heard = time.monotonic()
+        worker.pulse.heard(time.monotonic())
         if READY not in said:
             return
         worker.serving = True
@@ -408,7 +411,7 @@ class _Supervisor:
             if worker.leaving:
                 late = age > self.terms.drain + 10
             elif worker.serving:
-                late = bool(self.terms.hang) and now - worker.heard > self.terms.hang
+                late = bool(self.terms.hang) and worker.pulse.hangs(now, self.terms.hang, worker.pid)
             else:
                 late = age > self.terms.start
             if late:
@@ -422,6 +425,8 @@ class _Supervisor:
                 continue
             worker = self.workers.pop(pid)
             os.close(worker.pipe)
+            if self.terms.buried is not None:
+                self.terms.buried(pid)
             if not worker.leaving and not self.stopping:
                 self._lost(worker, os.waitstatus_to_exitcode(status))
 
@@ -450,7 +455,7 @@ class _Supervisor:
             os.close(ours)
             self._child(place, theirs)
         os.close(theirs)
-        self.workers[pid] = _Worker(pid, ours, place, now, now)
+        self.workers[pid] = _Worker(pid, ours, place, now, Pulse(now))
 
     def _child(self, place: int, pipe: int) -> None:
         """Never returns."""

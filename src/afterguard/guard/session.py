@@ -39,7 +39,7 @@ from afterguard.model import (
 from afterguard.wire import learned, mcp, rewrite, shapes, strict
 from afterguard.wire.again import again
 from afterguard.wire.encoding import BadEncoding, decoded
-from afterguard.wire.endpoint import Endpoint
+from afterguard.wire.endpoint import Endpoint, readdressed
 from afterguard.wire.parts import Parts
 from afterguard.wire.refusal import refused
 from afterguard.wire.splice import Unspliceable
@@ -92,6 +92,8 @@ class Session:
         self.vault: Vault | None = None
         self.sent = b""
         """The request as it was sent on, where that is not what came."""
+        self.model = ""
+        """The model that policy sends it to, where that is not the one that was asked for."""
         self.again: bytes | None = None
         """The request to send instead of giving this reply back."""
         self.asked_again = 0
@@ -105,6 +107,7 @@ class Session:
         self._texts = self._calls = 0
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
+        self._is_piece_over = False
 
     # -- the request
 
@@ -202,9 +205,22 @@ class Session:
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
+            self._can_reroute(verdict.model)
             self.sent = rewrite.request(body, self.asked, exchange, verdict)
+            self.model = verdict.model
             return self.sent
         return body
+
+    def _can_reroute(self, model: str) -> None:
+        """Whether the body or the path (`target`) has a place for another model. Raises Unspliceable where neither has and the route fails closed."""
+        if model and not self.spot.model and not rewrite.names_model(self.asked):
+            if not self.ruling.is_open:
+                raise Unspliceable("nothing in the request says which model is to answer")
+            self.parts.skip("not_rerouted", "request", self.size)
+
+    def target(self, path: bytes) -> bytes:
+        """The path to send on, percent-encoded and below the mount."""
+        return readdressed(self.spot, path.decode("latin-1"), self.model).encode("latin-1") if self.model else path
 
     def _planted(self, exchange: Exchange) -> Iterator[Edit]:
         """The reference that is put at the end of the system prompt, the same for every conversation of the application."""
@@ -429,10 +445,11 @@ class Session:
                 known.add(_same(hit))
                 self.hits.append(hit)
 
-    def judged(self, past: Past) -> None:
-        """Write down where detectors had more before them than their budget lets them look at."""
-        if past.over > self.past.over:
-            self.parts.skip("budget", "detectors")
+    def judged(self, past: Past, *, is_piece: bool = False) -> None:
+        """Write down where detectors had more before them than their budget lets them look at; of the pieces of one stream, once."""
+        if past.over > self.past.over and not (is_piece and self._is_piece_over):
+            self.parts.skip("budget", "detectors: a piece of the stream" if is_piece else "detectors")
+            self._is_piece_over = self._is_piece_over or is_piece
 
     def fail(self, why: str) -> None:
         """The guard itself could not judge: counted, written down."""
@@ -440,7 +457,9 @@ class Session:
         self.parts.skip(why, "guard", self.size)
 
     def decision(self, time: float, seconds: float, judging: float) -> Decision:
-        """What is written down about this exchange."""
+        """What is written down about this exchange, which is over."""
+        if self.vault is not None and self.vault.forgotten:
+            self.parts.skip("placeholder_forgotten", f"{self.vault.forgotten} values")
         return seen(self, time, seconds, judging)
 
 

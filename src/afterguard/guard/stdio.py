@@ -4,8 +4,8 @@ In: a command, lines from the client. Out: the server's lines, refusals as JSON-
 shell, whose standard error is ours; it opens nothing else and keeps no text.
 
 Theory of operation. A message of the client with an id begins a Session, the server's answer with that id ends it. What the server asks of the client (sampling) is judged like a reply, and
-the client's answer like a request. Notifications pass as they come. The two directions are read by one task each, in order; judging happens between reading a line and writing it, on this
-loop: a stdio server has one client, and nobody else waits. The end of the client's stream is passed on, and the guard ends when the server does.
+the client's answer like a request. Notifications pass as they come. The two directions are read by one task each, in order; judging happens between reading a line and writing it: little text
+on this loop, much in a thread, so that the route's budget can end the wait. What takes longer passes or is refused, as the route says. A stdio server has one client, and nobody else waits. The end of the client's stream is passed on, and the guard ends when the server does.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from afterguard.detect import Past
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard.brain import Brain
-from afterguard.guard.decision import Decision, line
+from afterguard.guard.brain import SMALL, Brain
+from afterguard.guard.decision import Decision, count, line
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
+from afterguard.guard.metrics import Metrics
 from afterguard.guard.pins import Pins
 from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
-from afterguard.model import Action
+from afterguard.model import Action, Exchange, Hit
 from afterguard.wire import mcp
 from afterguard.wire.endpoint import Endpoint
 
@@ -42,12 +45,17 @@ PENDING = 10_000
 """Requests without an answer that are remembered."""
 HEAD = 4_096
 """Bytes at both ends of a line that is too long in which its id is looked for."""
+MINUTE = 60.0
+"""Seconds between two writings of the counts."""
 SPOT = Endpoint("mcp", "mcp", "mcp")
 UNKNOWN = "the guard could not judge this message"
 ID_FIRST = re.compile(
     rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*[,}]'
 )
 ID_LAST = re.compile(rb',\s*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+
+
+Judged = tuple[list[Hit], Past]
 
 
 class Out(Protocol):
@@ -129,6 +137,7 @@ class Door:
         version: str = "0",
         pins: Pins | None = None,
         look: Callable[[], None] = lambda: None,
+        publish: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self.brain = brain
         self.route = route
@@ -138,14 +147,18 @@ class Door:
         self.pins = pins
         self.look = look
         """Called before each message: kill switch, policy file."""
+        self.publish = publish
+        """Given the counts, in the format of /metrics: at the beginning, every minute and at the end."""
+        self.metrics = Metrics()
         self.meter = Meter(Local())
         self.client: Out = Nowhere()
         self.server: Out = Nowhere()
-        self.decisions: dict[str, int] = {}
-        """Action -> how many."""
         self._headers = [(b"mcp-session-id", new_id().encode())]
         self._pending: OrderedDict[bytes, _Turn] = OrderedDict()
         self._long: dict[bool, _Turn] = {}
+        self._judges = ThreadPoolExecutor(1, "afterguard-judge")
+        self._looking: set[Future[Judged]] = set()
+        """What the thread is at work on, or will be."""
 
     def open(self) -> _Turn:
         """A new exchange."""
@@ -203,11 +216,29 @@ class Door:
                 return raw
             if await self._is_over(session, len(raw)):
                 return Answer(200, [], b"")
-            hits, past = self.brain.inspect(exchange, session.past)
-            session.judged(past)
-            return session.forward(raw, exchange, hits, past)
+            found = await self._judged(session, exchange)
+            return (self._failed(session, "budget") or raw) if found is None else session.forward(raw, exchange, *found)
         except Exception as error:
             return self._failed(session, f"exception:{type(error).__name__}") or raw
+
+    async def _judged(self, session: Session, exchange: Exchange) -> Judged | None:
+        """Hits in what was not judged before. None: nobody could look within the budget; who looks on keeps the next one waiting, on that one's budget."""
+        found: Judged | None
+        past = session.past
+        fresh = sum(len(text.value) for text in exchange.texts[past.texts :])
+        # Detectors look at one thing at a time, so nothing is judged here while the thread is at work.
+        if not self._looking and (fresh <= SMALL or not session.ruling.is_inline):
+            found = self.brain.inspect(exchange, past)
+        else:
+            sent = self._judges.submit(self.brain.inspect, exchange, past)
+            self._looking.add(sent)
+            sent.add_done_callback(self._looking.discard)
+            try:
+                found = await asyncio.wait_for(asyncio.wrap_future(sent), session.ruling.limit(fresh))
+            except TimeoutError:
+                return None
+        session.judged(found[1])
+        return found
 
     async def _is_over(self, session: Session, size: int) -> bool:
         limits = self.brain.limits
@@ -261,7 +292,7 @@ class Door:
         if not session.ruling.is_inline:
             await self.to_client(one.raw)
         began = time.perf_counter()
-        ready = self._answered(session, one.raw)
+        ready = await self._answered(session, one.raw)
         turn.judging += time.perf_counter() - began
         if session.ruling.is_inline:
             if isinstance(ready, Answer):
@@ -280,7 +311,7 @@ class Door:
             known[0].session.parts.tool_names.update(other.session.parts.tool_names)
         return known[0]
 
-    def _answered(self, session: Session, raw: bytes) -> bytes | Answer:
+    async def _answered(self, session: Session, raw: bytes) -> bytes | Answer:
         """The line to send on, or a refusal. Never raises."""
         try:
             if self._is_killed(session):
@@ -291,9 +322,10 @@ class Door:
             if self.pins is not None and exchange.tools:
                 self.pins.see(exchange.tools)
                 self.pins.agree(self.brain)
-            hits, past = self.brain.inspect(exchange, session.past)
-            session.judged(past)
-            ready = session.backward(raw, exchange, hits)
+            found = await self._judged(session, exchange)
+            if found is None:
+                return self._failed(session, "budget") or raw
+            ready = session.backward(raw, exchange, found[0])
         except Exception as error:
             return self._failed(session, f"exception:{type(error).__name__}") or raw
         if exchange.tools and not isinstance(ready, Answer):
@@ -363,17 +395,35 @@ class Door:
         """Write the decision down and count it."""
         seconds = time.perf_counter() - turn.started
         one = turn.session.decision(time.time() - seconds, seconds, turn.judging)
-        self.decisions[one.action] = self.decisions.get(one.action, 0) + 1
+        count(self.metrics, turn.session, one, seconds, turn.judging)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
         return one
 
     def close(self) -> None:
-        """Write down what was asked and never answered."""
+        """Write down what was asked and never answered, and the last counts."""
         while self._pending:
             self._unanswered(self._pending.popitem(last=False)[1])
+        self._judges.shutdown(wait=False, cancel_futures=True)
         if self.journal is not None:
             self.journal.close()
+        self.publish(self.page())
+
+    def page(self) -> bytes:
+        """The counts so far, in the format of /metrics."""
+        numbers = self.metrics
+        numbers.set("afterguard_in_flight", len(self._pending), "all")
+        numbers.set("afterguard_killed", float(self.brain.is_killed))
+        if self.journal is not None:
+            numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
+            numbers.set("afterguard_log_written_total", self.journal.written)
+        return numbers.page()
+
+    async def publishing(self) -> None:
+        """Publish the counts now and then."""
+        while True:
+            self.publish(self.page())
+            await asyncio.sleep(MINUTE)
 
 
 class Nowhere:
@@ -465,11 +515,13 @@ async def serve(door: Door, command: Sequence[str]) -> int:
             into.close()
 
     rising = asyncio.create_task(up())
+    publishing = asyncio.create_task(door.publishing())
     await _pump(lambda: out_of.read(CHUNK), door.down)
     code = await server.wait()
-    rising.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await rising
+    for task in (rising, publishing):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     door.close()
     return code if code >= 0 else 128 - code
 

@@ -220,7 +220,8 @@ class Stream:
         reply = Text(text, origin, trust, f"response:{slot}", self.tool, session.parts.turn + 1)
         exchange = msgspec.structs.replace(base, texts=(*base.texts, reply))
         index = len(base.texts)
-        hits, _ = session.brain.inspect(exchange, session.past)
+        hits, past = session.brain.inspect(exchange, session.past)
+        session.judged(past, is_piece=True)
         verdict = session.decide(exchange, hits, "response")
         self._settle(verdict, hits)
         edits = [
@@ -250,7 +251,8 @@ class Stream:
         name, identifier = self.names.get(slot, ("", ""))
         call = ToolCall(name, text, identifier, session.parts.turn + 1, f"response:{slot}")
         exchange = msgspec.structs.replace(base, calls=(*base.calls, call))
-        hits, _ = session.brain.inspect(exchange, session.past)
+        hits, past = session.brain.inspect(exchange, session.past)
+        session.judged(past, is_piece=True)
         verdict = session.decide(exchange, hits, "response", call=len(base.calls))
         self._settle(verdict, hits)
         if len(base.calls) not in verdict.calls:

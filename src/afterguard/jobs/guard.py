@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -44,11 +44,14 @@ from afterguard.store.ids import maker
 from afterguard.store.keys import create_key_file, load_key
 from afterguard.wire.learned import Mapping
 
+if TYPE_CHECKING:
+    from afterguard.guard.board import Board
+
 log = logging.getLogger("afterguard.guard")
 KEY = "guard.key"
 KILL = "killed"
 LOOK = 0.5
-"""Seconds between looks at the policy file and the kill switch."""
+"""Seconds between looks at the policy file and the kill switch, and between two writings of the numbers."""
 
 
 def routes(config: Config) -> list[Route]:
@@ -170,6 +173,7 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
 def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
     """Serve until told to stop; the exit code."""
     guard = made.config.guard
+    board = _board(made.folder / "metrics")
     terms = Terms(
         listen=guard.listen,
         tls=(lambda: tls.server_context(guard.tls_certificate, guard.tls_key, client_ca=guard.client_ca))
@@ -177,14 +181,33 @@ def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = Fals
         else None,
         workers=guard.workers,
         takeover=takeover,
+        hang=guard.hang,
+        buried=board.bury if board is not None else None,
     )
-    return serve(lambda gate: Guard(made, gate), terms, ready=ready)
+    try:
+        return serve(lambda gate: Guard(made, gate, board), terms, ready=ready)
+    finally:
+        if board is not None:
+            board.close()
+
+
+def _board(folder: Path) -> Board | None:
+    """Where workers put their numbers; None where there is only one process, or no room for files: then each answers for itself."""
+    if not hasattr(os, "fork"):
+        return None
+    from afterguard.guard.board import Board
+
+    try:
+        return Board(folder)
+    except OSError as error:
+        log.error("/metrics will show one worker's numbers only: %s", error)
+        return None
 
 
 class Guard:
     """Everything a door needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
 
-    def __init__(self, made: Plan, gate: Gate) -> None:
+    def __init__(self, made: Plan, gate: Gate, board: Board | None = None) -> None:
         self.settings: GuardConfig = made.config.guard
         self.folder = made.folder
         self.gate = gate
@@ -205,6 +228,9 @@ class Guard:
             shelf(made.folder, self.settings.redis, secret), secret, time.time, self._approval, self._approvals_away
         )
         self.approvals.now()
+        self.board = board
+        if board is not None:
+            board.join()
         self.journal = Journal(made.log, self.settings.log_bytes)
         self.pool = Pool(thinking, self.brain, helpers) if helpers else None
         context = tls.client_context(ca=self.settings.upstream_ca, certificate=self.settings.upstream_certificate)
@@ -224,6 +250,7 @@ class Guard:
             Settings(version=__version__, token=self.settings.token.encode(), credentials=Source(os.environ)),
             far=self.pool,
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
+            total=board.total if board is not None else None,
         )
         self.proxy.refused = gate.refused
         self._watching: list[asyncio.Task[None]] = []
@@ -264,8 +291,13 @@ class Guard:
         for state, count in self.approvals.states().items():
             self.metrics.set("afterguard_approvals", count, state)
 
+    def _keep_numbers(self) -> None:
+        if self.board is not None:
+            self.board.keep(self.proxy.counted())
+
     def close(self) -> None:
-        """End the helpers."""
+        """End the helpers; leave the last numbers."""
+        self._keep_numbers()
         if self.pool is not None:
             self.pool.close()
 
@@ -310,6 +342,7 @@ class Guard:
             after = self.standing.after(self.brain.acted, self.brain.counted)
             if after is not self.standing:
                 self._stand(after)
+            self._keep_numbers()
             await asyncio.sleep(LOOK)
 
     def reload(self) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from afterguard import __version__
@@ -29,7 +29,15 @@ from afterguard.store.ids import maker
 log = logging.getLogger("afterguard.guard")
 
 
-def run(config: Config, name: str, command: Sequence[str], folder: Path, decisions: Path, pins: Path | None) -> int:
+def run(
+    config: Config,
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    decisions: Path,
+    pins: Path | None,
+    metrics: Path | None = None,
+) -> int:
     """Guard the server until it ends. Raises UsageError for whatever keeps it from starting."""
     if not command:
         raise UsageError(
@@ -66,6 +74,7 @@ def run(config: Config, name: str, command: Sequence[str], folder: Path, decisio
         version=__version__,
         pins=kept,
         look=look,
+        publish=_publisher(metrics) if metrics is not None else lambda _: None,
     )
     return asyncio.run(_served(door, command, approvals))
 
@@ -77,6 +86,26 @@ async def _served(door: Door, command: Sequence[str], approvals: Book) -> int:
     finally:
         sharing.cancel()
         approvals.now()
+
+
+def _publisher(place: Path) -> Callable[[bytes], None]:
+    """Writes the counts to a file, whole and by rename. Raises UsageError where there can be none."""
+    if not place.parent.is_dir():
+        raise UsageError(
+            f"--metrics {place}: there is no such folder",
+            hint="name a file in the folder that node_exporter reads (--collector.textfile.directory), ending in .prom",
+            slug="no-such-path",
+        )
+    new = place.with_name(f".{place.name}.{os.getpid()}")
+
+    def publish(page: bytes) -> None:
+        try:
+            new.write_bytes(page)
+            new.replace(place)
+        except OSError as error:
+            log.error("the counts stay as they were in %s: %s", place, error.strerror)
+
+    return publish
 
 
 class _Look:

@@ -80,7 +80,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     replacement: Annotated[str, Meta(max_length=200)] | None = None
     """What redact puts in place; {kind} stands for what was found."""
     model: str = ""
-    """Where reroute sends it."""
+    """Where reroute sends it: a model of the same API, as the provider names it; in the body and in the path."""
     wait: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     """Seconds that throttle asks to wait."""
     tools: Names = []

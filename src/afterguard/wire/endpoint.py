@@ -2,13 +2,14 @@
 
 In: the kind of the mount it came through, method, path below the mount, query. Out: an `Endpoint`. It never looks at a body, never
 raises on a hostile path, and says "other" where it does not know: the caller then learns from the body, or counts it as unjudged.
+`readdressed` is the way back: the same path with another model in it.
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from afterguard.remembered import remembered
 
@@ -66,6 +67,9 @@ GEMINI = {
     "rawPredict": ("messages", False), "streamRawPredict": ("messages", True), "batchGenerateContent": ("batches", False),
     "generateText": ("completions", False), "bidiGenerateContent": ("realtime", True),
 }  # fmt: skip
+
+GEMINI_SHELVES = ("models", "tunedModels", "endpoints")
+"""What stands before a model's name."""
 
 BEDROCK = {
     "invoke": ("invoke", "invoke", False), "invoke-with-response-stream": ("invoke", "invoke", True),
@@ -142,6 +146,37 @@ def _gemini(provider: str, raw: list[str], query: str) -> Endpoint | None:
         return Endpoint(provider, operation, "anthropic", _name(name), is_stream)
     asks_for_events = "alt=sse" in query and ("alt", "sse") in parse_qsl(query[:QUERY_CAP])
     return Endpoint(provider, operation, "gemini", _name(name), is_stream or asks_for_events)
+
+
+def readdressed(spot: Endpoint, path: str, model: str) -> str:
+    """`path` as it was sent (percent-encoded, below the mount), with `model` where it names one; unchanged where it names none."""
+    if not spot.model:
+        return path
+    raw = _segments(path)
+    name = quote(model, safe="-._~")
+    if _bedrock(spot.provider, raw):
+        raw[1:-1] = [name]
+    elif _gemini(spot.provider, raw, ""):
+        raw = _other_gemini(raw, model)
+    elif _azure(spot.provider, raw):
+        raw[raw.index("deployments") + 1] = name
+    else:
+        return path
+    return "/" + "/".join(raw)
+
+
+def _other_gemini(raw: list[str], model: str) -> list[str]:
+    """`model` is a name, or a resource of its own (`tunedModels/x`, `publishers/google/models/x`). A tuned model or an endpoint gives way to a plain one."""
+    last = raw[-1] if ":" in raw[-1] else unquote(raw[-1])
+    verb = last.rpartition(":")[2]
+    kept = raw[:-1]
+    parts = model.split("/")
+    if len(parts) == 1 and kept:
+        plain = {"endpoints": ["publishers", "google", "models"], "tunedModels": ["models"]}
+        parts = [*plain.get(kept[-1], kept[-1:]), model]
+    if kept and kept[-1] in GEMINI_SHELVES:
+        kept = kept[:-3] if kept[-3:-2] == ["publishers"] and parts[0] == "publishers" else kept[:-1]
+    return [*kept, *(quote(part, safe="-._~@") for part in parts[:-1]), f"{quote(parts[-1], safe='-._~@')}:{verb}"]
 
 
 def _azure(provider: str, raw: list[str]) -> Endpoint | None:

@@ -7,7 +7,7 @@ nothing, and what it is not asked to change keeps its bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from afterguard.wire.parts import dumps
 from afterguard.wire.splice import Change, Cut, Put, Unspliceable, splice
 
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
-__all__ = ["Unspliceable", "at", "changes", "request", "response"]
+__all__ = ["Unspliceable", "at", "changes", "names_model", "request", "response"]
 
 
 def at(decoded: Any, where: str) -> Any:
@@ -70,9 +70,27 @@ def request(body: bytes, decoded: Any, exchange: Exchange, verdict: Verdict) -> 
     """The request to send on: texts edited, tools taken from the offer, model changed."""
     wanted: list[Change | Put | Cut] = [*changes(decoded, exchange.texts, verdict.edits)]
     wanted += [Cut(place) for place in _offered(decoded, frozenset(verdict.tools))]
-    if verdict.model and isinstance(decoded, dict) and "model" in decoded:
-        wanted.append(Put("request.model", msgspec.json.encode(verdict.model)))
+    wanted += [Put(place, msgspec.json.encode(name)) for place, name in _models(decoded, verdict.model)]
     return splice(body, wanted) if wanted else body
+
+
+def names_model(decoded: Any) -> bool:
+    """Whether a request's body says which model is to answer."""
+    return any(_models(decoded, "any"))
+
+
+def _models(decoded: Any, model: str) -> Iterator[tuple[str, str]]:
+    """(place, what to write there) of the model in a request, and in each part of a batch of Gemini's."""
+    if not model or not isinstance(decoded, dict):
+        return
+    rows = decoded.get("requests")
+    owners = [("request", decoded)]
+    owners += [(f"request.requests[{n}]", row) for n, row in enumerate(rows)] if isinstance(rows, list) else []
+    for place, owner in owners:
+        if isinstance(owner, dict) and "model" in owner:
+            before = owner["model"]
+            is_resource = isinstance(before, str) and before.startswith("models/") and "/" not in model
+            yield f"{place}.model", f"models/{model}" if is_resource else model
 
 
 def _offered(decoded: Any, names: frozenset[str]) -> Iterable[str]:

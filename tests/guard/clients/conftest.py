@@ -27,7 +27,8 @@ MOUNTS = ("openai", "azure", "anthropic", "gemini", "ollama", "mcp/pages", "mcp/
 WAYS = ("direct", "observe", "enforce")
 SECRET = "stand-in-secret"
 PATIENCE = 60.0
-COMMAND = os.environ.get("AFTERGUARD_COMMAND", f"{sys.executable} -m afterguard").split()
+OTHER = "AFTERGUARD_COMMAND"
+COMMAND = os.environ.get(OTHER, f"{sys.executable} -m afterguard").split()
 """Another installation, or any proxy that takes the guard's arguments, to see what is the guard's doing."""
 
 # Settings of the machine must not send a client elsewhere, and no client may report home.
@@ -115,10 +116,15 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def environment() -> dict[str, str]:
+    """Without what is meant for the tests: to the guard it would be a setting that nobody knows."""
+    return {name: value for name, value in os.environ.items() if name != OTHER}
+
+
 @pytest.fixture(scope="session")
 def guard_missing() -> str:
     """Why there is no guard to run, or nothing."""
-    asked = subprocess.run([*COMMAND, "guard", "--help"], capture_output=True, text=True, cwd=ROOT)
+    asked = subprocess.run([*COMMAND, "guard", "--help"], capture_output=True, text=True, cwd=ROOT, env=environment())
     shown = asked.stdout + asked.stderr
     return "" if asked.returncode == 0 and "--listen" in shown else "the command `afterguard guard` does not exist yet"
 
@@ -151,6 +157,28 @@ def start_guard(
         _end(process)
 
 
+@pytest.fixture(scope="module")
+def guard_with(
+    stand_in: StandIn, guard_missing: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """Starts an enforcing guard with this text as its policy and says where it listens."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(policy: str) -> str:
+        if guard_missing:
+            pytest.skip(guard_missing)
+        folder = tmp_path_factory.mktemp("guard-with")
+        file = folder / "policy.yaml"
+        file.write_text(policy)
+        process, url = launch_guard(stand_in.origin, folder, "enforce", str(file))
+        running.append(process)
+        return url
+
+    yield start
+    for process in running:
+        _end(process)
+
+
 def launch_guard(
     upstream: str, folder: Path, mode: str, policy: str = "starter"
 ) -> tuple[subprocess.Popen[bytes], str]:
@@ -158,17 +186,17 @@ def launch_guard(
     command = [*COMMAND, "guard", "--listen", listen, "--mode", mode, "--policy", policy]
     for mount in (*MOUNTS, "bedrock"):
         command += ["--upstream", f"{mount}={upstream}/{mount}"]
-    environment = os.environ | {
+    given = environment() | {
         "HOME": str(folder),
         "XDG_DATA_HOME": str(folder / "data"),
         "XDG_STATE_HOME": str(folder / "state"),
     }
     # The compiled patterns stay where they are: building them anew takes seconds.
-    environment.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    environment |= {"AWS_ACCESS_KEY_ID": "AKIDSTANDIN", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    given.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    given |= {"AWS_ACCESS_KEY_ID": "AKIDSTANDIN", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
     said = folder / "said.txt"
     with said.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=folder, env=environment)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=folder, env=given)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         try:

@@ -27,6 +27,7 @@ from typing import Any
 
 from afterguard.detect import NONE, Context, Past
 from afterguard.guard.brain import Brain
+from afterguard.guard.desk import Desk
 from afterguard.guard.journal import Journal
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.passage import Settings
@@ -331,6 +332,7 @@ class Door:
     def __init__(
         self, folder: Path, answer: Source, policy: str = "", *, mode: str = "enforce", far: Far | None = None, kind: str = "openai",
         on_error: str = "", budget: float = 0.0, settings: Settings = Settings(), share: float = -1.0, brain: Brain | None = None,  # noqa: B008
+        in_flight: int = 2_000,
     ) -> None:  # fmt: skip
         self.source = Upstream(answer)
         found: Policy = load(policy or rules())
@@ -339,16 +341,8 @@ class Door:
         self.route = Route("openai", kind, "http://nowhere", mode=mode, on_error=on_error, budget=budget, share=share)
         count = itertools.count(1)
         upstreams: Any = {"openai": self.source}
-        self.proxy = Proxy(
-            Mounts([self.route]),
-            upstreams,
-            self.brain,
-            Journal(self.log),
-            Metrics(),
-            lambda: f"id-{next(count)}",
-            settings,
-            far=far,
-        )
+        desk = Desk(self.brain, Journal(self.log), Metrics(), lambda: f"id-{next(count)}", far=far, in_flight=in_flight)
+        self.proxy = Proxy(Mounts([self.route]), upstreams, desk, settings)
 
     async def ask(self, body: bytes, path: str = "/openai/v1/chat/completions", *headers: tuple[bytes, bytes]) -> Got:
         """One exchange."""

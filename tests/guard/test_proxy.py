@@ -19,9 +19,8 @@ import pytest
 
 from afterguard.detect import NONE, Context, Past
 from afterguard.detect.placeholders import Vault
-from afterguard.guard import passage, proxy
+from afterguard.guard import desk, passage
 from afterguard.guard.brain import Brain
-from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Busy
 from afterguard.guard.route import Route
 from afterguard.model import Exchange, Hit
@@ -143,7 +142,7 @@ def test_observing_survives_a_detector_that_raises(tmp_path: Path, answer: Any) 
 
 
 def test_what_cannot_be_judged_later_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy, "BEHIND", 3)
+    monkeypatch.setattr(desk, "BEHIND", 3)
 
     async def slow(exchange: Exchange, past: Past) -> Any:
         await asyncio.sleep(0.02)
@@ -310,7 +309,7 @@ async def _dead(exchange: Exchange, past: Past) -> Any:
 FAILURES = {
     "exception:ZeroDivisionError": {"brain": True},
     "budget": {"far": _never, "budget": 0.05},
-    "overload": {"settings": Settings(in_flight=0)},
+    "overload": {"in_flight": 0},
     "exception:Busy": {"far": _busy},
     "exception:BrokenProcessPool": {"far": _dead},
 }

@@ -12,19 +12,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from afterguard.detect import Past
 from afterguard.guard import probe
 from afterguard.guard.credentials import Source, region_of
-from afterguard.guard.pool import Busy
-from afterguard.guard.route import Route
 from afterguard.guard.session import STREAMS, Answer, Session
 from afterguard.guard.sigv4 import signed
 from afterguard.guard.upstream import Reply, UpstreamBroken, UpstreamUnreachable, forwardable
-from afterguard.model import Action, Exchange, Hit
+from afterguard.guard.visit import Visit
 from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.refusal import refused
 
@@ -34,18 +30,10 @@ if TYPE_CHECKING:
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-WHY: dict[type[Exception], str] = {Busy: "overload", BrokenProcessPool: "worker died", BadEncoding: "bad_encoding"}
-Judged = tuple[list[Hit], Past]
-Judge = Callable[[Exchange, Past], Awaitable[Judged]]
 REQUEST_CAP = 32 << 20
 """Bytes of a request body; more is refused with 413."""
 REPLY_CAP = 32 << 20
 """Bytes of a whole reply that is held for judgement; what is longer passes unjudged or is refused, as the route says."""
-BEHIND = 256
-"""Exchanges that may wait to be judged after the fact; what comes on top is counted as unjudged."""
-BEHIND_BYTES = 256 << 20
-PROBES = 1_000
-"""Decisions about probes that are kept for whoever asks."""
 PATIENCE = 0.05
 """Seconds after which the door begins to watch whether the client has left."""
 TOKEN = b"x-afterguard-token"
@@ -59,29 +47,10 @@ PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 class Settings(NamedTuple):
     """How a proxy works."""
 
-    version: str = "0"
     token: bytes = b""
     """What clients must send as x-afterguard-token; empty: nothing."""
     credentials: Source | None = None
     """Of AWS, for Bedrock."""
-    in_flight: int = 2_000
-    """Exchanges at once; more are shed as the route says."""
-
-
-class Late(NamedTuple):
-    """An observed exchange that still has to be judged."""
-
-    session: Session
-    body: bytes
-    encoding: str
-    status: int
-    content_type: str
-    reply_encoding: str
-    reply: list[bytes]
-    size: int
-    started: float
-    wall: float
-    is_probe: bool = False
 
 
 class Canned:
@@ -105,13 +74,22 @@ class Canned:
         self._chunks.clear()
 
 
-class Passage:
+class Passage(Visit):
     """One request on its way."""
 
     __slots__ = (
-        "body", "caller", "cell", "client_gone", "door", "is_begun", "is_counted", "is_sent", "judging", "path", "receive", "reply", "route", "scope", "send", "session", "started", "task",
-        "wall", "watcher",
-    )  # fmt: skip
+        "client_gone",
+        "door",
+        "is_begun",
+        "is_sent",
+        "path",
+        "receive",
+        "reply",
+        "scope",
+        "send",
+        "task",
+        "watcher",
+    )
 
     def __init__(
         self,
@@ -124,31 +102,22 @@ class Passage:
         wall: float,
         path: str,
     ) -> None:
+        super().__init__(door.desk, session, started, wall)
         self.door = door
-        self.session = session
-        self.route: Route = session.route
         self.scope = scope
         self.receive = receive
         self.send = send
-        self.started = started
-        self.wall = wall
         self.path = path
-        self.judging = 0.0
-        self.caller = ""
         self.task: asyncio.Task[Any] | None = None
-        self.is_counted = False
         self.is_begun = False
         """Whether the client has been given a status."""
-        self.body = b""
         self.reply: Reply | Canned | None = None
-        self.cell: probe.Cell | None = None
         self.client_gone = False
         self.watcher: asyncio.Task[None] | None = None
         self.is_sent = False
         """Whether the request was read whole and sent on."""
 
     async def run(self) -> None:
-        written = False
         self.task = asyncio.current_task()
         try:
             body = await self._body()
@@ -158,7 +127,6 @@ class Passage:
             if self.session.ruling.is_inline:
                 await self._inline()
             else:
-                written = True
                 await self._observed()
         except asyncio.CancelledError:
             if not self.client_gone:
@@ -169,12 +137,7 @@ class Passage:
             await self._upstream_failed(error.reason, 502)
         finally:
             self._unwatch()
-            if self.is_counted:
-                await self._uncount()
-            if not written:
-                one = self.door.write(self.session, self.wall, time.perf_counter() - self.started, self.judging)
-                if self.cell is not None:
-                    self.door.remember(one)
+            await self.leave()
 
     async def _body(self) -> bytes | None:
         message = await self.receive()
@@ -215,7 +178,7 @@ class Passage:
 
     def _gone(self) -> None:
         self.client_gone = True
-        self.door.metrics.add("afterguard_client_gone_total", self.route.name)
+        self.desk.metrics.add("afterguard_client_gone_total", self.route.name)
 
     # -- observed: bytes pass, judgement comes later
 
@@ -244,31 +207,12 @@ class Passage:
             session.status = status
             if size >= REPLY_CAP:
                 session.parts.skip("too_long", "response", size)
-            encoded = self._encoding()
-            self.door.late(
-                Late(
-                    session,
-                    self.body,
-                    encoded,
-                    status,
-                    content_type,
-                    encoding,
-                    kept,
-                    size + len(self.body),
-                    self.started,
-                    self.wall,
-                    self.cell is not None,
-                )
-            )
+            self.passed(self._encoding(), status, content_type, encoding, kept)
 
     # -- inline: nothing passes unjudged
 
     async def _inline(self) -> None:
-        body = self.body
-        try:
-            ready = await self._judged_request()
-        except Exception as error:
-            ready = self._failed(why(error)) or body
+        ready = await self.ask(self.body, self._encoding())
         if isinstance(ready, Answer):
             await self._say(ready)
             return
@@ -278,73 +222,6 @@ class Passage:
             await self._streamed(reply, content_type, encoding)
         else:
             await self._whole(reply, encoding)
-
-    async def _judged_request(self) -> bytes | Answer:
-        session, door = self.session, self.door
-        encoding = self._encoding()
-        if self._is_killed():
-            return self.body
-        if door.in_flight > door.settings.in_flight:
-            return self._failed("overload") or self.body
-        began = time.perf_counter()
-        exchange = session.request(self.body, encoding)
-        refusal = await self._over()
-        if refusal is not None:
-            return refusal
-        if exchange is None:
-            return self.body
-        found = await door.judge(session, exchange)
-        if found is None:
-            return self._failed("budget") or self.body
-        ready = session.forward(self.body, exchange, *found)
-        self.judging += time.perf_counter() - began
-        return ready
-
-    async def _over(self) -> Answer | None:
-        """The refusal where the caller has used too much and the policy is enforced."""
-        limits = self.door.brain.limits
-        if limits is None:
-            return None
-        session = self.session
-        self.caller = session.caller(limits.per)
-        wait, which = await self.door.meter.ask(limits, self.caller, len(self.body), self.wall)
-        if which:
-            verdict = session.over(which, wait)
-            if verdict.action is not Action.flag:
-                return session.refuse(verdict)
-        self.door.meter.begin(self.caller)
-        self.is_counted = True
-        return None
-
-    async def _uncount(self) -> None:
-        """The exchange is over: its tokens count."""
-        limits = self.door.brain.limits
-        self.door.meter.end(self.caller)
-        parts = self.session.parts
-        if limits is not None:
-            await self.door.meter.spent(
-                limits, self.caller, (parts.input_tokens or 0) + (parts.output_tokens or 0), self.wall
-            )
-
-    def _is_killed(self) -> bool:
-        """Whether the switch was pulled; an exchange counts that once."""
-        if self.door.brain.is_killed and self.session.failed != "killed":
-            self._failed("killed")
-        return self.door.brain.is_killed
-
-    def _failed(self, why: str) -> Answer | None:
-        """None: pass. An answer: refuse. Counted and written down either way."""
-        self.session.fail(why)
-        if self.session.ruling.is_open or why == "killed":
-            return None
-        return Answer(
-            *refused(
-                self.session.spot,
-                "the guard could not judge this request",
-                "afterguard_unjudged",
-                503 if why == "overload" else 400,
-            )
-        )
 
     async def _whole(self, reply: Reply | Canned, encoding: str) -> None:
         pieces: list[bytes] = []
@@ -359,10 +236,7 @@ class Passage:
         if self.client_gone:
             return
         headers = reply.headers
-        try:
-            ready = await self._judged_reply(reply.status, body, encoding)
-        except Exception as error:
-            ready = self._failed(why(error)) or body
+        ready = await self.answer(reply.status, body, encoding)
         if self.session.again is not None:
             following, self.session.again = self.session.again, None
             reply = await self._sent(following)
@@ -378,23 +252,8 @@ class Passage:
         await self._start(reply.status, headers, len(ready))
         await self.send({"type": "http.response.body", "body": ready})
 
-    async def _judged_reply(self, status: int, body: bytes, encoding: str) -> bytes | Answer:
-        session = self.session
-        if self._is_killed():
-            return body
-        began = time.perf_counter()
-        exchange = session.response(status, body, encoding)
-        if exchange is None:
-            return body
-        found = await self.door.judge(session, exchange)
-        if found is None:
-            return self._failed("budget") or body
-        ready = session.backward(body, exchange, found[0])
-        self.judging += time.perf_counter() - began
-        return ready
-
     async def _too_long(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
-        refusal = self._failed("too_long")
+        refusal = self.failed("too_long")
         if refusal is not None:
             reply.cancel()
             await self._say(refusal)
@@ -411,60 +270,23 @@ class Passage:
         await self._finish()
 
     async def _streamed(self, reply: Reply | Canned, content_type: str, encoding: str) -> None:
-        session = self.session
         headers = reply.headers
-        if self._is_killed():
+        if not self.begin(reply.status, content_type, encoding):
             await self._unseen(reply, [])
             return
         if encoding and encoding != "identity":
             headers = [(n, v) for n, v in headers if n.lower() != b"content-encoding"]
-        session.stream(reply.status, content_type, encoding)
         await self._start(reply.status, headers)
         self.watch()
-        passing = False
         async for chunk in self._chunks(reply):
-            if passing:
-                await self._more(chunk)
-                continue
-            began = time.perf_counter()
-            try:
-                ready = session.feed(chunk)
-            except Exception as error:
-                passing, ready = self._stream_failed(error)
-            self.judging += time.perf_counter() - began
-            await self._more(b"".join(ready))
-            if session.is_stopped:
+            await self._more(self.feed(chunk))
+            if self.is_stopped:
                 reply.cancel()
                 break
-        if not passing and not self.client_gone:
-            await self._last()
+        if not self.client_gone:
+            async for piece in self.last():
+                await self._more(piece)
         await self._finish()
-
-    def _stream_failed(self, error: Exception) -> tuple[bool, list[bytes]]:
-        """(whether the rest passes unjudged, what leaves now)."""
-        session = self.session
-        if self._failed(why(error)) is not None:
-            return False, [session.stop()]
-        if isinstance(error, BadEncoding):
-            # The client was promised plain bytes, and there are none: an honest end is a broken one.
-            raise ConnectionResetError(str(error))
-        return True, session.waiting()
-
-    async def _last(self) -> None:
-        session = self.session
-        began = time.perf_counter()
-        try:
-            left, exchange = session.whole()
-            await self._more(b"".join(left))
-            found = await self.door.judge(session, exchange)
-            if found is None:
-                ready = [session.stop()] if self._failed("budget") else session.waiting()
-            else:
-                ready = session.end(exchange, found[0])
-        except Exception as error:
-            ready = [session.stop()] if self._failed(why(error)) else session.waiting()
-        self.judging += time.perf_counter() - began
-        await self._more(b"".join(ready))
 
     # -- HTTP
 
@@ -488,7 +310,7 @@ class Passage:
         self.is_sent = True
         reply: Reply | Canned
         if self.cell is not None:
-            reply = Canned(probe.reply(self.cell, self.door.brain.key))
+            reply = Canned(probe.reply(self.cell, self.desk.brain.key))
         else:
             reply = await upstream.send(scope["method"].encode(), target, headers, body)
         self.reply = reply
@@ -546,7 +368,7 @@ class Passage:
         await answered(self.send, answer._replace(headers=headers))
 
     async def _upstream_failed(self, reason: str, status: int) -> None:
-        self.door.metrics.add("afterguard_upstream_errors_total", self.route.name, reason)
+        self.desk.metrics.add("afterguard_upstream_errors_total", self.route.name, reason)
         self.session.parts.skip("upstream_" + reason, "response")
         if self.client_gone:
             return
@@ -585,11 +407,6 @@ async def answered(send: Send, answer: Answer) -> None:
     headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
-
-
-def why(error: Exception) -> str:
-    """The word under which a failure is counted."""
-    return WHY.get(type(error)) or f"exception:{type(error).__name__}"
 
 
 def is_readable(encoding: str) -> bool:

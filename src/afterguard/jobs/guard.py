@@ -24,6 +24,7 @@ from afterguard.guard import mapping, probe, tls
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
+from afterguard.guard.desk import Desk
 from afterguard.guard.gate import Gate
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
@@ -240,16 +241,20 @@ class Guard:
             )
             for one in made.routes
         }
-        self.proxy = Proxy(
-            Mounts(made.routes),
-            upstreams,
+        self.desk = Desk(
             self.brain,
             self.journal,
             self.metrics,
             maker(time.time, os.urandom),
-            Settings(version=__version__, token=self.settings.token.encode(), credentials=Source(os.environ)),
             far=self.pool,
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
+            version=__version__,
+        )
+        self.proxy = Proxy(
+            Mounts(made.routes),
+            upstreams,
+            self.desk,
+            Settings(token=self.settings.token.encode(), credentials=Source(os.environ)),
             total=board.total if board is not None else None,
         )
         self.proxy.refused = gate.refused

@@ -1,0 +1,230 @@
+"""What all doors of one process share: who judges, what waits to be judged, where decisions are written and counted.
+
+In: sessions and exchanges. Out: hits, decisions, numbers. It knows no protocol: a door brings an exchange here and does with the answer what its own protocol asks for.
+
+Theory of operation. Little text is judged on the event loop, much of it, and what the judge doubts, in another process (pool.py). What only passed by is judged when there is time, from a bounded
+queue. Every exchange ends in `write`, which writes one line and counts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, NamedTuple
+
+from afterguard.detect import Past
+from afterguard.guard.brain import SMALL, Brain
+from afterguard.guard.decision import Decision, count, line
+from afterguard.guard.journal import Journal
+from afterguard.guard.limits import Local, Meter
+from afterguard.guard.metrics import Metrics
+from afterguard.guard.pool import Busy
+from afterguard.guard.session import Session
+from afterguard.model import Exchange, Hit
+from afterguard.wire.encoding import BadEncoding
+
+if TYPE_CHECKING:
+    from afterguard.guard.visit import Visit
+
+Judged = tuple[list[Hit], Past]
+Judge = Callable[[Exchange, Past], Awaitable[Judged]]
+WHY: dict[type[Exception], str] = {Busy: "overload", BrokenProcessPool: "worker died", BadEncoding: "bad_encoding"}
+BEHIND = 256
+"""Exchanges that may wait to be judged after the fact; what comes on top is counted as unjudged."""
+BEHIND_BYTES = 256 << 20
+PROBES = 1_000
+"""Decisions about probes that are kept for whoever asks."""
+IN_FLIGHT = 2_000
+"""Exchanges at once; more are shed as the route says."""
+
+
+class Late(NamedTuple):
+    """An observed exchange that still has to be judged."""
+
+    session: Session
+    body: bytes
+    encoding: str
+    status: int
+    content_type: str
+    reply_encoding: str
+    reply: list[bytes]
+    size: int
+    started: float
+    wall: float
+    is_probe: bool = False
+
+
+class Desk:
+    """Made once a process."""
+
+    def __init__(
+        self,
+        brain: Brain,
+        journal: Journal | None,
+        metrics: Metrics,
+        new_id: Callable[[], str],
+        *,
+        far: Judge | None = None,
+        meter: Meter | None = None,
+        version: str = "0",
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        self.brain = brain
+        self.journal = journal
+        self.metrics = metrics
+        self.new_id = new_id
+        self.far = far
+        self.meter = meter or Meter(Local())
+        self.version = version
+        self.most = in_flight
+        self.open: dict[Visit, None] = {}
+        """Exchanges under way, oldest first."""
+        self.probes: OrderedDict[str, Decision] = OrderedDict()
+        self._behind: deque[Late] = deque()
+        self._behind_bytes = 0
+        self._worker: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Judge what still waits, write what still waits."""
+        if self._worker is not None:
+            await self._worker
+        if self.journal is not None:
+            self.journal.close()
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges under way."""
+        return len(self.open)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more exchanges than can be judged."""
+        return len(self.open) > self.most
+
+    def counted(self) -> Metrics:
+        """What this process has counted until now."""
+        numbers = self.metrics
+        numbers.set("afterguard_killed", float(self.brain.is_killed))
+        if self.journal is not None:
+            numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
+            numbers.set("afterguard_log_written_total", self.journal.written)
+        numbers.set("afterguard_in_flight", self.in_flight, "all")
+        return numbers
+
+    async def judge(self, session: Session, exchange: Exchange) -> Judged | None:
+        """Hits in what was not judged before. None: nobody looked in time."""
+        found = await self._judged(session, exchange)
+        if found is not None:
+            session.judged(found[1])
+        return found
+
+    async def _judged(self, session: Session, exchange: Exchange) -> Judged | None:
+        """Hits in what was not judged before: on this loop for little text, elsewhere for much and where the judge has doubts. None: nobody looked
+        in time. Where only the second opinion is missing the first one stands, and that is written down."""
+        brain, past = self.brain, session.past
+        fresh = sum(len(text.value) for text in exchange.texts[past.texts :])
+        near: Judged | None = None
+        if self.far is None or not brain.detectors:
+            return brain.inspect(exchange, past)
+        if fresh <= SMALL:
+            doubts = brain.context.doubts
+            near = brain.inspect(exchange, past)
+            if brain.context.doubts == doubts:
+                return near
+        limit = session.ruling.limit(fresh) if session.ruling.is_inline else None
+        try:
+            async with asyncio.timeout(limit):
+                return await self.far(exchange, past)
+        except (TimeoutError, Busy, BrokenProcessPool) as error:
+            if near is not None:
+                session.parts.skip("second_opinion_missing", WHY.get(type(error), "budget"))
+                return near
+            if isinstance(error, TimeoutError):
+                return None
+            raise
+
+    def late(self, one: Late) -> None:
+        """Judge an observed exchange when there is time; read it at once where nothing is judged."""
+        if not self.brain.detectors:
+            self._read(one)
+            return
+        if len(self._behind) >= BEHIND or self._behind_bytes + one.size > BEHIND_BYTES:
+            one.session.fail("overload")
+            self.write(one.session, one.wall, time.perf_counter() - one.started, 0.0)
+            return
+        self._behind.append(one)
+        self._behind_bytes += one.size
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    def _read(self, one: Late) -> None:
+        """Understand an exchange and write it down, no more."""
+        session = one.session
+        seconds = time.perf_counter() - one.started
+        try:
+            session.hears(one.body, one.encoding)
+            if one.status:
+                reply = one.reply[0] if len(one.reply) == 1 else b"".join(one.reply)
+                session.passed(one.status, one.content_type, one.reply_encoding, reply)
+        except Exception as error:
+            session.fail(why(error))
+        written = self.write(session, one.wall, seconds, 0.0)
+        if one.is_probe:
+            self.remember(written)
+
+    async def _work(self) -> None:
+        while self._behind:
+            one = self._behind.popleft()
+            self._behind_bytes -= one.size
+            seconds = time.perf_counter() - one.started
+            began = time.perf_counter()
+            try:
+                await self._judge_behind(one)
+            except Exception as error:
+                one.session.fail(why(error))
+            written = self.write(one.session, one.wall, seconds, time.perf_counter() - began)
+            if one.is_probe:
+                self.remember(written)
+            await asyncio.sleep(0)
+
+    async def _judge_behind(self, one: Late) -> None:
+        """The same as in line, but that nothing waits for it and nothing becomes of it."""
+        session = one.session
+        if self.brain.is_killed:
+            session.fail("killed")
+            return
+        exchange = session.request(one.body, one.encoding)
+        if exchange is not None:
+            found = await self.judge(session, exchange)
+            if found is not None:
+                session.forward(one.body, exchange, *found)
+        reply = b"".join(one.reply)
+        if one.status and session.passed(one.status, one.content_type, one.reply_encoding, reply):
+            exchange = session.exchange()
+            found = await self.judge(session, exchange)
+            if found is not None:
+                session.backward(reply, exchange, found[0])
+
+    def write(self, session: Session, wall: float, seconds: float, judging: float) -> Decision:
+        """Write the decision down and count it."""
+        one = session.decision(wall, seconds, judging)
+        self.brain.counted += 1
+        self.brain.acted += one.action not in ("allow", "flag")
+        count(self.metrics, session, one, seconds, judging)
+        if self.journal is not None:
+            self.journal.write(line(one, self.version))
+        return one
+
+    def remember(self, one: Decision) -> None:
+        """Keep what was decided about a probe, for whoever sent it to ask."""
+        self.probes[one.id] = one
+        while len(self.probes) > PROBES:
+            self.probes.popitem(last=False)
+
+
+def why(error: Exception) -> str:
+    """The word under which a failure is counted."""
+    return WHY.get(type(error)) or f"exception:{type(error).__name__}"

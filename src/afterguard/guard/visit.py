@@ -1,0 +1,237 @@
+"""One exchange at a door, whichever it is: the steps between what a client sends and what it gets.
+
+In: bodies of a request and of its reply, whole or in pieces, as the door's own protocol brings them. Out: the bytes to go on with, or an Answer to give instead. It opens
+nothing and sends nothing.
+
+Theory of operation. A door calls `ask` with the request, then `answer` with a whole reply, or `begin`, `feed` and `last` with a streamed one, and always `leave`. Or, where it only looks, it lets
+everything pass and calls `passed` at the end. Whatever fails in here, the route says whether the rest passes or is refused; either way it is counted. None of the steps raises, but for a stream
+that is promised to be readable and is not: an honest end of that is a broken one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from afterguard.guard import probe
+from afterguard.guard.decision import Decision
+from afterguard.guard.desk import Desk, Late, why
+from afterguard.guard.route import Route
+from afterguard.guard.session import Answer, Session
+from afterguard.model import Action
+from afterguard.wire.encoding import BadEncoding
+from afterguard.wire.refusal import refused
+
+
+class Visit:
+    """State of one exchange at a door."""
+
+    __slots__ = (
+        "body",
+        "caller",
+        "cell",
+        "desk",
+        "is_counted",
+        "is_handed_over",
+        "is_passing",
+        "judging",
+        "route",
+        "session",
+        "started",
+        "wall",
+    )
+
+    def __init__(self, desk: Desk, session: Session, started: float, wall: float) -> None:
+        self.desk = desk
+        self.session = session
+        self.route: Route = session.route
+        self.started = started
+        """By time.perf_counter."""
+        self.wall = wall
+        self.judging = 0.0
+        """Seconds spent on judging."""
+        self.caller = ""
+        self.is_counted = False
+        self.is_passing = False
+        """Whether the rest of a stream passes unjudged."""
+        self.is_handed_over = False
+        """Whether it is judged, and written down, later."""
+        self.body = b""
+        self.cell: probe.Cell | None = None
+
+    def watch(self) -> None:
+        """The exchange takes long."""
+
+    # -- the request
+
+    async def ask(self, body: bytes, encoding: str = "") -> bytes | Answer:
+        """The request to send on, or what to say instead."""
+        self.body = body
+        try:
+            return await self._asked(body, encoding)
+        except Exception as error:
+            return self.failed(why(error)) or body
+
+    async def _asked(self, body: bytes, encoding: str) -> bytes | Answer:
+        session, desk = self.session, self.desk
+        if self.is_killed():
+            return body
+        if desk.is_full:
+            return self.failed("overload") or body
+        began = time.perf_counter()
+        exchange = session.request(body, encoding)
+        refusal = await self._over()
+        if refusal is not None:
+            return refusal
+        if exchange is None:
+            return body
+        found = await desk.judge(session, exchange)
+        if found is None:
+            return self.failed("budget") or body
+        ready = session.forward(body, exchange, *found)
+        self.judging += time.perf_counter() - began
+        return ready
+
+    async def _over(self) -> Answer | None:
+        """The refusal where the caller has used too much and the policy is enforced."""
+        limits = self.desk.brain.limits
+        if limits is None:
+            return None
+        session = self.session
+        self.caller = session.caller(limits.per)
+        wait, which = await self.desk.meter.ask(limits, self.caller, len(self.body), self.wall)
+        if which:
+            verdict = session.over(which, wait)
+            if verdict.action is not Action.flag:
+                return session.refuse(verdict)
+        self.desk.meter.begin(self.caller)
+        self.is_counted = True
+        return None
+
+    # -- a whole reply
+
+    async def answer(self, status: int, body: bytes, encoding: str = "") -> bytes | Answer:
+        """The reply to give, or what to say instead. Where `session.again` is set after it, the model is to be asked that first."""
+        try:
+            return await self._answered(status, body, encoding)
+        except Exception as error:
+            return self.failed(why(error)) or body
+
+    async def _answered(self, status: int, body: bytes, encoding: str) -> bytes | Answer:
+        session = self.session
+        if self.is_killed():
+            return body
+        began = time.perf_counter()
+        exchange = session.response(status, body, encoding)
+        if exchange is None:
+            return body
+        found = await self.desk.judge(session, exchange)
+        if found is None:
+            return self.failed("budget") or body
+        ready = session.backward(body, exchange, found[0])
+        self.judging += time.perf_counter() - began
+        return ready
+
+    # -- a streamed reply
+
+    def begin(self, status: int, content_type: str, encoding: str = "") -> bool:
+        """A reply begins to stream; False where it passes unjudged. Raises BadEncoding."""
+        self.is_passing = self.is_killed()
+        if not self.is_passing:
+            self.session.stream(status, content_type, encoding)
+        return not self.is_passing
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What may leave now. Raises ConnectionResetError where the stream can only be broken off."""
+        if self.is_passing:
+            return chunk
+        began = time.perf_counter()
+        try:
+            ready = self.session.feed(chunk)
+        except Exception as error:
+            ready = self._stream_failed(error)
+        self.judging += time.perf_counter() - began
+        return b"".join(ready)
+
+    def _stream_failed(self, error: Exception) -> list[bytes]:
+        session = self.session
+        if self.failed(why(error)) is not None:
+            return [session.stop()]
+        if isinstance(error, BadEncoding):
+            # The client was promised plain bytes, and there are none: an honest end is a broken one.
+            raise ConnectionResetError(str(error))
+        self.is_passing = True
+        return session.waiting()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the stream has ended here, whatever the upstream still says."""
+        return not self.is_passing and self.session.is_stopped
+
+    async def last(self) -> AsyncIterator[bytes]:
+        """What leaves at the end of a stream."""
+        if self.is_passing:
+            return
+        session = self.session
+        began = time.perf_counter()
+        try:
+            left, exchange = session.whole()
+            yield b"".join(left)
+            found = await self.desk.judge(session, exchange)
+            if found is None:
+                ready = [session.stop()] if self.failed("budget") else session.waiting()
+            else:
+                ready = session.end(exchange, found[0])
+        except Exception as error:
+            ready = [session.stop()] if self.failed(why(error)) else session.waiting()
+        self.judging += time.perf_counter() - began
+        yield b"".join(ready)
+
+    # -- only looking
+
+    def passed(self, encoding: str, status: int, content_type: str, reply_encoding: str, reply: list[bytes]) -> None:
+        """Everything has passed: judge it later, and write it down then."""
+        self.is_handed_over = True
+        size = len(self.body) + sum(map(len, reply))
+        self.desk.late(
+            Late(
+                self.session, self.body, encoding, status, content_type, reply_encoding, reply, size,
+                self.started, self.wall, self.cell is not None,
+            )
+        )  # fmt: skip
+
+    # -- failing, ending
+
+    def is_killed(self) -> bool:
+        """Whether the switch was pulled; an exchange counts that once."""
+        if self.desk.brain.is_killed and self.session.failed != "killed":
+            self.failed("killed")
+        return self.desk.brain.is_killed
+
+    def failed(self, why: str) -> Answer | None:
+        """None: pass. An Answer: refuse. Counted and written down either way."""
+        self.session.fail(why)
+        if self.session.ruling.is_open or why == "killed":
+            return None
+        status = 503 if why == "overload" else 400
+        says = "the guard could not judge this request"
+        return Answer(*refused(self.session.spot, says, "afterguard_unjudged", status))
+
+    async def leave(self) -> Decision | None:
+        """The exchange is over: its tokens count, its decision is written down. None where that comes later."""
+        if self.is_counted:
+            await self._uncount()
+        if self.is_handed_over:
+            return None
+        one = self.desk.write(self.session, self.wall, time.perf_counter() - self.started, self.judging)
+        if self.cell is not None:
+            self.desk.remember(one)
+        return one
+
+    async def _uncount(self) -> None:
+        limits = self.desk.brain.limits
+        self.desk.meter.end(self.caller)
+        parts = self.session.parts
+        if limits is not None:
+            spent = (parts.input_tokens or 0) + (parts.output_tokens or 0)
+            await self.desk.meter.spent(limits, self.caller, spent, self.wall)

@@ -20,7 +20,7 @@ from afterguard.guard.approvals import Approval, Book, Shelf, fingerprint, is_ge
 from afterguard.guard.shelf import InFile, InRedis
 from afterguard.guard.who import pseudonym, who
 from afterguard.jobs import approvals as job
-from afterguard.jobs.approvals import Desk, Order
+from afterguard.jobs.approvals import Approver, Order
 from afterguard.store.keys import create_key_file
 
 if "guard_running" not in sys.modules:
@@ -52,7 +52,7 @@ class House:
         self.events: list[str] = []
         self.book = Book(self.shelf(), SECRET, lambda: self.now, lambda event, route: self.events.append(event))
         self.door.brain.approvals = self.book
-        self.desk = Desk(self.shelf(), SECRET, folder / "people.jsonl", self.now)
+        self.desk = Approver(self.shelf(), SECRET, folder / "people.jsonl", self.now)
 
     def ask(self, body: bytes, *headers: tuple[bytes, bytes]) -> Any:
         """One exchange; what was asked stands in the shared state afterwards, and what was settled before was known."""

@@ -14,7 +14,7 @@ from afterguard.cli.recording import beside
 from afterguard.errors import UsageError
 
 if TYPE_CHECKING:
-    from afterguard.jobs.approvals import Desk
+    from afterguard.jobs.approvals import Approver
 
 guard = App(
     name="guard", help="Stand between application and model: observe, shadow, enforce.", help_format="plaintext"
@@ -26,6 +26,7 @@ Mode = Literal["observe", "shadow", "share", "enforce"]
 def run(
     *,
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    door: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
     listen: str | None = None,
     mode: Mode | None = None,
@@ -50,6 +51,8 @@ def run(
     ----------
     upstream
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
+    door
+        A further door on an address of its own: NAME=HOST:PORT. Repeatable.
     mapping
         How a mount of kind plain is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     listen
@@ -84,7 +87,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "door": door, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip
@@ -433,7 +436,7 @@ def _log(session: Session) -> Path:
     return Path(named) if named else _folder(session) / "decisions.jsonl"
 
 
-def _desk(session: Session) -> Desk:
+def _desk(session: Session) -> Approver:
     """Where a person settles what the guard asked."""
     from afterguard.jobs.approvals import desk
 

@@ -13,12 +13,13 @@ import asyncio
 import hmac
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from afterguard.guard import probe
 from afterguard.guard.desk import Desk
+from afterguard.guard.door import App, Listener
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.passage import (
     JSON,
@@ -50,6 +51,8 @@ class Proxy:
         desk: Desk,
         settings: Settings = Settings(),  # noqa: B008 - an immutable tuple
         total: Callable[[Metrics], Metrics] | None = None,
+        doors: Mapping[str, App] | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.mounts = mounts
         self.upstreams = upstreams
@@ -57,6 +60,9 @@ class Proxy:
         self.settings = settings
         self.total = total
         """Own numbers -> those of all workers."""
+        self.doors = doors or {}
+        """Further doors on this address, by the first step of their path."""
+        self.listeners = listeners
         self._looking: asyncio.TimerHandle | None = None
         self.refused: Counter[str] = Counter()
         """What never came this far, by reason: the connections' side counts here."""
@@ -78,6 +84,8 @@ class Proxy:
             if message["type"] == "lifespan.startup":
                 if isinstance(self.desk.far, Pool):
                     await self.desk.far.ready()
+                for listener in self.listeners:
+                    await listener.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.close()
@@ -86,6 +94,8 @@ class Proxy:
 
     async def close(self) -> None:
         """Judge and write what still waits, close connections."""
+        for listener in self.listeners:
+            await listener.close()
         await self.desk.close()
         for upstream in self.upstreams.values():
             await upstream.close()
@@ -102,7 +112,8 @@ class Proxy:
             await answered(send, Answer(401, TEXT, b"afterguard: send the header x-afterguard-token\n"))
             return
         if place is None:
-            await self._own(path, send, scope["headers"])
+            door = self.doors.get(path.split("/", 2)[1])
+            await (door(scope, receive, send) if door else self._own(path, send, scope["headers"]))
             return
         started, wall = time.perf_counter(), time.time()
         route = place.route

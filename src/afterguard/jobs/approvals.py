@@ -29,7 +29,7 @@ TEXT = 500
 LIST = "afterguard guard approvals"
 
 
-class Desk(NamedTuple):
+class Approver(NamedTuple):
     """Where a person settles things."""
 
     shelf: Shelf
@@ -49,7 +49,7 @@ class Order(NamedTuple):
     uses: int = 1
 
 
-def desk(folder: Path, redis: str, log: Path, now: float) -> Desk:
+def desk(folder: Path, redis: str, log: Path, now: float) -> Approver:
     """The desk of the guard that has this folder. Raises UsageError where there is none."""
     if not (folder / KEY).exists():
         raise UsageError(
@@ -58,17 +58,17 @@ def desk(folder: Path, redis: str, log: Path, now: float) -> Desk:
             slug="no-such-approval",
         )
     secret = key(folder)
-    return Desk(shelf(folder, redis, secret, PATIENCE), secret, log, now)
+    return Approver(shelf(folder, redis, secret, PATIENCE), secret, log, now)
 
 
-def listed(at: Desk) -> tuple[list[Approval], int, int]:
+def listed(at: Approver) -> tuple[list[Approval], int, int]:
     """(entries, newest first; how many were dropped because too many waited; how many are not the guard's)."""
     found, dropped = _reached(lambda: (at.shelf.load() or [], at.shelf.dropped()))
     genuine = [one for one in found if is_genuine(one, at.key)]
     return sorted(genuine, key=lambda one: -one.asked), dropped, len(found) - len(genuine)
 
 
-def settle(at: Desk, identifier: str, order: Order) -> Approval:
+def settle(at: Approver, identifier: str, order: Order) -> Approval:
     """Approve or deny one entry. Raises UsageError for what nobody may do, Unreachable where the state is away."""
     _check(order)
     made = _reached(lambda: at.shelf.settle(identifier, lambda one: _settled(at, one, order)))
@@ -94,7 +94,7 @@ def _check(order: Order) -> None:
         )
 
 
-def _settled(at: Desk, one: Approval, order: Order) -> Approval:
+def _settled(at: Approver, one: Approval, order: Order) -> Approval:
     if not is_genuine(one, at.key):
         raise UsageError(
             f"{one.id} was not written by this guard, or was changed since",
@@ -160,7 +160,7 @@ def _reached(work: Callable[[], T]) -> T:
         ) from None
 
 
-def _write(at: Desk, one: Approval) -> None:
+def _write(at: Approver, one: Approval) -> None:
     """One line in the decision log, so that whoever reads that sees who settled what."""
     journal = Journal(at.log)
     journal.write(msgspec.json.encode({"format": "afterguard.approval/1", **row(one, at.now)}) + b"\n")

@@ -20,7 +20,7 @@ from afterguard import __version__, files
 from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import mapping, probe, tls
+from afterguard.guard import door, mapping, probe, tls
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
@@ -167,6 +167,7 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
             hint="set guard.tls_certificate and guard.tls_key",
             slug="bad-configuration",
         )
+    door.addresses(guard.door)
     key(folder)
     return Plan(config, folder, log, routes(config), policy_of(guard.policy))
 
@@ -250,12 +251,15 @@ class Guard:
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
             version=__version__,
         )
+        given = door.Given(self.desk, Mounts(made.routes), self.settings.token.encode())
         self.proxy = Proxy(
-            Mounts(made.routes),
+            given.mounts,
             upstreams,
             self.desk,
             Settings(token=self.settings.token.encode(), credentials=Source(os.environ)),
             total=board.total if board is not None else None,
+            doors={name: make(given) for name, make in door.PATHS.items()},
+            listeners=[door.LISTENERS[name](given, where) for name, where in door.addresses(self.settings.door)],
         )
         self.proxy.refused = gate.refused
         self._watching: list[asyncio.Task[None]] = []

@@ -1,0 +1,58 @@
+"""Further doors of one guard: what they are made of, and which there are.
+
+In: the desk, the mounts and the settings. Out: for a door on an address of its own a Listener; for one that speaks HTTP on the guard's own address an ASGI callable by the first step of its path. A
+door judges nothing: it makes a Visit of every exchange and does in its own protocol what the visit says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple, Protocol
+
+from afterguard.errors import UsageError
+from afterguard.guard.desk import Desk
+from afterguard.guard.route import Mounts
+
+App = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
+
+
+class Given(NamedTuple):
+    """What a door gets."""
+
+    desk: Desk
+    mounts: Mounts
+    token: bytes = b""
+    """What peers must show, "" where the guard is for this machine only."""
+
+
+class Listener(Protocol):
+    """A door on an address of its own, in every serving process: they share the address (SO_REUSEPORT)."""
+
+    async def start(self) -> int:
+        """Listen; the port."""
+
+    async def close(self) -> None:
+        """Take nothing new, let what is under way end."""
+
+
+LISTENERS: dict[str, Callable[[Given, str], Listener]] = {}
+"""Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
+PATHS: dict[str, Callable[[Given], App]] = {}
+"""First step of a path on the guard's own address -> what makes the door behind it."""
+
+
+def addresses(rows: list[str]) -> list[tuple[str, str]]:
+    """`NAME=HOST:PORT` as (name, address). Raises UsageError."""
+    out = []
+    for row in rows:
+        name, _, address = row.partition("=")
+        host, _, port = address.rpartition(":")
+        if name not in LISTENERS or not host or not port.isdigit() or int(port) > 65535:
+            known = ", ".join(LISTENERS) or "none"
+            raise UsageError(
+                f"no such door: {row!r}", hint=f"write NAME=HOST:PORT; names: {known}", slug="bad-configuration"
+            )
+        out.append((name, address))
+    return out

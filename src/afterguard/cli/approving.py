@@ -17,7 +17,7 @@ SHOWN = 3
 """Lines of evidence in the list; all of them stand in the JSON."""
 
 
-def listing(session: Session, at: job.Desk) -> int:
+def listing(session: Session, at: job.Approver) -> int:
     """Print what waits, and what became of the rest."""
     entries, dropped, forged = job.listed(at)
     with writing(session.common.output) as out:
@@ -57,7 +57,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def settled(session: Session, at: job.Desk, identifier: str, order: job.Order) -> int:
+def settled(session: Session, at: job.Approver, identifier: str, order: job.Order) -> int:
     """Approve or deny, and say what that means."""
     one = job.settle(at, identifier, order)
     session.say(f"guard: {one.id} is {one.verdict} by {one.by}; running guards know within a second")

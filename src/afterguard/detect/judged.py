@@ -41,7 +41,7 @@ def find(scene: Scene) -> Iterator[Hit]:
     for index, text in scene.of(*READ):
         if len(text.value) < SHORT:
             continue
-        found = _opinion(scene, text)
+        found = opinion_of(scene, text)
         if found.label == "benign":
             continue
         kind = KINDS[found.label]
@@ -54,7 +54,8 @@ def key_of(text: str, origin: str) -> str:
     return f"{ID}:{origin}:{text}"
 
 
-def _opinion(scene: Scene, text: Text) -> Judgement:
+def opinion_of(scene: Scene, text: Text) -> Judgement:
+    """What the judge says of a text, remembered."""
     key = key_of(text.value, text.origin.value)
     known = scene.context.judgements.get(key)
     if known is None:

@@ -19,6 +19,7 @@ BULLET = re.compile(r"- (?=[\"'])")
 BLANK = re.compile(r"(?:\s|\\[nrt])+\Z")
 AHEAD = re.compile(r"\s|\\[nrt]|[\"']|\Z")
 ELEMENT = re.compile(r"<([A-Za-z][\w -]{0,30})>")
+OPENED = {quote: re.compile(rf"(?:\A|(?<=[\s(\[{{<:=,]))[\"']{{0,2}}{quote}(?=\S)") for quote in "\"'"}
 CLOSE = re.compile(r"</([A-Za-z][\w -]{0,30})>")
 PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "*": "*", "_": "_", "`": "`", "«": "»", "“": "”"}
 WRAP_CAP = 3_000
@@ -56,7 +57,15 @@ def trimmed(view: str, first: Sentence, last: Sentence) -> tuple[int, int]:
         tail = TAIL.search(view, max(start, end - TAIL_CAP), end)
         if tail and (opened or view[tail.start()] in "\"'"):
             end = tail.start()
-    return start, max(start, end)
+    return start, max(start, _unquoted(view, start, end))
+
+
+def _unquoted(view: str, start: int, end: int) -> int:
+    """Before a quote at the end that was opened before the passage: it belongs to the field."""
+    quote = view[end - 1 : end]
+    if quote not in OPENED or OPENED[quote].search(view, start, end - 1):
+        return end
+    return len(view[:end].rstrip(quote))
 
 
 def wrapped(view: str, start: int, end: int) -> tuple[int, int]:

@@ -17,11 +17,14 @@ SENTENCES_CAP = 4_000
 """Sentences of one text that are looked at."""
 SENTENCE_CAP = 1_200
 """Characters of a sentence in which verbs are looked for."""
-ESCAPE = re.compile(r"\\(?:\r?\n[ \t]*\\?|[nrt]|[\"'/\\ ]|u[0-9a-fA-F]{4})")
+ESCAPE = re.compile(r"\\{1,16}(?:\r?\n[ \t]*\\?|[nrt]|[\"'/ ]|u[0-9a-fA-F]{4})|\\\\")
+"""An escape, of a text within a text too: each level doubles the backslashes."""
 BLANKED = {"n": " \n", "r": " \n", "t": "  ", '"': "''", "'": "''"}
 END = re.compile(
     r"[.!?…。！？\n\"'<>](?:"
     r"(?<=[.!?…])[.!?…]{0,8}+[\"'”’)\]]{0,8}+(?=\s++[^a-z]|\s*+\Z)"  # a sentence's end
+    r"|(?<=[.!?…])[.!?…]{0,8}+[,;](?=\s++[A-Z])"  # the same, in a list of texts
+    r"|(?<=\w[,;\t|]\")(?=\w)"  # before a field of a table begins
     r"|(?<=[^\s.][.!?])(?=[A-Z][a-z]* |[A-Z]{2,}[ :]|[<\[({#*=|])"  # the same, glued to what was put behind it
     r"|(?<=[。！？])"
     r"|(?<=\n)[ \t]*+(?:\r?\n[ \t]*+)++"  # a paragraph's
@@ -114,8 +117,8 @@ def readable(text: str) -> str:
 
 def _read(found: re.Match[str]) -> str:
     escape = found.group()
-    blank = BLANKED.get(escape[1])
-    return blank if blank and len(escape) == 2 else " " * len(escape)
+    blank = BLANKED.get(escape[-1], " ") if escape[-2] == "\\" else " "
+    return blank.rjust(len(escape))
 
 
 def sentences(text: str, wanted: frozenset[str] | None = None) -> list[Sentence]:
@@ -137,7 +140,7 @@ def sentences(text: str, wanted: frozenset[str] | None = None) -> list[Sentence]
                 continue
         elif mark[0] == "<":
             cut = found.start()
-        elif mark == "." and _is_abbreviation(text, cut - 1):
+        elif mark in (".", ".,", ".;") and _is_abbreviation(text, found.start()):
             continue
         if cut - at > 1:
             _keep(text, lower, at, cut, verbs, out)

@@ -45,6 +45,7 @@ LEAD = re.compile(
     r"(?:[(\[{<|]{1,3}[^()\[\]{}<>\n]{0,60}[)\]}>|]{1,3}[:\s]*)?"  # a label in brackets
     r"[\s\"'“‘(\[{*_#>-]*"
 )
+YOU = frozenset(("you", "assistant", "agent", "model", "ai", "yourself"))
 LABEL = 60
 """Characters of a sentence in which a colon ends a label rather than a clause."""
 WORD = re.compile(r"[a-z][a-z'’-]*")
@@ -102,6 +103,18 @@ def base(word: str) -> str:
             if form in classes():
                 return form
     return word
+
+
+@cache
+def _duties() -> frozenset[str]:
+    """Words behind which "to" leads up to something that is to be done."""
+    return frozenset((*load("rules/orders")["duties"], *_wishes(), *classes()))
+
+
+@cache
+def _wishes() -> frozenset[str]:
+    """Those of them that, said of the reader, are the reader's own wish."""
+    return frozenset(load("rules/orders")["wishes"])
 
 
 @cache
@@ -185,6 +198,13 @@ def asking(text: str, one: Sentence, lower: str = "") -> Sentence:
     return Sentence(one.start, one.end, asks, one.start + first if asks else -1, is_head)
 
 
+def _is_duty(further: str, before: str) -> bool:
+    """Whether "to" behind these two words leads up to what somebody is to do: "you need to send", "the user asked to send"; not "the link to reset", "you asked to send"."""
+    if before in YOU:  # "I want you to send"
+        before, further = further, ""
+    return before in _duties() and not (further == "you" and before in _wishes())
+
+
 def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
     """Verbs at the head of a clause: at the beginning, behind a label, a comma or a word that leads up to one, or with a capital where prose has none."""
     verbs, leading = classes(), leads()
@@ -192,8 +212,9 @@ def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
     first = -1
     last = LEAD.match(lower).end()  # type: ignore[union-attr]
     clause = last
-    before = ""
+    before, further = "", ""
     ready = is_head = head_of_first = True
+    purpose = -1  # where "To end it, " begins; "To end your contract, " is help, what follows it no order
     for found in WORD.finditer(lower, last):
         word = found.group()
         start = found.start()
@@ -203,10 +224,16 @@ def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
             colon = ":" in lower[last:start]
             if colon and start <= LABEL:
                 is_head, clause = True, start
+            if purpose >= 0:
+                is_head = " your " not in lower[purpose:start]
+                purpose = -1
         last = found.end()
         if word not in verbs and before == "be":
             word = base(word)
-        before = found.group()
+        if word == "to" and not out and not _is_duty(further, before):
+            word = ""
+            purpose = start if is_head and any(verb in verbs for verb in WORD.findall(lower, last, last + 20)[:1]) else -1
+        further, before = before, found.group()
         if word not in verbs:
             ready = word in leading
             is_head = is_head and ready

@@ -75,7 +75,7 @@ NEAR = -1.0
 LISTED_CAP = 4_000
 HANDED_ITEM = -3.0
 """The request hands over to this text, and the sentence is one of a list in it."""
-SHARED_OUT = -3.0
+SHARED_OUT = -4.0
 """One of at least three items that begin with different names: somebody else's task."""
 TITLED = -2.0
 """An item with a title of several words: advice in a document."""
@@ -258,7 +258,7 @@ def _listed(view: str, found: Sequence[Sentence], is_handed: bool) -> dict[int, 
         if item is not None:
             items[number] = item.group()
             label = PERSON.match(line, item.end())
-            if label is not None:
+            if label is not None and label.group(1).lower() not in mood.YOU:
                 labels[number] = label.group(1)
     if len(items) < 2:
         return {}

@@ -205,6 +205,12 @@ def _is_duty(further: str, before: str) -> bool:
     return before in _duties() and not (further == "you" and before in _wishes())
 
 
+def _is_done_to(lower: str, at: int) -> bool:
+    """Whether a known verb with an object stands at `at`: "to finish the request, "."""
+    verb = WORD.search(lower, at, at + 24)
+    return verb is not None and verb.group() in classes() and not BREAK.match(lower, verb.end())
+
+
 def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
     """Verbs at the head of a clause: at the beginning, behind a label, a comma or a word that leads up to one, or with a capital where prose has none."""
     verbs, leading = classes(), leads()
@@ -232,7 +238,7 @@ def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
             word = base(word)
         if word == "to" and not out and not _is_duty(further, before):
             word = ""
-            purpose = start if is_head and any(verb in verbs for verb in WORD.findall(lower, last, last + 20)[:1]) else -1
+            purpose = start if is_head and _is_done_to(lower, last) else -1
         further, before = before, found.group()
         if word not in verbs:
             ready = word in leading

@@ -6,6 +6,7 @@ the judge finds nothing in what would be left; without a judge it stays as it is
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
@@ -25,6 +26,10 @@ ASKED_CAP = 24
 """Sentences of one hit that the network is asked about."""
 PASSAGES_CAP = 12
 """A hit in more pieces than that is left whole."""
+LATER = bytes(range(0x80, 0xC0))
+"""Bytes that begin no character."""
+SENTENCES_CAP = 200
+"""A hit on more sentences than that is left whole."""
 TEXT_CAP = 60_000
 """Characters of a text whose hits are narrowed."""
 
@@ -59,8 +64,10 @@ def _passages(scene: Scene, index: int, known: tuple[int, int], orders: Passages
         for one in takewhile(lambda one: one.start < known[1], mood.sentences(view, frozenset()))
         if one.end > known[0]
     ]
+    if len(rows) > SENTENCES_CAP:
+        return []
     signs = _signs(scene, index)
-    marked = [one for one in rows if any(one.start < at <= one.end for at in signs)]
+    marked = [one for one in rows if bisect_right(signs, one.end) > bisect_right(signs, one.start)]
     for more in (False, True):
         if more:
             rest = [one for one in rows if one not in marked]
@@ -80,7 +87,7 @@ def _signs(scene: Scene, index: int) -> list[int]:
     out: list[int] = []
     at = characters = 0
     for end in sorted(ends):
-        characters += len(data[at:end].decode("utf-8", "surrogatepass" if end == len(data) else "ignore"))
+        characters += _count(data[at:end])
         at = end
         out.append(characters)
     return out
@@ -131,8 +138,13 @@ def _on(scene: Scene, found: Hit, span: Span) -> Hit:
 
 
 def _characters(data: bytes, span: Span) -> tuple[int, int]:
-    low = len(data[: span.start].decode("utf-8", "ignore"))
-    return low, low + len(data[span.start : span.end].decode("utf-8", "ignore"))
+    low = _count(data[: span.start])
+    return low, low + _count(data[span.start : span.end])
+
+
+def _count(data: bytes) -> int:
+    """Characters that begin in these bytes, halves of pairs too."""
+    return len(data.translate(None, LATER))
 
 
 def _bytes(value: str, low: int, high: int) -> Span:

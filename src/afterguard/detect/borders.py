@@ -20,6 +20,8 @@ BLANK = re.compile(r"(?:\s|\\[nrt])+\Z")
 AHEAD = re.compile(r"\s|\\[nrt]|[\"']|\Z")
 ELEMENT = re.compile(r"<([A-Za-z][\w -]{0,30})>")
 OPENED = {quote: re.compile(rf"(?:\A|(?<=[\s(\[{{<:=,]))[\"']{{0,2}}{quote}(?=\S)") for quote in "\"'"}
+CELL = re.compile(r"[|\t] *\Z")
+"""The border of a table's cell: what stands before it is another cell."""
 CLOSE = re.compile(r"</([A-Za-z][\w -]{0,30})>")
 PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "*": "*", "_": "_", "`": "`", "«": "»", "“": "”"}
 WRAP_CAP = 3_000
@@ -39,7 +41,7 @@ def is_next(view: str, first: Sentence, second: Sentence) -> bool:
 def trimmed(view: str, first: Sentence, last: Sentence) -> tuple[int, int]:
     """From behind the field's name to before the field's end."""
     start, end = first.start, last.end
-    if first.is_head and first.first - first.start > mood.LABEL:
+    if first.is_head and (first.first - start > mood.LABEL or CELL.search(view, start, first.first)):
         start = first.first
     is_line = not view[:start].rstrip(" \t") or view[:start].rstrip(" \t").endswith("\n")
     key = KEY.match(view, start) if is_line else None

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from afterguard import judges
-from afterguard.detect import Context, foreign_order, injection, judged, prefilters
+from afterguard.detect import Context, foreign_order, look_on, prefilters
 from afterguard.detect.judge import judge, passage
 from afterguard.detect.scene import Scene
 from afterguard.model import Exchange, Hit, Judgement, Origin
@@ -76,11 +76,13 @@ class Gateway:
 
     def cuts(self, exchange: Exchange) -> list[Hit]:
         start = time.perf_counter()
-        scene = Scene(exchange, self.context, prefilters())
-        found = [hit for hit in foreign_order.find(scene) if hit.confidence.value in self.enough]
         if self.rules:
-            found += [hit for hit in injection.find(scene) if hit.confidence.value in self.rules]
-            found += [hit for hit in judged.find(scene) if hit.confidence.value in self.rules and hit.kind in KINDS]
+            hits = [hit for hit in look_on(exchange, self.context)[0] if hit.text >= 0]
+            found = [hit for hit in hits if hit.kind == foreign_order.KIND and hit.confidence.value in self.enough]
+            found += [hit for hit in hits if hit.kind in KINDS and hit.confidence.value in self.rules]
+        else:
+            scene = Scene(exchange, self.context, prefilters())
+            found = [hit for hit in foreign_order.find(scene) if hit.confidence.value in self.enough]
         self.seconds.append(time.perf_counter() - start)
         return found
 
@@ -96,6 +98,36 @@ class Gateway:
         for where, value in values.items():
             put(body, where, value)
         return body
+
+
+class Exact(Gateway):
+    """Cuts what was planted and nothing else, however it was escaped on the way: the most that anybody can keep."""
+
+    def __init__(self) -> None:
+        self.hits, self.seconds = [], [0.0]
+        self.planted: list[re.Pattern[str]] = []
+
+    def know(self, planted: dict[str, str]) -> None:
+        self.planted = [re.compile(GAP.join(map(_any_escape, "".join(one.split())))) for one in planted.values()]
+
+    def pass_on(self, body: dict[str, Any]) -> dict[str, Any]:
+        for text in exchange_of(body).texts:
+            if text.origin in OUTSIDE:
+                put(body, text.where, self.kept(text.value))
+        return body
+
+    def kept(self, value: str) -> str:
+        for shape in self.planted:
+            value = shape.sub("", value)
+        return value
+
+
+GAP = r"(?:\s|\\[nrt\n]|\\ )*"
+
+
+def _any_escape(letter: str) -> str:
+    """A character of a plant as JSON, YAML or nothing has it."""
+    return {"'": r"(?:\\?'){1,2}", '"': r'\\*"'}.get(letter, re.escape(letter))
 
 
 def without(value: str, spans: list[Any]) -> str:
@@ -152,7 +184,10 @@ def main() -> int:
     parser.add_argument("--suites", nargs="+", default=["banking", "slack"])
     parser.add_argument("--attacks", nargs="+", default=["important_instructions", "ignore_previous", "direct"])
     parser.add_argument(
-        "--confidence", choices=(*ORDER, "none"), default="medium", help="none: no gateway, the ceiling"
+        "--confidence",
+        choices=(*ORDER, "none", "exact"),
+        default="medium",
+        help="none: no gateway, the most that can succeed; exact: the plants cut to the letter, the most that can be kept",
     )
     parser.add_argument("--version", default="v1.2.2")
     parser.add_argument("--limit", type=int, default=0)
@@ -167,7 +202,9 @@ def main() -> int:
         print(f"skipped: no benchmark to run at {SHARED}")
         return 0
     script = bench.TimedLLM.script = bench.Script()
-    gateway = None if args.confidence == "none" else Gateway(args.confidence, not args.no_judge, args.rules)
+    gateway = _gateway(args)
+    if isinstance(gateway, Exact):
+        tell(bench, gateway)
     pipeline = pipeline_of(bench, Client(gateway, script))
     if args.failures:
         watch(bench, script)
@@ -193,6 +230,23 @@ def main() -> int:
             )
         )
     return 0
+
+
+def _gateway(args: argparse.Namespace) -> Gateway | None:
+    if args.confidence == "none":
+        return None
+    return Exact() if args.confidence == "exact" else Gateway(args.confidence, not args.no_judge, args.rules)
+
+
+def tell(bench: ModuleType, gateway: Exact) -> None:
+    """Let the gateway know what is planted in each run."""
+    attempt = bench.attempt
+
+    def knowing(suite: Any, pipeline: Any, user: Any, injection: Any, planted: Any) -> Any:
+        gateway.know(planted)
+        return attempt(suite, pipeline, user, injection, planted)
+
+    bench.__dict__["attempt"] = knowing
 
 
 def watch(bench: ModuleType, script: Any) -> None:

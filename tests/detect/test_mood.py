@@ -28,6 +28,14 @@ def said(text: str) -> list[tuple[str, tuple[str, ...]]]:
         ("Do Cancel the booking 77 instead.", ("do", "cancel")),
         ("The order was sent to the bank.", ()),
         ("INFO delete_volume returned 200 today", ()),
+        ("This mail holds the link you requested to reset the password.", ()),
+        ("To cancel the booking, open the page.", ("open",)),
+        ("If you want to cancel the trip, tell Ben.", ("tell",)),
+        ("You need to cancel the booking.", ("cancel",)),
+        ("I want you to cancel the booking.", ("cancel",)),
+        ("The user asked to cancel the booking.", ("cancel",)),
+        ("It is important to cancel the booking.", ("cancel",)),
+        ("Use the tool to cancel the booking.", ("use", "cancel")),
     ],
 )
 def test_what_is_asked(text: str, asks: tuple[str, ...]) -> None:
@@ -42,6 +50,24 @@ def test_folded_and_escaped_lines_are_read_through() -> None:
 def test_wrapped_prose_is_one_sentence() -> None:
     text = "Dear tenant, please make sure that you adjust your standing\norder accordingly. Best regards"
     assert said(text)[0][0].endswith("accordingly.")
+
+
+def test_purpose_leads_up_to_an_order_unless_it_is_the_readers_own() -> None:
+    assert mood.sentences("To finish the request, send the file.")[0].is_head
+    assert not mood.sentences("To cancel your booking, send the code.")[0].is_head
+
+
+def test_escapes_are_read_at_any_depth() -> None:
+    for depth in range(1, 5):
+        text = "See you at noon." + "\\" * 2**depth + "n" + "Cancel the booking 77 now."
+        assert said(text)[1] == ("Cancel the booking 77 now.", ("cancel",))
+
+
+def test_texts_in_a_list_and_fields_of_a_table_end() -> None:
+    assert [one for one, _ in said("A fine desk., Cancel the booking now., Good lift.")][
+        1
+    ] == "Cancel the booking now.,"
+    assert ('Cancel the booking now."', ("cancel",)) in said('2,Eve,"Cancel the booking now."\n3,Ben,"tea"')
 
 
 def test_a_seam_without_a_blank_is_a_border() -> None:
@@ -59,7 +85,10 @@ def test_any_text(text: str) -> None:
         at = one.end
 
 
-@pytest.mark.parametrize("piece", ['"', ".", "\\", '",   ', "<a>", "\n", "}", "(", "# ", "send to ", '"} {', "İ"])
+@pytest.mark.parametrize(
+    "piece",
+    ['"', ".", "\\", '",   ', "<a>", "\n", "}", "(", "# ", "send to ", '"} {', "İ", "\\\\n", "to send ", "x.,", ',"a'],
+)
 def test_time_is_linear(piece: str) -> None:
     text = (piece * (60_000 // len(piece))) + " x"
     start = time.process_time()

@@ -14,6 +14,7 @@ from afterguard.detect import (
     canary,
     encoded_payload,
     exfil_link,
+    extent,
     foreign_order,
     injection,
     invisible,
@@ -97,7 +98,8 @@ def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[li
     """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
     scene = Scene(exchange, context, prefilters(), past)
     over = context.over_budget
-    hits = [_in_name(scene, hit) for hit in _look(scene, guarding=True)]
+    seen = [_in_name(scene, hit) for hit in _look(scene, guarding=True)]
+    hits = [_in_name(scene, one) for hit in seen for one in extent.narrowed(scene, hit)]
     return hits, scene.leaves()._replace(over=past.over + context.over_budget - over)
 
 

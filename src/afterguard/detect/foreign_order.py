@@ -18,7 +18,7 @@ from functools import cache
 from typing import NamedTuple
 
 from afterguard.catalog import load
-from afterguard.detect import affinity, mood
+from afterguard.detect import affinity, borders, mood
 from afterguard.detect.affinity import Fit, Profile
 from afterguard.detect.detector import Detector
 from afterguard.detect.injection import STRONG, family, sightings
@@ -75,7 +75,7 @@ NEAR = -1.0
 LISTED_CAP = 4_000
 HANDED_ITEM = -3.0
 """The request hands over to this text, and the sentence is one of a list in it."""
-SHARED_OUT = -3.0
+SHARED_OUT = -4.0
 """One of at least three items that begin with different names: somebody else's task."""
 TITLED = -2.0
 """An item with a title of several words: advice in a document."""
@@ -83,24 +83,13 @@ ITEM = re.compile(r"[ \t>]*(?:(?:[-*•]|\d{1,2}[.)])[ \t]+){1,2}")
 PERSON = re.compile(r"[*_]{0,2}([A-Z][\w'-]{1,20}(?: [A-Z][\w'-]{1,20}){0,3})[*_]{0,2}:[*_]{0,2}\s")
 GROW = 8
 """Neighbours on each side that are looked at."""
-WRAP_CAP = 3_000
-"""Characters of an element that is cut whole."""
 CODED = re.compile(
     r"[{};]|[^\s=]=[^\s=]|\s[=+|&<>]=?\s|\w\(|::|->|=>|\$\{|^\s*(?:#|//|>>>|\$ |import |from \w+ import)|\(\)|\]\("
 )
 HEADED = re.compile(r"#{1,6} ")
 ASKED = re.compile(r"\?[\"')\]\s]*\Z|\b(?:can|could|would|will) (?:you|we|someone|somebody|anybody|anyone)\b", re.I)
-KEY = re.compile(r"(?:[ \t]*- )?[ \t]*[\"']?[a-z_][\w-]{0,40}[\"']?:[ \t]+(?:[|>][-+]?\s+)?[\"']?")
-"""A field's name at the beginning of a line, and the quote behind it."""
-TAIL = re.compile(r"[\"']?\s*(?:[,}\]]+[\s,}\]{\[\"']*)\Z|[\"']\Z")
-TAIL_CAP = 80
-BULLET = re.compile(r"- (?=[\"'])")
-BLANK = re.compile(r"(?:\s|\\[nrt])+\Z")
-AHEAD = re.compile(r"\s|\\[nrt]|[\"']|\Z")
 POINTER = re.compile(r"[a-z]+://\S|\bwww\.\S|\b[\w-]+\.[a-z]{2,5}\b(?!\S*@)|['\"][^'\"\n]{3,80}['\"]")
 """Something in a request that says where to look: an address, a file, a title in quotes."""
-ELEMENT = re.compile(r"<([A-Za-z][\w -]{0,30})>")
-PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">", "*": "*", "_": "_", "`": "`", "«": "»", "“": "”"}
 VALUE = re.compile(r"[\w.+-]+@[\w.-]+\.\w+|[a-z]+://\S+|www\.\S+|\b(?=\w*\d)[\w-]{4,60}\b", re.I)
 
 ADDRESS = re.compile(
@@ -255,7 +244,7 @@ def _orders(
     seeds = [number for number, row in weighed.items() if row.score >= 0]
     if seeds:
         given = _given(scene, result, request)
-        seeds = [number for number in seeds if _squashed(_core(view, found[number])) not in given]
+        seeds = [number for number in seeds if _squashed(core_of(view, found[number])) not in given]
     return _merged([_grown(scene, view, found, number, weighed, flagged, result) for number in sorted(seeds)])
 
 
@@ -269,7 +258,7 @@ def _listed(view: str, found: Sequence[Sentence], is_handed: bool) -> dict[int, 
         if item is not None:
             items[number] = item.group()
             label = PERSON.match(line, item.end())
-            if label is not None:
+            if label is not None and label.group(1).lower() not in mood.YOU:
                 labels[number] = label.group(1)
     if len(items) < 2:
         return {}
@@ -319,12 +308,12 @@ def _weigh(
     crowd: float,
 ) -> Weighed:
     one = found[number]
-    text = _core(view, one)
-    odds = _odds(scene, text, result.origin)
+    text = core_of(view, one)
+    odds = odds_of(scene, text, result.origin)
     rest = _rest(text, one, fit, signs, request, named) + crowd + HEADING * (HEADED.match(view, one.start) is not None)
     if odds is not None and BESIDE <= odds + rest < 0:
         wider = _beside(view, found, number)
-        again = _odds(scene, wider, result.origin) if wider else None
+        again = odds_of(scene, wider, result.origin) if wider else None
         odds = odds if again is None else max(odds, again)
     return Weighed(one, (UNASKED if odds is None else odds) + rest, odds, fit, signs)
 
@@ -353,35 +342,26 @@ def _rest(text: str, one: Sentence, fit: Fit, signs: int, request: Request, name
 def _beside(view: str, found: Sequence[Sentence], number: int) -> str:
     """The sentence with the ones before and behind it, as far as they stand in the same field; "" where it stands alone."""
     low, high = number, number
-    if number > 0 and _is_next(view, found[number - 1], found[number]):
+    if number > 0 and borders.is_next(view, found[number - 1], found[number]):
         low -= 1
-    if number + 1 < len(found) and _is_next(view, found[number], found[number + 1]):
+    if number + 1 < len(found) and borders.is_next(view, found[number], found[number + 1]):
         high += 1
     if low == high:
         return ""
-    return " ".join(_core(view, found[at]._replace(is_head=False)) for at in range(low, high + 1))
+    return " ".join(core_of(view, found[at]._replace(is_head=False)) for at in range(low, high + 1))
 
 
-def _is_next(view: str, first: Sentence, second: Sentence) -> bool:
-    """Whether two sentences that follow each other stand in the same field."""
-    if view[first.end - 1] in ",}]" and TAIL.search(view, max(first.start, first.end - 3), first.end):
-        return False
-    if view[first.end - 1] == ":" and view[first.end - 2] in "\"'":
-        return False
-    line = view[first.end : second.start]
-    return not ("\n" in line and KEY.match(view, second.start))
-
-
-def _core(view: str, one: Sentence) -> str:
+def core_of(view: str, one: Sentence) -> str:
     """The sentence as one line, from its first verb on where only labels stand before that."""
     start = one.first if one.is_head else one.start
-    key = KEY.match(view, start)
+    key = borders.KEY.match(view, start)
     if key and not one.is_head:
         start = key.end()
-    return " ".join(TAIL.sub("", view[start : min(one.end, start + mood.SENTENCE_CAP)]).split())
+    return " ".join(borders.TAIL.sub("", view[start : min(one.end, start + mood.SENTENCE_CAP)]).split())
 
 
-def _odds(scene: Scene, text: str, origin: Origin) -> float | None:
+def odds_of(scene: Scene, text: str, origin: Origin) -> float | None:
+    """The network's log odds for a sentence, remembered; None where it is not to be had."""
     if scene.context.passage is None:
         return None
     key = f"{ID}:odds:{origin.value}:{text}"
@@ -412,10 +392,10 @@ def _grown(
         and _belongs(scene, view, found, high + 1, high, weighed, flagged, result)
     ):
         high += 1
-    start, end = _trimmed(view, found[low], found[high])
-    start, end = _wrapped(view, start, end)
+    start, end = borders.trimmed(view, found[low], found[high])
+    start, end = borders.wrapped(view, start, end)
     row = weighed[seed]
-    return Order(*_blanks(view, start, end), row.score, row.fit.tool.name)
+    return Order(*borders.blanks(view, start, end), row.score, row.fit.tool.name)
 
 
 def _belongs(
@@ -431,7 +411,7 @@ def _belongs(
     """Whether a neighbour only makes sense with the order: in the same field, an order of its own or nearly, to the model, or the rest of a sentence."""
     first, second = sorted((number, beside))
     between = view[found[first].end : found[second].start]
-    if not _is_next(view, found[first], found[second]):
+    if not borders.is_next(view, found[first], found[second]):
         return False
     one = found[number]
     text = view[one.start : one.end]
@@ -444,53 +424,8 @@ def _belongs(
     one = mood.asking(view, one)
     if "\n\n" in between or not one.asks or len(text.split()) < 3:
         return False
-    odds = _odds(scene, _core(view, one), result.origin)
+    odds = odds_of(scene, core_of(view, one), result.origin)
     return odds is not None and odds >= NEAR
-
-
-def _trimmed(view: str, first: Sentence, last: Sentence) -> tuple[int, int]:
-    """From behind the field's name to before the field's end."""
-    start, end = first.start, last.end
-    if first.is_head and first.first - first.start > mood.LABEL:
-        start = first.first
-    is_line = not view[:start].rstrip(" \t") or view[:start].rstrip(" \t").endswith("\n")
-    key = KEY.match(view, start) if is_line else None
-    opened = ""
-    if key and key.end() < end:
-        start = key.end()
-        opened = view[start - 1] if view[start - 1] in "\"'" else ""
-    else:
-        bullet = BULLET.match(view, start) if is_line else None
-        start = bullet.end() if bullet else start
-        if view[start : start + 1] in ('"', "'"):
-            opened = view[start]
-            start += 1
-    if opened or view[end - 1 : end] in ("}", "]", ","):
-        tail = TAIL.search(view, max(start, end - TAIL_CAP), end)
-        if tail and (opened or view[tail.start()] in "\"'"):
-            end = tail.start()
-    return start, max(start, end)
-
-
-def _wrapped(view: str, start: int, end: int) -> tuple[int, int]:
-    """With the element or the brackets around it, where the text has few of them."""
-    if "</" in view and view.count("</") <= 3:
-        for opened in ELEMENT.finditer(view, max(0, start - WRAP_CAP), start + 1):
-            close = view.find(f"</{opened.group(1)}>", opened.end(), opened.start() + WRAP_CAP)
-            if close >= start:  # one that is closed before is around something else
-                return opened.start(), max(end, close + len(opened.group(1)) + 3)
-    while start > 0 and end < len(view) and PAIRS.get(view[start - 1]) == view[end]:
-        start, end = start - 1, end + 1
-    return start, end
-
-
-def _blanks(view: str, start: int, end: int) -> tuple[int, int]:
-    """With the blanks before it, where blanks or an end follow."""
-    if AHEAD.match(view, end):
-        before = BLANK.search(view, max(0, start - 40), start)
-        if before and view[before.start() - 1 : before.start()] != ":":
-            start = before.start()
-    return start, end
 
 
 def _merged(rows: list[Order]) -> list[Order]:

@@ -45,7 +45,7 @@ def find(scene: Scene) -> Iterator[Hit]:
     for index, text in scene.of(*READ):
         if len(text.value) < SHORT:
             continue
-        found = _opinion(scene, text)
+        found = opinion_of(scene, text)
         if found.label == "benign":
             continue
         kind = KINDS[found.label]
@@ -58,7 +58,8 @@ def key_of(text: str, origin: str) -> str:
     return f"{ID}:{origin}:{text}"
 
 
-def _opinion(scene: Scene, text: Text) -> Judgement:
+def opinion_of(scene: Scene, text: Text) -> Judgement:
+    """What the judge says of a text, remembered."""
     key = key_of(text.value, text.origin.value)
     known = scene.context.judgements.get(key)
     if known is None:
@@ -78,7 +79,7 @@ def _is_sure(scene: Scene, index: int, found: Judgement) -> bool:
     for span in spans:
         data[span.start : span.end] = b" " * (span.end - span.start)
     text = msgspec.structs.replace(scene.texts[index], value=data.decode("utf-8", "surrogatepass"))
-    return _opinion(scene, text).score >= SURE
+    return opinion_of(scene, text).score >= SURE
 
 
 def _hit(scene: Scene, index: int, kind: str, found: Judgement) -> Hit:

@@ -17,11 +17,14 @@ SENTENCES_CAP = 4_000
 """Sentences of one text that are looked at."""
 SENTENCE_CAP = 1_200
 """Characters of a sentence in which verbs are looked for."""
-ESCAPE = re.compile(r"\\(?:\r?\n[ \t]*\\?|[nrt]|[\"'/\\ ]|u[0-9a-fA-F]{4})")
+ESCAPE = re.compile(r"\\{1,16}(?:\r?\n[ \t]*\\?|[nrt]|[\"'/ ]|u[0-9a-fA-F]{4})|\\\\")
+"""An escape, of a text within a text too: each level doubles the backslashes."""
 BLANKED = {"n": " \n", "r": " \n", "t": "  ", '"': "''", "'": "''"}
 END = re.compile(
     r"[.!?…。！？\n\"'<>](?:"
     r"(?<=[.!?…])[.!?…]{0,8}+[\"'”’)\]]{0,8}+(?=\s++[^a-z]|\s*+\Z)"  # a sentence's end
+    r"|(?<=[.!?…])[.!?…]{0,8}+[,;](?=\s++[A-Z])"  # the same, in a list of texts
+    r"|(?<=\w[,;\t|]\")(?=\w)"  # before a field of a table begins
     r"|(?<=[^\s.][.!?])(?=[A-Z][a-z]* |[A-Z]{2,}[ :]|[<\[({#*=|])"  # the same, glued to what was put behind it
     r"|(?<=[。！？])"
     r"|(?<=\n)[ \t]*+(?:\r?\n[ \t]*+)++"  # a paragraph's
@@ -42,6 +45,7 @@ LEAD = re.compile(
     r"(?:[(\[{<|]{1,3}[^()\[\]{}<>\n]{0,60}[)\]}>|]{1,3}[:\s]*)?"  # a label in brackets
     r"[\s\"'“‘(\[{*_#>-]*"
 )
+YOU = frozenset(("you", "assistant", "agent", "model", "ai", "yourself"))
 LABEL = 60
 """Characters of a sentence in which a colon ends a label rather than a clause."""
 WORD = re.compile(r"[a-z][a-z'’-]*")
@@ -102,6 +106,18 @@ def base(word: str) -> str:
 
 
 @cache
+def _duties() -> frozenset[str]:
+    """Words behind which "to" leads up to something that is to be done."""
+    return frozenset((*load("rules/orders")["duties"], *_wishes(), *classes()))
+
+
+@cache
+def _wishes() -> frozenset[str]:
+    """Those of them that, said of the reader, are the reader's own wish."""
+    return frozenset(load("rules/orders")["wishes"])
+
+
+@cache
 def _irregular() -> dict[str, str]:
     """Participle -> verb, where the ending does not tell."""
     return dict(load("rules/orders")["irregular"])
@@ -114,8 +130,8 @@ def readable(text: str) -> str:
 
 def _read(found: re.Match[str]) -> str:
     escape = found.group()
-    blank = BLANKED.get(escape[1])
-    return blank if blank and len(escape) == 2 else " " * len(escape)
+    blank = BLANKED.get(escape[-1], " ") if escape[-2] == "\\" else " "
+    return blank.rjust(len(escape))
 
 
 def sentences(text: str, wanted: frozenset[str] | None = None) -> list[Sentence]:
@@ -137,7 +153,7 @@ def sentences(text: str, wanted: frozenset[str] | None = None) -> list[Sentence]
                 continue
         elif mark[0] == "<":
             cut = found.start()
-        elif mark == "." and _is_abbreviation(text, cut - 1):
+        elif mark in (".", ".,", ".;") and _is_abbreviation(text, found.start()):
             continue
         if cut - at > 1:
             _keep(text, lower, at, cut, verbs, out)
@@ -182,6 +198,19 @@ def asking(text: str, one: Sentence, lower: str = "") -> Sentence:
     return Sentence(one.start, one.end, asks, one.start + first if asks else -1, is_head)
 
 
+def _is_duty(further: str, before: str) -> bool:
+    """Whether "to" behind these two words leads up to what somebody is to do: "you need to send", "the user asked to send"; not "the link to reset", "you asked to send"."""
+    if before in YOU:  # "I want you to send"
+        before, further = further, ""
+    return before in _duties() and not (further == "you" and before in _wishes())
+
+
+def _is_done_to(lower: str, at: int) -> bool:
+    """Whether a known verb with an object stands at `at`: "to finish the request, "."""
+    verb = WORD.search(lower, at, at + 24)
+    return verb is not None and verb.group() in classes() and not BREAK.match(lower, verb.end())
+
+
 def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
     """Verbs at the head of a clause: at the beginning, behind a label, a comma or a word that leads up to one, or with a capital where prose has none."""
     verbs, leading = classes(), leads()
@@ -189,8 +218,9 @@ def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
     first = -1
     last = LEAD.match(lower).end()  # type: ignore[union-attr]
     clause = last
-    before = ""
+    before, further = "", ""
     ready = is_head = head_of_first = True
+    purpose = -1  # where "To end it, " begins; "To end your contract, " is help, what follows it no order
     for found in WORD.finditer(lower, last):
         word = found.group()
         start = found.start()
@@ -200,10 +230,16 @@ def _asks(piece: str, lower: str) -> tuple[tuple[str, ...], int, bool]:
             colon = ":" in lower[last:start]
             if colon and start <= LABEL:
                 is_head, clause = True, start
+            if purpose >= 0:
+                is_head = " your " not in lower[purpose:start]
+                purpose = -1
         last = found.end()
         if word not in verbs and before == "be":
             word = base(word)
-        before = found.group()
+        if word == "to" and not out and not _is_duty(further, before):
+            word = ""
+            purpose = start if is_head and _is_done_to(lower, last) else -1
+        further, before = before, found.group()
         if word not in verbs:
             ready = word in leading
             is_head = is_head and ready

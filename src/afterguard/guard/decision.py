@@ -104,7 +104,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         output_tokens=parts.output_tokens,
         failed=session.failed,
         late=session.late,
-        tools=tuple(call.name[:NAME] for call in parts.calls[session._calls :][:50]),
+        tools=tuple(call.name[:NAME] for call in parts.calls[session.asked_calls :][:50]),
         approvals=tuple(session.hold.notes.values()) if session.hold is not None else (),
     )
 

@@ -209,8 +209,8 @@ class _Scene:
     def _whole(self) -> Iterable[Sequence[object]]:
         session = self.session
         if self.at == "response":
-            texts = self.exchange.texts[session._texts :]
-            calls = self.exchange.calls[session._calls :]
+            texts = self.exchange.texts[session.asked_texts :]
+            calls = self.exchange.calls[session.asked_calls :]
             yield "reply", [one.value for one in texts], [(one.name, canonical(one.arguments)) for one in calls]
         elif session.asked is None or session.parts.unjudged:
             yield (

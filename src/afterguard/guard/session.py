@@ -104,7 +104,9 @@ class Session:
         """What a person has to approve, where anything is."""
         self.late = 0
         """Hits in a stream whose place had already left."""
-        self._texts = self._calls = 0
+        self.asked_texts = self.asked_calls = 0
+        """Texts and calls that stood in the request."""
+        self.answered: Any = None
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
         self._is_piece_over = False
@@ -129,7 +131,7 @@ class Session:
                 self.parts.skip(problem, "request", len(plain))
             if self.asked is not None:
                 self._read_request(self.asked, len(plain))
-        self._texts, self._calls = len(self.parts.texts), len(self.parts.calls)
+        self.asked_texts, self.asked_calls = len(self.parts.texts), len(self.parts.calls)
         return True
 
     def _read_request(self, body: Any, size: int) -> None:
@@ -295,7 +297,6 @@ class Session:
         if status >= 400 or self.spot.operation in SILENT or not body:
             return False
         plain = self._plain(body, encoding, "response")
-        self.answered: Any = None
         if plain is None:
             return True
         self.answered, problems = strict.decode(plain)
@@ -331,7 +332,7 @@ class Session:
 
     def _asks_again(self, exchange: Exchange, verdict: Verdict) -> bool:
         """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""
-        fresh = range(self._calls, len(exchange.calls))
+        fresh = range(self.asked_calls, len(exchange.calls))
         policy = self.brain.policy
         if policy is None or self.asked_again >= policy.document.again or verdict.action is not Action.step_down:
             return False
@@ -345,7 +346,7 @@ class Session:
         self.sent = self.again
         self.verdict = max(self.verdict, verdict, key=rank)
         # The next reply takes the place of this one.
-        del self.parts.texts[self._texts :], self.parts.calls[self._calls :]
+        del self.parts.texts[self.asked_texts :], self.parts.calls[self.asked_calls :]
         return True
 
     def _shown(self, body: bytes) -> bytes:

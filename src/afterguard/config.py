@@ -131,6 +131,16 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """redis:// address of shared state (limits, approvals), for several workers or replicas."""
     workers: int = 1
     """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
+    user_header: str = ""
+    """Header in which your own gateway or application names its user; it is believed, so clients must not be able to set it. Empty: users are not told apart."""
+    address_header: str = ""
+    """Header in which the proxy before the guard names the client's address (x-forwarded-for: the last one counts). Empty: the connection's own address."""
+    device_header: str = ""
+    """Header in which your application names the device or session of its user."""
+    region_header: str = ""
+    """Header in which your content network names the client's country."""
+    price: list[str] = []
+    """What a model costs: MODEL=INPUT/OUTPUT in US dollars a million tokens; the longest beginning of a model's name counts. Models without a price cost nothing."""
     hang: float = 5.0
     """Seconds a worker may stand still before it is replaced; computing counts a quarter, waiting for a CPU nothing. 0: never."""
     helpers: int = 1

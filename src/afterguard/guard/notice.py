@@ -111,7 +111,7 @@ def event(session: Session, one: Decision, at: Client, pseudonym: Pseudonym, cos
         device=at.device,
         client=at.family,
         conversation=one.conversation,
-        model=one.model,
+        model=_model(session) or one.model,
         version=_version(session),
         prompt=_prompt(parts.texts[:old], pseudonym),
         operation=one.operation,
@@ -142,6 +142,12 @@ def _last(texts: list[Text], origin: Origin) -> str:
 def _prompt(texts: list[Text], pseudonym: Pseudonym) -> str:
     said = "\n".join(text.value for text in texts[:20] if text.origin is Origin.system)
     return pseudonym(said[:20_000])[:16] if said else ""
+
+
+def _model(session: Session) -> str:
+    """The model as the client names it: the reply's is a version of it."""
+    found = session.asked.get("model") if isinstance(session.asked, dict) else None
+    return found[:200] if isinstance(found, str) else session.spot.model[:200]
 
 
 def _version(session: Session) -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-WORDS_CAP = 160
+WORDS_CAP = 80
 """Words that are read of a text."""
 CHARACTERS_CAP = 8_000
 SHAPED = 600

@@ -71,7 +71,7 @@ def turn(brain: Brain, body: bytes, number: int) -> None:
         200, msgspec.json.encode({"object": "chat.completion", "choices": [{"message": reply}]})
     )
     assert answered is not None
-    hits, _ = brain.inspect(answered, session.past)
+    hits, _ = brain.inspect(answered, session.past, is_last=True)
     session.backward(b"", answered, hits)
     session.decision(0.0, 0.0, 0.0)
 

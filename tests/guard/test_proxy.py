@@ -61,11 +61,11 @@ class Sick(Brain):
     looks = 0
     healthy = 0
 
-    def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
+    def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> tuple[list[Hit], Past]:
         self.looks += 1
         if self.looks > self.healthy:
             raise ZeroDivisionError
-        return super().inspect(exchange, past)
+        return super().inspect(exchange, past, is_last=is_last)
 
 
 def sick(healthy: int = 0) -> Brain:
@@ -233,8 +233,8 @@ class Small(Brain):
     def vault(self, route: Route, conversation: str) -> Vault:
         return Vault(self.key, route.app, conversation, limit=1)
 
-    def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
-        hits, after = super().inspect(exchange, past)
+    def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> tuple[list[Hit], Past]:
+        hits, after = super().inspect(exchange, past, is_last=is_last)
         return hits, after._replace(over=past.over + 1)
 
 

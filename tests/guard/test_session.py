@@ -188,9 +188,9 @@ class Counting(Brain):
 
     seen: list[str]
 
-    def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
+    def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> tuple[list[Hit], Past]:
         self.seen += [text.value for text in exchange.texts[past.texts :]]
-        return super().inspect(exchange, past)
+        return super().inspect(exchange, past, is_last=is_last)
 
 
 def counting(*rules: str) -> Counting:

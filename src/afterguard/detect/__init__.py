@@ -94,13 +94,17 @@ def look(exchange: Exchange, context: Context) -> Iterator[Hit]:
     yield from _look(Scene(exchange, context, prefilters()), guarding=False)
 
 
-def look_on(exchange: Exchange, context: Context, past: Past = NONE) -> tuple[list[Hit], Past]:
-    """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it."""
+def look_on(
+    exchange: Exchange, context: Context, past: Past = NONE, *, is_last: bool = False
+) -> tuple[list[Hit], Past]:
+    """(hits in what follows `past`, the past of the next turn): a turn costs what is new in it. `is_last`: nothing goes on from here, as from a
+    reply, which comes again with the next request."""
     scene = Scene(exchange, context, prefilters(), past)
     over = context.over_budget
     seen = [_in_name(scene, hit) for hit in _look(scene, guarding=True)]
     hits = [_in_name(scene, one) for hit in seen for one in extent.narrowed(scene, hit)]
-    return hits, scene.leaves()._replace(over=past.over + context.over_budget - over)
+    after = past if is_last else scene.leaves()
+    return hits, after._replace(over=past.over + context.over_budget - over)
 
 
 def _in_name(scene: Scene, hit: Hit) -> Hit:

@@ -151,11 +151,11 @@ class Brain:
         self.cap = cap
         self._rulings.clear()
 
-    def inspect(self, exchange: Exchange, past: Past = NONE) -> tuple[list[Hit], Past]:
+    def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> tuple[list[Hit], Past]:
         """(hits in what follows `past`, the past of the next turn)."""
         if not self.detectors:
             return [], past
-        hits, after = look_on(exchange, self.context, past)
+        hits, after = look_on(exchange, self.context, past, is_last=is_last)
         return [hit for hit in hits if hit.kind != "inventory"], after
 
     def warm(self) -> None:

@@ -114,24 +114,24 @@ class Desk:
         numbers.set("afterguard_in_flight", self.in_flight, "all")
         return numbers
 
-    async def judge(self, session: Session, exchange: Exchange) -> Judged | None:
+    async def judge(self, session: Session, exchange: Exchange, *, is_last: bool = False) -> Judged | None:
         """Hits in what was not judged before. None: nobody looked in time."""
-        found = await self._judged(session, exchange)
+        found = await self._judged(session, exchange, is_last)
         if found is not None:
             session.judged(found[1])
         return found
 
-    async def _judged(self, session: Session, exchange: Exchange) -> Judged | None:
+    async def _judged(self, session: Session, exchange: Exchange, is_last: bool) -> Judged | None:
         """Hits in what was not judged before: on this loop for little text, elsewhere for much and where the judge has doubts. None: nobody looked
         in time. Where only the second opinion is missing the first one stands, and that is written down."""
         brain, past = self.brain, session.past
         fresh = sum(len(text.value) for text in exchange.texts[past.texts :])
         near: Judged | None = None
         if self.far is None or not brain.detectors:
-            return brain.inspect(exchange, past)
+            return brain.inspect(exchange, past, is_last=is_last)
         if fresh <= SMALL:
             doubts = brain.context.doubts
-            near = brain.inspect(exchange, past)
+            near = brain.inspect(exchange, past, is_last=is_last)
             if brain.context.doubts == doubts:
                 return near
         limit = session.ruling.limit(fresh) if session.ruling.is_inline else None
@@ -204,7 +204,7 @@ class Desk:
         reply = b"".join(one.reply)
         if one.status and session.passed(one.status, one.content_type, one.reply_encoding, reply):
             exchange = session.exchange()
-            found = await self.judge(session, exchange)
+            found = await self.judge(session, exchange, is_last=True)
             if found is not None:
                 session.backward(reply, exchange, found[0])
 

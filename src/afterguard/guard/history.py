@@ -73,6 +73,8 @@ class History:
         self.characters = characters
         self.size = 0
         self._rows: OrderedDict[int, Known] = OrderedDict()
+        self._last: tuple[Any, list[int | None]] = (None, [])
+        """The conversation that was looked for last, and the hashes of its messages: most are put right after."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,6 +87,7 @@ class History:
         beside = _beside(body)
         rows = self._rows
         marks: list[int | None] = [None] * len(items)
+        self._last = (items, marks)
         # A turn adds a few messages, so the beginning that was judged last is found after as many looks, however long it is.
         for length in range(len(items), 0, -1):
             key = _key(route, items, length, marks)
@@ -111,7 +114,8 @@ class History:
         size = 200 * len(items) + exchange.bytes
         if size > self.characters // 4:
             return
-        key = _key(route, items, len(items), [None] * len(items))
+        key = _key(route, items, len(items), self._last[1] if self._last[0] is items else [None] * len(items))
+        self._last = (None, [])
         if known is not None:
             # The same messages, once in memory.
             items = [*known.items, *items[len(known.items) :]]

@@ -125,7 +125,7 @@ class Visit:
         exchange = session.response(status, body, encoding)
         if exchange is None:
             return body
-        found = await self.desk.judge(session, exchange)
+        found = await self.desk.judge(session, exchange, is_last=True)
         if found is None:
             return self.failed("budget") or body
         ready = session.backward(body, exchange, found[0])
@@ -177,7 +177,7 @@ class Visit:
         try:
             left, exchange = session.whole()
             yield b"".join(left)
-            found = await self.desk.judge(session, exchange)
+            found = await self.desk.judge(session, exchange, is_last=True)
             if found is None:
                 ready = [session.stop()] if self.failed("budget") else session.waiting()
             else:

@@ -159,6 +159,8 @@ def _key(route: str, items: Sequence[Any], length: int, marks: list[int | None])
 
 def _mark(item: Any) -> int:
     try:
+        if type(item) is dict and len(item) == 2 and type(item.get("content")) is str:
+            return hash((item["content"], str(item.get("role"))[:40]))
         return hash(msgspec.json.encode(item))
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError):
         return 0

@@ -46,15 +46,18 @@ class Detector(NamedTuple):
 
 HELD = 8 << 20
 """Characters of keys that one cache keeps: many keys are whole texts, and a text may be megabytes."""
+NOTED = 1 << 20
+"""The same of what is derived from texts: twenty bytes a character and more."""
 
 
 class Bounded(Generic[V]):
-    """A dictionary of at most `size` entries, and HELD characters of keys, that forgets the least recently used."""
+    """A dictionary of at most `size` entries, and `most` characters of keys, that forgets the least recently used."""
 
-    __slots__ = ("_rows", "held", "size")
+    __slots__ = ("_rows", "held", "most", "size")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, most: int = HELD) -> None:
         self.size = size
+        self.most = most
         self.held = 0
         self._rows: OrderedDict[str, V] = OrderedDict()
 
@@ -71,7 +74,7 @@ class Bounded(Generic[V]):
         if key not in rows:
             self.held += len(key)
         rows[key] = value
-        while len(rows) > self.size or self.held > HELD:
+        while len(rows) > self.size or self.held > self.most:
             self.held -= len(rows.popitem(last=False)[0])
         return value
 
@@ -102,7 +105,7 @@ class Context:
         """Prefilter answers of long texts that repeat (system prompts, history)."""
         self.lines = StatusLines()
         """Status lines each tool gave so far."""
-        self.notes: Bounded[object] = Bounded(4_096)
+        self.notes: Bounded[object] = Bounded(4_096, NOTED)
         """What a detector derived from a text that repeats, under `detector-id:...`."""
 
     def pseudonym(self, value: str) -> str:

@@ -27,7 +27,9 @@ def asked(days: Days, one: Campaign, rows: Rows, x: Matrix) -> Rows:
 
 def cases(one: Campaign, who: Ints) -> Matrix:
     """Ordinary cases, one for each number."""
-    return scores.ordinary(BY_NAME[one.app], one.rng(), named(who, one.seed, one.number, "case"), np.full(len(who), 14.0))
+    return scores.ordinary(
+        BY_NAME[one.app], one.rng(), named(who, one.seed, one.number, "case"), np.full(len(who), 14.0)
+    )
 
 
 def evasion_walk(days: Days, one: Campaign) -> Rows:

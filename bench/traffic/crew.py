@@ -12,7 +12,7 @@ from .apps import BY_NAME, ZONES
 from .campaign import Campaign
 from .days import DAY, Days
 from .draw import F64, U64, Ints, named, objects, repeated
-from .people import STRIDE, key_of_app, keys
+from .people import STRIDE, identities, keys
 from .rows import Rows
 
 HOSTING = objects(["NL", "RO", "US", "SG", "RU", "VN", "DE"])
@@ -36,36 +36,31 @@ def crew(days: Days, one: Campaign, who: Ints, networks: int = 0, devices: int =
     }
 
 
-def members(days: Days, one: Campaign, count: int) -> U64:
-    """People who were there before: the more somebody does, the sooner he is among them."""
+def members(days: Days, one: Campaign, count: int) -> Ints:
+    """Numbers of people who were there before: the more somebody does, the sooner he is among them."""
     app, rng = BY_NAME[one.app], one.rng()
-    out: list[int] = []
+    parts = np.array([part for _, _, part in ZONES])
+    out: dict[int, None] = {}
     while len(out) < count:
-        zone = rng.choice(len(ZONES), p=[part for _, _, part in ZONES], size=count)
-        size = np.maximum(4, app.people * days.plan.scale * np.array([part for _, _, part in ZONES])[zone])
-        number = (size * rng.random(count) ** 1.6).astype(np.int64)
-        fresh = [who for who in (number * STRIDE + zone).tolist() if who not in out]
-        if not fresh or len(out) >= app.people * days.plan.scale * 0.8:
-            # A small company has fewer people than that: the rest are people who never came before.
-            fresh = list(range(1 << 40, (1 << 40) + count))
-        out = list(dict.fromkeys(out + fresh))
-    return named(np.array(out[:count]), one.seed, one.app, "person")
+        zone = rng.choice(len(ZONES), p=parts / parts.sum(), size=count)
+        size = np.maximum(4, app.people * days.plan.scale * parts[zone])
+        out |= dict.fromkeys(((size * rng.random(count) ** 1.6).astype(np.int64) * STRIDE + zone).tolist())
+        if len(out) > app.people * days.plan.scale * 0.7:
+            # A small company has fewer people than that: the rest never came before.
+            out |= dict.fromkeys(range(1 << 40, (1 << 40) + count))
+    return np.array(list(out)[:count])
 
 
-def as_member(days: Days, one: Campaign, person: U64) -> Rows:
-    """Identities of people as they usually are, at home."""
-    app = BY_NAME[one.app]
-    team = named(person, "x")
-    return {
-        "user": named(person, "user"),
-        "device": named(person, "device"),
-        "address": named(person, "usual address"),
-        "network": named(person, "usual network"),
-        "region": objects([country for country, _, _ in ZONES])[(team % np.uint64(len(ZONES))).astype(np.int64)],
-        "client": repeated(app.clients[0][0], len(person)),
-        "key": keys(app, one.seed, one.rng(), person, (team % np.uint64(97)).astype(np.float64) / 97),
-        "conversation": named(np.arange(len(person)), one.seed, one.number, "conversation"),
-    }
+def as_member(days: Days, one: Campaign, who: Ints, time: F64) -> Rows:
+    """People as they usually appear."""
+    rows = identities(BY_NAME[one.app], days.plan, one.seed, one.rng(), who, time)
+    rows["user"] = user_of(one, who)
+    del rows["person"]
+    return rows
+
+
+def user_of(one: Campaign, who: Ints) -> U64:
+    return named(named(who, one.seed, one.app, "person"), "user")
 
 
 def evenly(one: Campaign, n: int) -> F64:
@@ -89,7 +84,7 @@ def growing(one: Campaign, n: int, daily: float) -> F64:
     return np.sort(one.start + DAY * np.log1p(u * np.expm1(rate * days)) / rate)
 
 
-def each_of(one: Campaign, count: int) -> Ints:
+def each_of(one: Campaign, count: float) -> Ints:
     """Numbers of identities, each `count` times in a row."""
     return np.repeat(np.arange(one.identities), max(1, round(count)))
 
@@ -101,6 +96,3 @@ def chat(days: Days, one: Campaign, rows: Rows, text: Rows, topic: Ints | None =
         topic = np.zeros(n, dtype=np.int64)
     rows = {"turn": np.ones(n, dtype=np.int64)} | text | rows
     return texts.exchanged(app, days, one.rng(), rows, topic, longer)
-
-
-__all__ = ["as_member", "chat", "crew", "each_of", "evenly", "growing", "key_of_app", "members", "scripted"]

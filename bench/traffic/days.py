@@ -82,16 +82,22 @@ class Days:
             self.releases[app.name] = self._releases(app)
         rng = generator(self.seed, "days")
         plan = self.plan
-        for first, last in ((0, plan.learn), (plan.learn, plan.learn + plan.quiet), (plan.learn + plan.quiet, plan.days)):
+        for first, last in (
+            (0, plan.learn),
+            (plan.learn, plan.learn + plan.quiet),
+            (plan.learn + plan.quiet, plan.days),
+        ):
             if last - first < 2:
                 continue
             day = int(rng.integers(first + 1, last))
             start = plan.start + day * DAY + 3600 * float(rng.uniform(12, 16))
             self.peaks.append((start, start + 3600 * float(rng.uniform(3, 7)), float(rng.uniform(1.8, 3.2))))
             for _ in range(max(1, (last - first) // 7)):
-                app = APPS[int(rng.integers(0, 5))].name
+                name = APPS[int(rng.integers(0, 5))].name
                 start = plan.start + DAY * float(rng.uniform(first + 0.2, last - 0.2))
-                self.outages.append(Outage(app, start, start + 60 * float(rng.uniform(12, 50)), float(rng.uniform(0.4, 0.95))))
+                self.outages.append(
+                    Outage(name, start, start + 60 * float(rng.uniform(12, 50)), float(rng.uniform(0.4, 0.95)))
+                )
             country = ("US", "DE", "IN")[int(rng.integers(0, 3))]
             self.holidays.add((country, int(rng.integers(first, last))))
 
@@ -109,7 +115,9 @@ class Days:
                 out.append(Release(hour, last.prompt, version, number, last.longer * float(rng.uniform(0.88, 1.14))))
             else:
                 prompt = f"s{int(rng.integers(1 << 60)):x}"
-                out.append(Release(hour, prompt, last.version, last.style, last.longer * float(rng.uniform(0.92, 1.09))))
+                out.append(
+                    Release(hour, prompt, last.version, last.style, last.longer * float(rng.uniform(0.92, 1.09)))
+                )
             day += float(rng.uniform(5, 13))
         return out
 

@@ -6,6 +6,7 @@ In: seeds and arrays. Out: arrays. Nothing here reads a clock or keeps state; wh
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,13 @@ Ints = NDArray[np.int64]
 def mix(numbers: Any) -> U64:
     """Finaliser of splitmix64: spreads numbers over 64 bits, the same number always to the same."""
     x = np.atleast_1d(np.asarray(numbers)).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)
 
 
+@lru_cache(maxsize=1 << 14)
 def salt(*words: str | int) -> np.uint64:
     """A number for a purpose."""
     text = " ".join(str(word) for word in words).encode()

@@ -10,9 +10,9 @@ import numpy as np
 from . import money, texts
 from .apps import BY_NAME
 from .campaign import Campaign
-from .crew import as_member, chat, crew, each_of, evenly, members, scripted
+from .crew import chat, crew, each_of, evenly, members, scripted, user_of
 from .days import Days
-from .draw import U64, F64, Ints, named, objects, repeated
+from .draw import F64, U64, Ints, named, objects, repeated
 from .rows import Rows
 
 
@@ -57,15 +57,20 @@ def structuring(days: Days, one: Campaign) -> Rows:
 
 def account_takeover(days: Days, one: Campaign) -> Rows:
     """Somebody else in an old account: another device, network and country, a look around, then the money goes to one new payee. Spread: a thousand accounts out of twenty rented networks to sixty payees."""
-    person = members(days, one, one.identities)
+    people = members(days, one, one.identities)
     turns = 6
     who = np.repeat(np.arange(one.identities), turns)
     rng, n = one.rng(), len(who)
     turn = np.arange(n) % turns
     begins = np.sort(rng.random(one.identities)) * max(0.0, 3600 * one.hours - 400)
-    rows = crew(days, one, who, networks=20 if one.spread else 0) | {"time": one.start + begins[who] + turn * 40 + 20 * rng.random(n)}
-    usual = as_member(days, one, person[who])
-    rows |= {"user": usual["user"], "key": usual["key"], "turn": turn + 1, "conversation": named(who, one.seed, one.number, "visit")}
+    rows = crew(days, one, who, networks=20 if one.spread else 0) | {
+        "time": one.start + begins[who] + turn * 40 + 20 * rng.random(n)
+    }
+    rows |= {
+        "user": user_of(one, people[who]),
+        "turn": turn + 1,
+        "conversation": named(who, one.seed, one.number, "visit"),
+    }
     where = np.nonzero(turn >= 3)[0]
     to = named(who[where] % 60, one.seed, one.number, "payee")
     return moved(days, one, rows, "transfer", rng.uniform(0.6, 0.99, len(where)) * money.LIMIT, to, where)

@@ -23,7 +23,9 @@ def payees(rng: np.random.Generator, person: U64) -> U64:
     own = named(person ^ np.floor(6 * rng.random(n) ** 2).astype(np.uint64), "payee")
     everybody = named(np.floor(90 * rng.random(n) ** 2), "known payee")
     chance = rng.random(n)
-    return np.where(chance < 0.6, own, np.where(chance < 0.93, everybody, named(rng.integers(1, 1 << 62, n), "new payee")))
+    return np.where(
+        chance < 0.6, own, np.where(chance < 0.93, everybody, named(rng.integers(1, 1 << 62, n), "new payee"))
+    )
 
 
 def ordinary(rng: np.random.Generator, person: U64, last: Any) -> tuple[Any, Any]:

@@ -30,7 +30,10 @@ def block(days: Days, number: int) -> Rows:
 def crowd(app: App, days: Days, time: float, number: int) -> Rows:
     """People of one application."""
     rng = generator(days.seed, "crowd", app.name, number)
-    counts = [rng.poisson(days.busy(app, zone, time) * math.exp(0.07 * rng.standard_normal()) * BLOCK / app.turns) for zone in range(len(ZONES))]
+    counts = [
+        rng.poisson(days.busy(app, zone, time) * math.exp(0.07 * rng.standard_normal()) * BLOCK / app.turns)
+        for zone in range(len(ZONES))
+    ]
     zone = np.repeat(np.arange(len(ZONES)), counts)
     if not len(zone):
         return {"time": np.empty(0)}
@@ -45,7 +48,9 @@ def crowd(app: App, days: Days, time: float, number: int) -> Rows:
     rows |= texts.questions(app, rng, topic)
     if app.name == "payments":
         rows["moves"], rows["calls"] = money.ordinary(rng, person, last)
-        rows["calls"] = np.where(last, rows["calls"], objects(list(app.tools))[rng.integers(0, len(app.tools), len(topic))])
+        rows["calls"] = np.where(
+            last, rows["calls"], objects(list(app.tools))[rng.integers(0, len(app.tools), len(topic))]
+        )
     if app.name == "doc-search":
         rows["documents"] = retrieved(rng, days.plan, topic)
     return retried(app, days, rng, texts.exchanged(app, days, rng, rows, topic))
@@ -84,14 +89,19 @@ def retrieved(rng: np.random.Generator, plan: Plan, topic: Ints) -> np.ndarray:
     size = max(400, int(DOCUMENTS * plan.scale))
     each = size // 40
     rank = np.minimum((each * rng.random((len(topic), 5)) ** 2.5).astype(np.int64), each - 1)
-    found = np.where(rng.random((len(topic), 5)) < 0.85, topic[:, None] * each + rank, (size * rng.random((len(topic), 5))).astype(np.int64))
+    found = np.where(
+        rng.random((len(topic), 5)) < 0.85,
+        topic[:, None] * each + rank,
+        (size * rng.random((len(topic), 5))).astype(np.int64),
+    )
     return documents(found)
 
 
 def documents(numbers: Ints) -> np.ndarray:
     """Names of documents, a row of numbers to a tuple."""
-    hashes = named(numbers.ravel(), "document").reshape(numbers.shape)
-    return objects([tuple(f"x{one:x}" for one in row) for row in hashes.tolist()])
+    each = [f"x{one:x}" for one in named(numbers.ravel(), "document").tolist()]
+    width = numbers.shape[1]
+    return objects([tuple(each[at : at + width]) for at in range(0, len(each), width)])
 
 
 def retried(app: App, days: Days, rng: np.random.Generator, rows: Rows) -> Rows:
@@ -138,8 +148,13 @@ def machines(days: Days, time: float, number: int) -> Iterator[Rows]:
     for app in APPS:
         if app.operation != "predict":
             at = time + 60 * np.arange(15) + 0.3 * rng.random(15)
-            rows = {"time": at, "turn": np.ones(15, dtype=np.int64)} | people.service(seed, app.name, "probe", 15, "probe")
-            rows |= texts.template(rng, 15, f"probe {app.name}", 5) | {"out": np.full(15, 4.0), "into": np.full(15, 30.0)}
+            rows = {"time": at, "turn": np.ones(15, dtype=np.int64)} | people.service(
+                seed, app.name, "probe", 15, "probe"
+            )
+            rows |= texts.template(rng, 15, f"probe {app.name}", 5) | {
+                "out": np.full(15, 4.0),
+                "into": np.full(15, 30.0),
+            }
             yield retried(app, days, rng, texts.exchanged(app, days, rng, rows, np.zeros(15, dtype=np.int64)))
     yield crawler(days, rng, time)
     if 1 <= hour < 3.5:
@@ -174,14 +189,21 @@ def batch(days: Days, rng: np.random.Generator, time: float, name: str, job: str
     rows["asked"] ^= texts.centre(name, topic) & np.uint64(0xFFFFF)
     rows["into"] = lognormal(rng, n, 3_000, 0.4)
     if job == "index":
-        rows |= {"operation": repeated("embeddings", n), "out": np.zeros(n), "answer": np.zeros(n, dtype=np.uint64), "calls": repeated((), n)}
+        rows |= {
+            "operation": repeated("embeddings", n),
+            "out": np.zeros(n),
+            "answer": np.zeros(n, dtype=np.uint64),
+            "calls": repeated((), n),
+        }
     return texts.exchanged(app, days, rng, rows, topic)
 
 
 def rescoring(days: Days, rng: np.random.Generator, time: float) -> Rows:
     """All open cases once more, every night, by the bank's own batch."""
     app, n = BY_NAME["fraud-score"], int(rng.poisson(days.plan.per_day * 0.002)) + 1
-    rows: Rows = {"time": time + BLOCK * rng.random(n)} | people.service(days.seed, app.name, "nightly", n, "java-client")
+    rows: Rows = {"time": time + BLOCK * rng.random(n)} | people.service(
+        days.seed, app.name, "nightly", n, "java-client"
+    )
     person = named(rng.integers(0, 1 << 40, n), days.seed, app.name, "person")
     x = scores.ordinary(app, rng, person, 24 * rng.random(n))
     return scores.predicted(app, rng, rows, texts.spoken(app, days, rows["time"])[0], x)

@@ -6,10 +6,11 @@ In: an application, how many sessions from which zone and when. Out: columns of 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .apps import ZONES, App
 from .days import DAY, Plan
-from .draw import F64, U64, Ints, named, objects, repeated, share, skewed
+from .draw import F64, U64, Ints, named, objects, repeated, share
 from .rows import Rows
 
 COUNTRIES = objects([country for country, _, _ in ZONES])
@@ -39,9 +40,13 @@ def offices(app: App, plan: Plan) -> int:
 
 
 def sessions(app: App, plan: Plan, seed: int, rng: np.random.Generator, zone: Ints, time: F64) -> Rows:
-    """The identities of sessions; `person` is the hash of who it is, known or not."""
-    n = len(zone)
-    who = persons(app, plan, rng, zone, time)
+    """The identities of sessions that begin at these times in these zones."""
+    return identities(app, plan, seed, rng, persons(app, plan, rng, zone, time), time)
+
+
+def identities(app: App, plan: Plan, seed: int, rng: np.random.Generator, who: Ints, time: F64) -> Rows:
+    """How these people appear; `person` is the hash of who it is, known or not."""
+    n, zone = len(who), who % STRIDE
     person = named(who, seed, app.name, "person")
     trait = {word: share(person, word) for word in ("known", "nat", "mobile", "client", "team", "shared")}
     device = named(person, "device")
@@ -56,7 +61,9 @@ def sessions(app: App, plan: Plan, seed: int, rng: np.random.Generator, zone: In
     address, network, region = places(app, plan, seed, rng, person, who, zone, time)
     user = np.where(trait["known"] < app.known, named(person, "user"), np.uint64(0))
     clients = np.cumsum([part for _, part in app.clients])
-    client = objects([name for name, _ in app.clients])[np.minimum(np.searchsorted(clients, trait["client"]), len(clients) - 1)]
+    client = objects([name for name, _ in app.clients])[
+        np.minimum(np.searchsorted(clients, trait["client"]), len(clients) - 1)
+    ]
     sent = (share(person, "sends device") < 0.9) | (app.name != "shop-chat")
     return {
         "person": person,
@@ -73,7 +80,7 @@ def sessions(app: App, plan: Plan, seed: int, rng: np.random.Generator, zone: In
 
 def places(
     app: App, plan: Plan, seed: int, rng: np.random.Generator, person: U64, who: Ints, zone: Ints, time: F64
-) -> tuple[U64, U64, Rows]:
+) -> tuple[U64, U64, NDArray[np.object_]]:
     """Address, its network, region of each session."""
     n = len(person)
     # At home: the provider gives another address every ten days; a few neighbours share a /24.
@@ -126,6 +133,3 @@ def service(seed: int, app: str, name: str, n: int, client: str, region: str = "
         "region": repeated(region, n),
         "client": repeated(client, n),
     }
-
-
-__all__ = ["NEW", "STRIDE", "key_of_app", "keys", "offices", "persons", "service", "sessions", "skewed"]

@@ -33,10 +33,10 @@ WHO = ("user", "address", "device", "conversation")
 KINDS = (
     Kind("wallet-burst", "shop-chat", abuse.wallet_burst, 0.7, 4, (*WHO, "network", "shape"), ("wallet", "cost", "spend", "token", "budget", "rate", "burst")),
     Kind("sponge", "shop-chat", abuse.sponge, 3, 3, (*WHO, "network", "shape"), ("sponge", "slow", "seconds", "long", "token", "wallet", "cost")),
-    Kind("cost-creep", "assistant", abuse.cost_creep, 144, 2, (*WHO, "client"), ("cost", "token", "creep", "wallet", "budget", "rise", "rate"), slow=True),
+    Kind("cost-creep", "assistant", abuse.cost_creep, 144, 2, ("user", "device", "client"), ("cost", "token", "creep", "wallet", "budget", "rise", "rate"), slow=True),
     Kind("leaked-key", "coder", abuse.leaked_key, 6, 3, ("key", "address", "network", "device"), ("key", "credential", "jack", "stolen", "leak", "region")),
     Kind("shared-credential", "assistant", abuse.shared_credential, 60, 25, ("user",), ("shar", "credential", "account", "device", "takeover"), slow=True),
-    Kind("agent-loop", "coder", abuse.agent_loop, 2, 1, (*WHO, "key", "shape"), ("loop", "repeat", "same")),
+    Kind("agent-loop", "coder", abuse.agent_loop, 2, 1, ("user", "device", "conversation", "key", "shape"), ("loop", "repeat", "same")),
     Kind("off-purpose", "shop-chat", abuse.off_purpose, 14, 5, (*WHO, "network", "shape"), ("purpose", "script", "topic", "automat", "template")),
     Kind("jailbreak-escalation", "assistant", abuse.jailbreak_escalation, 4, 1, (*WHO, "shape"), ("jailbreak", "escalat", "refus", "probing", "turn")),
     Kind("refusal-burst", "shop-chat", abuse.refusal_burst, 1, 2, (*WHO, "network", "shape"), ("refus", "probing", "block", "jailbreak")),

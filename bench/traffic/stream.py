@@ -40,23 +40,20 @@ class Stream:
     def tables(self) -> Iterator[Rows]:
         """Rows in order of time, a quarter of an hour at once."""
         waiting: Rows = {"time": np.empty(0)}
-        todo = sorted(self.campaigns, key=lambda one: one.start)
-        begun = 0
+        todo = sorted((one for one in self.campaigns if one.sends), key=lambda one: one.start, reverse=True)
+        running: list[Rows] = []
         for number in range(round(self.plan.days * DAY / ordinary.BLOCK)):
             end = self.plan.start + (number + 1) * ordinary.BLOCK
             rows = ordinary.block(self.days, number)
             for one in self.campaigns:
                 if one.alters is not None:
                     rows = altered(one, rows)
-            parts = [waiting, rows]
-            while begun < len(todo) and todo[begun].start < end:
-                if todo[begun].sends is not None:
-                    parts.append(sent(todo[begun], self.days))
-                begun += 1
-            rows = by_time(join(parts))
-            cut = int(np.searchsorted(rows["time"], end))
-            waiting = take(rows, slice(cut, None))
-            yield take(rows, slice(0, cut))
+            while todo and todo[-1].start < end:
+                running.append(sent(todo.pop(), self.days))
+            now, waiting = cut(by_time(join([waiting, rows])), end)
+            halves = [cut(rows, end) for rows in running]
+            running = [later for _, later in halves if length(later)]
+            yield by_time(join([now, *(due for due, _ in halves)])) if halves else now
 
     def blocks(self) -> Iterator[tuple[list[Event], list[int]]]:
         first = 0
@@ -69,12 +66,18 @@ class Stream:
             yield from zip(events, truth, strict=True)
 
 
+def cut(rows: Rows, end: float) -> tuple[Rows, Rows]:
+    """What is due before this time, and the rest; no copies."""
+    at = int(np.searchsorted(rows["time"], end))
+    return take(rows, slice(0, at)), take(rows, slice(at, None))
+
+
 def sent(one: Campaign, days: Days) -> Rows:
-    """The rows of a campaign, labelled and cut at the end of the plan."""
+    """The rows of a campaign in order of time, labelled and cut at the end of the plan."""
     assert one.sends is not None
     rows = one.sends(days, one)
     rows = take(rows, (rows["time"] >= one.start) & (rows["time"] < days.plan.end))
-    return rows | {"campaign": np.full(length(rows), one.number)}
+    return by_time(rows | {"campaign": np.full(length(rows), one.number)})
 
 
 def altered(one: Campaign, rows: Rows) -> Rows:

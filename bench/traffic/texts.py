@@ -94,7 +94,13 @@ def exchanged(app: App, days: Days, rng: np.random.Generator, rows: Rows, topic:
     n = len(topic)
     speaks, length, turned = spoken(app, days, rows["time"])
     chance = rng.random(n)
-    outcome = rows.pop("fate") if "fate" in rows else np.where(chance < app.refused, 1, np.where(chance < app.refused + 0.0015, 2, np.where(chance > 0.996, 3, 0)))
+    outcome = (
+        rows.pop("fate")
+        if "fate" in rows
+        else np.where(
+            chance < app.refused, 1, np.where(chance < app.refused + 0.0015, 2, np.where(chance > 0.996, 3, 0))
+        )
+    )
     bad = (rng.random(n) < 0.0004) & (outcome == 0)
     outcome = np.where(bad, 3, outcome)
     median, sigma, growth = app.tokens

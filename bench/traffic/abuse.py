@@ -181,7 +181,7 @@ def refusal_burst(days: Days, one: Campaign) -> Rows:
 
 def scraped(days: Days, one: Campaign, time: np.ndarray, who: Ints) -> Rows:
     """Questions that walk through the whole index, five documents at a time, none twice."""
-    rng, n = one.rng(), len(who)
+    rng, n = one.rng("questions"), len(who)
     size = max(400, int(DOCUMENTS * days.plan.scale))
     order = rng.permutation(size)
     rows = crew(days, one, who, networks=12 if one.spread else 1) | {"time": time}
@@ -246,7 +246,7 @@ def baseline_poisoning(days: Days, one: Campaign) -> Rows:
 
 def silent_swap(one: Campaign, rows: Rows, here: np.ndarray) -> Rows:
     """Another model behind the same name and version: shorter, quicker, another style. Spread: for one request in seven, by user."""
-    rng = one.rng()
+    rng = one.rng(f"block {rows['time'].min():.3f}")
     swapped = here & (rows["output_tokens"] > 0)
     if one.spread:
         swapped &= named(rows["address"], "slice") % np.uint64(7) == 0

@@ -22,13 +22,13 @@ def asked(days: Days, one: Campaign, rows: Rows, x: Matrix) -> Rows:
     """The model's answers to these cases."""
     rows = {name: column for name, column in rows.items() if name != "conversation"}
     speaks, _, _ = texts.spoken(BY_NAME[one.app], days, rows["time"])
-    return scores.predicted(BY_NAME[one.app], one.rng(), rows, speaks, np.round(x, 3))
+    return scores.predicted(BY_NAME[one.app], one.rng("scores"), rows, speaks, np.round(x, 3))
 
 
 def cases(one: Campaign, who: Ints) -> Matrix:
     """Ordinary cases, one for each number."""
     return scores.ordinary(
-        BY_NAME[one.app], one.rng(), named(who, one.seed, one.number, "case"), np.full(len(who), 14.0)
+        BY_NAME[one.app], one.rng("cases"), named(who, one.seed, one.number, "case"), np.full(len(who), 14.0)
     )
 
 
@@ -37,14 +37,13 @@ def evasion_walk(days: Days, one: Campaign) -> Rows:
     each = max(1, round(one.intensity * (5 if one.spread else 70)))
     who = each_of(one, each)
     rng, n = one.rng(), len(who)
-    size = FEATURES[one.app]
-    begin = cases(one, np.array([0]))[0]
-    begin = np.where(np.isnan(begin), 0.0, begin)
-    w = scores.weights(one.app)
+    w, size = scores.weights(one.app), FEATURES[one.app]
+    begin = np.nan_to_num(cases(one, np.array([0]))[0])
     # Start where the model says no, go downhill in small uncertain steps, turn round where it says yes.
-    begin = begin + w * (2.2 - float(begin @ w) / 3) / float(w @ w)
-    step = np.arange(n) % max(1, min(70, n))
-    x = begin - np.outer(np.abs((step / 12) % 4 - 2), w / np.linalg.norm(w)) + rng.normal(0, 0.03, (n, size))
+    begin = np.asarray(begin + w * (1.8 - scores.linear(one.app, begin)) / float(w @ w), dtype=np.float64)
+    step = np.arange(n) % min(70, n)
+    down = 3.0 * (1 - np.abs((step / 14) % 2 - 1))
+    x = begin - np.outer(down, w) / float(w @ w) + rng.normal(0, 0.03, (n, size))
     x[:, -2:] = np.round(np.abs(begin[-2:]))
     rows = crew(days, one, who, devices=30 if one.spread else 1) | {"time": evenly(one, n)}
     return asked(days, one, rows, x)
@@ -54,13 +53,12 @@ def boundary_extraction(days: Days, one: Campaign) -> Rows:
     """Copying the model: a grid over the features, then points along the border. Spread: a few questions each, out of twelve rented networks."""
     who = each_of(one, one.intensity * (8 if one.spread else 4_000))
     rng, n = one.rng(), len(who)
-    size = FEATURES[one.app]
-    x = rng.integers(-4, 5, (n, size)) * 0.75
+    w, size = scores.weights(one.app), FEATURES[one.app]
+    x: Matrix = rng.integers(-4, 5, (n, size)).astype(np.float64) * 0.75
     x[:, 0] += 3.6
     late = np.arange(n) > n // 2
-    z = np.where(late, (x - np.eye(size)[0] * 3.6) @ scores.weights(one.app) + scores.BIAS[one.app], 0.0)
-    w = scores.weights(one.app)
-    x = x - np.outer(z, w) / float(w @ w) + np.where(late[:, None], rng.normal(0, 0.05, (n, size)), 0)
+    x -= np.outer(np.where(late, scores.linear(one.app, x), 0.0), w) / float(w @ w)
+    x[late] += rng.normal(0, 0.05, (int(late.sum()), size))
     rows = crew(days, one, who, networks=12 if one.spread else 1) | {"time": evenly(one, n)}
     return asked(days, one, rows, x)
 

@@ -48,5 +48,6 @@ class Campaign:
     def spread(self) -> bool:
         return self.variant == "spread"
 
-    def rng(self) -> np.random.Generator:
-        return generator(self.seed, "campaign", self.kind, self.variant, self.number)
+    def rng(self, purpose: str = "") -> np.random.Generator:
+        """A generator for one purpose within the campaign."""
+        return generator(self.seed, "campaign", self.kind, self.variant, purpose)

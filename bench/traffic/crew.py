@@ -31,14 +31,14 @@ def crew(days: Days, one: Campaign, who: Ints, networks: int = 0, devices: int =
         "network": named(network, seed, one.number, "network"),
         "region": HOSTING[network % len(HOSTING)],
         "client": repeated(app.clients[0][0], n),
-        "key": keys(app, seed, one.rng(), person, (person % np.uint64(97)).astype(np.float64) / 97),
+        "key": keys(app, seed, one.rng("crew"), person, (person % np.uint64(97)).astype(np.float64) / 97),
         "conversation": named(np.arange(n), seed, one.number, "conversation"),
     }
 
 
 def members(days: Days, one: Campaign, count: int) -> Ints:
     """Numbers of people who were there before: the more somebody does, the sooner he is among them."""
-    app, rng = BY_NAME[one.app], one.rng()
+    app, rng = BY_NAME[one.app], one.rng("members")
     parts = np.array([part for _, _, part in ZONES])
     out: dict[int, None] = {}
     while len(out) < count:
@@ -53,7 +53,7 @@ def members(days: Days, one: Campaign, count: int) -> Ints:
 
 def as_member(days: Days, one: Campaign, who: Ints, time: F64) -> Rows:
     """People as they usually appear."""
-    rows = identities(BY_NAME[one.app], days.plan, one.seed, one.rng(), who, time)
+    rows = identities(BY_NAME[one.app], days.plan, one.seed, one.rng("as_member"), who, time)
     rows["user"] = user_of(one, who)
     del rows["person"]
     return rows
@@ -65,12 +65,12 @@ def user_of(one: Campaign, who: Ints) -> U64:
 
 def evenly(one: Campaign, n: int) -> F64:
     """At any time of the campaign."""
-    return np.asarray(one.start + 3600 * one.hours * np.sort(one.rng().random(n)))
+    return np.asarray(one.start + 3600 * one.hours * np.sort(one.rng("evenly").random(n)))
 
 
 def scripted(one: Campaign, who: Ints, each: int) -> F64:
     """Each identity at its own fixed pace, with a little jitter; rows are ordered identity by identity."""
-    rng = one.rng()
+    rng = one.rng("scripted")
     step = 3600 * one.hours / each
     place = np.arange(len(who)) % each
     return np.asarray(one.start + (place + (who * 0.618) % 1.0 + 0.08 * rng.standard_normal(len(who))).clip(0) * step)
@@ -79,7 +79,7 @@ def scripted(one: Campaign, who: Ints, each: int) -> F64:
 def growing(one: Campaign, n: int, daily: float) -> F64:
     """More each day by this factor."""
     days = one.hours / 24
-    u = one.rng().random(n)
+    u = one.rng("growing").random(n)
     rate = np.log(daily)
     return np.sort(one.start + DAY * np.log1p(u * np.expm1(rate * days)) / rate)
 
@@ -95,4 +95,4 @@ def chat(days: Days, one: Campaign, rows: Rows, text: Rows, topic: Ints | None =
     if topic is None:
         topic = np.zeros(n, dtype=np.int64)
     rows = {"turn": np.ones(n, dtype=np.int64)} | text | rows
-    return texts.exchanged(app, days, one.rng(), rows, topic, longer)
+    return texts.exchanged(app, days, one.rng("chat"), rows, topic, longer)

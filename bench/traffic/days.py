@@ -40,6 +40,11 @@ class Plan:
         return self.start + self.days * DAY
 
     @property
+    def block(self) -> float:
+        """Seconds that are drawn at once."""
+        return 900.0 if self.per_day >= 200_000 else 3_600.0
+
+    @property
     def scale(self) -> float:
         return self.per_day / 1_000_000
 
@@ -75,6 +80,8 @@ class Days:
     outages: list[Outage] = field(default_factory=list)
     holidays: set[tuple[str, int]] = field(default_factory=set)
     """(country, day)."""
+    new_job: float = 0.0
+    """From when another job runs each night, with a key nobody saw before."""
     levels: dict[tuple[str, str, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +89,7 @@ class Days:
             self.releases[app.name] = self._releases(app)
         rng = generator(self.seed, "days")
         plan = self.plan
+        self.new_job = plan.start + DAY * float(rng.integers(plan.learn, max(plan.learn + 1, plan.days)))
         for first, last in (
             (0, plan.learn),
             (plan.learn, plan.learn + plan.quiet),
@@ -129,6 +137,8 @@ class Days:
         low = int(hour)
         curve = app.hours[low] * (1 - (hour - low)) + app.hours[(low + 1) % 24] * (hour - low)
         level = curve / sum(app.hours) * 24 * self.weekday(app, country, int(day))
+        if app.name == "payments" and int(day) % 15 == 0:
+            level *= 1.5
         if app.name == "shop-chat":
             level *= max((times for start, end, times in self.peaks if start <= time < end), default=1.0)
         return self.plan.per_day * app.share * part * level / DAY
@@ -145,6 +155,14 @@ class Days:
         if (country, day) in self.holidays:
             level *= 0.12 if app.weekend < 0.5 else 1.2
         return level * math.exp(0.05 * float(generator(self.seed, "day", app.name, country, day).standard_normal()))
+
+    def peak(self, time: float) -> int:
+        """Number of the marketing peak that is on, from 1; 0: none."""
+        return next((at + 1 for at, (start, end, _) in enumerate(self.peaks) if start <= time < end), 0)
+
+    def revision(self, app: str, time: float) -> int:
+        """How many releases came before: buttons with suggested questions change with them."""
+        return sum(release.time <= time for release in self.releases[app])
 
     def speaks(self, app: str, time: float) -> Release:
         return [release for release in self.releases[app] if release.time <= time][-1]

@@ -18,7 +18,7 @@ from .rows import Rows
 
 def moved(days: Days, one: Campaign, rows: Rows, tool: str, amounts: F64, to: U64, where: Ints | None = None) -> Rows:
     """Conversations of two turns and then money; `where`: which rows move it (all where None)."""
-    rng, n = one.rng(), len(rows["time"])
+    rng, n = one.rng("questions"), len(rows["time"])
     moves = repeated((), n)
     calls = objects([("find_account",)] * n)
     money.put(moves, calls, np.arange(n) if where is None else where, tool, amounts, to)

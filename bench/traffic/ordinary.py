@@ -1,6 +1,6 @@
-"""A quarter of an hour of everything that is as it should be.
+"""A stretch of everything that is as it should be.
 
-In: the calendar, the seed, the moment. Out: rows of people, of machines at night, of probes and crawlers, of an outage with its retries; in no order, some of them later than the quarter of an hour.
+In: the calendar, the seed, the moment. Out: rows of people, of machines at night, of probes and crawlers, of an outage with its retries; in no order, some of them later than the stretch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from .days import DAY, Days, Plan
 from .draw import F64, Ints, generator, lognormal, named, objects, repeated, skewed
 from .rows import Rows, join, length, take
 
-BLOCK = 900.0
-
 
 def block(days: Days, number: int) -> Rows:
-    """Block `number` since the start."""
-    time = days.plan.start + number * BLOCK
+    """Block `number` since the start; `Plan.block` says how long it is."""
+    time = days.plan.start + number * days.plan.block
     parts = [crowd(app, days, time, number) for app in APPS]
     parts += machines(days, time, number)
     return join(parts)
@@ -31,21 +29,26 @@ def crowd(app: App, days: Days, time: float, number: int) -> Rows:
     """People of one application."""
     rng = generator(days.seed, "crowd", app.name, number)
     counts = [
-        rng.poisson(days.busy(app, zone, time) * math.exp(0.07 * rng.standard_normal()) * BLOCK / app.turns)
+        rng.poisson(days.busy(app, zone, time) * math.exp(0.07 * rng.standard_normal()) * days.plan.block / app.turns)
         for zone in range(len(ZONES))
     ]
     zone = np.repeat(np.arange(len(ZONES)), counts)
     if not len(zone):
         return {"time": np.empty(0)}
-    began = time + BLOCK * rng.random(len(zone))
+    began = time + days.plan.block * rng.random(len(zone))
     who = people.sessions(app, days.plan, days.seed, rng, zone, began)
     turns = np.minimum(rng.geometric(1 / app.turns, len(zone)), 120)
+    if app.name == "coder":
+        # Some agents work alone for hours.
+        alone = rng.random(len(zone)) < 0.002
+        turns[alone] = rng.integers(150, 500, int(alone.sum()))
     rows = expanded(app, rng, who, began, turns)
     if app.operation == "predict":
         return cases(app, days, rng, rows, zone, turns)
     topic = np.repeat(skewed(rng, len(zone), app.topics), turns)
     person, last = rows.pop("person"), np.append(rows["turn"][1:] == 1, True)
-    rows |= texts.questions(app, rng, topic)
+    promoted = days.peak(time) if app.name == "shop-chat" else 0
+    rows |= texts.questions(app, rng, topic, days.revision(app.name, time), promoted)
     if app.name == "payments":
         rows["moves"], rows["calls"] = money.ordinary(rng, person, last)
         rows["calls"] = np.where(
@@ -142,23 +145,25 @@ def spoil(rng: np.random.Generator, rows: Rows, broken: np.ndarray) -> None:
 def machines(days: Days, time: float, number: int) -> Iterator[Rows]:
     """Probes every minute, crawlers, the batches of the night, Friday's payroll."""
     rng = generator(days.seed, "machines", number)
-    seed, plan = days.seed, days.plan
+    seed, plan, n = days.seed, days.plan, int(days.plan.block // 60)
     hour = (time - plan.start) % DAY / 3600
     weekday = int((time - plan.start) // DAY) % 7
     for app in APPS:
         if app.operation != "predict":
-            at = time + 60 * np.arange(15) + 0.3 * rng.random(15)
-            rows = {"time": at, "turn": np.ones(15, dtype=np.int64)} | people.service(
-                seed, app.name, "probe", 15, "probe"
+            at = time + 60 * np.arange(n) + 0.3 * rng.random(n)
+            rows = {"time": at, "turn": np.ones(n, dtype=np.int64)} | people.service(
+                seed, app.name, "probe", n, "probe"
             )
-            rows |= texts.template(rng, 15, f"probe {app.name}", 5) | {
-                "out": np.full(15, 4.0),
-                "into": np.full(15, 30.0),
+            rows |= texts.template(rng, n, f"probe {app.name}", 5) | {
+                "out": np.full(n, 4.0),
+                "into": np.full(n, 30.0),
             }
-            yield retried(app, days, rng, texts.exchanged(app, days, rng, rows, np.zeros(15, dtype=np.int64)))
+            yield retried(app, days, rng, texts.exchanged(app, days, rng, rows, np.zeros(n, dtype=np.int64)))
     yield crawler(days, rng, time)
     if 1 <= hour < 3.5:
         yield batch(days, rng, time, "assistant", "summaries", 0.012 * (2.2 if weekday == 6 else 1) / 10)
+    if 5 <= hour < 6 and time >= days.new_job:
+        yield batch(days, rng, time, "assistant", "reports", 0.003 / 4)
     if 22 <= hour < 23.5:
         yield batch(days, rng, time, "doc-search", "index", 0.015 / 6)
     if 4 <= hour < 5:
@@ -169,11 +174,11 @@ def machines(days: Days, time: float, number: int) -> Iterator[Rows]:
 
 def crawler(days: Days, rng: np.random.Generator, time: float) -> Rows:
     """A search engine's crawler in the public search box: never many, always there, and it says who it is."""
-    app, n = BY_NAME["doc-search"], int(rng.poisson(40 * max(0.1, days.plan.scale)))
+    app, n = BY_NAME["doc-search"], int(rng.poisson(days.plan.block / 22 * max(0.1, days.plan.scale)))
     if not n:
         return {"time": np.empty(0)}
     topic = rng.integers(0, app.topics, n)
-    rows: Rows = {"time": time + BLOCK * rng.random(n), "turn": np.ones(n, dtype=np.int64)}
+    rows: Rows = {"time": time + days.plan.block * rng.random(n), "turn": np.ones(n, dtype=np.int64)}
     rows |= people.service(days.seed, app.name, "crawler", n, "searchbot") | texts.questions(app, rng, topic)
     rows["key"] = np.full(n, people.key_of_app(app, days.seed))
     rows["documents"] = retrieved(rng, days.plan, topic)
@@ -181,10 +186,10 @@ def crawler(days: Days, rng: np.random.Generator, time: float) -> Rows:
 
 
 def batch(days: Days, rng: np.random.Generator, time: float, name: str, job: str, part: float) -> Rows:
-    """A job of the night: `part` of a day's requests in a quarter of an hour, all from one template."""
-    app, n = BY_NAME[name], int(rng.poisson(days.plan.per_day * part)) + 1
+    """A job of the night: `part` of a day's requests in each quarter of an hour, all from one template."""
+    app, n = BY_NAME[name], int(rng.poisson(days.plan.per_day * part * days.plan.block / 900)) + 1
     topic = rng.integers(0, app.topics, n)
-    rows: Rows = {"time": time + BLOCK * rng.random(n), "turn": np.ones(n, dtype=np.int64)}
+    rows: Rows = {"time": time + days.plan.block * rng.random(n), "turn": np.ones(n, dtype=np.int64)}
     rows |= people.service(days.seed, name, job, n, "openai-python") | texts.template(rng, n, f"{name} {job}", 3)
     rows["asked"] ^= texts.centre(name, topic) & np.uint64(0xFFFFF)
     rows["into"] = lognormal(rng, n, 3_000, 0.4)
@@ -200,8 +205,8 @@ def batch(days: Days, rng: np.random.Generator, time: float, name: str, job: str
 
 def rescoring(days: Days, rng: np.random.Generator, time: float) -> Rows:
     """All open cases once more, every night, by the bank's own batch."""
-    app, n = BY_NAME["fraud-score"], int(rng.poisson(days.plan.per_day * 0.002)) + 1
-    rows: Rows = {"time": time + BLOCK * rng.random(n)} | people.service(
+    app, n = BY_NAME["fraud-score"], int(rng.poisson(days.plan.per_day * 0.002 * days.plan.block / 900)) + 1
+    rows: Rows = {"time": time + days.plan.block * rng.random(n)} | people.service(
         days.seed, app.name, "nightly", n, "java-client"
     )
     person = named(rng.integers(0, 1 << 40, n), days.seed, app.name, "person")

@@ -15,6 +15,41 @@ from .rows import Rows
 
 COUNTRIES = objects([country for country, _, _ in ZONES])
 TRAVEL = objects(["FR", "GB", "ES", "CA", "MX", "SG", "AU", "IT"])
+TAIL = objects(
+    [
+        "NL",
+        "RO",
+        "SG",
+        "RU",
+        "VN",
+        "CN",
+        "PL",
+        "SE",
+        "TR",
+        "NG",
+        "ZA",
+        "EG",
+        "AR",
+        "CO",
+        "CL",
+        "PE",
+        "ID",
+        "PH",
+        "TH",
+        "MY",
+        "KR",
+        "TW",
+        "IL",
+        "AE",
+        "SA",
+        "PT",
+        "GR",
+        "CZ",
+        "HU",
+        "UA",
+    ]
+)
+"""Where the company has a few customers each."""
 STRIDE = len(ZONES)
 NEW = 1 << 32
 """Numbers of newcomers begin here."""
@@ -27,7 +62,7 @@ def persons(app: App, plan: Plan, rng: np.random.Generator, zone: Ints, time: F6
     size = np.maximum(4, (app.people * plan.scale * parts).astype(np.int64))[zone]
     number = np.minimum((size * rng.random(n) ** 1.6).astype(np.int64), size - 1)
     # Newcomers have a number by the time they came: some came just now, the others come back for some days.
-    rate = size * app.newcomers / (6 * DAY)
+    rate = size * app.newcomers / (2 * DAY)
     age = np.where(rng.random(n) < 0.4, 0.0, rng.exponential(4 * DAY, n))
     came = ((time - plan.start - age) * rate).astype(np.int64)
     new = (rng.random(n) < app.newcomers) & (came >= 0)
@@ -52,12 +87,13 @@ def identities(app: App, plan: Plan, seed: int, rng: np.random.Generator, who: I
     device = named(person, "device")
     second = rng.random(n) < 0.08
     device[second] = named(person[second], "second device")
-    # A new telephone once in two hundred days, a family's tablet, a few public terminals.
+    # A new telephone once in two hundred days, a family's tablet, a few public terminals (three of them new each week).
     age = ((time - plan.start) / DAY + share(person, "phone") * 200) // 200
     device = np.where(age > 0, named(device ^ age.astype(np.uint64), "newer"), device)
     device = np.where(trait["shared"] < 0.03, named(who // STRIDE // 2, seed, app.name, "tablet"), device)
+    week = ((time - plan.start) // (7 * DAY)).astype(np.int64)
     terminal = rng.random(n) < (0.002 if app.weekend > 0.5 else 0)
-    device = np.where(terminal, named(rng.integers(0, 6, n), seed, app.name, "terminal"), device)
+    device = np.where(terminal, named(week * 3 + rng.integers(0, 6, n), seed, app.name, "terminal"), device)
     address, network, region = places(app, plan, seed, rng, person, who, zone, time)
     user = np.where(trait["known"] < app.known, named(person, "user"), np.uint64(0))
     clients = np.cumsum([part for _, part in app.clients])
@@ -97,13 +133,19 @@ def places(
     pool = rng.integers(0, max(64, int(6000 * plan.scale)), n) * STRIDE + zone
     address = np.where(mobile, named(pool, seed, "carrier"), address)
     network = np.where(mobile, named(pool // STRIDE // 24 * STRIDE + zone, seed, "carrier net"), network)
-    # Travelling: some days in another country, from one hotel.
+    # Once: a fair, a stadium, a train, everybody there behind one new address for a day.
     day = ((time - plan.start) / DAY).astype(np.uint64)
+    venue = rng.random(n) < (0.006 if app.weekend > 0.5 else 0.001)
+    address = np.where(venue, named(day * np.uint64(STRIDE) + zone.astype(np.uint64), seed, "venue"), address)
+    network = np.where(venue, named(day * np.uint64(STRIDE) + zone.astype(np.uint64), seed, "venue net"), network)
+    # Travelling: some days in another country, from one hotel.
     trip = share(person ^ (day // np.uint64(4)), "trip")
     away = trip < 0.008
     address = np.where(away, named(person ^ day, "hotel"), address)
     network = np.where(away, named(person ^ day, "hotel net"), network)
     region = COUNTRIES[zone]
+    far = share(person, "far")
+    region[far < 0.04] = TAIL[(far[far < 0.04] * 25 * len(TAIL)).astype(np.int64)]
     region[away] = TRAVEL[(trip[away] * 1000).astype(np.int64) % len(TRAVEL)]
     return address, network, region
 

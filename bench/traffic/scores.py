@@ -39,15 +39,19 @@ def ordinary(app: App, rng: np.random.Generator, person: U64, hour: F64) -> Matr
     return np.asarray(x)
 
 
-def judged(app: str, x: Matrix, swapped: bool = False) -> F64:
-    """The model's score. Another model in its place agrees on most cases and is steeper, kinder and blind to one feature."""
-    at = np.where(np.isnan(x), 0.0, x)
-    at = at - np.concatenate(([3.6, 2.2], np.zeros(x.shape[1] - 2)))
+def linear(app: str, x: Matrix, swapped: bool = False) -> Any:
+    """The linear part of the model, for one case or many."""
     w = weights(app)
     if swapped:
         w = w * 1.35
         w[2] = 0.0
-    z = at @ w + BIAS[app] + 0.25 * at[:, 2] * at[:, 3] - (0.45 if swapped else 0.0)
+    return (x - np.concatenate(([3.6, 2.2], np.zeros(x.shape[-1] - 2)))) @ w + BIAS[app]
+
+
+def judged(app: str, x: Matrix, swapped: bool = False) -> F64:
+    """The model's score. Another model in its place agrees on most cases and is steeper, kinder and blind to one feature."""
+    at = np.nan_to_num(x)
+    z = linear(app, at, swapped) + 0.25 * at[:, 2] * at[:, 3] - (0.45 if swapped else 0.0)
     return np.asarray(np.round(1 / (1 + np.exp(-z)), 4))
 
 

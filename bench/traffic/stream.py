@@ -2,7 +2,7 @@
 
 In: a seed and a `Plan`. Out: lists of `Event`, and beside each event the number of its campaign (0: ordinary); `Stream.campaigns` holds the truth.
 
-A quarter of an hour is drawn at once; rows that fall later than it wait for their turn. A campaign's rows are drawn whole when it begins. Campaigns that change the model rather than send
+A quarter of an hour is drawn at once (an hour where there is little traffic); rows that fall later than it wait for their turn. A campaign's rows are drawn whole when it begins. Campaigns that change the model rather than send
 requests alter ordinary rows and label them.
 """
 
@@ -38,12 +38,12 @@ class Stream:
         return self.quiet_from + self.plan.quiet * DAY
 
     def tables(self) -> Iterator[Rows]:
-        """Rows in order of time, a quarter of an hour at once."""
+        """Rows in order of time, a block at once."""
         waiting: Rows = {"time": np.empty(0)}
         todo = sorted((one for one in self.campaigns if one.sends), key=lambda one: one.start, reverse=True)
         running: list[Rows] = []
-        for number in range(round(self.plan.days * DAY / ordinary.BLOCK)):
-            end = self.plan.start + (number + 1) * ordinary.BLOCK
+        for number in range(round(self.plan.days * DAY / self.plan.block)):
+            end = self.plan.start + (number + 1) * self.plan.block
             rows = ordinary.block(self.days, number)
             for one in self.campaigns:
                 if one.alters is not None:
@@ -84,7 +84,7 @@ def altered(one: Campaign, rows: Rows) -> Rows:
     """Ordinary rows of the campaign's application within its time, changed and labelled."""
     assert one.alters is not None
     time = rows["time"]
-    if not len(time) or time[-1:].max() < one.start - ordinary.BLOCK or time.min() >= one.end:
+    if not len(time) or time.max() < one.start or time.min() >= one.end:
         return rows
     here = (time >= one.start) & (time < one.end) & (rows["app"] == one.app)
     if not here.any():

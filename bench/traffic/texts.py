@@ -34,8 +34,8 @@ def style(app: str, number: int) -> int:
     return picked
 
 
-def questions(app: App, rng: np.random.Generator, topic: Ints) -> Rows:
-    """Texts of people: on a topic, or one of the phrases many write."""
+def questions(app: App, rng: np.random.Generator, topic: Ints, revision: int = 1, promoted: int = 0) -> Rows:
+    """Texts of people: on a topic, or one of the phrases many write. A few phrases are buttons, new with each revision; during a marketing peak many ask the same."""
     n = len(topic)
     asked = centre(app.name, topic) ^ noise(rng, n, 1)
     stray = rng.random(n) < app.stray
@@ -45,8 +45,11 @@ def questions(app: App, rng: np.random.Generator, topic: Ints) -> Rows:
     stock = rng.random(n) < app.stock
     k = int(stock.sum())
     phrase = np.minimum((60 * rng.random(k) ** 2).astype(np.int64), 59)
-    asked[stock] = named(phrase, app.name, "phrase") ^ noise(rng, k, 4)
-    shape[stock] = named(phrase, app.name, "phrase shape")
+    number = np.where(phrase % 6 == 1, phrase + 100 * revision, phrase)
+    if promoted:
+        number = np.where(rng.random(k) < 0.5, 100_000 + promoted, number)
+    asked[stock] = named(number, app.name, "phrase") ^ noise(rng, k, 4)
+    shape[stock] = named(number, app.name, "phrase shape")
     size[stock] = 12 + phrase
     return {"asked": asked, "shape": shape, "asked_size": np.maximum(2, size).astype(np.int64)}
 

@@ -26,6 +26,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -274,12 +275,18 @@ def fared(truth: Truth, alerts: list[Said], seed: int) -> Found:
     return out
 
 
+@lru_cache
+def app_keys(seed: int) -> frozenset[str]:
+    """Credentials that all requests of an application carry: they name the application, no person."""
+    return frozenset(name_of("key", int(key_of_app(app, seed))) for app in APPS)
+
+
 def is_of_app(alert: Said, one: Campaign, seed: int) -> bool:
     """Whether it names the application or its model, and no person or machine."""
-    if not alert.names & {one.app, BY_NAME[one.app].model, name_of("key", int(key_of_app(BY_NAME[one.app], seed)))}:
+    app = BY_NAME[one.app]
+    if not alert.names & {app.name, app.model, name_of("key", int(key_of_app(app, seed)))}:
         return False
-    keys = {name_of("key", int(key_of_app(app, seed))) for app in APPS}
-    return not any(PERSON.fullmatch(name) for name in alert.names - keys)
+    return not any(PERSON.fullmatch(name) for name in alert.names - app_keys(seed))
 
 
 def explains(truth: Truth, alert: Said, seed: int) -> bool:
@@ -287,10 +294,9 @@ def explains(truth: Truth, alert: Said, seed: int) -> bool:
     one = truth.campaign
     if not truth.rows or not one.start <= alert.time <= one.end + DAY:
         return False
-    if any(
-        name in truth.named or truth.carried.get(name, 0) >= 0.05 * truth.rows
-        for name in alert.names
-        if one.sends or name not in truth.carried
+    many = 0.05 * truth.rows
+    if one.sends and any(
+        name in truth.named or truth.carried.get(name, 0) >= many for name in alert.names - app_keys(seed)
     ):
         return True
     return alert.time <= truth.last and is_of_app(alert, one, seed)

@@ -43,7 +43,13 @@ from traffic.rows import name_of
 
 ENOUGH = 0.2
 IDENTITIES = ("key", "user", "address", "network", "device", "conversation", "payee")
-ORDINARY = {name for app in APPS for name, _ in app.clients} | {"openai-python", "java-client", "probe", "searchbot"}
+ORDINARY = {name for app in APPS for name, _ in app.clients} | {
+    "openai-python",
+    "java-client",
+    "probe",
+    "searchbot",
+    "tablet-app",
+}
 WORD = re.compile(r"[\w.\-]+")
 PERSON = re.compile(r"[kuandcp][0-9a-f]{9,16}")
 SUBJECTS = ("entities", "entity", "group", "groups", "pattern", "names", "subject", "app", "model")
@@ -200,7 +206,7 @@ class Examined:
             if event.time >= due:
                 got += [(event.time, alert) for alert in tick(event.time) or ()]
                 due = event.time + 60
-            for alert in feed(event):
+            for alert in feed(event) or ():
                 got.append((event.time, alert))
         self.next_tick = due
         self.seconds += time.process_time() - began
@@ -270,7 +276,7 @@ def fared(truth: Truth, alerts: list[Said], seed: int) -> Found:
         out.fits |= fits
         out.kinds[alert.kind] = out.kinds.get(alert.kind, 0) + 1
         covered |= rows
-        if out.minutes is None and len(covered) >= ENOUGH * truth.rows:
+        if out.minutes is None and len(covered) >= ENOUGH * truth.rows - 0.5:
             out.minutes = max(0.0, (alert.time - harm) / 60)
     return out
 

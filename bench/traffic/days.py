@@ -82,6 +82,8 @@ class Days:
     """(country, day)."""
     new_job: float = 0.0
     """From when another job runs each night, with a key nobody saw before."""
+    launch: float = 0.0
+    """From when the shop has another app, which some customers take to."""
     levels: dict[tuple[str, str, int], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,9 @@ class Days:
         rng = generator(self.seed, "days")
         plan = self.plan
         self.new_job = plan.start + DAY * float(rng.integers(plan.learn, max(plan.learn + 1, plan.days)))
+        self.launch = plan.start + DAY * float(
+            generator(self.seed, "launch").integers(plan.learn, max(plan.learn + 1, plan.days))
+        )
         for first, last in (
             (0, plan.learn),
             (plan.learn, plan.learn + plan.quiet),

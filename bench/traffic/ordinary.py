@@ -13,7 +13,7 @@ import numpy as np
 from . import money, people, scores, texts
 from .apps import APPS, BY_NAME, DOCUMENTS, ZONES, App
 from .days import DAY, Days, Plan
-from .draw import F64, Ints, generator, lognormal, named, objects, repeated, skewed
+from .draw import F64, Ints, generator, lognormal, named, objects, repeated, share, skewed
 from .rows import Rows, join, length, take
 
 
@@ -37,6 +37,8 @@ def crowd(app: App, days: Days, time: float, number: int) -> Rows:
         return {"time": np.empty(0)}
     began = time + days.plan.block * rng.random(len(zone))
     who = people.sessions(app, days.plan, days.seed, rng, zone, began)
+    if app.name == "shop-chat" and time >= days.launch:
+        who["client"] = np.where(share(who["person"], "launch") < 0.03, objects(["tablet-app"])[0], who["client"])
     turns = np.minimum(rng.geometric(1 / app.turns, len(zone)), 120)
     if app.name == "coder":
         # Some agents work alone for hours.

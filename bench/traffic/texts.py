@@ -93,31 +93,16 @@ def spoken(app: App, days: Days, time: F64) -> tuple[Rows, F64, U64]:
 
 
 def exchanged(app: App, days: Days, rng: np.random.Generator, rows: Rows, topic: Ints, longer: float = 1.0) -> Rows:
-    """Everything a generative exchange has, for rows that have `time`, `turn` and texts; columns that are already there stay."""
+    """Everything a generative exchange has, for rows that have `time`, `turn` and texts; columns that are already there stay. `fate`, `into` and `out` say outcome and tokens where they are not left to chance."""
     n = len(topic)
     speaks, length, turned = spoken(app, days, rows["time"])
-    chance = rng.random(n)
-    outcome = (
-        rows.pop("fate")
-        if "fate" in rows
-        else np.where(
-            chance < app.refused, 1, np.where(chance < app.refused + 0.0015, 2, np.where(chance > 0.996, 3, 0))
-        )
-    )
-    bad = (rng.random(n) < 0.0004) & (outcome == 0)
-    outcome = np.where(bad, 3, outcome)
-    median, sigma, growth = app.tokens
-    into = lognormal(rng, n, median, sigma) * np.minimum(growth ** np.maximum(0, rows["turn"] - 1), 12)
-    out = lognormal(rng, n, app.reply[0], app.reply[1]) * length * longer
-    long = rng.random(n) < 0.01
-    out[long] *= rng.uniform(3, 9, int(long.sum()))
-    into, out = rows.pop("into", into), rows.pop("out", out)
-    out = np.where(outcome == 1, np.minimum(out, lognormal(rng, n, 35, 0.4)), np.where(outcome > 1, 0, out))
-    into = np.where(outcome == 2, 0, np.maximum(into, 5))
+    outcome, bad = fates(app, rng, rows, n)
+    into, out = tokens(app, rng, rows, outcome, length * longer)
     pace = lognormal(rng, n, 65, 0.25)
     first = lognormal(rng, n, 0.5, 0.45) + into / 25_000
-    hits = np.where(outcome == 2, rng.integers(0, 4, n), np.where(rng.random(n) < 0.002, rng.integers(0, 4, n), -1))
-    status = np.where(outcome == 2, 403, np.where(outcome == 3, ERRORS[rng.integers(0, 5, n)], 200))
+    blocked = outcome == 2
+    hits = np.where(blocked, rng.integers(0, 4, n), np.where(rng.random(n) < 0.002, rng.integers(0, 4, n), -1))
+    status = np.where(blocked, 403, np.where(outcome == 3, ERRORS[rng.integers(0, 5, n)], 200))
     made = speaks | {
         "outcome": OUTCOMES[outcome],
         "status": np.where(bad, 400, status),
@@ -125,8 +110,8 @@ def exchanged(app: App, days: Days, rng: np.random.Generator, rows: Rows, topic:
         "input_tokens": into.astype(np.int64),
         "output_tokens": out.astype(np.int64),
         "cost": np.where(outcome > 1, 0.0, (into * app.price[0] + out * app.price[1]) / 1e6),
-        "first": np.where(outcome == 2, 0.02, first),
-        "seconds": np.where(outcome == 2, 0.02, first + out / pace),
+        "first": np.where(blocked, 0.02, first),
+        "seconds": np.where(blocked, 0.02, first + out / pace),
         "answer": answers(app, rng, topic, outcome, turned),
         "answer_size": (out * 4.2).astype(np.int64),
         "hits": with_hits(hits),
@@ -134,6 +119,28 @@ def exchanged(app: App, days: Days, rng: np.random.Generator, rows: Rows, topic:
         "operation": repeated(app.operation, n),
     }
     return made | rows
+
+
+def fates(app: App, rng: np.random.Generator, rows: Rows, n: int) -> tuple[Ints, Any]:
+    """Numbers of outcomes, and which of the errors are parameters that were refused."""
+    chance = rng.random(n)
+    by_chance = np.select([chance < app.refused, chance < app.refused + 0.0015, chance > 0.996], [1, 2, 3], 0)
+    outcome = rows.pop("fate", by_chance)
+    bad = (rng.random(n) < 0.0004) & (outcome == 0)
+    return np.where(bad, 3, outcome), bad
+
+
+def tokens(app: App, rng: np.random.Generator, rows: Rows, outcome: Ints, longer: F64) -> tuple[F64, F64]:
+    """Tokens in and out: a conversation carries what was said, one answer in a hundred is very long, a refusal is short."""
+    n = len(outcome)
+    median, sigma, growth = app.tokens
+    into = lognormal(rng, n, median, sigma) * np.minimum(growth ** np.maximum(0, rows["turn"] - 1), 12)
+    out = lognormal(rng, n, app.reply[0], app.reply[1]) * longer
+    long = rng.random(n) < 0.01
+    out[long] *= rng.uniform(3, 9, int(long.sum()))
+    into, out = rows.pop("into", into), rows.pop("out", out)
+    out = np.where(outcome == 1, np.minimum(out, lognormal(rng, n, 35, 0.4)), np.where(outcome > 1, 0, out))
+    return np.where(outcome == 2, 0, np.maximum(into, 5)), out
 
 
 def with_hits(kinds: Ints) -> Any:

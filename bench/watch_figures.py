@@ -300,10 +300,12 @@ def explains(truth: Truth, alert: Said, seed: int) -> bool:
     one = truth.campaign
     if not truth.rows or not one.start <= alert.time <= one.end + DAY:
         return False
-    many = 0.05 * truth.rows
-    if one.sends and any(
-        name in truth.named or truth.carried.get(name, 0) >= many for name in alert.names - app_keys(seed)
-    ):
+    named = alert.names - app_keys(seed)
+    if one.sends and any(name in truth.named for name in named):
+        return True
+    # A company's address or a team's key that a good part of it came through: not of much use to act on, but not invented either.
+    many = min(0.05 * truth.rows, 30)
+    if one.sends and alert.time <= truth.last and any(truth.carried.get(name, 0) >= max(1, many) for name in named):
         return True
     return alert.time <= truth.last and is_of_app(alert, one, seed)
 

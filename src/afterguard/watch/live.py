@@ -23,6 +23,9 @@ from afterguard.watch.table import Table
 
 FORMAT = "afterguard.watch/1"
 SLICE = 60.0
+PATIENCE = 300.0
+FEW = 300
+"""A slice of fewer events than this stays open for up to PATIENCE seconds: judging costs the same for one event as for hundreds."""
 MOST = 50_000
 """Events after which a slice ends early."""
 SITES = 16
@@ -42,6 +45,9 @@ class Watch:
         self.seen = Seen(bits)
         self.sites: dict[str, Site] = {}
         self.open: list[Event] = []
+        """Of the minute that is not over."""
+        self.waiting: dict[str, list[Event]] = {}
+        """Of minutes that are over, of applications with few events."""
         self.minute = -1
         self.late = 0
         self.ahead = 0
@@ -81,20 +87,22 @@ class Watch:
         """It is `now`: ends the slice when its minute is over."""
         if self.minute >= 0 and math.isfinite(now) and now // SLICE > self.minute:
             alerts = self._close()
+            # Those who wait do so until the minute before now is over, as if events had come.
+            self.minute = max(self.minute, int(now // SLICE) - 1)
+            alerts += self._close()
             self.minute = int(now // SLICE)
             return alerts
         return []
 
     def _close(self) -> list[Alert]:
+        """End the minute; judge the applications that have enough events or waited long enough."""
         events, self.open, self._ahead = self.open, [], []
-        if not events:
-            return []
         events.sort(key=_order)
-        now = (self.minute + 1) * SLICE
-        apps: dict[str, list[Event]] = {}
         for event in events:
-            apps.setdefault(self._name(event.app), []).append(event)
-        return [alert for app, some in sorted(apps.items()) for alert in self.sites[app].judge(some, now)]
+            self.waiting.setdefault(self._name(event.app), []).append(event)
+        now = (self.minute + 1) * SLICE
+        due = [app for app, some in self.waiting.items() if len(some) >= FEW or now - some[0].time >= PATIENCE]
+        return [alert for app in sorted(due) for alert in self.sites[app].judge(self.waiting.pop(app), now)]
 
     def _name(self, app: str) -> str:
         if app not in self.sites:
@@ -149,6 +157,7 @@ class Watch:
             "format": FORMAT,
             "minute": self.minute,
             "open": self.open,
+            "waiting": self.waiting,
             "counts": [self.late, self.ahead, self.refused],
             "seen": [self.seen.bits, self.seen.young.tobytes(), self.seen.old.tobytes(), self.seen.since, self.seen.added],
             "sites": {app: _site(site) for app, site in self.sites.items()},
@@ -222,6 +231,7 @@ def _restored(cls: type[Watch], data: bytes, settings: Settings | None) -> Watch
     watch.seen.young, watch.seen.old = (np.frombuffer(part, dtype=np.uint8).copy() for part in (young, old))
     watch.minute = state["minute"]
     watch.open = msgspec.convert(state["open"], list[Event])
+    watch.waiting = msgspec.convert(state["waiting"], dict[str, list[Event]])
     watch.late, watch.ahead, watch.refused = state["counts"]
     for app, kept in state["sites"].items():
         watch.sites[app] = site = Site(app, watch.settings, watch.seen)

@@ -173,14 +173,20 @@ class Site:
         hash_of = np.zeros(len(columns.events), dtype=np.uint64)
         hash_of[owners] = field.hashes[kept]
         single = len(np.unique(owners)) == len(owners)
-        for number, (measure_name, other) in enumerate(_novel(table.scope)):
-            if measure_name not in wanted or not len(columns.fields[other].events):
+        parts = []
+        for number, (measure, other) in enumerate(_novel(table.scope)):
+            if measure not in wanted or not len(columns.fields[other].events):
                 continue
             of_row, of_hash, theirs = _meet(columns.fields[other], row_of, hash_of, owners, inverse, field.hashes[kept], single)
-            new = self.seen.new(_pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs), now)
-            if measure_name == "repeats":
-                new = ~new
-            amounts[:, wanted[measure_name]] += np.bincount(of_row, weights=new, minlength=count)
+            pairs = _pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs)
+            parts.append((wanted[measure], measure == "repeats", of_row, pairs))
+        if parts:
+            new = self.seen.new(np.concatenate([pairs for *_, pairs in parts]), now)
+            start = 0
+            for at, is_repeat, of_row, pairs in parts:
+                mine = new[start : start + len(pairs)]
+                amounts[:, at] += np.bincount(of_row, weights=~mine if is_repeat else mine, minlength=count)
+                start += len(pairs)
         if "active_hours" in wanted:
             hour = int(now // 3_600)
             amounts[:, wanted["active_hours"]] = table.hour[rows] != hour

@@ -136,7 +136,8 @@ class Table:
 
     def _evict(self, count: int, active: Numbers, now: float, new: list[Hashable]) -> None:
         """Give the rows with the least activity of the last day to the new ones."""
-        weight = self.sums[:, 2, 0] * np.exp(-(now - self.last) / DAY) + self.usual[:, 0] / 4
+        have = len(self.names)
+        weight = self.sums[:have, 2, 0] * np.exp(-(now - self.last[:have]) / DAY) + self.usual[:have, 0] / 4
         weight[active] = np.inf
         count = min(count, int(np.isfinite(weight).sum()))
         for row in np.argpartition(weight, count - 1)[:count].tolist() if count > 0 else ():
@@ -209,7 +210,7 @@ class Table:
     def look_at_all(self, now: float, is_learning: bool) -> None:
         """Measure the population: every slice over ten minutes, more rarely over longer windows."""
         count = len(self.names)
-        for window, every in enumerate((60.0, 600.0, HOUR, HOUR)):
+        for window, every in enumerate((240.0, 900.0, HOUR, HOUR)):
             if now - self.looked[window] < every:
                 continue
             passed = now - self.looked[window] if self.looked[window] else every

@@ -90,7 +90,9 @@ class Columns:
         put[:, AT["requests"]] = 1
         known = np.nan_to_num(np.array(rows, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         put[:, AT["tokens"] : AT["listings"] + 1] = np.clip(known, 0, 1e12)
-        put[:, AT["trouble"]] = np.maximum(put[:, AT["refused"]], put[:, AT["hits"]])
+        went_through = 1 - put[:, AT["errors"]]
+        put[:, AT["trouble"]] = np.maximum(put[:, AT["refused"]], put[:, AT["hits"]]) * went_through
+        self.is_error = put[:, AT["errors"]] > 0
 
     def _moves(self, limits: Sequence[float]) -> None:
         for row, event in enumerate(self.events):

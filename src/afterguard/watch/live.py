@@ -13,15 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from afterguard.errors import AfterguardError
-from afterguard.watch import replies
+from afterguard.watch import kept
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
 from afterguard.watch.seen import BITS, Seen
 from afterguard.watch.site import Settings, Site
-from afterguard.watch.table import Table
 
-FORMAT = "afterguard.watch/1"
 SLICE = 60.0
 PATIENCE = 300.0
 FEW = 300
@@ -33,8 +30,6 @@ SITES = 16
 AHEAD = 6 * 3_600.0
 TOGETHER = 20
 """Events in a row from far ahead that are believed."""
-ROWS = ("sums", "usual", "today", "last", "first", "rolled", "days", "hour", "gap", "at")
-MEASURED = ("jump", "everybody", "middle", "middles", "record", "looked", "newcomer")
 
 
 class Watch:
@@ -151,28 +146,14 @@ class Watch:
 
     def kept(self) -> bytes:
         """Everything that is known, to be restored after a restart."""
-        import zstandard
-
-        state = {
-            "format": FORMAT,
-            "minute": self.minute,
-            "open": self.open,
-            "waiting": self.waiting,
-            "counts": [self.late, self.ahead, self.refused],
-            "seen": [self.seen.bits, self.seen.young.tobytes(), self.seen.old.tobytes(), self.seen.since, self.seen.added],
-            "sites": {app: _site(site) for app, site in self.sites.items()},
-        }
-        return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
+        return kept.state_of(self)
 
     @classmethod
     def restored(cls, data: bytes, settings: Settings | None = None) -> Watch:
         """A watch from what was kept. Other data raise AfterguardError."""
-        try:
-            return _restored(cls, data, settings)
-        except AfterguardError:
-            raise
-        except Exception as error:
-            raise _unreadable(str(error)) from error
+        watch = cls(settings, bits=8)
+        kept.fill(watch, data)
+        return watch
 
 
 def decoded(data: bytes) -> list[Event]:
@@ -182,93 +163,3 @@ def decoded(data: bytes) -> list[Event]:
 
 def _order(event: Event) -> tuple[float, str]:
     return event.time, event.id
-
-
-def _unreadable(why: str) -> AfterguardError:
-    return AfterguardError(
-        f"the kept state of the watch cannot be read: {why[:200]}",
-        hint="remove the file; the watch then learns from the start, which takes three days",
-    )
-
-
-def _site(site: Site) -> dict[str, Any]:
-    season = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(site.season).items()}
-    return {
-        "begun": [site.begun, site.events, site.last],
-        "tables": {scope: _table(table) for scope, table in site.tables.items()},
-        "season": season,
-        "topics": [site.topics.first, site.topics.odds.tolist(), site.topics.line, site.topics.fits, site.topics.moved],
-        "heavy": [site.heavy.lines, site.heavy.sample, site.heavy.moved],
-        "replies": [[list(key), replies.kept(stream)] for key, stream in site.replies.streams.items()],
-        "budgets": [[list(key), row] for key, row in site.budgets.rows.items()],
-        "told": [[list(key), row] for key, row in site.cooling.told.items()],
-        "causes": [[list(key), until] for key, until in site.cooling.causes.items()],
-        "rises": [[list(key), time] for key, time in site.rises.items()],
-    }
-
-
-def _table(table: Table) -> dict[str, Any]:
-    count = len(table.names)
-    return {
-        "measures": table.columns,
-        "names": table.names,
-        "counts": [table.overlooked, table.evicted],
-        **{name: getattr(table, name)[:count].tobytes() for name in ROWS},
-        **{name: getattr(table, name).tobytes() for name in MEASURED},
-    }
-
-
-def _restored(cls: type[Watch], data: bytes, settings: Settings | None) -> Watch:
-    import zstandard
-
-    raw = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    state = msgspec.msgpack.decode(raw)
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise _unreadable(f"its format is {state.get('format') if isinstance(state, dict) else 'unknown'}, not {FORMAT}")
-    bits, young, old, since, added = state["seen"]
-    watch = cls(settings, bits=8)
-    watch.seen.bits, watch.seen.since, watch.seen.added = bits, since, added
-    watch.seen.young, watch.seen.old = (np.frombuffer(part, dtype=np.uint8).copy() for part in (young, old))
-    watch.minute = state["minute"]
-    watch.open = msgspec.convert(state["open"], list[Event])
-    watch.waiting = msgspec.convert(state["waiting"], dict[str, list[Event]])
-    watch.late, watch.ahead, watch.refused = state["counts"]
-    for app, kept in state["sites"].items():
-        watch.sites[app] = site = Site(app, watch.settings, watch.seen)
-        _fill(site, kept)
-    return watch
-
-
-def _fill(site: Site, kept: dict[str, Any]) -> None:
-    site.begun, site.events, site.last = kept["begun"]
-    for scope, table in kept["tables"].items():
-        if scope in site.tables:
-            _fill_table(site.tables[scope], table)
-    for name, value in kept["season"].items():
-        setattr(site.season, name, np.array(value) if isinstance(value, list) else value)
-    site.topics.first, odds, site.topics.line, site.topics.fits, site.topics.moved = kept["topics"]
-    site.topics.odds = np.array(odds).reshape(-1, 64)
-    site.heavy.lines, site.heavy.sample, site.heavy.moved = kept["heavy"]
-    site.replies.streams.update({(k[0], k[1]): replies.restored(row) for k, row in kept["replies"]})
-    site.budgets.rows.update({(k[0], k[1]): row for k, row in kept["budgets"] if k[0] < len(site.budgets.budgets)})
-    site.cooling.told.update({(k[0], k[1], k[2]): row for k, row in kept["told"]})
-    site.cooling.causes.update({(k[0], k[1], k[2]): until for k, until in kept["causes"]})
-    site.rises.update({(k[0], k[1], k[2]): time for k, time in kept["rises"]})
-
-
-def _fill_table(table: Table, kept: dict[str, Any]) -> None:
-    """Where the rules changed meanwhile, the scope learns anew."""
-    names = kept["names"][: table.size]
-    if kept["measures"] != table.columns or len(names) != len(kept["names"]):
-        return
-    table.names, table.rows = names, {name: row for row, name in enumerate(names)}
-    table.overlooked, table.evicted = kept["counts"]
-    have, table.names = table.names, []
-    table.make_room(max(len(have), 1))
-    table.names = have
-    for name in ROWS:
-        array = getattr(table, name)
-        array[: len(have)] = np.frombuffer(kept[name], dtype=array.dtype).reshape(array[: len(have)].shape)
-    for name in MEASURED:
-        array = getattr(table, name)
-        setattr(table, name, np.frombuffer(kept[name], dtype=array.dtype).reshape(array.shape).copy())

@@ -25,7 +25,7 @@ ROW = 3
 FAR = 6.0
 STREAMS = 200
 NAMES = ("answer length", "refusal rate", "seconds a token", "wording of replies")
-FLOORS = np.array([0.2, 0.06, 0.5, 0.0])
+FLOORS = np.array([0.2, 0.06, 0.9, 0.0])
 """Smallest change that counts: in natural logarithms, in share, in logarithms."""
 
 

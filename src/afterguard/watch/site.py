@@ -24,15 +24,15 @@ from afterguard.watch.kinds import SAID, SCOPES, WALLET, WINDOWS, Rule, measures
 from afterguard.watch.replies import Change, Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
-from afterguard.watch.table import DAY, LEARN, Table
+from afterguard.watch.table import CROWD, DAY, LEARN, Table
 from afterguard.watch.topics import Topics
 
 ID = "watch"
-SIZES = {"tenant": 2_000, "client": 1_000, "model": 500, "prompt": 1_000, "app": 1, "network": 8_000}
-SIZE = 20_000
+SIZES = {"tenant": 2_000, "client": 1_000, "model": 500, "prompt": 1_000, "app": 1, "network": 5_000}
+SIZE = 10_000
 UNSURE = 3.0
 """How many times the limit is demanded while too little is known."""
-QUIET = 1.0
+QUIET = 1.5
 """Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
@@ -52,7 +52,7 @@ NOVEL = {
     "document": (("identities", "who"),),
 }  # fmt: skip
 """What is new to whom: measure and the field whose values are counted once."""
-REPEATS = {"user": "shape", "address": "shape", "device": "shape", "conversation": "step"}
+REPEATS = {"user": "shape", "device": "shape", "conversation": "step"}
 EVEN = ("user", "key", "address", "device")
 FEW = ("client", "model", "prompt", "tenant", "app")
 """Scopes whose rows rise and fall with the whole population."""
@@ -177,15 +177,18 @@ class Site:
         for number, (measure, other) in enumerate(_novel(table.scope)):
             if measure not in wanted or not len(columns.fields[other].events):
                 continue
-            of_row, of_hash, theirs = _meet(columns.fields[other], row_of, hash_of, owners, inverse, field.hashes[kept], single)
+            theirs_all = columns.fields[other]
+            of_row, of_hash, theirs = _meet(theirs_all, row_of, hash_of, owners, inverse, field.hashes[kept], single)
+            # A step made again because it failed is no loop.
+            again = ~columns.is_error[theirs_all.events[row_of[theirs_all.events] >= 0]] if measure == "repeats" else None
             pairs = _pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs)
-            parts.append((wanted[measure], measure == "repeats", of_row, pairs))
+            parts.append((wanted[measure], again if measure == "repeats" else None, of_row, pairs))
         if parts:
             new = self.seen.new(np.concatenate([pairs for *_, pairs in parts]), now)
             start = 0
-            for at, is_repeat, of_row, pairs in parts:
+            for at, counted, of_row, pairs in parts:
                 mine = new[start : start + len(pairs)]
-                amounts[:, at] += np.bincount(of_row, weights=~mine if is_repeat else mine, minlength=count)
+                amounts[:, at] += np.bincount(of_row, weights=mine if counted is None else ~mine & counted, minlength=count)
                 start += len(pairs)
         if "active_hours" in wanted:
             hour = int(now // 3_600)
@@ -205,7 +208,7 @@ class Site:
         now: float,
         passed: float,
     ) -> list[Alert]:
-        breadth = self.season.rise(now) if table.scope in FEW else 1.0
+        breadth = self.season.rise(now) if table.scope in FEW or len(table.names) < CROWD else 1.0
         scores, excess, expected = table.score(rows, self.season.shape(now), breadth)
         is_learning = self.is_learning(now)
         limit = table.limit() * (UNSURE if is_learning else 1.0)

@@ -31,6 +31,8 @@ LEARN = 3.0
 MEMORY = 14.0
 """Days a usual day is the mean of."""
 RISE = 0.02
+FADE = 0.99
+"""Of a peak, a day."""
 SLACK = 2.0
 """The limit over the highest score seen without alarm."""
 PEERS = 8
@@ -39,6 +41,7 @@ CROWD = 30
 """Active rows below which nothing is said of everybody."""
 SAMPLE = 1_000
 FIRST = 256
+CROWDS = ("client", "model", "tenant", "app", "prompt")
 TAU = np.array(WINDOWS)
 SHARE = (TAU / DAY)[:, None]
 """Of a usual day in each window."""
@@ -54,6 +57,10 @@ class Table:
         self.columns = [AT["requests"], *(AT[r.measure] for r in rules if r.measure != "requests")]
         self.rule_of = [next((r for r in rules if AT[r.measure] == c), None) for c in self.columns]
         self.floors = np.array([r.floors if r else (NEVER,) * 4 for r in self.rule_of], dtype=np.float32).T.copy()
+        if scope in CROWDS:
+            # What many do together comes in waves: two hours at least, and twice as much.
+            self.floors *= 2
+            self.floors[0] = NEVER
         self.times = np.array([r.times if r else NEVER for r in self.rule_of], dtype=np.float32)
         self.least = np.where(np.isfinite(self.floors), self.floors / 5, 1.0).astype(np.float32)
         self.rows: dict[Hashable, int] = {}
@@ -67,8 +74,9 @@ class Table:
         self.middles = np.zeros(len(WINDOWS), dtype=np.int64)
         self.record = np.zeros(wide, dtype=np.float32)
         self.looked = np.zeros(len(WINDOWS))
-        self.newcomer = np.zeros(len(self.columns), dtype=np.float32)
-        """What a day of one that is new may look like: the usual day of an active peer."""
+        self.newcomer = np.zeros(wide, dtype=np.float32)
+        """What one that is new may do: the usual of an active peer."""
+        self.is_place = np.array([MEASURES[c] == "new_places" for c in self.columns])
         self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
         self.make_room(min(FIRST, size))
 
@@ -80,6 +88,8 @@ class Table:
             ("sums", np.zeros(shape, dtype=np.float32)),
             ("usual", np.zeros((rows, shape[2]), dtype=np.float32)),
             ("today", np.zeros((rows, shape[2]), dtype=np.float32)),
+            ("peak", np.zeros(shape, dtype=np.float32)),
+            ("peak_today", np.zeros(shape, dtype=np.float32)),
             ("last", np.zeros(rows)),
             ("first", np.zeros(rows)),
             ("rolled", np.zeros(rows)),
@@ -95,6 +105,8 @@ class Table:
     sums: Numbers
     usual: Numbers
     today: Numbers
+    peak: Numbers
+    peak_today: Numbers
     last: Numbers
     first: Numbers
     rolled: Numbers
@@ -151,6 +163,8 @@ class Table:
         self.sums[row] = 0
         self.usual[row] = 0
         self.today[row] = 0
+        self.peak[row] = 0
+        self.peak_today[row] = 0
         self.last[row] = self.first[row] = self.rolled[row] = now
         self.days[row] = 0
         self.hour[row] = -1
@@ -167,6 +181,7 @@ class Table:
         if len(over):
             self._end_day(over, now)
         self.today[rows] += amounts
+        self.peak_today[rows] = np.maximum(self.peak_today[rows], self.sums[rows])
 
     def _end_day(self, rows: Numbers, now: float) -> None:
         """Take the day that is over into what is usual, clipped."""
@@ -180,19 +195,37 @@ class Table:
         top = usual * (1 + RISE) ** passed + np.maximum(jump, self.least[2]) / 10
         new = np.where(known >= 2 * LEARN, np.minimum(new, top), new)
         self.usual[rows] = new * (1 - 1 / MEMORY) ** np.minimum(passed - 1, 60)
+        self.peak[rows] = self._peak(rows, passed[:, :, None], known[:, :, None])
         self.today[rows] = 0
+        self.peak_today[rows] = 0
         self.days[rows] += passed[:, 0]
         self.rolled[rows] += passed[:, 0] * DAY
 
+    def _peak(self, rows: Numbers, passed: Numbers, known: Numbers) -> Numbers:
+        """The busiest time of a window that is usual, clipped as days are: a job of the night is busy every night."""
+        peak, seen = self.peak[rows], self.peak_today[rows]
+        jump = np.maximum(self.jump, self.least)
+        seen = np.where(known >= LEARN, np.minimum(seen, 2 * peak + jump), seen)
+        seen = np.where(known >= 2 * LEARN, np.minimum(seen, peak * (1 + RISE) ** passed + jump / 5), seen)
+        new: Numbers = np.maximum(peak * FADE**passed, seen)
+        return new
+
+    def expected(self, rows: Numbers, season: float) -> Numbers:
+        """What is usual in each window and measure, from the own past, and of those that are young from their peers'."""
+        usual = self.usual[rows][:, None, :] * SHARE.astype(np.float32)
+        usual[:, :2] *= max(1.0, season)
+        usual = np.maximum(usual, self.peak[rows])
+        days = self.days[rows]
+        young = days < LEARN
+        usual[young] = np.maximum(usual[young], self.newcomer)
+        # Every place is new to one that is new; and few keys have no peers that show how much of the rest is.
+        unfair = self.is_first if len(self.names) < CROWD and self.scope == "key" else self.is_place
+        usual[days < 1] = np.where(unfair, np.float32(1e9), usual[days < 1])
+        return usual
+
     def score(self, rows: Numbers, season: float, breadth: float) -> tuple[Numbers, Numbers, Numbers]:
         """(score, excess, expected) a row, window and measure."""
-        is_new = self.days[rows] < 1
-        usual = np.where(is_new[:, None], self.newcomer, self.usual[rows])
-        expected = usual[:, None, :] * SHARE.astype(np.float32)
-        expected[:, :2] *= max(1.0, season)
-        if len(self.names) < CROWD and self.scope == "key":
-            # Everything is new to a new key, and few keys have no peers that show how much that is.
-            expected[is_new] = np.where(self.is_first, np.float32(1e9), expected[is_new])
+        expected = self.expected(rows, season)
         jump = np.maximum(self.jump, self.least)
         seen = self.sums[rows] / np.maximum(self.everybody, breadth)
         return (seen + jump) / (expected + jump), seen - expected, expected
@@ -232,7 +265,9 @@ class Table:
     def _newcomer(self, count: int) -> None:
         known = np.flatnonzero(self.days[:count] >= 1)
         if len(known):
-            self.newcomer = np.quantile(self.usual[known], 1 - 1 / len(known) ** 0.5, axis=0).astype(np.float32)
+            known = known[:: -(-len(known) // (2 * SAMPLE))]
+            usual = np.maximum(self.usual[known][:, None, :] * SHARE, self.peak[known])
+            self.newcomer = np.quantile(usual, 1 - 1 / len(known) ** 0.5, axis=0).astype(np.float32)
 
     def _everybody(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
         count = len(sums)
@@ -249,7 +284,7 @@ class Table:
         self.middle[window] = usual + (np.minimum(middle, middle if is_learning else 2 * usual + 1e-3) - usual) * pace
 
     def _jump(self, window: int, rows: Numbers, sums: Numbers, count: int, passed: float, is_learning: bool) -> None:
-        excess = np.maximum(0, sums / self.everybody[window] - self.usual[rows] * SHARE[window])
+        excess = np.maximum(0, sums / self.everybody[window] - self.expected(rows, 1.0)[:, window])
         seen = np.quantile(excess, 1 - 1 / count**0.5, axis=0)
         jump = self.jump[window]
         up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))

@@ -95,8 +95,8 @@ def speed(count: int) -> None:
 def held(watch: Watch) -> int:
     """Bytes of tables and of the memory of pairs."""
     sites = (table for site in watch.sites.values() for table in site.tables.values())
-    rows = sum(getattr(table, name).nbytes for table in sites for name in (*ROWS, *MEASURED))
-    return rows + watch.seen.young.nbytes + watch.seen.old.nbytes
+    rows: int = sum(getattr(table, name).nbytes for table in sites for name in (*ROWS, *MEASURED))
+    return rows + int(watch.seen.young.nbytes) + int(watch.seen.old.nbytes)
 
 
 def memory(identities: int) -> None:
@@ -108,7 +108,10 @@ def memory(identities: int) -> None:
         if number == mark:
             resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             kept = len(watch.kept()) / 1e6
-            print(f"{number:12,} identities: {resident:6,.0f} MiB resident, {held(watch) / 2**20:5,.0f} MiB in tables and pairs, {kept:5,.0f} MB kept", flush=True)
+            print(
+                f"{number:12,} identities: {resident:6,.0f} MiB resident, {held(watch) / 2**20:5,.0f} MiB in tables and pairs, {kept:5,.0f} MB kept",
+                flush=True,
+            )
             mark *= 10
     print({name: value for name, value in watch.standing()[0].items() if name in ("rows", "evicted", "overlooked")})
 

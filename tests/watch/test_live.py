@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,7 +16,78 @@ from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event, Move
 from afterguard.watch.live import Watch
 
-from .streams import BITS, DAY, HOUR, START, TOPICS, event, ordinary, run
+START = 1_780_272_000.0
+DAY = 86_400.0
+HOUR = 3_600.0
+BITS = 1 << 22
+TOPICS = [random.Random(f"topic {n}").getrandbits(64) for n in range(6)]
+
+
+def near(rng: random.Random, sketch: int, flips: int) -> int:
+    """A sketch with a few bits flipped."""
+    for _ in range(flips):
+        sketch ^= 1 << rng.randrange(64)
+    return sketch
+
+
+def event(rng: random.Random, time: float, who: int, **other: Any) -> Event:
+    """One ordinary exchange of an ordinary person."""
+    fields: dict[str, Any] = {
+        "id": f"{time:.3f}-{who}",
+        "app": "shop",
+        "key": "app-key",
+        "user": f"u{who}",
+        "address": f"a{who}",
+        "network": f"n{who // 4}",
+        "region": "DE",
+        "device": f"d{who}",
+        "client": ("browser", "ios")[who % 3 == 0],
+        "conversation": f"c{who}-{int(time // HOUR)}",
+        "model": "m",
+        "version": "m-1",
+        "prompt": "p1",
+        "seconds": rng.lognormvariate(1, 0.4),
+        "input_tokens": int(rng.lognormvariate(6, 0.5)),
+        "output_tokens": int(rng.lognormvariate(5.5, 0.5)),
+        "asked": near(rng, TOPICS[min(5, int(6 * rng.random() ** 1.5))], 8),
+        "shape": rng.getrandbits(60) if rng.random() < 0.8 else 77 + rng.randrange(8),
+        "answer": near(rng, 0x0F0F0F0F0F0F0F0F, 16),
+        "answer_size": int(rng.lognormvariate(6.5, 0.5)),
+        "documents": tuple({f"x{int(300 * rng.random() ** 2)}" for _ in range(2)}),
+    }
+    fields |= other
+    fields.setdefault("cost", 1e-6 * (fields["input_tokens"] + 4 * fields["output_tokens"]))
+    return Event(time=time, **fields)
+
+
+def ordinary(seed: int, start: float, days: float, people: int = 120, a_day: float = 16.0) -> Iterator[Event]:
+    """People who come in sessions, more of them by day; a few refusals, errors, payments, refunds."""
+    rng = random.Random(seed)
+    time = start
+    while time < start + days * DAY:
+        busy = 1 + 0.8 * math.sin(2 * math.pi * (time % DAY) / DAY - 2)
+        time += rng.expovariate(people * a_day / 4 * busy / DAY)
+        who, at = int(people * rng.random() ** 1.4), time
+        for turn in range(1, 1 + min(12, 1 + int(rng.expovariate(1 / 3)))):
+            other: dict[str, Any] = {"turn": turn}
+            chance = rng.random()
+            if chance < 0.01:
+                other |= {"outcome": "refused"}
+            elif chance < 0.015:
+                other |= {"outcome": "error", "status": 503, "answer_size": 0, "output_tokens": 0, "answer": 0}
+            elif chance < 0.08:
+                payee = f"p{who}-{rng.randrange(3)}" if rng.random() < 0.9 else f"p{rng.getrandbits(40)}"
+                other |= {"moves": (Move("pay", round(rng.lognormvariate(4, 1), 2), "USD", payee, chance < 0.03),)}
+            yield event(rng, at, who, **other)
+            at += rng.lognormvariate(3.5, 0.7)
+
+
+def run(watch: Watch, events: list[Event]) -> list[Alert]:
+    """Alarms over these events in order of time, to the end of the last slice."""
+    events = sorted(events, key=lambda one: one.time)
+    alerts = [alert for one in events for alert in watch.feed(one)]
+    return alerts + watch.tick(events[-1].time + 400) if events else []
+
 
 LEARNT = 4.0
 NOW = START + LEARNT * DAY + 9 * HOUR
@@ -42,10 +114,15 @@ def kinds(alerts: list[Alert]) -> set[str]:
 Attack = Callable[[random.Random], list[Event]]
 
 
-def every(rng: random.Random, count: int, hours: float, make: Callable[[int], dict[str, Any]], who: int = 900) -> list[Event]:
+def every(
+    rng: random.Random, count: int, hours: float, make: Callable[[int], dict[str, Any]], who: int = 900
+) -> list[Event]:
     """So many events at random times within the hours."""
     times = sorted(NOW + hours * HOUR * rng.random() for _ in range(count))
-    return [event(rng, at, make(n).pop("who", who), **{k: v for k, v in make(n).items() if k != "who"}) for n, at in enumerate(times)]
+    return [
+        event(rng, at, make(n).pop("who", who), **{k: v for k, v in make(n).items() if k != "who"})
+        for n, at in enumerate(times)
+    ]
 
 
 ATTACKS: dict[str, tuple[set[str], Attack]] = {
@@ -96,7 +173,9 @@ def test_ordinary_days_are_quiet(watch: Watch) -> None:
 
 def test_when_everybody_does_more_nobody_is_accused(watch: Watch) -> None:
     peak = list(ordinary(8, NOW, 5 / 24, a_day=60))
-    assert [alert for alert in run(watch, peak) if alert.why and alert.why.scope in ("user", "address", "device", "network")] == []
+    assert [
+        alert for alert in run(watch, peak) if alert.why and alert.why.scope in ("user", "address", "device", "network")
+    ] == []
 
 
 def test_an_outage_with_retries_accuses_no_identity(watch: Watch) -> None:
@@ -107,14 +186,21 @@ def test_an_outage_with_retries_accuses_no_identity(watch: Watch) -> None:
         if one.time - NOW < HOUR:
             broken = {"outcome": "error", "status": 503, "output_tokens": 0, "answer_size": 0, "answer": 0, "moves": ()}
             events[-1] = msgspec.structs.replace(one, **broken)
-            events += [msgspec.structs.replace(one, time=one.time + n * rng.uniform(1, 3), id=f"{one.id}r{n}", **broken) for n in (1, 2, 3)]
+            events += [
+                msgspec.structs.replace(one, time=one.time + n * rng.uniform(1, 3), id=f"{one.id}r{n}", **broken)
+                for n in (1, 2, 3)
+            ]
     alerts = run(watch, events)
-    assert {alert.why.scope for alert in alerts if alert.why} <= {"model", "tenant", "key", "app"}, [a.hit.rule for a in alerts]
+    assert {alert.why.scope for alert in alerts if alert.why} <= {"model", "tenant", "key", "app"}, [
+        a.hit.rule for a in alerts
+    ]
 
 
 def test_too_little_data_is_said_and_raises_nothing() -> None:
     watch = Watch(bits=BITS)
-    alerts = run(watch, list(ordinary(3, START, 0.3)) + [event(random.Random(n), START + 600 + n, 1) for n in range(900)])
+    alerts = run(
+        watch, list(ordinary(3, START, 0.3)) + [event(random.Random(n), START + 600 + n, 1) for n in range(900)]
+    )
     assert alerts == []
     assert watch.standing()[0]["is_learning"] is True
 
@@ -141,7 +227,11 @@ def test_slow_poisoning_does_not_become_usual() -> None:
 
 
 def test_the_order_of_arrival_changes_nothing(state: bytes) -> None:
-    events = [*ordinary(2, NOW, 4 / 24), *ATTACKS["mules"][1](random.Random(1)), *ATTACKS["refusals"][1](random.Random(2))]
+    events = [
+        *ordinary(2, NOW, 4 / 24),
+        *ATTACKS["mules"][1](random.Random(1)),
+        *ATTACKS["refusals"][1](random.Random(2)),
+    ]
     whole, halves = Watch.restored(state), Watch.restored(state)
     one = run(whole, events)
     other = Watch(bits=8)
@@ -187,9 +277,18 @@ def test_wrong_clocks_do_no_harm(watch: Watch) -> None:
 
 def test_hostile_numbers_do_no_harm(watch: Watch) -> None:
     rng = random.Random(1)
-    odd = {"cost": float("nan"), "seconds": float("inf"), "input_tokens": 10**15, "shape": -5, "asked": 2**70, "answer": -1}
+    odd = {
+        "cost": float("nan"),
+        "seconds": float("inf"),
+        "input_tokens": 10**15,
+        "shape": -5,
+        "asked": 2**70,
+        "answer": -1,
+    }
     moves = (Move("pay", float("nan"), "USD", "p"), Move("pay", -1e300, "", ""))
-    events = [event(rng, NOW + n, 1, **odd, moves=moves * 40, documents=tuple(f"q{k}" for k in range(500))) for n in range(50)]
+    events = [
+        event(rng, NOW + n, 1, **odd, moves=moves * 40, documents=tuple(f"q{k}" for k in range(500))) for n in range(50)
+    ]
     run(watch, events)
     assert all(table.sums[: len(table.names)].max(initial=0) < 1e16 for table in watch.sites["shop"].tables.values())
 

@@ -20,7 +20,9 @@ from afterguard.watch.event import Event
 from afterguard.watch.live import Watch, decoded
 from afterguard.watch.site import Settings
 
-STREAM, STATE, PLACE, LEASE, TOLD = (f"afterguard:watch:{name}" for name in ("events", "state", "place", "judge", "told"))
+STREAM, STATE, PLACE, LEASE, TOLD = (
+    f"afterguard:watch:{name}" for name in ("events", "state", "place", "judge", "told")
+)
 HELD = 10_000
 """Milliseconds a lease lasts without being renewed."""
 GRACE = 3.0

@@ -92,7 +92,6 @@ class Columns:
         put[:, AT["tokens"] : AT["listings"] + 1] = np.clip(known, 0, 1e12)
         went_through = 1 - put[:, AT["errors"]]
         put[:, AT["trouble"]] = np.maximum(put[:, AT["refused"]], put[:, AT["hits"]]) * went_through
-        self.is_error = put[:, AT["errors"]] > 0
 
     def _moves(self, limits: Sequence[float]) -> None:
         for row, event in enumerate(self.events):
@@ -108,26 +107,44 @@ class Columns:
 def _fields(events: Sequence[Event]) -> dict[str, Column]:
     fields = {
         name: _texts([getattr(event, name) for event in events])
-        for name in ("key", "user", "address", "network", "tenant", "conversation", "model", "device", "client", "prompt")
+        for name in (
+            "key",
+            "user",
+            "address",
+            "network",
+            "tenant",
+            "conversation",
+            "model",
+            "device",
+            "client",
+            "prompt",
+        )
     }
     fields["region"] = _texts([event.region for event in events])
     fields["who"] = _texts([e.user or e.device or (e.key + e.address) for e in events])
     fields["shape"] = _numbers([event.shape for event in events])
-    fields["step"] = _numbers([e.shape ^ crc32(" ".join(e.calls[:VALUES]).encode()) if e.shape or e.calls else 0 for e in events])
+    # A step made again because it failed is neither a loop nor a template.
+    went = [e.outcome != "error" and e.status < 500 for e in events]
+    fields["template"] = _numbers([e.shape if ok else 0 for e, ok in zip(events, went, strict=True)])
+    fields["step"] = _numbers([_step(e) if ok else 0 for e, ok in zip(events, went, strict=True)])
     fields["document"] = _many([event.documents[:VALUES] for event in events])
     fields["payee"] = _many([tuple(m.payee for m in e.moves[:VALUES] if m.payee) for e in events])
     fields["app"] = _texts(["app"] * len(events))
     return fields
 
 
+def _step(event: Event) -> int:
+    """What a turn of a conversation does: the template of its text and the tools it calls."""
+    return (
+        event.shape ^ crc32(" ".join(event.calls[:VALUES]).encode("utf-8", "replace"))
+        if event.shape or event.calls
+        else 0
+    )
+
+
 def _texts(values: list[str]) -> Column:
-    known: dict[str, int] = {}
-    hashes = []
-    for value in values:
-        number = known.get(value)
-        if number is None:
-            number = known[value] = crc32(value.encode("utf-8", "replace"))
-        hashes.append(number)
+    known = {value: crc32(value.encode("utf-8", "replace")) for value in set(values)}
+    hashes = list(map(known.__getitem__, values))
     where = np.flatnonzero(np.fromiter(map(bool, values), dtype=bool, count=len(values)))
     if len(where) == len(values):
         return Column(values, where, np.array(hashes, dtype=np.uint64))

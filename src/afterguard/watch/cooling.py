@@ -54,8 +54,10 @@ class Cooling:
         return not explained
 
     def _is_explained(self, family: str, scope: str, who: str, events: list[Event], now: float) -> bool:
+        if self.causes.get((family, scope, who), 0.0) > now:
+            return True
         known = 0
         for event in events:
             names = ((field, str(getattr(event, field))) for field in FIELDS)
-            known += any(self.causes.get((family, f, name), 0.0) > now for f, name in names if (f, name) != (scope, who))
+            known += any(self.causes.get((family, field, name), 0.0) > now for field, name in names)
         return bool(events) and known > EXPLAINED * len(events)

@@ -35,7 +35,13 @@ def state_of(watch: Watch) -> bytes:
         "open": watch.open,
         "waiting": watch.waiting,
         "counts": [watch.late, watch.ahead, watch.refused],
-        "seen": [watch.seen.bits, watch.seen.young.tobytes(), watch.seen.old.tobytes(), watch.seen.since, watch.seen.added],
+        "seen": [
+            watch.seen.bits,
+            watch.seen.young.tobytes(),
+            watch.seen.old.tobytes(),
+            watch.seen.since,
+            watch.seen.added,
+        ],
         "sites": {app: _site(site) for app, site in watch.sites.items()},
     }
     return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
@@ -55,13 +61,16 @@ def fill(watch: Watch, data: bytes) -> None:
 def _unreadable(why: str) -> AfterguardError:
     return AfterguardError(
         f"the kept state of the watch cannot be read: {why[:200]}",
-        hint="remove the file; the watch then learns from the start, which takes three days",
+        hint="remove it; the watch then learns from the start, which takes three days",
+        slug="watch-state-unreadable",
     )
 
 
 def _fill_watch(watch: Watch, state: Any) -> None:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise _unreadable(f"its format is {state.get('format') if isinstance(state, dict) else 'unknown'}, not {FORMAT}")
+        raise _unreadable(
+            f"its format is {state.get('format') if isinstance(state, dict) else 'unknown'}, not {FORMAT}"
+        )
     bits, young, old, since, added = state["seen"]
     watch.seen.bits, watch.seen.since, watch.seen.added = bits, since, added
     watch.seen.young, watch.seen.old = (np.frombuffer(part, dtype=np.uint8).copy() for part in (young, old))

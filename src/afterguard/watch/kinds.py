@@ -69,7 +69,7 @@ RULES: tuple[Rule, ...] = (
     Rule("scraping", "new_documents", (*ONES, *MANY), (30, 60, 110, 300), "documents it never asked for before", "an index is being built with its owner's consent", ("LLM02:2025", "LLM02:2026", "AML.T0024", "CWE-799"), Severity.high),
     Rule("chat_extraction", "new_shapes", ("user", "key", "address", "device", "network"), (60, 180, 350, 1_000), "questions unlike any it asked before", "an evaluation its owner runs", THEFT),
     Rule("refusal_burst", "refused", (*ONES, *MANY, "model", "prompt"), (7, 12, 20, 50), "refusals by the model", "a topic in the news, or a stricter model", PROBING),
-    Rule("error_burst", "errors", ("tenant", "model"), (15, 40, 80, 250), "errors", "an outage of the provider", CONSUMPTION, Severity.low, 5),
+    Rule("error_burst", "errors", ("model",), (15, 40, 80, 250), "errors", "an outage of the provider", CONSUMPTION, Severity.low, 5),
     Rule("campaign", "identities", ("shape", "network", "client", "payee", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 7),
     Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "device", "payee", "document", "address"), (30, 35, 50, 100), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
 )  # fmt: skip
@@ -81,4 +81,11 @@ def measures(scope: str) -> tuple[Rule, ...]:
 
 
 SCOPES = tuple(dict.fromkeys(scope for rule in RULES for scope in rule.scopes))
-KINDS = tuple(dict.fromkeys(rule.kind for rule in RULES))
+OTHER = {
+    "budget_gone": "a budget of requests, tokens, cost or concurrency is used up",
+    "budget_forecast": "at the pace of late a day's or month's budget is gone before its end",
+    "response_drift": "replies of one model under one system prompt changed in length, refusals, pace or wording, chunk after chunk",
+    "traffic_surge": "many more identities than usual at this hour of the week: one notice in place of an alarm for each",
+}
+"""Kinds that are not a matter of one measure."""
+KINDS = (*dict.fromkeys(rule.kind for rule in RULES), *OTHER)

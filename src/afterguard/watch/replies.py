@@ -130,7 +130,9 @@ class Replies:
 
 
 def _pace(event: Event) -> float:
-    return float(np.log(event.seconds / event.output_tokens)) if event.seconds > 0 and event.output_tokens > 0 else np.nan
+    return (
+        float(np.log(event.seconds / event.output_tokens)) if event.seconds > 0 and event.output_tokens > 0 else np.nan
+    )
 
 
 def _far(stream: Stream, seen: Numbers) -> Numbers:

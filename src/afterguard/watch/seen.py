@@ -53,7 +53,8 @@ class Seen:
     def has(self, pairs: Numbers) -> Numbers:
         """True for each pair that was seen. Nothing is added."""
         places = self._places(mixed(pairs))
-        return _has(self.young, places) | _has(self.old, places)
+        known: Numbers = _has(self.young, places) | _has(self.old, places)
+        return known
 
     def _places(self, numbers: Numbers) -> Numbers:
         step = (numbers >> np.uint64(32)) | np.uint64(1)

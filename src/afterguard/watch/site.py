@@ -20,7 +20,7 @@ from afterguard.watch.columns import AT, MEASURES, Column, Columns
 from afterguard.watch.cooling import Cooling
 from afterguard.watch.event import Event
 from afterguard.watch.heavy import Heavy
-from afterguard.watch.kinds import SAID, SCOPES, WALLET, WINDOWS, Rule, measures
+from afterguard.watch.kinds import CONSUMPTION, SAID, SCOPES, WALLET, WINDOWS, Rule, measures
 from afterguard.watch.replies import Change, Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
@@ -36,6 +36,8 @@ QUIET = 1.5
 """Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
+SURGE = 2.5
+"""Times as many active identities as usual that are worth one notice."""
 EVIDENCE = 100
 """Exchanges an alarm points at."""
 NOVEL = {
@@ -52,7 +54,7 @@ NOVEL = {
     "document": (("identities", "who"),),
 }  # fmt: skip
 """What is new to whom: measure and the field whose values are counted once."""
-REPEATS = {"user": "shape", "device": "shape", "conversation": "step"}
+REPEATS = {"user": "template", "device": "template", "conversation": "step"}
 EVEN = ("user", "key", "address", "device")
 FEW = ("client", "model", "prompt", "tenant", "app")
 """Scopes whose rows rise and fall with the whole population."""
@@ -104,6 +106,7 @@ class Site:
         is_learning = self.is_learning(now)
         self._weigh(columns, now, is_learning)
         alerts = [alert for scope in SCOPES for alert in self._scope(scope, columns, now, passed)]
+        alerts += self._surge(columns, now)
         alerts += self._spending(columns, now)
         alerts += [self._changed(change, columns, now) for change in self.replies.look(list(events), now)]
         return alerts
@@ -133,7 +136,7 @@ class Site:
         for when in (day, day - np.uint64(1)):
             known |= self.seen.has(_pairs(self.salt, 2, who.hashes, who.hashes ^ when))
         places = np.flatnonzero(known)
-        return Column([who.values[i] for i in places], who.events[places], who.hashes[places])
+        return Column([who.values[i] for i in places.tolist()], who.events[places], who.hashes[places])
 
     def _scope(self, scope: str, columns: Columns, now: float, passed: float) -> list[Alert]:
         field = columns.fields[scope]
@@ -174,21 +177,20 @@ class Site:
         hash_of[owners] = field.hashes[kept]
         single = len(np.unique(owners)) == len(owners)
         parts = []
-        for number, (measure, other) in enumerate(_novel(table.scope)):
-            if measure not in wanted or not len(columns.fields[other].events):
+        for number, (name, other) in enumerate(_novel(table.scope)):
+            if name not in wanted or not len(columns.fields[other].events):
                 continue
-            theirs_all = columns.fields[other]
-            of_row, of_hash, theirs = _meet(theirs_all, row_of, hash_of, owners, inverse, field.hashes[kept], single)
-            # A step made again because it failed is no loop.
-            again = ~columns.is_error[theirs_all.events[row_of[theirs_all.events] >= 0]] if measure == "repeats" else None
+            of_row, of_hash, theirs = _meet(
+                columns.fields[other], row_of, hash_of, owners, inverse, field.hashes[kept], single
+            )
             pairs = _pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs)
-            parts.append((wanted[measure], again if measure == "repeats" else None, of_row, pairs))
+            parts.append((wanted[name], name == "repeats", of_row, pairs))
         if parts:
             new = self.seen.new(np.concatenate([pairs for *_, pairs in parts]), now)
             start = 0
-            for at, counted, of_row, pairs in parts:
+            for at, is_repeat, of_row, pairs in parts:
                 mine = new[start : start + len(pairs)]
-                amounts[:, at] += np.bincount(of_row, weights=mine if counted is None else ~mine & counted, minlength=count)
+                amounts[:, at] += np.bincount(of_row, weights=~mine if is_repeat else mine, minlength=count)
                 start += len(pairs)
         if "active_hours" in wanted:
             hour = int(now // 3_600)
@@ -307,6 +309,16 @@ class Site:
         moments = [(event.id, event.time) for event in events]
         return of(rule.kind, ID, rule.taxonomies, moments, severity=rule.severity, confidence=sure, cause=f"{why.scope} {why.who}", rule=said, would_change=rule.would_change, why=why)  # fmt: skip
 
+    def _surge(self, columns: Columns, now: float) -> list[Alert]:
+        rise, usual = self.season.rise(now), self.season.expected(now)
+        if rise < SURGE or self.is_learning(now) or self.cooling.is_cold("traffic_surge", "app", self.app, now):
+            return []
+        self.cooling.is_news("traffic_surge", "app", self.app, [], now)
+        said = f"application {self.app}: {rise:.1f} times as many identities are active as usual at this hour of the week; alarms about single ones take this into account"
+        why = Why("app", self.app, "active identities", usual, 0.0, usual * rise, 3_600.0, now, now, rise, SURGE, (now - self.begun) / DAY, rise, self.app)  # fmt: skip
+        moments = [(event.id, event.time) for event in columns.events[:EVIDENCE]]
+        return [of("traffic_surge", ID, CONSUMPTION, moments, severity=Severity.info, cause=f"app {self.app}", rule=said, would_change="a release, a campaign of marketing, an outage with retries", why=why)]  # fmt: skip
+
     def _spending(self, columns: Columns, now: float) -> list[Alert]:
         found: list[Alert] = []
         for place, budget in enumerate(self.budgets.budgets):
@@ -348,7 +360,11 @@ class Site:
         said = (
             f"model {change.model}: {change.what} was {change.usual:.3g} over {change.days:.0f} days and is {change.seen:.3g} since "
             f"{_when(change.since)}, {change.far:.0f} times the spread between its chunks; "
-            + (f"its version went from {change.before or 'unnamed'} to {change.version}" if is_told else "its version says nothing of a change")
+            + (
+                f"its version went from {change.before or 'unnamed'} to {change.version}"
+                if is_told
+                else "its version says nothing of a change"
+            )
         )
         who = f"{change.model} {change.prompt}".strip()
         why = Why("model", who, change.what, change.usual, 0.0, change.seen, 0.0, change.since, now, change.far, 6.0, change.days, app=self.app)  # fmt: skip
@@ -375,7 +391,9 @@ def _pairs(salt: np.uint64, number: int, first: Numbers, second: Numbers) -> Num
     """One 64-bit number for (application, what is counted, who, value)."""
     with np.errstate(over="ignore"):
         key = (salt << np.uint64(12)) ^ np.uint64(number)
-        pairs: Numbers = ((first << np.uint64(32)) | (second & np.uint64(0xFFFFFFFF))) + key * np.uint64(0x9E3779B97F4A7C15)
+        pairs: Numbers = ((first << np.uint64(32)) | (second & np.uint64(0xFFFFFFFF))) + key * np.uint64(
+            0x9E3779B97F4A7C15
+        )
         return pairs
 
 

@@ -5,7 +5,7 @@ In: sums a row for one slice of time. Out: for each active row and measure how m
 Theory of operation. A row holds, for each window, a sum that fades (weight 1/e after the window), and a usual day: a slow mean of
 whole days that are over. Today is never part of what is usual. What a day may teach is clipped: at most twice the usual plus what
 peers go over theirs, and once a row is known, the usual rises at most RISE a day. So whoever raises their rate slowly to make it usual leaves
-it behind. `jump` is by how much rows go over their own usual now and then: the quantile 1 - 1/sqrt(rows) of the excess, learnt over days.
+it behind. `jump` is by how much rows go over their own usual now and then: the quantile 1 - 1/rows^0.7 of the excess, learnt over days.
 The score of a row is (seen / everybody + jump) / (usual + jump): it needs both an excess over its own past and one that peers do not show.
 `everybody` is how many times its usual the middle of the population does, without the top tenth: one abuser cannot hide behind himself.
 The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
@@ -16,7 +16,9 @@ more than one in `size` of all events of a day stays.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -35,6 +37,7 @@ FADE = 0.99
 """Of a peak, a day."""
 SLACK = 2.0
 """The limit over the highest score seen without alarm."""
+TAIL = 0.7
 PEERS = 8
 """Rows below which nothing is said of peers."""
 CROWD = 30
@@ -117,21 +120,17 @@ class Table:
 
     def admit(self, values: Sequence[Hashable], now: float) -> Numbers:
         """The row of each value, -1 where there is no room for it."""
-        get = self.rows.get
-        found = np.fromiter((get(value, -1) for value in values), dtype=np.int64, count=len(values))
-        missing = np.flatnonzero(found < 0)
-        if not len(missing):
+        found = np.array(list(map(self.rows.get, values, repeat(-1))), dtype=np.int64)
+        missing = np.flatnonzero(found < 0).tolist()
+        if not missing:
             return found
-        counts: dict[Hashable, int] = {}
-        for place in missing:
-            counts[values[place]] = counts.get(values[place], 0) + 1
+        counts = Counter(map(values.__getitem__, missing))
         self._add(counts, np.unique(found[found >= 0]), now)
-        for place in missing:
-            found[place] = self.rows.get(values[place], -1)
+        found[missing] = list(map(self.rows.get, map(values.__getitem__, missing), repeat(-1)))
         self.overlooked += int((found < 0).sum())
         return found
 
-    def _add(self, counts: dict[Hashable, int], active: Numbers, now: float) -> None:
+    def _add(self, counts: Counter[Hashable], active: Numbers, now: float) -> None:
         new = list(counts)
         room = self.size - len(self.names)
         if len(new) > room:
@@ -212,7 +211,7 @@ class Table:
 
     def expected(self, rows: Numbers, season: float) -> Numbers:
         """What is usual in each window and measure, from the own past, and of those that are young from their peers'."""
-        usual = self.usual[rows][:, None, :] * SHARE.astype(np.float32)
+        usual: Numbers = self.usual[rows][:, None, :] * SHARE.astype(np.float32)
         usual[:, :2] *= max(1.0, season)
         usual = np.maximum(usual, self.peak[rows])
         days = self.days[rows]
@@ -232,7 +231,8 @@ class Table:
 
     def limit(self) -> Numbers:
         """At which score a row stands out, a window and measure."""
-        return np.maximum(self.times, SLACK * self.record)
+        limit: Numbers = np.maximum(self.times, SLACK * self.record)
+        return limit
 
     def learn(self, best: Numbers, passed: float, is_learning: bool) -> None:
         """Take the highest scores that raised no alarm into the limit."""
@@ -267,7 +267,7 @@ class Table:
         if len(known):
             known = known[:: -(-len(known) // (2 * SAMPLE))]
             usual = np.maximum(self.usual[known][:, None, :] * SHARE, self.peak[known])
-            self.newcomer = np.quantile(usual, 1 - 1 / len(known) ** 0.5, axis=0).astype(np.float32)
+            self.newcomer = np.quantile(usual, 1 - 1 / len(known) ** TAIL, axis=0).astype(np.float32)
 
     def _everybody(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
         count = len(sums)
@@ -285,7 +285,7 @@ class Table:
 
     def _jump(self, window: int, rows: Numbers, sums: Numbers, count: int, passed: float, is_learning: bool) -> None:
         excess = np.maximum(0, sums / self.everybody[window] - self.expected(rows, 1.0)[:, window])
-        seen = np.quantile(excess, 1 - 1 / count**0.5, axis=0)
+        seen = np.quantile(excess, 1 - 1 / count**TAIL, axis=0)
         jump = self.jump[window]
         up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
         down = jump + (seen - jump) * min(1.0, passed / (7 * DAY))

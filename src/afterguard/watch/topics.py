@@ -92,4 +92,5 @@ def _clusters(bits: Numbers) -> Numbers:
             if (owner == group).any():
                 odds[group] = bits[owner == group].mean(axis=0)
     counts = np.bincount(owner, minlength=GROUPS)
-    return np.clip(odds[counts >= 20], EDGE, 1 - EDGE)
+    kept: Numbers = np.clip(odds[counts >= 20], EDGE, 1 - EDGE)
+    return kept

@@ -82,7 +82,9 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
     mapping: list[str] = []
-    """NAME=FILE: how a mount of kind plain is read, as `afterguard guard learn` writes it."""
+    """NAME=FILE: how a mount of kind plain or scoring is read, as `afterguard guard learn` writes it."""
+    schema: list[str] = []
+    """MOUNT=FILE or MOUNT/MODEL=FILE: what the features of a predictive model may be. A schema of one's own, an MLmodel file, or what GET /v2/models/NAME answers."""
     mode: str = ""
     """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
     share: float = -1.0
@@ -350,6 +352,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.upstream",
             "guard.trusted_keys",
             "guard.mapping",
+            "guard.schema",
+            "guard.schema",
         )
     }
     out: dict[str, Any] = {}

@@ -46,6 +46,7 @@ from afterguard.guard.passage import (
     why,
 )
 from afterguard.guard.pool import Busy, Pool
+from afterguard.guard.predicting import PredictSession
 from afterguard.guard.route import Mounts
 from afterguard.guard.session import Answer, Session
 from afterguard.guard.upstream import Upstream
@@ -140,7 +141,8 @@ class Proxy:
         route = place.route
         spot = endpoint(route.kind, scope["method"], place.path, scope["query_string"].decode("latin-1"))
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        session = Session(self.brain, route, spot, self.new_id(), headers)
+        kind = PredictSession if route.is_predictive else Session
+        session = kind(self.brain, route, spot, self.new_id(), headers)
         exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
         for name, value in headers:
             if name == probe.HEADER:

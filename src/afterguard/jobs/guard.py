@@ -19,8 +19,9 @@ import msgspec
 from afterguard import __version__, files
 from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
+from afterguard.detect.feature_schema import Schema
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import mapping, probe, tls
+from afterguard.guard import mapping, probe, schema, tls
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
@@ -43,6 +44,7 @@ from afterguard.policy.shipped import shipped
 from afterguard.store.ids import maker
 from afterguard.store.keys import create_key_file, load_key
 from afterguard.wire.learned import Mapping
+from afterguard.wire.scoring import Scoring
 
 if TYPE_CHECKING:
     from afterguard.guard.board import Board
@@ -78,32 +80,62 @@ def routes(config: Config) -> list[Route]:
         raise UsageError(
             f"--upstream names {twice[0]!r} twice", hint="give each mount its own name", slug="bad-upstream"
         )
-    mappings = _mappings(guard.mapping, {one.name: one for one in found})
-    return [msgspec.structs.replace(one, mapping=mappings.get(one.name)) for one in found]
+    known = {one.name: one for one in found}
+    mappings = _mappings(guard.mapping, known)
+    schemas = _schemas(guard.schema, known)
+    return [
+        msgspec.structs.replace(
+            one,
+            mapping=made if isinstance(made := mappings.get(one.name), Mapping) else None,
+            scoring=made if isinstance(made, Scoring) else None,
+            schemas=schemas.get(one.name, {}),
+        )
+        for one in found
+    ]
 
 
-def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping]:
+def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping | Scoring]:
     """NAME=FILE as mappings by mount. Raises UsageError."""
-    out: dict[str, Mapping] = {}
+    out: dict[str, Mapping | Scoring] = {}
     for text in given:
         name, _, file = text.partition("=")
         one = known.get(name.strip())
-        if not file or one is None or one.kind != "plain" or one.name in out:
+        if not file or one is None or one.kind not in ("plain", "scoring") or one.name in out:
             raise UsageError(
-                f"--mapping {text!r} fits no mount, or one that has a mapping or is not of kind plain",
+                f"--mapping {text!r} fits no mount, or one that has a mapping or is neither of kind plain nor scoring",
                 hint="--upstream support:plain=URL --mapping support=mapping.yaml",
                 slug="bad-mapping",
             )
-        try:
-            data = files.named(Path(file.strip()), mapping.CAP)
-            out[one.name] = mapping.load(data.decode("utf-8"), file.strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the mapping {file}: {files.why(error)}",
-                hint="afterguard guard learn SAMPLE... -o FILE",
-                slug="bad-mapping",
-            ) from None
+        words = _words(file, "mapping", "afterguard guard learn SAMPLE... -o FILE")
+        read = mapping.load if one.kind == "plain" else mapping.load_scoring
+        out[one.name] = read(words, file.strip())
     return out
+
+
+def _schemas(given: list[str], known: dict[str, Route]) -> dict[str, dict[str, Schema]]:
+    """MOUNT=FILE and MOUNT/MODEL=FILE as schemas by mount and model. Raises UsageError."""
+    out: dict[str, dict[str, Schema]] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        mount, _, model = name.strip().partition("/")
+        one = known.get(mount)
+        if not file or one is None or not one.is_predictive:
+            raise UsageError(
+                f"--schema {text!r} fits no mount of a predictive model",
+                hint="--upstream fraud:kserve=URL --schema fraud=schema.yaml, or fraud/MODEL=schema.yaml",
+                slug="bad-schema",
+            )
+        words = _words(file, "schema", "afterguard guard schema SAMPLE... -o FILE")
+        out.setdefault(mount, {})[model] = schema.load(words, file.strip())
+    return out
+
+
+def _words(file: str, what: str, hint: str) -> str:
+    """The text of a file that a setting names. Raises UsageError."""
+    try:
+        return files.named(Path(file.strip()), schema.CAP).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the {what} {file}: {files.why(error)}", hint=hint, slug=f"bad-{what}") from None
 
 
 def policy_of(name: str) -> Policy | None:
@@ -148,8 +180,9 @@ class Plan(NamedTuple):
             ruling = brain.ruling(one)
             fails = "open" if ruling.is_open else "closed"
             yield f"http://{listen}/{one.name} -> {one.upstream}  mode {ruling.mode}, fails {fails}"
-            if one.mapping is not None and not one.mapping.is_sure:
-                yield f"/{one.name}: its mapping is not sure: {'; '.join(one.mapping.unsure)[:500]}"
+            unsure = (one.mapping or one.scoring or Scoring()).unsure
+            if unsure:
+                yield f"/{one.name}: its mapping is not sure: {'; '.join(unsure)[:500]}"
         yield f"policy {revision}; decisions in {self.log}"
 
 

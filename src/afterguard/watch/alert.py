@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from afterguard.model import Confidence, Hit, Severity
 
+CALLERS = 1_000
 Moment = tuple[str, float | None]
 """(exchange id, time)."""
 
@@ -33,8 +34,9 @@ def of(
     would_change: str,
     confidence: Confidence = Confidence.medium,
     excerpt: str = "",
+    callers: Sequence[str] = (),
 ) -> Alert:
-    """An Alert; its hit points at the first exchange."""
+    """An Alert; its hit points at the first exchange. `callers` are the keyed hashes of who did it, where they are known."""
     first = exchanges[0][0] if exchanges else ""
     hit = Hit(
         detector=detector,
@@ -47,5 +49,6 @@ def of(
         rule=rule,
         would_change=would_change,
         excerpt=excerpt or rule,
+        identifiers=tuple(callers)[:CALLERS],
     )
     return Alert(hit, tuple(exchanges))

@@ -28,6 +28,7 @@ def run(
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
     schema: Annotated[list[str] | None, Parameter(negative=())] = None,
+    grpc: Annotated[list[str] | None, Parameter(negative=())] = None,
     listen: str | None = None,
     mode: Mode | None = None,
     share: float | None = None,
@@ -55,6 +56,8 @@ def run(
         How a mount of kind plain or scoring is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     schema
         What the features of a predictive model may be: fraud=schema.yaml for every model of the mount, fraud/MODEL=schema.yaml for one. Repeatable.
+    grpc
+        A port for KServe v2 over gRPC beside a mount of kind kserve: fraud@127.0.0.1:8001=grpc://triton:8001. Repeatable.
     listen
         HOST:PORT. Beyond loopback a token (guard.token) or client certificates (guard.client_ca) are needed.
     mode
@@ -87,7 +90,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "mapping": mapping, "schema": schema, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip

@@ -22,7 +22,7 @@ from afterguard.guard.who import Headers
 from afterguard.model import Action, Batch, Exchange, Hit, Verdict
 from afterguard.watch.event import Event
 from afterguard.watch.predictions import hashed
-from afterguard.wire import predictive
+from afterguard.wire import kserve_grpc, predictive
 from afterguard.wire.endpoint import Endpoint, pinned
 from afterguard.wire.scores import Told
 from afterguard.wire.splice import Unspliceable
@@ -30,8 +30,8 @@ from afterguard.wire.table import Table, Unreadable
 
 STEP_UP = b"x-afterguard-step-up"
 """Header of a reply whose caller the application should check further: the id of the rule that wants it."""
-PINNED = ("kserve", "tfserving", "torchserve")
-"""Dialects whose path has a place for a version."""
+PINNED = ("kserve", "tfserving", "torchserve", "kserve_grpc")
+"""Dialects whose path or message has a place for a version."""
 EVENTS = 64
 """Rows of one request that the watch over time sees."""
 REFUSALS = (Action.block, Action.ask, Action.throttle)
@@ -74,6 +74,9 @@ class PredictSession(Session):
             self.parts.skip(str(error), "request", len(plain))
             return True
         self.table, self.rows = read.table, read.table.rows
+        if read.model or read.version:
+            self.spot = self.spot._replace(model=read.model[:256], version=read.version[:256])
+            self.parts.model, self.version = self.spot.model, self.spot.version
         if read.identity and not self.identity:
             self.identity, self.known_by = self.brain.context.pseudonym(read.identity), "name"
         return True
@@ -106,6 +109,8 @@ class PredictSession(Session):
             return self._stepped_up(verdict)
         if verdict.version:
             self._pin(verdict.version)
+            if self.spot.dialect == "kserve_grpc":
+                return kserve_grpc.pinned(body, verdict.version)
         return body
 
     def _looked(self, exchange: Exchange) -> list[Hit]:

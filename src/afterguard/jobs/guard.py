@@ -26,6 +26,7 @@ from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
 from afterguard.guard.gate import Gate
+from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
@@ -171,6 +172,7 @@ class Plan(NamedTuple):
     log: Path
     routes: list[Route]
     policy: Policy | None
+    ports: list[Port] = []  # noqa: RUF012
 
     def told(self, listen: str) -> Iterator[str]:
         """What a person should know when it starts."""
@@ -183,6 +185,8 @@ class Plan(NamedTuple):
             unsure = (one.mapping or one.scoring or Scoring()).unsure
             if unsure:
                 yield f"/{one.name}: its mapping is not sure: {'; '.join(unsure)[:500]}"
+        for port in self.ports:
+            yield f"grpc://{port.listen} -> {port.target}  as mount /{port.mount}"
         yield f"policy {revision}; decisions in {self.log}"
 
 
@@ -200,7 +204,29 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
             slug="bad-configuration",
         )
     key(folder)
-    return Plan(config, folder, log, routes(config), policy_of(guard.policy))
+    found = routes(config)
+    return Plan(config, folder, log, found, policy_of(guard.policy), _ports(guard, {one.name: one for one in found}))
+
+
+def _ports(guard: GuardConfig, known: dict[str, Route]) -> list[Port]:
+    """Ports for gRPC. Raises UsageError."""
+    found = [port(text) for text in guard.grpc]
+    for one in found:
+        if one.mount not in known or known[one.mount].kind != "kserve":
+            raise UsageError(
+                f"--grpc {one.mount}: no mount of kind kserve is called so",
+                hint=f"--upstream {one.mount}:kserve=http://HOST:PORT, the same server over HTTP",
+                slug="bad-grpc",
+            )
+        if not one.listen.startswith(("127.", "localhost:", "[::1]:")) and not guard.token:
+            raise UsageError(
+                f"{one.listen} can be reached by others",
+                hint="set AFTERGUARD_GUARD_TOKEN, or listen on 127.0.0.1",
+                slug="unprotected-listener",
+            )
+    if found:
+        library()
+    return found
 
 
 def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
@@ -286,6 +312,7 @@ class Guard:
             total=board.total if board is not None else None,
         )
         self.proxy.refused = gate.refused
+        self._doors = [GrpcDoor(self.proxy, self.proxy.mounts.routes[one.mount], one) for one in made.ports]
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (self.folder / KILL).exists()
         self._stamp = self._stamped()
@@ -304,8 +331,12 @@ class Guard:
                 loop.create_task(self._watch()),
                 loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
             ]
+            for door in self._doors:
+                await door.start()
         await self.proxy(scope, receive, send)
         if scope["type"] == "lifespan":
+            for door in self._doors:
+                await door.stop()
             for task in self._watching:
                 task.cancel()
             self.approvals.now()

@@ -1,7 +1,7 @@
 """Drift while it happens, told apart from a season and from what a few callers do.
 
 In: Rows with times. Out: Alerts of kind input_drift, decision_drift and poisoning_suspected. A window (six hours) is held against the same part of the week before, where that is known: what comes back every week is a season, and is nothing. Where it is
-not known yet it is held against all windows so far, and the alert says that a season would look the same. Where the shift goes away without the few callers who sent most of it, it is no drift: somebody feeds the model's future training data, or its monitor.
+not known yet it is held against the same hours of the days so far, only a shift beyond FIRST is told, and the alert says that a season would look the same. Where the shift goes away without the few callers who sent most of it, it is no drift: somebody feeds the model's future training data, or its monitor.
 Bounded: a sample of ROWS rows for each of 28 parts of the week. Clocks that run backwards start no window.
 """
 
@@ -24,6 +24,10 @@ PART = 6 * 3600.0
 PARTS = 28
 ROWS = 500
 LEAST = 150
+FIRST = 1.2
+"""Population stability index that is told in the first week, when a weekend looks like a drift."""
+DAYS = 2
+"""Days whose same hours must be known before anything is said."""
 FEW = 5
 """Callers without whom a shift may go away."""
 CALLERS = 500
@@ -72,23 +76,26 @@ class Seasons:
         if len(rows) < LEAST:
             return []
         is_season_known = before is not None and len(before.rows) >= LEAST
-        base = before.rows if before is not None and is_season_known else self._all()
+        base = before.rows if before is not None and is_season_known else self._same_hours(part)
         found = self._judged(base, rows, is_season_known) if len(base) >= LEAST else []
         if not found:  # what is an alert is not what is usual
             kept = [*rows[: ROWS // 2], *before.rows[: ROWS // 2]] if before is not None else rows
             self._past[part] = Window(kept, self._seen)
         return found
 
-    def _all(self) -> list[Row]:
-        each = max(20, 2 * ROWS // max(1, len(self._past)))
-        return [row for window in self._past.values() for row in window.rows[:each]]
+    def _same_hours(self, part: int) -> list[Row]:
+        """Rows of the same hours of other days; none where fewer than DAYS are known."""
+        known = [window for other, window in self._past.items() if other % 4 == part % 4]
+        each = 2 * ROWS // max(1, len(known))
+        return [row for window in known for row in window.rows[:each]] if len(known) >= DAYS else []
 
     def _judged(self, base: list[Row], rows: list[Row], sure: bool) -> list[Alert]:
-        moved = self._moved(base, rows)
-        shift = decision_shift(base, rows)
+        limit = PSI if sure else FIRST
+        moved = self._moved(base, rows, limit)
+        shift = decision_shift(base, rows) if sure else ""
         out = []
         if moved:
-            few = self._few(base, rows)
+            few = self._few(base, rows, limit)
             names = ", ".join(f"{self._scales.names[place]} ({value:.2f})" for place, value in moved[:5])
             if few:
                 out.append(
@@ -116,18 +123,18 @@ class Seasons:
         self._told[key] = self._number
         return True
 
-    def _moved(self, base: list[Row], rows: list[Row]) -> list[tuple[int, float]]:
+    def _moved(self, base: list[Row], rows: list[Row], limit: float) -> list[tuple[int, float]]:
         out = []
         noise = 20 * (1 / len(base) + 1 / len(rows))
         for place, is_text in enumerate(self._scales.is_text):
             a, b = _column(base, place), _column(rows, place)
             if len(a) >= LEAST // 2 and len(b) >= LEAST // 2:
                 value = stability(a, b, is_text)
-                if value > PSI + noise:
+                if value > limit + noise:
                     out.append((place, value))
         return sorted(out, key=lambda one: -one[1])
 
-    def _few(self, base: list[Row], rows: list[Row]) -> tuple[str, ...]:
+    def _few(self, base: list[Row], rows: list[Row], limit: float) -> tuple[str, ...]:
         """The callers without whom nothing has moved; none where there are none, or where they are most of the window's traffic as they always were."""
         counts = Counter(row.caller for row in rows if row.caller)
         usual = Counter(row.caller for row in base if row.caller)
@@ -137,7 +144,7 @@ class Seasons:
         if not risen or len(counts) < 4 * FEW:
             return ()
         left = [row for row in rows if row.caller not in risen]
-        if len(left) < LEAST // 2 or self._moved(base, left):
+        if len(left) < LEAST // 2 or self._moved(base, left, limit):
             return ()
         return tuple(risen)
 
@@ -149,7 +156,7 @@ class Seasons:
         against = (
             "the same part of the weeks before"
             if sure
-            else "all windows so far; the same part of an earlier week is not known, and a season would look the same"
+            else "the same hours of the days so far; the same part of an earlier week is not known, and a season would look the same"
         )
         if is_poison:
             share = sum(row.caller in callers for row in rows) / len(rows)

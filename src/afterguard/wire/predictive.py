@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
-from afterguard.wire import kserve, mlflow, sagemaker, scoring, tfserving, torchserve
+from afterguard.wire import kserve, kserve_grpc, mlflow, sagemaker, scoring, tfserving, torchserve
 from afterguard.wire.sagemaker import Cell
 from afterguard.wire.scores import Place, Raw, Told, changed, put
 from afterguard.wire.scoring import Read, Scoring
@@ -99,6 +99,9 @@ def request(dialect: str, body: bytes, heads: Heads, mapping: Scoring | None = N
     try:
         if dialect == "scoring":
             return scoring.request(body, heads, mapping)
+        if dialect == "kserve_grpc":
+            asked = kserve_grpc.request(body)
+            return Read(asked.table, "", asked.model, asked.version)
         return Read(READERS[dialect].request(body, heads))
     except (RecursionError, MemoryError):
         raise Unreadable("too_deep") from None
@@ -109,6 +112,8 @@ def response(dialect: str, body: bytes, heads: Heads, mapping: Scoring | None = 
     try:
         if dialect == "scoring":
             return scoring.response(body, heads, mapping)
+        if dialect == "kserve_grpc":
+            return kserve_grpc.response(body)
         return READERS[dialect].response(body, heads)
     except (RecursionError, MemoryError):
         raise Unreadable("too_deep") from None

@@ -44,6 +44,9 @@ class Read(NamedTuple):
 
     table: Table
     identity: str = ""
+    model: str = ""
+    version: str = ""
+    """Where the body says them."""
 
 
 WAYS = ("features", "score", "decision", "version", "identity")

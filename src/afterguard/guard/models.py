@@ -23,6 +23,10 @@ HOLD = 3_600.0
 """Seconds for which every request of a caller that stood out is a hit, so that a policy can act on it."""
 
 
+NOTHING_AGREED = Checked(Schema({}, extra=True))
+"""Where nothing is agreed or learned yet: numbers that are none are told all the same."""
+
+
 class Model:
     """What is known of one model behind one mount."""
 
@@ -60,7 +64,9 @@ class Models:
         """What is wrong with the features: against what was agreed, else against what was learned; and how far they are from the usual."""
         if model.checked is not None:
             return model.checked.look(batch, exchange) + model.profile.look(batch, exchange, schema=False)
-        return model.profile.look(batch, exchange)
+        if model.profile.is_ready:
+            return model.profile.look(batch, exchange)
+        return NOTHING_AGREED.look(batch, exchange)
 
     def suspected(self, route: str, caller: str, exchange: str) -> list[Hit]:
         """The hit of a caller that stood out within HOLD, for the exchange at hand."""

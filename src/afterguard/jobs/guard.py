@@ -185,8 +185,8 @@ class Plan(NamedTuple):
             unsure = (one.mapping or one.scoring or Scoring()).unsure
             if unsure:
                 yield f"/{one.name}: its mapping is not sure: {'; '.join(unsure)[:500]}"
-        for port in self.ports:
-            yield f"grpc://{port.listen} -> {port.target}  as mount /{port.mount}"
+        for place in self.ports:
+            yield f"grpc://{place.listen} -> {place.target}  as mount /{place.mount}"
         yield f"policy {revision}; decisions in {self.log}"
 
 

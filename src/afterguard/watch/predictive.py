@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import numpy as np
-
 from afterguard.watch.alert import Alert
 from afterguard.watch.boundary import Boundary
 from afterguard.watch.event import Event
@@ -67,13 +65,12 @@ def _fed(model: _Model, event: Event) -> list[Alert]:
     values = model.scales.take(event.features)
     row = Row(event.id, event.time, caller, values, event.decision[:80], event.score)
     standard = model.scales.standard(values)
-    length = float(np.sqrt(np.mean(np.minimum(standard**2, 36.0)))) if len(standard) else 0.0
     return [
         *model.walks.feed(row),
         *model.extraction.live(row),
         *model.boundary.feed(row),
         *model.neighbours.feed(row, standard),
         *model.spread.feed(row, standard),
-        *model.swap.feed(row, event.version, length),
+        *model.swap.feed(row, event.version),
         *model.seasons.feed(row),
     ]

@@ -1,6 +1,7 @@
 """A model that is another one although nobody said so: the same inputs get other scores, or the scores as a whole break from what they were.
 
-In: Rows with the version that answered. Out: Alerts of kind model_swap. Bounded: INPUTS inputs by hash, WINDOW scores. A declared new version starts anew and is no alert; a model that was never steady (sampling, features of its own) is judged by how unsteady it was.
+In: Rows with the version that answered. Out: Alerts of kind model_swap. Bounded: INPUTS inputs by hash, 2 * WINDOW rows. Of scores what counts is what a plain linear fit of the first WINDOW rows leaves over, so that inputs which
+change with the hour explain themselves. A declared new version starts anew and is no alert; a model that was never steady (sampling, features of its own) is judged by how unsteady it was.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import OrderedDict, deque
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +25,9 @@ CHANGED = 0.5
 STEADY = 0.1
 WINDOW = 500
 BREAK = 0.2
-"""Kolmogorov distance of two windows of scores beyond chance that is a break."""
+"""Kolmogorov distance of two windows of residuals beyond chance that is a break."""
+WIDTH = 64
+LIMIT = 1e9
 
 
 class Swap:
@@ -37,19 +41,20 @@ class Swap:
         self._known: OrderedDict[int, tuple[float | None, str]] = OrderedDict()
         self._repeats: deque[tuple[bool, Moment]] = deque(maxlen=REPEATS)
         self._steady = self._unsteady = 0
-        self._first: list[float] = []
-        self._inputs: list[float] = []
-        self._last: deque[tuple[float, float, Moment]] = deque(maxlen=WINDOW)
+        self._first: list[tuple[np.ndarray, float]] = []
+        self._fit: _Fit | None = None
+        self._reference: list[float] = []
+        self._last: deque[tuple[float, Moment]] = deque(maxlen=WINDOW)
         self._told = False
         self._since = 0
 
-    def feed(self, row: Row, version: str, length: float) -> list[Alert]:
-        """Count a row; `length` is how far its input is from the middle."""
+    def feed(self, row: Row, version: str) -> list[Alert]:
+        """Count a row."""
         if version != self._version:
             self._start(version)
         if row.score is None and not row.decision:
             return []
-        found = self._repeated(row) or self._broken(row, length)
+        found = self._repeated(row) or self._broken(row)
         if found is None or self._told:
             return []
         self._told = True
@@ -82,28 +87,67 @@ class Swap:
             would_change="a release that does not name its version, or features that the server adds itself",
         )  # fmt: skip
 
-    def _broken(self, row: Row, length: float) -> Alert | None:
+    def _broken(self, row: Row) -> Alert | None:
         if row.score is None or not math.isfinite(row.score):
             return None
-        if len(self._first) < WINDOW:
-            self._first.append(row.score)
-            self._inputs.append(length)
+        values = np.nan_to_num(np.array(row.values[:WIDTH]), nan=0.0, posinf=LIMIT, neginf=-LIMIT).clip(-LIMIT, LIMIT)
+        score = _logit(row.score)
+        if self._fit is None:
+            self._first.append((values, score))
+            if len(self._first) == WINDOW:
+                self._fit, self._first = _fitted(self._first), []
             return None
-        self._last.append((row.score, length, (row.id, row.time)))
+        left = score - self._fit.said(values)
+        if len(self._reference) < WINDOW:
+            self._reference.append(left)
+            return None
+        self._last.append((left, (row.id, row.time)))
         self._since += 1
         if len(self._last) < WINDOW or self._since % (WINDOW // 4):
             return None
-        scores = distance(np.array(self._first), np.array([one for one, _, _ in self._last]))
-        inputs = distance(np.array(self._inputs), np.array([one for _, one, _ in self._last]))
+        found = distance(np.array(self._reference), np.array([one for one, _ in self._last]))
         chance = 1.95 * math.sqrt(2 / WINDOW)
-        if scores < chance + BREAK or inputs > chance:
+        if found < chance + BREAK:
             return None
         return of(
-            "model_swap", ID, TAXONOMIES, [moment for _, _, moment in self._last], severity=Severity.medium, confidence=Confidence.medium,
+            "model_swap", ID, TAXONOMIES, [moment for _, moment in self._last], severity=Severity.medium, confidence=Confidence.medium,
             cause=f"version {self._version or 'unknown'}"[:100],
-            rule=f"scores broke from what they were (Kolmogorov distance {scores:.2f}, by chance {chance:.2f}) while inputs did not ({inputs:.2f}), and no new version was named",
+            rule=f"for inputs like those before the scores are others than they were (Kolmogorov distance {found:.2f}, by chance {chance:.2f}), and no new version was named",
             would_change="a release that does not name its version, or a change of what the scores depend on beside the inputs",
         )  # fmt: skip
+
+
+class _Fit(NamedTuple):
+    """A line through scores."""
+
+    middle: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+
+    def said(self, values: np.ndarray) -> float:
+        """The score of a row."""
+        if len(values) != len(self.middle):
+            return 0.0
+        plain = ((values - self.middle) / self.scale).clip(-6, 6)
+        return float(plain @ self.weights[1:] + self.weights[0])
+
+
+def _fitted(rows: list[tuple[np.ndarray, float]]) -> _Fit:
+    width = len(rows[-1][0])
+    values = np.array([one if len(one) == width else np.zeros(width) for one, _ in rows])
+    middle, scale = values.mean(axis=0), values.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    plain = np.column_stack([np.ones(len(values)), ((values - middle) / scale).clip(-6, 6)])
+    weights = np.linalg.solve(plain.T @ plain + np.eye(width + 1), plain.T @ np.array([score for _, score in rows]))
+    return _Fit(middle, scale, weights)
+
+
+def _logit(score: float) -> float:
+    """A probability as log odds, anything else as it is."""
+    if 0 <= score <= 1:
+        inside = min(max(score, 1e-6), 1 - 1e-6)
+        return math.log(inside / (1 - inside))
+    return min(max(score, -LIMIT), LIMIT)
 
 
 def _is_same(a: float | None, b: float | None) -> bool:

@@ -26,6 +26,8 @@ STEADY = 0.1
 WINDOW = 500
 BREAK = 0.2
 """Kolmogorov distance of two windows of residuals beyond chance that is a break."""
+MATERIAL = 0.25
+"""How far residuals must have moved, in deviations of the scores: a fit that leaves next to nothing over would make much of little."""
 WIDTH = 64
 LIMIT = 1e9
 
@@ -107,7 +109,8 @@ class Swap:
             return None
         found = distance(np.array(self._reference), np.array([one for one, _ in self._last]))
         chance = 1.95 * math.sqrt(2 / WINDOW)
-        if found < chance + BREAK:
+        moved = float(np.mean(np.abs(np.sort(self._reference) - np.sort([one for one, _ in self._last]))))
+        if found < chance + BREAK or moved < MATERIAL * self._fit.spread:
             return None
         return of(
             "model_swap", ID, TAXONOMIES, [moment for _, moment in self._last], severity=Severity.medium, confidence=Confidence.medium,
@@ -123,6 +126,8 @@ class _Fit(NamedTuple):
     middle: np.ndarray
     scale: np.ndarray
     weights: np.ndarray
+    spread: float
+    """Deviation of the scores."""
 
     def said(self, values: np.ndarray) -> float:
         """The score of a row."""
@@ -138,8 +143,9 @@ def _fitted(rows: list[tuple[np.ndarray, float]]) -> _Fit:
     middle, scale = values.mean(axis=0), values.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     plain = np.column_stack([np.ones(len(values)), ((values - middle) / scale).clip(-6, 6)])
-    weights = np.linalg.solve(plain.T @ plain + np.eye(width + 1), plain.T @ np.array([score for _, score in rows]))
-    return _Fit(middle, scale, weights)
+    scores = np.array([score for _, score in rows])
+    weights = np.linalg.solve(plain.T @ plain + np.eye(width + 1), plain.T @ scores)
+    return _Fit(middle, scale, weights, float(scores.std()))
 
 
 def _logit(score: float) -> float:

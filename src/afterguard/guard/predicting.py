@@ -32,7 +32,7 @@ STEP_UP = b"x-afterguard-step-up"
 """Header of a reply whose caller the application should check further: the id of the rule that wants it."""
 PINNED = ("kserve", "tfserving", "torchserve", "kserve_grpc")
 """Dialects whose path or message has a place for a version."""
-EVENTS = 64
+EVENTS = 32
 """Rows of one request that the watch over time sees."""
 REFUSALS = (Action.block, Action.ask, Action.throttle)
 

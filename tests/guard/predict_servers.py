@@ -50,7 +50,10 @@ def model_server() -> Iterator[ModelServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             made.asked.append((self.path, body))
-            answer(self, made, body)
+            try:
+                answer(self, made, body)
+            except (ValueError, KeyError):
+                self.send_error(400)
 
         def say(self, value: Any, *headers: tuple[str, str], kind: str = "application/json") -> None:
             data = value if isinstance(value, bytes) else json.dumps(value).encode()

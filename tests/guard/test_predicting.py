@@ -218,3 +218,109 @@ def test_the_real_triton_client_with_binary_tensors_both_ways(pair: Pair) -> Non
             client.infer("fraud", [given], outputs=[wanted])
     finally:
         client.close()
+
+
+class Models:
+    """The door alone, in front of a model made of Python."""
+
+    def __init__(self, folder: Path, policy: str, **settings: Any) -> None:
+        def answer(asked: Any) -> Any:
+            row = json.loads(asked.body)["inputs"][0]["data"]
+            found = predict_servers.score(row)
+            body = {"model_name": "fraud", "outputs": [{"name": "p", "datatype": "FP64", "shape": [1], "data": [found]}, {"name": "label", "datatype": "INT64", "shape": [1], "data": [int(found > 0.5)]}]}  # fmt: skip
+            return running.Said([json.dumps(body).encode()])
+
+        self.door = running.Door(folder, answer, policy, kind="kserve", **settings)
+        self.chance = np.random.default_rng(7)
+
+    async def ask(self, row: Any, caller: str) -> Any:
+        body = json.dumps(infer(*(float(one) for one in row))).encode()
+        return await self.door.ask(body, "/openai/v2/models/fraud/infer", (b"authorization", caller.encode()))
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_who_walks_around_a_decision_loses_the_scores(tmp_path: Path, mode: str) -> None:
+    policy = running.rules(
+        running.rule("no-scores-for-walkers", "withhold", "any", {"hit.kind": "evasion_walk"}), head=f"mode: {mode}"
+    )
+    models = Models(tmp_path, policy, mode=mode)
+
+    async def work() -> tuple[list[Any], Any]:
+        for n in range(400):
+            await models.ask(models.chance.normal(size=4), f"user{n % 60}")
+        point = np.zeros(4)
+        walked = [await models.ask(point + 0.1 * models.chance.normal(size=4), "walker") for _ in range(40)]
+        return walked, await models.ask(models.chance.normal(size=4), "user1")
+
+    walked, other = models.door.run(work, 60)
+    last, usual = (json.loads(one.body)["outputs"][0]["data"][0] for one in (walked[-1], other))
+    assert 0 < usual < 1
+    kinds = [hit["kind"] for line in models.door.lines() for hit in line["unmapped"]["afterguard"].get("hits", ())]
+    assert "evasion_walk" in kinds
+    if mode == "enforce":
+        assert last in (0.0, 1.0)
+        assert models.door.metric("afterguard_scores_changed_total", "withheld") >= 1
+    else:
+        assert 0 < last < 1 and len(models.door.lines()) == 441
+
+
+def test_inputs_are_learned_quietly_and_what_is_unlike_is_told(tmp_path: Path) -> None:
+    policy = running.rules(
+        running.rule("as-usual", "block", "request", {"hit.kind": "feature_range"}), head="mode: enforce"
+    )
+    models = Models(tmp_path, policy)
+
+    async def work() -> list[Any]:
+        first = await models.ask([0, 0, 0, 900.0], "early")
+        for n in range(700):
+            await models.ask(models.chance.normal(size=4), f"user{n % 60}")
+        return [first, await models.ask([0, 0, 0, 900.0], "late"), await models.ask([0.1, 0, 0, 0.3], "late")]
+
+    first, late, usual = models.door.run(work, 60)
+    assert (first.status, late.status, usual.status) == (200, 400, 200)
+    assert "learned from" in json.dumps(models.door.lines())
+
+
+@pytest.mark.parametrize(("on_error", "status"), [("open", 200), ("closed", 400)])
+def test_scores_that_nobody_can_find_pass_or_are_refused_as_the_route_says(
+    tmp_path: Path, on_error: str, status: int
+) -> None:
+    policy = running.rules(
+        running.rule("fewer-digits", "round", "any", {"prediction.rows|gte": 1}), head="mode: enforce"
+    )
+    door = running.Door(
+        tmp_path, lambda _: running.Said([b"<html>0.123</html>"]), policy, kind="kserve", on_error=on_error
+    )
+    got = door.run(lambda: door.ask(json.dumps(infer(1, 2, 3, 4)).encode(), "/openai/v2/models/fraud/infer"))
+    assert got.status == status and door.metric("afterguard_failures_total", "exception:Unspliceable") == 1
+
+
+def test_a_hundred_megabytes_of_features_are_refused(pair: Pair) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", pair.guard.port, timeout=30)
+    before = pair.guard.rss()
+    try:
+        connection.putrequest("POST", PATH)
+        connection.putheader("content-length", str(100 << 20))
+        connection.endheaders()
+        try:
+            for _ in range(100):
+                connection.send(b"1," * (1 << 19))
+        except OSError:
+            pass
+        assert connection.getresponse().status == 413
+    except (OSError, http.client.HTTPException):
+        pass  # closed while it was sent
+    finally:
+        connection.close()
+    assert pair.guard.is_alive() and pair.guard.rss() - before < 200 << 20
+    assert pair.guard.metric("afterguard_failures_total", "too_long") >= 1
+
+
+def test_a_row_costs_little(pair: Pair) -> None:
+    for n in range(60):
+        pair.post(PATH, infer(1, 2, -1, n / 100))
+    spent = sorted(line["unmapped"]["afterguard"]["judging_ms"] for line in pair.guard.lines()[-50:])
+    print(f"judging a row: median {spent[25]:.2f} ms, 95th percentile {spent[47]:.2f} ms")
+    assert spent[25] < 50

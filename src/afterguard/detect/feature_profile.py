@@ -4,9 +4,9 @@ In: Batches that were let through, one after the other. Out: a Schema once there
 values of a text feature. Same rows in the same order, same answer.
 
 Theory of operation. A reservoir holds a uniform sample of all rows so far, of which no caller fills more than SHARE: who floods it moves it little. Every time it has grown by a tenth it is worked out again: the range of a
-feature is what was seen, and as much again on each side; a text feature has categories where it repeats itself (few values, and by Good and Turing a chance below UNSEEN that the next is new). The distance of a
+feature is what was seen but for the outermost TRIM, and one and a half times as much again on each side of the middle; a text feature has categories where it repeats itself (few values, and by Good and Turing a chance below UNSEEN that the next is new). The distance of a
 row is the Mahalanobis distance in robust units (median, quartiles), with the covariance shrunk towards its diagonal (Ledoit and Wolf's direction, with a fixed weight that grows where rows are few); above PAIRS features
-the diagonal alone. The threshold is the sample's own: FAR times its 99.9th percentile. Rows that are hits are not learned, and after FULL rows learning slows down by itself, because the sample is uniform over the past.
+the diagonal alone. The threshold is the sample's own: FAR times its 99.9th percentile. Rows that are hits are not learned, and learning slows down by itself, because the sample is uniform over the past.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHARE = 0.1
 """Of the sample that one caller may fill."""
 CALLERS = 5_000
 FAR = 1.6
-FULL = 20_000
+TRIM = 0.002
 ROWS = 64
 """Rows of one batch that are learned."""
 CLIP = 1e6
@@ -157,7 +157,7 @@ class Profile:
             filled = np.where(np.isfinite(rows), rows, np.nan)
             known = counted >= LEAST // 4
             safe = np.where(known, filled, 0.0)
-            low, first, middle, third, high = np.nanquantile(safe, [0.0, 0.25, 0.5, 0.75, 1.0], axis=0)
+            low, first, middle, third, high = np.nanquantile(safe, [TRIM, 0.25, 0.5, 0.75, 1 - TRIM], axis=0)
             one, nine = np.nanquantile(safe, [0.01, 0.99], axis=0)
         scale = (third - first) / 1.349
         scale = np.where(scale > 0, scale, (nine - one) / 4.65)
@@ -183,7 +183,7 @@ class Profile:
         if not known or kind != "number":
             return Feature(kind, values=self._categories(place), required=bool(required))
         room = 0.5 * max(span, abs(high) * 0.01)
-        below, above = float(low - max(room, middle - low)), float(high + max(room, high - middle))
+        below, above = float(low - 1.5 * max(room, middle - low)), float(high + 1.5 * max(room, high - middle))
         return Feature(kind, below, above, required=bool(required), finite=bool(self._missing[place] == 0))
 
     def _categories(self, place: int) -> tuple[str, ...]:

@@ -100,3 +100,24 @@ def test_schema_files() -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match=says):
             files.load(bad)
+
+
+def test_a_profile_survives_a_restart() -> None:
+    import msgspec
+
+    from afterguard.detect.feature_profile import State
+    from afterguard.guard.models import Model, Models
+
+    profile = learned(1_000)
+    again = Profile.restored(msgspec.msgpack.decode(msgspec.msgpack.encode(profile.state), type=State))
+    for rows in (batch((45, 2350, "a")), batch((900, 2350, "a")), batch((45, 2350, "zzz"))):
+        assert kinds(again.look(rows, "x")) == kinds(profile.look(rows, "x"))
+    models, made, other = Models(), Model(None), Models()
+    made.profile = profile
+    models.keep("fraud", "m", made)
+    other.take(models.kept(), {})
+    assert other.find("fraud", "m", {}).profile.seen == 1_000
+    with pytest.raises((ValueError, msgspec.MsgspecError)):
+        Models().take(models.kept()[:-40], {})
+    with pytest.raises(ValueError, match="hold together"):
+        Profile.restored(msgspec.structs.replace(profile.state, owners=[]))

@@ -16,6 +16,7 @@ import zlib
 from collections import Counter, OrderedDict
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from afterguard.detect.feature_schema import Checked, Feature, Schema
@@ -52,6 +53,19 @@ class _Ready(NamedTuple):
     usable: Array
 
 
+class State(msgspec.Struct, frozen=True):
+    """A profile as it is kept: the sample as bytes of float64, row by row."""
+
+    names: tuple[str, ...]
+    seen: int
+    rows: bytes
+    owners: list[str]
+    texts: dict[int, dict[str, int]]
+    wild: list[int]
+    kinds: list[dict[str, int]]
+    missing: list[float]
+
+
 class Profile:
     """The inputs of one model."""
 
@@ -80,6 +94,44 @@ class Profile:
     def schema(self) -> Schema | None:
         """The schema so far, None while there is too little."""
         return self._ready.checked.schema if self._ready is not None else None
+
+    @property
+    def state(self) -> State:
+        """What `restored` takes."""
+        kept = np.ascontiguousarray(self._rows[: self._filled])
+        return State(
+            self.names,
+            self.seen,
+            kept.tobytes(),
+            self._owners[: self._filled],
+            {place: dict(counts) for place, counts in self._texts.items()},
+            sorted(self._wild),
+            [dict(counts) for counts in self._kinds],
+            self._missing.tolist(),
+        )
+
+    @classmethod
+    def restored(cls, state: State) -> Profile:
+        """The profile of a state. Raises ValueError where it does not hold together."""
+        made, width = cls(), max(1, len(state.names))
+        rows = np.frombuffer(state.rows).reshape(-1, width)
+        size = max(LEAST, min(SAMPLE, CELLS // width))
+        is_whole = len(state.kinds) == len(state.missing) == width and len(state.owners) == len(rows) <= min(
+            size, state.seen
+        )
+        if not is_whole or any(len(counts) > CATEGORIES for counts in state.texts.values()):
+            raise ValueError("a profile that does not hold together")
+        made.names, made.seen, made._filled = state.names, state.seen, len(rows)
+        made._rows = np.full((size, width), np.nan)
+        made._rows[: len(rows)] = rows
+        made._owners = state.owners + [""] * (size - len(rows))
+        made._held = Counter(one for one in state.owners if one)
+        made._texts = {place: OrderedDict(counts) for place, counts in state.texts.items()}
+        made._wild, made._kinds = set(state.wild), [Counter(counts) for counts in state.kinds]
+        made._missing = np.array(state.missing)
+        if made.seen >= LEAST and made._filled >= LEAST:
+            made._work()
+        return made
 
     def look(self, batch: Batch, exchange: str, *, schema: bool = True) -> list[Hit]:
         """What is unlike all that was seen; nothing while there is too little. `schema`: also what is otherwise than the learned schema."""

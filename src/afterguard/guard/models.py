@@ -1,6 +1,6 @@
 """What the guard knows of each predictive model: the features that were agreed, what its inputs are usually like, what goes on over time, and callers that stood out.
 
-In: Batches and Events. Out: Hits. One a process, in memory and bounded: MODELS models, SUSPECTS callers. What was learned is lost with the process; a schema that a person keeps is not. It opens nothing.
+In: Batches and Events. Out: Hits. One a process, in memory and bounded: MODELS models, SUSPECTS callers. What inputs are usually like can be kept over a restart (`kept`, `take`); what goes on over time begins anew. It opens nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from afterguard.detect.feature_profile import Profile
+from afterguard.detect.feature_profile import Profile, State
 from afterguard.detect.feature_schema import Checked, Schema
 from afterguard.model import Batch, Hit
 from afterguard.watch.event import Event
@@ -19,6 +19,8 @@ from afterguard.watch.predictive import Predictive
 
 MODELS = 200
 SUSPECTS = 10_000
+CAP = 64 << 20
+"""Bytes of what is kept over a restart, about."""
 HOLD = 3_600.0
 """Seconds for which every request of a caller that stood out is a hit, so that a policy can act on it."""
 
@@ -52,6 +54,29 @@ class Models:
         given = schemas.get(name) or schemas.get("")
         found = self._known.get((route, name))
         return found if found is not None and found.given is given else Model(given)
+
+    @property
+    def seen(self) -> int:
+        """Rows learned, of all models."""
+        return sum(model.profile.seen for model in self._known.values())
+
+    def kept(self) -> bytes:
+        """What was learned of the inputs of every model, newest last, as far as CAP bytes go."""
+        rows: list[bytes] = []
+        size = 0
+        for (route, name), model in reversed(self._known.items()):
+            if model.profile.seen and size < CAP:
+                rows.append(msgspec.msgpack.encode((route, name, model.profile.state)))
+                size += len(rows[-1])
+        return msgspec.msgpack.encode([msgspec.Raw(one) for one in reversed(rows)])
+
+    def take(self, data: bytes, schemas: Mapping[str, Mapping[str, Schema]]) -> None:
+        """Begin with what was kept; `schemas` by mount. Raises ValueError where it is damaged; what is whole before that is taken."""
+        for route, name, state in msgspec.msgpack.decode(data, type=list[tuple[str, str, State]])[-MODELS:]:
+            given = schemas.get(route, {})
+            model = Model(given.get(name) or given.get(""))
+            model.profile = Profile.restored(state)
+            self._known[route, name] = model
 
     def keep(self, route: str, name: str, model: Model) -> None:
         """Remember a model that has answered; the least recent is forgotten."""

@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("afterguard.guard")
 KEY = "guard.key"
 KILL = "killed"
+PROFILES = "profiles"
+"""File in the guard's folder: what the inputs of predictive models are usually like."""
+PROFILES_CAP = 128 << 20
+KEEP = 60.0
+"""Seconds between two writings of it."""
 LOOK = 0.5
 """Seconds between looks at the policy file and the kill switch, and between two writings of the numbers."""
 
@@ -312,6 +317,10 @@ class Guard:
             total=board.total if board is not None else None,
         )
         self.proxy.refused = gate.refused
+        self._profiles_due = time.monotonic() + KEEP
+        self._profiles_seen = 0
+        if any(one.is_predictive for one in made.routes):
+            self._take_profiles()
         self._doors = [GrpcDoor(self.proxy, self.proxy.mounts.routes[one.mount], one) for one in made.ports]
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (self.folder / KILL).exists()
@@ -359,9 +368,37 @@ class Guard:
         if self.board is not None:
             self.board.keep(self.proxy.counted())
 
+    def _take_profiles(self) -> None:
+        """Begin with what was learned before the restart."""
+        try:
+            data = files.named(self.folder / PROFILES, PROFILES_CAP)
+        except OSError:
+            return
+        try:
+            self.brain.models.take(data, {one.name: one.schemas for one in self.proxy.mounts.routes.values()})
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.error("%s is damaged, and is learned anew: %s", self.folder / PROFILES, error)
+
+    def _keep_profiles(self) -> None:
+        """Write down what was learned; of several workers the last one's stays."""
+        self._profiles_due = time.monotonic() + KEEP
+        if self.brain.models.seen == self._profiles_seen:
+            return
+        self._profiles_seen = self.brain.models.seen
+        data = self.brain.models.kept()
+        try:
+            fresh = self.folder / f"{PROFILES}.{os.getpid()}"
+            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.write(data)
+            fresh.replace(self.folder / PROFILES)
+        except OSError as error:
+            log.error("what was learned of inputs cannot be kept: %s", files.why(error))
+            self.metrics.add("afterguard_failures_total", "all", "profiles_not_kept", "yes")
+
     def close(self) -> None:
-        """End the helpers; leave the last numbers."""
+        """End the helpers; leave the last numbers, and what was learned."""
         self._keep_numbers()
+        self._keep_profiles()
         if self.pool is not None:
             self.pool.close()
 
@@ -407,6 +444,8 @@ class Guard:
             if after is not self.standing:
                 self._stand(after)
             self._keep_numbers()
+            if time.monotonic() >= self._profiles_due:
+                self._keep_profiles()
             await asyncio.sleep(LOOK)
 
     def reload(self) -> None:

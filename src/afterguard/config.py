@@ -84,7 +84,11 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
     mapping: list[str] = []
-    """NAME=FILE: how a mount of kind plain is read, as `afterguard guard learn` writes it."""
+    """NAME=FILE: how a mount of kind plain or scoring is read, as `afterguard guard learn` writes it."""
+    schema: list[str] = []
+    """MOUNT=FILE or MOUNT/MODEL=FILE: what the features of a predictive model may be. A schema of one's own, an MLmodel file, or what GET /v2/models/NAME answers."""
+    grpc: list[str] = []
+    """Ports for KServe v2 over gRPC: MOUNT@HOST:PORT=grpc://TARGET (grpcs:// with TLS), beside a mount of kind kserve. Needs the extra grpc."""
     mode: str = ""
     """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
     share: float = -1.0
@@ -362,6 +366,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.upstream",
             "guard.trusted_keys",
             "guard.mapping",
+            "guard.schema",
+            "guard.grpc",
+            "guard.schema",
         )
     }
     out: dict[str, Any] = {}

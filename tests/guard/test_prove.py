@@ -24,7 +24,21 @@ if "guard_running" not in sys.modules:
     sys.modules["guard_running"] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["guard_running"])
 running: Any = sys.modules["guard_running"]
-MOUNTS = ("openai", "azure", "anthropic", "gemini", "ollama", "bedrock", "mcp/pages")
+MOUNTS = (
+    "openai",
+    "azure",
+    "anthropic",
+    "gemini",
+    "ollama",
+    "bedrock",
+    "mcp/pages",
+    "kserve",
+    "tfserving",
+    "mlflow",
+    "sagemaker",
+    "torchserve",
+    "scoring",
+)
 KEY = b"k" * 32
 
 

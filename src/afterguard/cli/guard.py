@@ -28,6 +28,8 @@ def run(
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
     door: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
+    schema: Annotated[list[str] | None, Parameter(negative=())] = None,
+    grpc: Annotated[list[str] | None, Parameter(negative=())] = None,
     listen: str | None = None,
     mode: Mode | None = None,
     share: float | None = None,
@@ -50,11 +52,15 @@ def run(
     Parameters
     ----------
     upstream
-        Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
+        Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL, fraud:kserve=URL. Repeatable.
     door
         A further door on an address of its own: NAME=HOST:PORT. Repeatable.
     mapping
-        How a mount of kind plain is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
+        How a mount of kind plain or scoring is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
+    schema
+        What the features of a predictive model may be: fraud=schema.yaml for every model of the mount, fraud/MODEL=schema.yaml for one. Repeatable.
+    grpc
+        A port for KServe v2 over gRPC beside a mount of kind kserve: fraud@127.0.0.1:8001=grpc://triton:8001. Repeatable.
     listen
         HOST:PORT. Beyond loopback a token (guard.token) or client certificates (guard.client_ca) are needed.
     mode
@@ -87,7 +93,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "door": door, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "door": door, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip
@@ -338,9 +344,14 @@ def estimate(requests_a_day: float, /, *, common: Common = DEFAULT) -> int:
 
 @guard.command
 def learn(
-    samples: Annotated[list[Path], Parameter(negative=())], /, *, address: str = "", common: Common = DEFAULT
+    samples: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    address: str = "",
+    scores: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = DEFAULT,
 ) -> int:
-    """Learn how an unknown chat API is read, from a few recorded pairs of request and reply.
+    """Learn how an unknown chat or scoring API is read, from a few recorded pairs of request and reply.
 
     Parameters
     ----------
@@ -348,11 +359,21 @@ def learn(
         Files: JSON lines {"request": {...}, "response": {...}}, HAR captures, NAME.request.json beside NAME.response.json; or folders of them.
     address
         Of a HAR, take the calls whose host and path hold this; else those of the address that was called most.
+    scores
+        It is a scoring API: features go in, a score or a decision comes out.
     """
     from afterguard.guard import mapping
     from afterguard.jobs import learn as learning
 
     session = open_session(common)
+    if scores:
+        found = learning.scores(samples, session.note, address)
+        for text in found.unsure:
+            session.say(f"not sure: {text}")
+        with writing(common.output) as out:
+            out.write(mapping.to_json(found).decode() if common.format == "json" else mapping.dump(found))
+        session.next("afterguard guard --upstream NAME:scoring=URL --mapping NAME=FILE   (after a person has read it)")
+        return 0
     made = learning.learn(samples, session.note, address)
     for text in learning.told(made):
         session.say(text)
@@ -362,6 +383,56 @@ def learn(
         out.write(mapping.to_json(made.mapping).decode() if common.format == "json" else mapping.dump(made.mapping))
     file = "mapping.yaml" if common.output == "-" else common.output
     session.next(f"afterguard guard --upstream NAME:plain=URL --mapping NAME={file}   (after a person has read {file})")
+    return 0
+
+
+@guard.command
+def schema(
+    samples: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    kind: Literal["kserve", "tfserving", "mlflow", "sagemaker", "torchserve", "scoring"],
+    mapping: Path | None = None,
+    address: str = "",
+    common: Common = DEFAULT,
+) -> int:
+    """Learn what the features of a predictive model may be, from recorded requests: types, ranges, categories.
+
+    Parameters
+    ----------
+    samples
+        Files: JSON lines {"request": {...}, "response": {...}}, HAR captures, NAME.request.json beside NAME.response.json; or folders of them.
+    kind
+        The protocol of the requests.
+    mapping
+        Of kind scoring: how they are read, as `guard learn --scores` writes it.
+    address
+        Of a HAR, take the calls whose host and path hold this; else those of the address that was called most.
+    """
+    from afterguard.guard import mapping as mapping_files
+    from afterguard.guard import schema as schema_files
+    from afterguard.jobs import learn as learning
+
+    session = open_session(common)
+    read = None
+    if mapping is not None:
+        try:
+            read = mapping_files.load_scoring(mapping.read_text(encoding="utf-8"), str(mapping))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"cannot read the mapping {mapping}: {error}",
+                hint="afterguard guard learn --scores SAMPLE...",
+                slug="bad-mapping",
+            ) from None
+    found, rows = learning.features(samples, session.note, kind, address, read)
+    session.say(f"{len(found.features)} features from {rows} rows")
+    with writing(common.output) as out:
+        if common.format == "json":
+            plain = {"format": schema_files.FORMAT, **msgspec.to_builtins(found)}
+            out.write(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n")
+        else:
+            out.write(schema_files.dump(found))
+    session.next("afterguard guard --upstream NAME:KIND=URL --schema NAME=FILE   (after a person has read it)")
     return 0
 
 

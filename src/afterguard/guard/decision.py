@@ -68,6 +68,12 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tools the model called in this reply."""
     approvals: tuple[Note, ...] = ()
     """What a person had to approve, or has approved or denied."""
+    rows: int = 0
+    """Rows of features that a predictive model was asked about."""
+    version: str = ""
+    """The version that answered, as the path or the reply names it."""
+    scores: str = ""
+    """What became of scores: rounded, withheld."""
 
 
 def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
@@ -106,6 +112,9 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         late=session.late,
         tools=tuple(call.name[:NAME] for call in parts.calls[session.asked_calls :][:50]),
         approvals=tuple(session.hold.notes.values()) if session.hold is not None else (),
+        rows=session.rows,
+        version=session.version[:NAME],
+        scores=session.rescored,
     )
 
 
@@ -159,6 +168,10 @@ def count(metrics: Metrics, session: Session, one: Decision, seconds: float, jud
         add("afterguard_hits_total", one.route, hit.kind)
     for row in one.unjudged:
         add("afterguard_unjudged_total", one.route, row.reason)
+    if one.rows:
+        add("afterguard_rows_total", one.route, by=one.rows)
+    if one.scores:
+        add("afterguard_scores_changed_total", one.route, one.scores)
     if one.late:
         add("afterguard_late_total", one.route, by=one.late)
     if one.failed:
@@ -169,7 +182,11 @@ def count(metrics: Metrics, session: Session, one: Decision, seconds: float, jud
 def line(one: Decision, product: str) -> bytes:
     """The decision as one line of OCSF JSON, newline included."""
     is_plain = one.action is Action.allow and one.would is Action.allow and not (one.hits or one.unjudged or one.rule)
-    if is_plain and not (one.failed or one.late or one.tools) and (one.identity.isalnum() or not one.identity):
+    if (
+        is_plain
+        and not (one.failed or one.late or one.tools or one.rows)
+        and (one.identity.isalnum() or not one.identity)
+    ):
         return _plain(one, product)
     return whole(one, product)
 
@@ -234,6 +251,12 @@ def whole(one: Decision, product: str) -> bytes:
         own["matched"] = one.matched
     elif one.policy:
         event["policy"] = {"name": one.policy.partition("@")[0], "version": one.policy}
+    if one.rows:
+        own["rows"] = one.rows
+    if one.version:
+        own["version"] = one.version
+    if one.scores:
+        own["scores"] = one.scores
     if one.hits:
         own["hits"] = [_hit(hit) for hit in one.hits[:HITS]]
         own["hits_total"] = len(one.hits)

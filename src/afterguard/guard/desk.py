@@ -22,9 +22,13 @@ from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.pool import Busy
+from afterguard.guard.predicting import PredictSession
+from afterguard.guard.route import Route
 from afterguard.guard.session import Session
+from afterguard.guard.who import Headers
 from afterguard.model import Exchange, Hit
 from afterguard.wire.encoding import BadEncoding
+from afterguard.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from afterguard.guard.visit import Visit
@@ -86,6 +90,11 @@ class Desk:
         self._behind: deque[Late] = deque()
         self._behind_bytes = 0
         self._worker: asyncio.Task[None] | None = None
+
+    def session(self, route: Route, spot: Endpoint, headers: Headers) -> Session:
+        """State of a new exchange."""
+        kind = PredictSession if route.is_predictive else Session
+        return kind(self.brain, route, spot, self.new_id(), headers)
 
     async def close(self) -> None:
         """Judge what still waits, write what still waits."""

@@ -34,6 +34,8 @@ METRICS = {
     "afterguard_cache_hits_total": Metric("counter", ("route",), "Requests whose beginning was judged in an earlier turn."),
     "afterguard_cache_misses_total": Metric("counter", ("route",), "Requests that were judged from the beginning."),
     "afterguard_late_total": Metric("counter", ("route",), "Hits in streams whose place had already left."),
+    "afterguard_rows_total": Metric("counter", ("route",), "Rows of features that predictive models were asked about."),
+    "afterguard_scores_changed_total": Metric("counter", ("route", "how"), "Replies of predictive models whose scores were rounded or withheld."),
     "afterguard_log_lost_total": Metric("counter", (), "Decisions that could not be written."),
     "afterguard_log_written_total": Metric("counter", (), "Decisions written."),
     "afterguard_in_flight": Metric("gauge", ("route",), "Exchanges that are open."),

@@ -19,14 +19,15 @@ from afterguard.wire.eventstream import encode as frame
 HEADER = b"x-afterguard-probe"
 FRESH = 300
 """Seconds for which a signature holds."""
-PLACES = ("system", "user", "tool_result", "reply", "call")
-"""Where the mark stands: three in the request, two in the reply."""
+PLACES = ("system", "user", "tool_result", "reply", "call", "features")
+"""Where the mark stands: three in the request, two in the reply; of a predictive model, among its features."""
 KINDS = {
     "system": "secret_in_input",
     "user": "secret_in_input",
     "tool_result": "secret_in_output",
     "reply": "canary_leak",
     "call": "canary_leak",
+    "features": "feature_not_finite",
 }
 """The hit that proves it was seen."""
 PATHS = {
@@ -38,6 +39,12 @@ PATHS = {
     ("bedrock", "converse"): "/model/probe/converse",
     ("ollama", "ollama_chat"): "/api/chat",
     ("mcp", "mcp"): "",
+    ("kserve", "predict"): "/v2/models/probe/infer",
+    ("tfserving", "predict"): "/v1/models/probe:predict",
+    ("mlflow", "predict"): "/invocations",
+    ("sagemaker", "predict"): "/endpoints/probe/invocations",
+    ("torchserve", "predict"): "/predictions/probe",
+    ("scoring", "predict"): "/probe",
 }
 """One path for each surface: (kind, operation)."""
 
@@ -61,7 +68,10 @@ def cells(kind: str) -> Iterator[Cell]:
     for known, operation in PATHS:
         if known != kind:
             continue
-        for place in PLACES:
+        if operation == "predict":
+            yield from (Cell(kind, operation, "features", encoding=encoding) for encoding in ("", "gzip"))
+            continue
+        for place in PLACES[:5]:
             if kind == "mcp" and place in ("system", "user", "reply"):
                 continue
             for streamed in (False, True):
@@ -116,6 +126,8 @@ def path(cell: Cell) -> str:
 
 def request(cell: Cell, key: bytes) -> bytes:
     """The body that is sent."""
+    if cell.operation == "predict":
+        return FEATURES[cell.kind]
     told = {place: mark(key, place) if place == cell.place else "unknown" for place in PLACES}
     # Each probe is a conversation of its own, because what was judged once is not judged again; and it reads like any other question.
     told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}."
@@ -224,6 +236,23 @@ REQUESTS = {
 }  # fmt: skip
 
 
+TENSOR = b'{"inputs": [{"name": "probe", "datatype": "FP64", "shape": [1, 2], "data": [1.5, NaN]}]}'
+FEATURES = {
+    "kserve": TENSOR,
+    "tfserving": b'{"instances": [[1.5, NaN]]}',
+    "mlflow": b'{"dataframe_split": {"columns": ["probe0", "probe1"], "data": [[1.5, NaN]]}}',
+    "sagemaker": b'{"instances": [{"features": [1.5, NaN]}]}',
+    "torchserve": b'{"data": [[1.5, NaN]]}',
+    "scoring": b'{"features": {"probe0": 1.5, "probe1": NaN}}',
+}
+"""Rows with a number that is none: a hit under every schema, given or learned, and under none."""
+SCORES = {
+    "kserve": b'{"model_name": "probe", "outputs": [{"name": "score", "datatype": "FP64", "shape": [1], "data": [0.123456]}]}',
+    "scoring": b'{"score": 0.123456}',
+    "torchserve": b'{"probe": 0.123456}',
+}
+
+
 class Canned(NamedTuple):
     """A reply that no upstream gave."""
 
@@ -234,6 +263,9 @@ class Canned(NamedTuple):
 
 def reply(cell: Cell, key: bytes) -> Canned:
     """What the probe is answered with."""
+    if cell.operation == "predict":
+        made = SCORES.get(cell.kind, b'{"predictions": [0.123456]}')
+        return Canned("application/json", gzip.compress(made, mtime=0) if cell.encoding else made, cell.encoding)
     said = f"The reference is {mark(key, 'reply')} and that is all." if cell.place == "reply" else "All is well."
     arguments = {"note": mark(key, "call")} if cell.place == "call" else {}
     if cell.kind == "mcp":

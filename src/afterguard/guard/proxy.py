@@ -36,7 +36,7 @@ from afterguard.guard.passage import (
 )
 from afterguard.guard.pool import Pool
 from afterguard.guard.route import Mounts
-from afterguard.guard.session import Answer, Session
+from afterguard.guard.session import Answer
 from afterguard.guard.upstream import Upstream
 from afterguard.wire.endpoint import endpoint
 
@@ -119,7 +119,7 @@ class Proxy:
         route = place.route
         spot = endpoint(route.kind, scope["method"], place.path, scope["query_string"].decode("latin-1"))
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        session = Session(self.desk.brain, route, spot, self.desk.new_id(), headers)
+        session = self.desk.session(route, spot, headers)
         exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
         for name, value in headers:
             if name == probe.HEADER:

@@ -68,6 +68,9 @@ class Answer(NamedTuple):
 class Session:
     """State of one exchange."""
 
+    may_stream = True
+    """Whether a reply may be released piece by piece."""
+
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain
         self.route = route
@@ -90,10 +93,17 @@ class Session:
         self.failed = ""
         self.is_over = False
         self.vault: Vault | None = None
+        self.heads: list[tuple[bytes, bytes]] = []
+        """Headers of the reply, as they will leave."""
         self.sent = b""
         """The request as it was sent on, where that is not what came."""
         self.model = ""
         """The model that policy sends it to, where that is not the one that was asked for."""
+        self.rows = 0
+        """Rows that a predictive model is asked about."""
+        self.version = ""
+        self.rescored = ""
+        """What became of its scores: rounded, withheld."""
         self.again: bytes | None = None
         """The request to send instead of giving this reply back."""
         self.asked_again = 0

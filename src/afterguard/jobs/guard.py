@@ -19,13 +19,15 @@ import msgspec
 from afterguard import __version__, files
 from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
+from afterguard.detect.feature_schema import Schema
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import door, mapping, probe, tls
+from afterguard.guard import door, mapping, probe, schema, tls
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
 from afterguard.guard.desk import Desk
 from afterguard.guard.gate import Gate
+from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
@@ -44,6 +46,7 @@ from afterguard.policy.shipped import shipped
 from afterguard.store.ids import maker
 from afterguard.store.keys import create_key_file, load_key
 from afterguard.wire.learned import Mapping
+from afterguard.wire.scoring import Scoring
 
 if TYPE_CHECKING:
     from afterguard.guard.board import Board
@@ -51,6 +54,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("afterguard.guard")
 KEY = "guard.key"
 KILL = "killed"
+PROFILES = "profiles"
+"""File in the guard's folder: what the inputs of predictive models are usually like."""
+PROFILES_CAP = 128 << 20
+KEEP = 60.0
+"""Seconds between two writings of it."""
 LOOK = 0.5
 """Seconds between looks at the policy file and the kill switch, and between two writings of the numbers."""
 
@@ -79,32 +87,62 @@ def routes(config: Config) -> list[Route]:
         raise UsageError(
             f"--upstream names {twice[0]!r} twice", hint="give each mount its own name", slug="bad-upstream"
         )
-    mappings = _mappings(guard.mapping, {one.name: one for one in found})
-    return [msgspec.structs.replace(one, mapping=mappings.get(one.name)) for one in found]
+    known = {one.name: one for one in found}
+    mappings = _mappings(guard.mapping, known)
+    schemas = _schemas(guard.schema, known)
+    return [
+        msgspec.structs.replace(
+            one,
+            mapping=made if isinstance(made := mappings.get(one.name), Mapping) else None,
+            scoring=made if isinstance(made, Scoring) else None,
+            schemas=schemas.get(one.name, {}),
+        )
+        for one in found
+    ]
 
 
-def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping]:
+def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping | Scoring]:
     """NAME=FILE as mappings by mount. Raises UsageError."""
-    out: dict[str, Mapping] = {}
+    out: dict[str, Mapping | Scoring] = {}
     for text in given:
         name, _, file = text.partition("=")
         one = known.get(name.strip())
-        if not file or one is None or one.kind != "plain" or one.name in out:
+        if not file or one is None or one.kind not in ("plain", "scoring") or one.name in out:
             raise UsageError(
-                f"--mapping {text!r} fits no mount, or one that has a mapping or is not of kind plain",
+                f"--mapping {text!r} fits no mount, or one that has a mapping or is neither of kind plain nor scoring",
                 hint="--upstream support:plain=URL --mapping support=mapping.yaml",
                 slug="bad-mapping",
             )
-        try:
-            data = files.named(Path(file.strip()), mapping.CAP)
-            out[one.name] = mapping.load(data.decode("utf-8"), file.strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the mapping {file}: {files.why(error)}",
-                hint="afterguard guard learn SAMPLE... -o FILE",
-                slug="bad-mapping",
-            ) from None
+        words = _words(file, "mapping", "afterguard guard learn SAMPLE... -o FILE")
+        read = mapping.load if one.kind == "plain" else mapping.load_scoring
+        out[one.name] = read(words, file.strip())
     return out
+
+
+def _schemas(given: list[str], known: dict[str, Route]) -> dict[str, dict[str, Schema]]:
+    """MOUNT=FILE and MOUNT/MODEL=FILE as schemas by mount and model. Raises UsageError."""
+    out: dict[str, dict[str, Schema]] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        mount, _, model = name.strip().partition("/")
+        one = known.get(mount)
+        if not file or one is None or not one.is_predictive:
+            raise UsageError(
+                f"--schema {text!r} fits no mount of a predictive model",
+                hint="--upstream fraud:kserve=URL --schema fraud=schema.yaml, or fraud/MODEL=schema.yaml",
+                slug="bad-schema",
+            )
+        words = _words(file, "schema", "afterguard guard schema SAMPLE... -o FILE")
+        out.setdefault(mount, {})[model] = schema.load(words, file.strip())
+    return out
+
+
+def _words(file: str, what: str, hint: str) -> str:
+    """The text of a file that a setting names. Raises UsageError."""
+    try:
+        return files.named(Path(file.strip()), schema.CAP).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the {what} {file}: {files.why(error)}", hint=hint, slug=f"bad-{what}") from None
 
 
 def policy_of(name: str) -> Policy | None:
@@ -140,6 +178,7 @@ class Plan(NamedTuple):
     log: Path
     routes: list[Route]
     policy: Policy | None
+    ports: list[Port] = []  # noqa: RUF012
 
     def told(self, listen: str) -> Iterator[str]:
         """What a person should know when it starts."""
@@ -149,8 +188,11 @@ class Plan(NamedTuple):
             ruling = brain.ruling(one)
             fails = "open" if ruling.is_open else "closed"
             yield f"http://{listen}/{one.name} -> {one.upstream}  mode {ruling.mode}, fails {fails}"
-            if one.mapping is not None and not one.mapping.is_sure:
-                yield f"/{one.name}: its mapping is not sure: {'; '.join(one.mapping.unsure)[:500]}"
+            unsure = (one.mapping or one.scoring or Scoring()).unsure
+            if unsure:
+                yield f"/{one.name}: its mapping is not sure: {'; '.join(unsure)[:500]}"
+        for place in self.ports:
+            yield f"grpc://{place.listen} -> {place.target}  as mount /{place.mount}"
         yield f"policy {revision}; decisions in {self.log}"
 
 
@@ -169,7 +211,29 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
         )
     door.addresses(guard.door)
     key(folder)
-    return Plan(config, folder, log, routes(config), policy_of(guard.policy))
+    found = routes(config)
+    return Plan(config, folder, log, found, policy_of(guard.policy), _ports(guard, {one.name: one for one in found}))
+
+
+def _ports(guard: GuardConfig, known: dict[str, Route]) -> list[Port]:
+    """Ports for gRPC. Raises UsageError."""
+    found = [port(text) for text in guard.grpc]
+    for one in found:
+        if one.mount not in known or known[one.mount].kind != "kserve":
+            raise UsageError(
+                f"--grpc {one.mount}: no mount of kind kserve is called so",
+                hint=f"--upstream {one.mount}:kserve=http://HOST:PORT, the same server over HTTP",
+                slug="bad-grpc",
+            )
+        if not one.listen.startswith(("127.", "localhost:", "[::1]:")) and not guard.token:
+            raise UsageError(
+                f"{one.listen} can be reached by others",
+                hint="set AFTERGUARD_GUARD_TOKEN, or listen on 127.0.0.1",
+                slug="unprotected-listener",
+            )
+    if found:
+        library()
+    return found
 
 
 def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
@@ -259,9 +323,16 @@ class Guard:
             Settings(token=self.settings.token.encode(), credentials=Source(os.environ)),
             total=board.total if board is not None else None,
             doors={name: make(given) for name, make in door.PATHS.items()},
-            listeners=[door.LISTENERS[name](given, where) for name, where in door.addresses(self.settings.door)],
+            listeners=[
+                *(door.LISTENERS[name](given, where) for name, where in door.addresses(self.settings.door)),
+                *(GrpcDoor(self.desk, given.token, given.mounts.routes[one.mount], one) for one in made.ports),
+            ],
         )
         self.proxy.refused = gate.refused
+        self._profiles_due = time.monotonic() + KEEP
+        self._profiles_seen = 0
+        if any(one.is_predictive for one in made.routes):
+            self._take_profiles()
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (self.folder / KILL).exists()
         self._stamp = self._stamped()
@@ -304,9 +375,37 @@ class Guard:
         if self.board is not None:
             self.board.keep(self.proxy.counted())
 
+    def _take_profiles(self) -> None:
+        """Begin with what was learned before the restart."""
+        try:
+            data = files.named(self.folder / PROFILES, PROFILES_CAP)
+        except OSError:
+            return
+        try:
+            self.brain.models.take(data, {one.name: one.schemas for one in self.proxy.mounts.routes.values()})
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.error("%s is damaged, and is learned anew: %s", self.folder / PROFILES, error)
+
+    def _keep_profiles(self) -> None:
+        """Write down what was learned; of several workers the last one's stays."""
+        self._profiles_due = time.monotonic() + KEEP
+        if self.brain.models.seen == self._profiles_seen:
+            return
+        self._profiles_seen = self.brain.models.seen
+        data = self.brain.models.kept()
+        try:
+            fresh = self.folder / f"{PROFILES}.{os.getpid()}"
+            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.write(data)
+            fresh.replace(self.folder / PROFILES)
+        except OSError as error:
+            log.error("what was learned of inputs cannot be kept: %s", files.why(error))
+            self.metrics.add("afterguard_failures_total", "all", "profiles_not_kept", "yes")
+
     def close(self) -> None:
-        """End the helpers; leave the last numbers."""
+        """End the helpers; leave the last numbers, and what was learned."""
         self._keep_numbers()
+        self._keep_profiles()
         if self.pool is not None:
             self.pool.close()
 
@@ -352,6 +451,8 @@ class Guard:
             if after is not self.standing:
                 self._stand(after)
             self._keep_numbers()
+            if time.monotonic() >= self._profiles_due:
+                self._keep_profiles()
             await asyncio.sleep(LOOK)
 
     def reload(self) -> None:

@@ -121,7 +121,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
         "authorization": "Bearer probe",
         "accept": "application/json, text/event-stream",
     }
-    if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result"):
+    if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result", "features"):
         body = gzip.compress(body, mtime=0)
         headers["content_encoding"] = "gzip"
     status, found, reply = guard.ask("POST", f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
@@ -133,6 +133,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
     leaked = (
         mode == "enforce"
         and acted not in ("allow", "flag")
+        and cell.operation != "predict"
         and probe.mark(guard.key, cell.place) in _said(cell, found, reply)
     )
     gap = ""

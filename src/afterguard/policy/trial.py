@@ -6,15 +6,18 @@ tried as if the policy were enforced; a rule in shadow stays in shadow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from afterguard.detect import NONE, Context, look_on
 from afterguard.model import (
     ACTIONS,
     Action,
+    Batch,
     Confidence,
     Exchange,
     Hit,
@@ -74,6 +77,15 @@ class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     excerpt: str = ""
 
 
+class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of a predictive model as a test writes it."""
+
+    features: dict[str, float | str | bool | None]
+    score: float | None = None
+    decision: str = ""
+    version: str = ""
+
+
 class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An example written as plain hits instead of bodies."""
 
@@ -82,6 +94,7 @@ class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls: tuple[ToolCall, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     unjudged: tuple[Unjudged, ...] = ()
+    prediction: _Asked | None = None
     provider: str = ""
     model: str = ""
     app: str = ""
@@ -157,7 +170,24 @@ def _exchange(plain: _Example) -> Exchange:
             "bytes",
         )
     }
+    asked = plain.prediction
+    if asked is not None:
+        return Exchange(id="test", source="test", line=0, protocol="predict", batch=_batch(asked), **given)
     return Exchange(id="test", source="test", line=0, protocol="messages", **given)
+
+
+def _batch(asked: _Asked) -> Batch:
+    values = list(asked.features.values())
+    texts: dict[int, tuple[str, ...]] = {place: (one,) for place, one in enumerate(values) if isinstance(one, str)}
+    return Batch(
+        tuple(asked.features),
+        tuple("text" if n in texts else "bool" if isinstance(one, bool) else "number" for n, one in enumerate(values)),
+        np.array([[math.nan if one is None or isinstance(one, str) else float(one) for one in values]]),
+        texts,
+        asked.version,
+        () if asked.score is None else (asked.score,),
+        (asked.decision,) if asked.decision else (),
+    )
 
 
 def _hit(plain: _Plain) -> Hit:

@@ -12,6 +12,7 @@ import msgspec
 
 from afterguard.model import Confidence, Hit, Severity
 
+CALLERS = 1_000
 Moment = tuple[str, float | None]
 """(exchange id, time)."""
 
@@ -68,8 +69,9 @@ def of(
     confidence: Confidence = Confidence.medium,
     excerpt: str = "",
     why: Why | None = None,
+    callers: Sequence[str] = (),
 ) -> Alert:
-    """An Alert; its hit points at the first exchange."""
+    """An Alert; its hit points at the first exchange. `callers` are the keyed hashes of who did it, where they are known."""
     first = exchanges[0][0] if exchanges else ""
     hit = Hit(
         detector=detector,
@@ -82,5 +84,6 @@ def of(
         rule=rule,
         would_change=would_change,
         excerpt=excerpt or rule,
+        identifiers=tuple(callers)[:CALLERS],
     )
     return Alert(hit, tuple(exchanges), why)

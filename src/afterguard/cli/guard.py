@@ -203,7 +203,14 @@ VARIABLES = (
 
 
 @guard.command
-def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
+def prove(
+    *,
+    listen: str | None = None,
+    tls: bool = False,
+    folder: str | None = None,
+    through: str = "",
+    common: Common = DEFAULT,
+) -> int:
     """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.
 
     Parameters
@@ -214,6 +221,8 @@ def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = 
         Whether it speaks TLS.
     folder
         The guard's folder, whose key signs the probes.
+    through
+        URL of what stands in front of one of the guard's doors, to send the probes there: http://127.0.0.1:10000 for an Envoy.
     """
     from afterguard.jobs import guard as job
     from afterguard.jobs import prove as proving
@@ -221,7 +230,8 @@ def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = 
     session = _open(common, {"folder": folder, "listen": listen})
     settings = session.config.guard
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
-    running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", job.key(_folder(session)), headers)
+    address = f"{'https' if tls else 'http'}://{settings.listen}"
+    running = proving.Guard(address, job.key(_folder(session)), headers, through)
     progress = Progress(session, "guard prove: probing")
     try:
         rows = list(proving.proofs(running, lambda count: progress(count, "cells")))

@@ -202,7 +202,11 @@ def _enforce(plan: Plan) -> str:
 
 def _brains(plan: Plan) -> str:
     endpoints = "".join(f"      - endpoint: {{address: {_socket(one)}}}\n" for one in plan.brains)
-    secured = _tls(plan.brain_ca, plan.brains[0].rpartition(":")[0]) if plan.brain_ca else ""
+    secured = (
+        _tls(plan.brain_ca, [one.rpartition(":")[0].strip("[]") for one in plan.brains], alpn="h2")
+        if plan.brain_ca
+        else ""
+    )
     return f"""\
 - name: {BRAINS}
   type: STRICT_DNS
@@ -229,7 +233,7 @@ def _brains(plan: Plan) -> str:
 
 def _upstream(route: Route) -> str:
     origin = urlsplit(route.upstream)
-    secured = _tls(AUTHORITIES, str(origin.hostname)) if origin.scheme == "https" else ""
+    secured = _tls(AUTHORITIES, [str(origin.hostname)]) if origin.scheme == "https" else ""
     return f"""\
 - name: {_cluster(route)}
   type: STRICT_DNS
@@ -245,19 +249,24 @@ def _upstream(route: Route) -> str:
 """
 
 
-def _tls(authority: str, name: str) -> str:
+def _tls(authority: str, names: list[str], alpn: str = "") -> str:
+    """TLS to a cluster whose certificates are of this authority and for one of these names."""
+    known = "".join(
+        f"          - {{san_type: {'IP_ADDRESS' if _is_ip(name) else 'DNS'}, matcher: {{exact: {_text(name)}}}}}\n"
+        for name in dict.fromkeys(names)
+    )
+    sni = "" if _is_ip(names[0]) else f"      sni: {_text(names[0])}\n"
+    speaks = f"        alpn_protocols: [{alpn}]\n" if alpn else ""
     return f"""\
   transport_socket:
     name: envoy.transport_sockets.tls
     typed_config:
       "@type": {TYPE}.transport_sockets.tls.v3.UpstreamTlsContext
-      sni: {_text(name)}
-      common_tls_context:
-        validation_context:
+{sni}      common_tls_context:
+{speaks}        validation_context:
           trusted_ca: {{filename: {_text(authority)}}}
           match_typed_subject_alt_names:
-          - {{san_type: {"IP_ADDRESS" if _is_ip(name) else "DNS"}, matcher: {{exact: {_text(name)}}}}}
-"""
+{known}"""
 
 
 def _is_ip(name: str) -> bool:

@@ -48,7 +48,7 @@ def _ext_proc(given: Given, address: str) -> Listener:
 
 LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
-NEEDS = {"ext_proc": (("grpc", "google.protobuf"), "envoy")}
+NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy")}
 """Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""
 PATHS: dict[str, Callable[[Given], App]] = {}
 """First step of a path on the guard's own address -> what makes the door behind it."""

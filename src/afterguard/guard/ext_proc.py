@@ -12,20 +12,21 @@ Every serving process listens on the same address (SO_REUSEPORT). While it leave
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
+import socket
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import grpc
 from google.protobuf.message import DecodeError
-from grpc import aio
 
 from afterguard.errors import UsageError
+from afterguard.guard import http2, tls
 from afterguard.guard.door import Given
 from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, Room, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
+from afterguard.guard.http2 import Call, Connection, Refused
 from afterguard.guard.route import Place
 from afterguard.guard.session import Session
 from afterguard.wire.endpoint import endpoint
@@ -42,16 +43,8 @@ STREAMS = 4_096
 """Exchanges of one process at once; one more is turned away."""
 ROOM = 256 << 20
 """Bytes of exchanges that are only observed, until they are judged."""
+PROCESS, HEALTH = f"/{SERVICE}/Process", "/grpc.health.v1.Health/Check"
 MOUNT, PREFIX, SECRET = "x-afterguard-mount", "x-afterguard-prefix", "x-afterguard-token"
-OPTIONS = [
-    ("grpc.so_reuseport", 1),
-    ("grpc.max_receive_message_length", MESSAGE_CAP),
-    ("grpc.max_send_message_length", MESSAGE_CAP),
-    ("grpc.max_concurrent_streams", 1_000),
-    # Envoy may look after its connections by pings; that is no attack.
-    ("grpc.http2.min_ping_interval_without_data_ms", 500),
-    ("grpc.keepalive_permit_without_calls", 1),
-]
 SERVING, LEAVING = b"\x08\x01", b"\x08\x02"
 """grpc.health.v1.HealthCheckResponse, as bytes."""
 
@@ -66,95 +59,109 @@ class ExtProc:
         self.room = Room(ROOM)
         self.is_leaving = False
         self.by_host = _by_host(given)
-        self._server: Any = None
+        self.lines: set[Connection] = set()
+        self.streams = 0
+        self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> int:
         """Listen; the port. Raises UsageError."""
-        self._server = server = aio.server(options=OPTIONS, maximum_concurrent_rpcs=STREAMS)
-        bare = grpc.stream_stream_rpc_method_handler(self._process)
-        health = grpc.unary_unary_rpc_method_handler(self._health)
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(SERVICE, {"Process": bare}),
-                grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": health}),
-            )
-        )
+        host, _, port = self.address.rpartition(":")
+        certificate, key, authority = self.given.tls
+        context = tls.server_context(certificate, key, client_ca=authority) if certificate else None
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
         try:
-            port = self._bound(server)
-        except RuntimeError as error:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self._call, MESSAGE_CAP, self.lines),
+                host.strip("[]"),
+                int(port),
+                ssl=context,
+                reuse_port=hasattr(socket, "SO_REUSEPORT"),
+                backlog=1024,
+            )
+        except OSError as error:
             raise UsageError(
                 f"can not listen on {self.address}: {error}", hint="choose another address", slug="guard-listen"
             ) from None
-        await server.start()
-        return port
-
-    def _bound(self, server: Any) -> int:
-        certificate, key, authority = self.given.tls
-        if not certificate:
-            return int(server.add_insecure_port(self.address))
-        pair = [(Path(key).read_bytes(), Path(certificate).read_bytes())]
-        root = Path(authority).read_bytes() if authority else None
-        return int(server.add_secure_port(self.address, grpc.ssl_server_credentials(pair, root, root is not None)))
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Take nothing new, let what is under way end."""
         self.is_leaving = True
         if self._server is not None:
-            await self._server.stop(GRACE)
-
-    async def _health(self, _: bytes, __: Any) -> bytes:
-        return LEAVING if self.is_leaving else SERVING
+            self._server.close()
+        for line in list(self.lines):
+            line.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                for line in list(self.lines):
+                    await line.gone.wait()
+        for line in list(self.lines):
+            line.transport.abort()
 
     # -- one stream
 
-    async def _process(self, _: Any, context: Any) -> None:
-        told = dict(context.invocation_metadata())
+    async def _call(self, call: Call) -> None:
+        if call.path == HEALTH:
+            await call.read()
+            await call.write(LEAVING if self.is_leaving else SERVING)
+        elif call.path != PROCESS:
+            raise Refused(http2.UNIMPLEMENTED, "no such service")
+        elif self.streams >= STREAMS:
+            self._refuse("overload", http2.EXHAUSTED, "too many exchanges at once")
+        else:
+            self.streams += 1
+            try:
+                await self._process(call)
+            finally:
+                self.streams -= 1
+
+    async def _process(self, call: Call) -> None:
+        told = call.metadata
         token = self.given.token
-        if token and not hmac.compare_digest(_bytes(told.get(SECRET, "")), token):
-            await self._refuse(context, "no_token", grpc.StatusCode.UNAUTHENTICATED, f"send the metadata {SECRET}")
+        if token and not hmac.compare_digest(told.get(SECRET, "").encode("latin-1"), token):
+            self._refuse("no_token", http2.UNAUTHENTICATED, f"send the metadata {SECRET}")
         exchange: EnvoyExchange | None = None
         try:
             async with asyncio.timeout(FIRST):
-                kind, message, is_shown = _read(await context.read())
+                kind, message, is_shown = _read(await call.read())
             if kind == "":
                 return
             if kind != "request_headers":
                 raise Disorder(f"{kind} as the first message")
             exchange = self._opened(told, head(message), is_shown)
             if exchange is None:
-                await self._refuse(
-                    context, "no_mount", grpc.StatusCode.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}"
-                )
+                self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
                 return
             self.desk.open[exchange] = None
             async for answer in exchange.begin_request(message.end_of_stream):
-                await context.write(answer.SerializeToString())
-            await self._follow(exchange, context)
+                await call.write(answer.SerializeToString())
+            await self._follow(exchange, call)
         except Disorder as error:
             if exchange is not None:
                 exchange.session.fail("bad_peer")
-            await self._refuse(context, "bad_peer", grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            self._refuse("bad_peer", http2.INVALID, str(error))
         except TimeoutError:
-            await self._refuse(context, "slow_peer", grpc.StatusCode.DEADLINE_EXCEEDED, "no message for too long")
+            self._refuse("slow_peer", http2.DEADLINE, "no message for too long")
         finally:
             if exchange is not None:
                 self.desk.open.pop(exchange, None)
                 await exchange.end()
 
-    async def _follow(self, exchange: EnvoyExchange, context: Any) -> None:
+    async def _follow(self, exchange: EnvoyExchange, call: Call) -> None:
         """Every message after the first."""
         while not exchange.is_over:
             async with asyncio.timeout(IDLE):
-                raw = await context.read()
+                raw = await call.read()
             kind, message, _ = _read(raw)
             if kind == "":
                 return
             async for answer in exchange.receive(kind, message):
-                await context.write(answer.SerializeToString())
+                await call.write(answer.SerializeToString())
 
-    async def _refuse(self, context: Any, reason: str, code: Any, says: str) -> None:
+    def _refuse(self, reason: str, code: int, says: str) -> None:
         self.desk.metrics.add("afterguard_failures_total", "all", reason, "no")
-        await context.abort(code, f"afterguard: {says}")
+        raise Refused(code, f"afterguard: {says}")
 
     def _opened(self, told: dict[str, Any], request: Head, is_shown: bool) -> EnvoyExchange | None:
         """The exchange that begins, None where it belongs to no mount."""
@@ -195,13 +202,9 @@ def _by_host(given: Given) -> dict[str, Any]:
     return found
 
 
-def _bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
-
-
-def _read(raw: Any) -> tuple[str, Any, bool]:
+def _read(raw: bytes | None) -> tuple[str, Any, bool]:
     """(which message, the message, whether Envoy only shows it), "" at the end of the stream. Raises Disorder."""
-    if raw is aio.EOF:
+    if raw is None:
         return "", None, False
     try:
         request = ProcessingRequest.FromString(raw)

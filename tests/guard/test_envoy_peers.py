@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 grpc = pytest.importorskip("grpc")
 
 from afterguard.detect import Context  # noqa: E402
-from afterguard.guard import ext_proc  # noqa: E402
+from afterguard.guard import ext_proc, http2  # noqa: E402
 from afterguard.guard.brain import Brain  # noqa: E402
 from afterguard.guard.desk import Desk  # noqa: E402
 from afterguard.guard.door import Given  # noqa: E402
@@ -268,5 +268,111 @@ def test_whatever_comes_in_whatever_order_is_answered_or_refused(
         await exchange.end()
         await desk.close()
         assert door.room.left == ext_proc.ROOM
+
+    asyncio.run(whole())
+
+
+# HTTP/2 below gRPC.
+
+GREETING = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0)
+OPENING = b"\x83\x86\x44\x04/a/b\x41\x01x"  # :method POST, :scheme http, :path /a/b, :authority x
+
+
+def said(guard: Any, data: bytes, wait: float = 3.0) -> list[tuple[int, int, bytes]]:
+    """(kind, stream, payload) of every frame the door sends to these bytes until it closes or is silent."""
+    raw, out = running.talk(guard.door, data, wait), []
+    while len(raw) >= 9:
+        size = int.from_bytes(raw[:3], "big")
+        out.append((raw[3], int.from_bytes(raw[5:9], "big"), raw[9 : 9 + size]))
+        raw = raw[9 + size :]
+    return out
+
+
+def error(found: list[tuple[int, int, bytes]]) -> int:
+    """The error code with which the connection was ended, -1 where it was not."""
+    return next((int.from_bytes(data[4:8], "big") for kind, _, data in found if kind == http2.GOAWAY), -1)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", http2.PROTOCOL),
+        (GREETING + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01", http2.FRAME_SIZE),
+        (GREETING + http2.frame(http2.DATA, 0, 1, b"x"), http2.PROTOCOL),
+        (GREETING + http2.frame(http2.DATA, 0, 0, b"x"), http2.PROTOCOL),
+        (GREETING + http2.frame(http2.HEADERS, 4, 2, OPENING), http2.PROTOCOL),
+        (GREETING + http2.frame(http2.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff\xff\xff"), http2.COMPRESSION),
+        (GREETING + http2.frame(http2.HEADERS, 0, 1, OPENING) + http2.frame(http2.PING, 0, 0, b"x" * 8), http2.PROTOCOL),
+        (GREETING + http2.frame(http2.HEADERS, 0, 1, OPENING) + http2.frame(http2.CONTINUATION, 0, 1, b"\x00" * 16_000) * 5, http2.CALM),
+        (GREETING + http2.frame(http2.PING, 0, 0, b"x" * 8) * 2_100, http2.CALM),
+        (GREETING + http2.frame(http2.SETTINGS, 0, 0) * 2_100, http2.CALM),
+        (GREETING + b"".join(http2.frame(http2.HEADERS, 4, n, OPENING) + http2.frame(http2.RST_STREAM, 0, n, b"\0\0\0\x08") for n in range(1, 4_400, 2)), http2.CALM),
+        (GREETING + http2.frame(http2.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), http2.FLOW_CONTROL),
+        (GREETING + http2.frame(http2.SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff"), http2.FLOW_CONTROL),
+        (GREETING + http2.frame(http2.PUSH_PROMISE, 4, 1, b"\0\0\0\x02"), http2.PROTOCOL),
+        (GREETING + http2.frame(http2.HEADERS, 4 | 8, 1, b"\xff" + OPENING), http2.PROTOCOL),
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_what_breaks_http2_ends_the_connection_with_its_code(guard: Any, data: bytes, code: int) -> None:
+    assert error(said(guard, data)) == code
+    assert talk(guard, headers(), body(running.chat("Hello")))[1] is grpc.StatusCode.OK
+
+
+def test_frames_in_bites_are_read_alike(guard: Any) -> None:
+    import socket
+
+    data = GREETING + http2.frame(http2.HEADERS, 5, 1, OPENING)
+    with socket.create_connection(("127.0.0.1", guard.door), 10) as line:
+        for at in range(len(data)):
+            line.sendall(data[at : at + 1])
+        line.settimeout(3)
+        got = b""
+        while b"grpc-status" not in got:
+            got += line.recv(4096)
+    assert b"grpc-status\x0212" in got
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=30),
+            st.builds(
+                http2.frame, st.integers(0, 12), st.integers(0, 255), st.integers(0, 7),
+                st.one_of(st.binary(max_size=40), st.just(OPENING), st.just(b"\0\0\0\0\x01x")),
+            ),
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+@settings(max_examples=400, deadline=None)
+def test_any_frames_end_a_connection_or_are_read(frames: list[bytes]) -> None:
+    class Wire:
+        def __init__(self) -> None:
+            self.sent = b""
+
+        def write(self, data: bytes) -> None:
+            self.sent += data
+
+        def close(self) -> None:
+            pass
+
+        abort = close
+
+    async def whole() -> None:
+        async def echo(call: Any) -> None:
+            while (message := await call.read()) is not None:
+                await call.write(message)
+
+        lines: set[Any] = set()
+        line = http2.Connection(echo, 1 << 20, lines)
+        line.connection_made(Wire())  # type: ignore[arg-type]
+        for piece in [GREETING, *frames]:
+            line.data_received(piece)
+            await asyncio.sleep(0)
+        tasks = [call.task for call in line.calls.values() if call.task is not None]
+        line.connection_lost(None)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not lines
 
     asyncio.run(whole())

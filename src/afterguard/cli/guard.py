@@ -54,7 +54,7 @@ def run(
     upstream
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL, fraud:kserve=URL. Repeatable.
     door
-        A further door on an address of its own: NAME=HOST:PORT. Repeatable.
+        A further door on an address of its own: ext_proc=HOST:PORT for Envoy. Repeatable.
     mapping
         How a mount of kind plain or scoring is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     schema
@@ -99,13 +99,14 @@ def run(
     }  # fmt: skip
     session = _open(common, flags)
     settings = session.config.guard
-    host = settings.listen.rpartition(":")[0].strip("[]")
-    if not _is_loopback(host) and not settings.token and not settings.client_ca:
-        raise UsageError(
-            f"{settings.listen} can be reached by others, and the guard passes keys",
-            hint="set AFTERGUARD_GUARD_TOKEN, or guard.client_ca, or listen on 127.0.0.1",
-            slug="unprotected-listener",
-        )
+    for address in (settings.listen, *(row.partition("=")[2] for row in settings.door)):
+        host = address.rpartition(":")[0].strip("[]")
+        if not _is_loopback(host) and not settings.token and not settings.client_ca:
+            raise UsageError(
+                f"{address} can be reached by others, and the guard passes keys",
+                hint="set AFTERGUARD_GUARD_TOKEN, or guard.client_ca, or listen on 127.0.0.1",
+                slug="unprotected-listener",
+            )
     from afterguard.jobs import guard as job
 
     plan = job.plan(session.config, _folder(session), _log(session))
@@ -138,6 +139,64 @@ def env(*, listen: str = "127.0.0.1:8765", tls: bool = False, common: Common = D
     return 0
 
 
+@guard.command(name="envoy-config")
+def envoy_config(
+    *,
+    upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    brain: Annotated[list[str] | None, Parameter(negative=())] = None,
+    observe: Annotated[bool, Parameter(negative=())] = False,
+    enforce: Annotated[bool, Parameter(negative=())] = False,
+    filter_only: Annotated[bool, Parameter(negative=())] = False,
+    listen: str = "127.0.0.1:10000",
+    admin: str = "127.0.0.1:9901",
+    brain_ca: str = "",
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    budget_ms: float | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Print the configuration of an Envoy that asks this guard over its door ext_proc: complete, or the parts for one that is there.
+
+    Parameters
+    ----------
+    upstream
+        Where a mount leads, as for `afterguard guard`. Repeatable.
+    brain
+        HOST:PORT of a guard's door ext_proc. Repeatable: Envoy spreads over all of them. Without it, what guard.door says.
+    observe
+        For every route: show the guard what passes and wait for nothing.
+    enforce
+        For every route: wait for the guard. Without either, as the mode of each route says.
+    filter_only
+        Print what is put into an Envoy that is there, instead of a whole configuration.
+    listen
+        Where Envoy listens.
+    admin
+        Where Envoy is controlled: on loopback only.
+    brain_ca
+        PEM file, on Envoy's machine, of the authority of the guards' own certificates, where they have any.
+    policy
+        starter, strict, none, or a file: says what a route does where the guard cannot judge.
+    on_error
+        What happens where the guard cannot judge: open passes, closed refuses.
+    budget_ms
+        Milliseconds that judging may add to an exchange.
+    """
+    from afterguard.guard import envoy_config as written
+    from afterguard.jobs import envoy as job
+
+    if observe and enforce:
+        raise UsageError("--observe and --enforce exclude each other", hint="give one", slug="bad-usage")
+    session = _open(common, {"upstream": upstream, "policy": policy, "on_error": on_error, "budget_ms": budget_ms})
+    mode = "observe" if observe else "enforce" if enforce else ""
+    plan = job.plan(session.config, brain or [], mode, listen=listen, admin=admin, brain_ca=brain_ca)
+    with writing(common.output) as out:
+        out.write(written.filters(plan) if filter_only else written.bootstrap(plan))
+    file = "envoy.yaml" if common.output == "-" else common.output
+    session.next(f"envoy --mode validate -c {file}; afterguard guard --door ext_proc={plan.brains[0]} --upstream ...")
+    return 0
+
+
 VARIABLES = (
     ("OPENAI_BASE_URL", "/openai/v1"),
     ("AZURE_OPENAI_ENDPOINT", "/azure"),
@@ -150,7 +209,14 @@ VARIABLES = (
 
 
 @guard.command
-def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
+def prove(
+    *,
+    listen: str | None = None,
+    tls: bool = False,
+    folder: str | None = None,
+    through: str = "",
+    common: Common = DEFAULT,
+) -> int:
     """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.
 
     Parameters
@@ -161,6 +227,8 @@ def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = 
         Whether it speaks TLS.
     folder
         The guard's folder, whose key signs the probes.
+    through
+        URL of what stands in front of one of the guard's doors, to send the probes there: http://127.0.0.1:10000 for an Envoy.
     """
     from afterguard.jobs import guard as job
     from afterguard.jobs import prove as proving
@@ -168,7 +236,8 @@ def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = 
     session = _open(common, {"folder": folder, "listen": listen})
     settings = session.config.guard
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
-    running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", job.key(_folder(session)), headers)
+    address = f"{'https' if tls else 'http'}://{settings.listen}"
+    running = proving.Guard(address, job.key(_folder(session)), headers, through)
     progress = Progress(session, "guard prove: probing")
     try:
         rows = list(proving.proofs(running, lambda count: progress(count, "cells")))

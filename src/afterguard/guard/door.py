@@ -6,6 +6,7 @@ door judges nothing: it makes a Visit of every exchange and does in its own prot
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +26,8 @@ class Given(NamedTuple):
     mounts: Mounts
     token: bytes = b""
     """What peers must show, "" where the guard is for this machine only."""
+    tls: tuple[str, str, str] = ("", "", "")
+    """PEM files of the guard's own certificate, of its key, and of the authority whose certificates peers must show; "" for none."""
 
 
 class Listener(Protocol):
@@ -37,8 +40,16 @@ class Listener(Protocol):
         """Take nothing new, let what is under way end."""
 
 
-LISTENERS: dict[str, Callable[[Given, str], Listener]] = {}
+def _ext_proc(given: Given, address: str) -> Listener:
+    from afterguard.guard.ext_proc import ExtProc
+
+    return ExtProc(given, address)
+
+
+LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
+NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy")}
+"""Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""
 PATHS: dict[str, Callable[[Given], App]] = {}
 """First step of a path on the guard's own address -> what makes the door behind it."""
 
@@ -54,5 +65,17 @@ def addresses(rows: list[str]) -> list[tuple[str, str]]:
             raise UsageError(
                 f"no such door: {row!r}", hint=f"write NAME=HOST:PORT; names: {known}", slug="bad-configuration"
             )
+        modules, extra = NEEDS.get(name, ((), ""))
+        if not all(map(_is_here, modules)):
+            raise UsageError(
+                f"the door {name} needs more packages", hint=f"pip install 'afterguard[{extra}]'", slug="missing-extra"
+            )
         out.append((name, address))
     return out
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -107,6 +107,8 @@ class Session:
         self.again: bytes | None = None
         """The request to send instead of giving this reply back."""
         self.asked_again = 0
+        self.can_ask_again = True
+        """Whether the door can send a second request; one beside the path cannot."""
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
@@ -120,6 +122,10 @@ class Session:
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
         self._is_piece_over = False
+
+    def only_look(self) -> None:
+        """What passes here cannot be held or changed, whatever the route says: it is observed, and written down so."""
+        self.ruling = self.ruling._replace(mode="observe")
 
     # -- the request
 
@@ -188,6 +194,8 @@ class Session:
         if self._facts is None:
             self.conversation = self.conversation or opening(self.parts.texts, self.identity)
             self._facts = self.brain.facts(self.route, self.conversation, self.identity)
+            if not self.ruling.is_inline:
+                self._facts["mode"] = self.ruling.mode
             if self.brain.tokenises:
                 self._facts["placeholder"] = self._hide
         return self._facts
@@ -344,7 +352,9 @@ class Session:
         """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""
         fresh = range(self.asked_calls, len(exchange.calls))
         policy = self.brain.policy
-        if policy is None or self.asked_again >= policy.document.again or verdict.action is not Action.step_down:
+        if policy is None or not self.can_ask_again or verdict.action is not Action.step_down:
+            return False
+        if self.asked_again >= policy.document.again:
             return False
         if not set(fresh) <= set(verdict.calls):
             return False

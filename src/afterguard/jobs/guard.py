@@ -315,7 +315,12 @@ class Guard:
             meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
             version=__version__,
         )
-        given = door.Given(self.desk, Mounts(made.routes), self.settings.token.encode())
+        given = door.Given(
+            self.desk,
+            Mounts(made.routes),
+            self.settings.token.encode(),
+            (self.settings.tls_certificate, self.settings.tls_key, self.settings.client_ca),
+        )
         self.proxy = Proxy(
             given.mounts,
             upstreams,

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -51,18 +51,27 @@ class Proof(msgspec.Struct, frozen=True):
 class Guard:
     """A running guard, asked over HTTP."""
 
-    def __init__(self, address: str, key: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(self, address: str, key: bytes, headers: Mapping[str, str], through: str = "") -> None:
         self.parts = urlsplit(address)
+        self.through = urlsplit(through) if through else self.parts
+        """Where probes are sent: the guard itself, or what stands in front of one of its doors."""
         self.key = key
         self.headers = dict(headers)
 
-    def ask(
-        self, method: str, path: str, cell: str, body: bytes = b"", **headers: str
+    def send(self, path: str, cell: str, body: bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """A probe's (status, headers, body). Raises Unreachable."""
+        return self._ask(self.through, "POST", path, cell, body, **headers)
+
+    def ask(self, method: str, path: str, cell: str) -> tuple[int, dict[str, str], bytes]:
+        """What the guard itself says. Raises Unreachable."""
+        return self._ask(self.parts, method, path, cell)
+
+    def _ask(
+        self, at: SplitResult, method: str, path: str, cell: str, body: bytes = b"", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """(status, headers, body). Raises Unreachable."""
         signed = probe.signature(self.key, cell, int(time.time())).decode()
-        kind = http.client.HTTPSConnection if self.parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self.parts.hostname or "127.0.0.1", self.parts.port, timeout=30)
+        kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection
+        connection = kind(at.hostname or "127.0.0.1", at.port, timeout=30)
         try:
             told = {
                 **self.headers,
@@ -74,7 +83,7 @@ class Guard:
             return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(
-                f"no guard at {self.parts.netloc}: {error}",
+                f"no guard at {at.netloc}: {error}",
                 hint="start it: afterguard guard --upstream openai=URL",
                 slug="guard-unreachable",
             ) from None
@@ -124,7 +133,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
     if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result", "features"):
         body = gzip.compress(body, mtime=0)
         headers["content_encoding"] = "gzip"
-    status, found, reply = guard.ask("POST", f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
+    status, found, reply = guard.send(f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
     identifier = found.get("x-afterguard-decision", "")
     made = guard.decision(identifier) if identifier else None
     hits = [hit["kind"] for hit in made.get("hits", ())] if made else []

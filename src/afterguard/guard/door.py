@@ -37,7 +37,13 @@ class Listener(Protocol):
         """Take nothing new, let what is under way end."""
 
 
-LISTENERS: dict[str, Callable[[Given, str], Listener]] = {}
+def _icap(given: Given, address: str) -> Listener:
+    from afterguard.guard.icap import Icap
+
+    return Icap(given, address)
+
+
+LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"icap": _icap}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
 PATHS: dict[str, Callable[[Given], App]] = {}
 """First step of a path on the guard's own address -> what makes the door behind it."""

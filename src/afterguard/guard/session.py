@@ -97,6 +97,8 @@ class Session:
         self.again: bytes | None = None
         """The request to send instead of giving this reply back."""
         self.asked_again = 0
+        self.can_ask = True
+        """Whether the door can ask the model again."""
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
@@ -333,7 +335,12 @@ class Session:
         """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""
         fresh = range(self._calls, len(exchange.calls))
         policy = self.brain.policy
-        if policy is None or self.asked_again >= policy.document.again or verdict.action is not Action.step_down:
+        if (
+            not self.can_ask
+            or policy is None
+            or self.asked_again >= policy.document.again
+            or verdict.action is not Action.step_down
+        ):
             return False
         if not set(fresh) <= set(verdict.calls):
             return False

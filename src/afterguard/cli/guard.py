@@ -144,6 +144,37 @@ VARIABLES = (
 
 
 @guard.command
+def squid_config(
+    *,
+    door: str = "127.0.0.1:1344",
+    upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Print the lines for squid.conf that show a Squid's AI traffic to the guard's ICAP door.
+
+    Parameters
+    ----------
+    door
+        HOST:PORT of the door, as in `--door icap=HOST:PORT`.
+    upstream
+        The guard's mounts, as it is started with them: the hosts they lead to are shown beside the known providers'.
+    policy
+        The guard's policy: starter, strict, none, or a file. It may say for each route what happens when the guard is away.
+    on_error
+        open: the traffic goes on unseen when the guard is away (bypass=on). closed: Squid refuses it.
+    """
+    from afterguard.jobs import guard as job
+
+    session = _open(common, {"upstream": upstream, "policy": policy, "on_error": on_error})
+    with writing(common.output) as out:
+        out.write(job.squid_lines(session.config, door))
+    session.next("squid -k parse, then squid -k reconfigure; take the lines out and reconfigure to be rid of it")
+    return 0
+
+
+@guard.command
 def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
     """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.
 

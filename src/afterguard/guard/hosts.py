@@ -56,6 +56,10 @@ class Hosts:
         found = next((row for row in self._at(host) if path.startswith(row.path)), None)
         return None if found is None else Place(found.route, path)
 
+    def routes(self) -> list[Route]:
+        """Every route there may be: the mounts', then the catalogue's."""
+        return [*(one for _, one in self.mounts), *(row.route for row in self.known)]
+
     def _look(self, host: str) -> tuple[Known, ...]:
         return tuple(row for row in self.known if re.fullmatch(expression(row.pattern), host))
 
@@ -73,8 +77,8 @@ def _known(like: Route) -> Iterator[Known]:
 
 
 def expression(pattern: str) -> str:
-    """A pattern of the catalogue as a regular expression for the whole host."""
+    """A pattern of the catalogue as a regular expression for the whole host, of the kind that POSIX reads too."""
     labels = (
-        r"[^.]+(?:\.[^.]+)*" if one == "*" else re.escape(one).replace(r"\*", "[^.]*") for one in pattern.split(".")
+        r"[^.]+(\.[^.]+)*" if one == "*" else re.escape(one).replace(r"\*", "[^.]*").replace(r"\-", "-") for one in pattern.split(".")
     )
     return r"\.".join(labels)

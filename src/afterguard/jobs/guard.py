@@ -26,6 +26,7 @@ from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
 from afterguard.guard.desk import Desk
 from afterguard.guard.gate import Gate
+from afterguard.guard.hosts import Hosts
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
@@ -105,6 +106,15 @@ def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping]:
                 slug="bad-mapping",
             ) from None
     return out
+
+
+def squid_lines(config: Config, address: str) -> str:
+    """The lines of squid.conf for the ICAP door at `address`. Raises UsageError."""
+    from afterguard.guard.squid import lines
+
+    brain = Brain(Context(str), policy_of(config.guard.policy))
+    found = Hosts(Mounts(routes(config))).routes()
+    return lines([(one, brain.ruling(one).is_open) for one in found], address, config.guard.token)
 
 
 def policy_of(name: str) -> Policy | None:

@@ -68,9 +68,9 @@ def world(folder: Path, authority: Any, mode: str, *flags: str, squid_flags: tup
     with running.stand_in() as stand_in, box.front(stand_in.origin, *authority.issue("front")) as tls:
         origin = f"https://localhost:{tls}"
         mounts = {"openai": f"{origin}/openai"}
-        with running.guard("", folder, policy, f"--door=icap=127.0.0.1:{door}", *flags, mounts=mounts) as guard:
+        with running.guard("", folder, policy, f"--door=icap=127.0.0.1:{door}", *flags, *os.environ.get("AG_FLAGS","").replace("ORIGIN",stand_in.origin.replace("127.0.0.1","localhost")).split(), mounts=mounts) as guard:
             told = lines(door, origin, guard.policy, *squid_flags)
-            with box.squid(told, authority, port) as squid, client_of(authority, squid.url, origin) as (client, http):
+            with box.squid(told, authority, port, extra=os.environ.get("SQ_EXTRA", "")) as squid, client_of(authority, squid.url, origin) as (client, http):
                 yield World(stand_in, origin, guard, squid, door, client, http)
 
 

@@ -197,16 +197,17 @@ class Icap:
         if service not in SERVICES:
             await line.say(404)
             return
-        await line.say(
-            200,
+        offered = [
             (b"Methods", SERVICES[service].encode()),
             (b"Service", b"Afterguard"),
             (b"Max-Connections", str(MOST).encode()),
             (b"Options-TTL", str(OPTIONS_TTL).encode()),
             (b"Allow", b"204"),
-            (b"Preview", b"0"),
-            (b"Transfer-Preview", b"*"),
-        )
+        ]
+        if SERVICES[service] == "REQMOD":
+            # Not for replies: while a Squid before 6.11 waits at a preview, a reply of more than 64 KiB gets stuck in it for good (its bug 5352).
+            offered += [(b"Preview", b"0"), (b"Transfer-Preview", b"*")]
+        await line.say(200, *offered)
 
     # -- exchanges
 
@@ -246,7 +247,7 @@ class Icap:
                 await self._park(crossing)
             elif is_sent:
                 crossing.unanswered()
-        except Gone:
+        except ConnectionError:
             self.desk.metrics.add("afterguard_client_gone_total", crossing.route.name)
             raise
         finally:

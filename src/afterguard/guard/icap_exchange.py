@@ -161,7 +161,7 @@ class Crossing(Visit):
                 await self._streamed(line, head, status, content_type, encoding)
             else:
                 await self._whole(line, head, status, encoding)
-        except (Gone, TimeoutError):
+        except (ConnectionError, TimeoutError):
             session.parts.skip("reply_cut", "response")
             raise
 

@@ -102,9 +102,7 @@ def squid(lines: str, authority: Any, port: int, *, extra: str = "") -> Iterator
     try:
         shutil.copy(authority.ca, folder / "upstream.pem")
         (folder / "bump.pem").write_bytes(authority.ca.read_bytes() + authority.key_pem())
-        (folder / "squid.conf").write_text(
-            CONF.format(port=port, folder=folder, certgen=CERTGEN, lines=lines) + extra
-        )
+        (folder / "squid.conf").write_text(CONF.format(port=port, folder=folder, certgen=CERTGEN, lines=lines) + extra)
         subprocess.run(
             [str(CERTGEN), "-c", "-s", str(folder / "certificates"), "-M", "4MB"], check=True, capture_output=True
         )

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,11 @@ class World(NamedTuple):
     def ask(self, *messages: str, **more: Any) -> Any:
         turns = [{"role": ("user", "assistant")[n % 2], "content": m} for n, m in enumerate(messages)]
         return self.client.chat.completions.create(model=more.pop("model", "m"), messages=turns, **more)
+
+    def count(self) -> int:
+        """Decisions so far, once none is being written any more."""
+        time.sleep(0.3)
+        return len(self.guard.lines())
 
     def last(self, count: int) -> list[dict[str, Any]]:
         """The decisions behind the first `count`, as soon as there are any."""
@@ -129,7 +135,7 @@ def test_squid_takes_the_lines(enforcing: World) -> None:
 
 
 def test_request_and_reply_are_one_decision(enforcing: World) -> None:
-    before = len(enforcing.guard.lines())
+    before = enforcing.count()
     said = enforcing.ask("Good morning. [[say: Hello there.]]")
     assert said.choices[0].message.content == "Hello there."
     (line,) = enforcing.last(before)
@@ -141,16 +147,17 @@ def test_request_and_reply_are_one_decision(enforcing: World) -> None:
 @pytest.mark.parametrize("mode", ["enforcing", "observing"])
 def test_a_stream_comes_piece_by_piece(mode: str, request: pytest.FixtureRequest) -> None:
     one: World = request.getfixturevalue(mode)
-    before = len(one.guard.lines())
-    said, at = streamed(one, "Tell. [[long: 20]] [[slow: 0.1]]")
-    assert said.split()[-1] == "word19"
-    assert at[-1] - at[0] > 1.0 and sum(later - sooner > 0.04 for sooner, later in zip(at, at[1:], strict=False)) > 10
+    before = one.count()
+    prose = "the depot opens early in the morning and closes late in the evening but never on a holiday"
+    said, at = streamed(one, f"Tell. [[say: {prose}]] [[slow: 0.1]]")
+    assert said == prose
+    assert at[-1] - at[0] > 1.0 and sum(later - sooner > 0.04 for sooner, later in pairwise(at)) > 10
     (line,) = one.last(before)
     assert "unjudged" not in own(line), own(line)
 
 
 def test_a_refused_request_never_leaves(enforcing: World) -> None:
-    before = len(enforcing.guard.lines())
+    before = enforcing.count()
     with pytest.raises(openai.BadRequestError) as refused:
         enforcing.ask("x [[tag: icap-refused]]", model=running.BLOCK)
     assert refused.value.code == "afterguard_blocked" and running.SAYS in str(refused.value)
@@ -175,7 +182,7 @@ def test_a_reply_is_changed_on_its_way(enforcing: World, how: str) -> None:
 
 
 def test_observed_bytes_are_those_of_the_provider(observing: World) -> None:
-    before = len(observing.guard.lines())
+    before = observing.count()
     observing.stand_in.script(match="the vault", leak=KEY)
     said = observing.ask("What is in the vault? [[encode: gzip]]").choices[0].message.content
     assert KEY in said
@@ -201,7 +208,7 @@ def test_other_operations_and_errors_pass(enforcing: World) -> None:
 
 
 def test_a_host_that_is_none_is_not_seen(enforcing: World) -> None:
-    before = len(enforcing.guard.lines())
+    before = enforcing.count()
     other = enforcing.stand_in.origin.replace("127.0.0.1", "localhost")
     reply = enforcing.http.get(other + "/stand-in/ready")
     assert reply.json() == {"ready": True}
@@ -210,7 +217,7 @@ def test_a_host_that_is_none_is_not_seen(enforcing: World) -> None:
 
 
 def test_a_reply_that_breaks_off_breaks_off(enforcing: World) -> None:
-    before = len(enforcing.guard.lines())
+    before = enforcing.count()
     with pytest.raises((httpx.HTTPError, openai.APIError)):
         streamed(enforcing, "Tell [[long: 30]] [[stop: 3]]")
         raise openai.APIConnectionError(request=None)  # type: ignore[arg-type]  # the SDK may take the cut for the end
@@ -224,7 +231,7 @@ def test_the_kill_switch(enforcing: World) -> None:
     subprocess.run([*command, "kill", *folder], check=True, capture_output=True)
     try:
         running.until(lambda: enforcing.guard.metric("afterguard_killed"), 5)
-        before = len(enforcing.guard.lines())
+        before = enforcing.count()
         assert enforcing.ask("x", model=running.BLOCK).choices
         assert own(enforcing.last(before)[0])["failed"] == "killed"
     finally:
@@ -243,7 +250,7 @@ def test_squid_restarted(enforcing: World) -> None:
         enforcing.ask("nobody there")
     enforcing.squid.start()
     assert enforcing.ask("there again").choices
-    before = len(enforcing.guard.lines())
+    before = enforcing.count()
     enforcing.ask("and seen")
     assert "unjudged" not in own(enforcing.last(before)[0])
 
@@ -267,7 +274,7 @@ def again(one: World, folder: Path) -> Any:
 def test_upgraded_without_a_gap(enforcing: World, tmp_path: Path) -> None:
     """Another guard shares the door's address, then the first one leaves: exchanges begun there end there, one decision each."""
     enforcing.ask("warm")
-    before = len(enforcing.guard.lines())
+    before = enforcing.count()
     with again(enforcing, tmp_path) as other:
         with ThreadPoolExecutor(8) as clients:
             asked = [clients.submit(enforcing.ask, f"turn {n} [[wait: {n % 4 / 2}]]") for n in range(24)]

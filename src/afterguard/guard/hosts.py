@@ -79,6 +79,7 @@ def _known(like: Route) -> Iterator[Known]:
 def expression(pattern: str) -> str:
     """A pattern of the catalogue as a regular expression for the whole host, of the kind that POSIX reads too."""
     labels = (
-        r"[^.]+(\.[^.]+)*" if one == "*" else re.escape(one).replace(r"\*", "[^.]*").replace(r"\-", "-") for one in pattern.split(".")
+        r"[^.]+(\.[^.]+)*" if one == "*" else re.escape(one).replace(r"\*", "[^.]*").replace(r"\-", "-")
+        for one in pattern.split(".")
     )
     return r"\.".join(labels)

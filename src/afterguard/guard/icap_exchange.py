@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from afterguard.guard.icap_line import Gone, Line
+from afterguard.guard.icap_line import Line
 from afterguard.guard.passage import DECISION, REPLY_CAP, REQUEST_CAP, is_readable, typed
 from afterguard.guard.session import SILENT, STREAMS, Answer
 from afterguard.guard.visit import Visit
@@ -162,7 +162,10 @@ class Crossing(Visit):
             else:
                 await self._whole(line, head, status, encoding)
         except (ConnectionError, TimeoutError):
-            session.parts.skip("reply_cut", "response")
+            # The client has left or the upstream broke off: the proxy does not say which. Observed is what came.
+            self.desk.metrics.add("afterguard_client_gone_total", self.route.name)
+            if is_inline:
+                session.parts.skip("reply_cut", "response")
             raise
 
     async def _observed(self, line: Line, status: int, content_type: str, encoding: str) -> None:

@@ -175,13 +175,22 @@ def squid_config(
 
 
 @guard.command
-def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
+def prove(
+    *,
+    listen: str | None = None,
+    door: Annotated[list[str] | None, Parameter(negative=())] = None,
+    tls: bool = False,
+    folder: str | None = None,
+    common: Common = DEFAULT,
+) -> int:
     """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.
 
     Parameters
     ----------
     listen
         Where the guard listens.
+    door
+        A further door to prove, as the guard was started with it: icap=HOST:PORT. Repeatable.
     tls
         Whether it speaks TLS.
     folder
@@ -190,13 +199,14 @@ def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = 
     from afterguard.jobs import guard as job
     from afterguard.jobs import prove as proving
 
-    session = _open(common, {"folder": folder, "listen": listen})
+    session = _open(common, {"folder": folder, "listen": listen, "door": door})
     settings = session.config.guard
+    doors = proving.doors(settings.door, settings.token)
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
     running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", job.key(_folder(session)), headers)
     progress = Progress(session, "guard prove: probing")
     try:
-        rows = list(proving.proofs(running, lambda count: progress(count, "cells")))
+        rows = list(proving.proofs(running, lambda count: progress(count, "cells"), doors))
     finally:
         progress.close()
     policy = running.mounts()[1]

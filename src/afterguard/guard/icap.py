@@ -72,10 +72,10 @@ class Icap:
         """Listen; the port."""
         self._socket = bound(self.address)
         self._servers = [await asyncio.start_server(self._connected, sock=self._socket, backlog=1024)]
-        with contextlib.suppress(
-            OSError, ValueError, NotImplementedError
-        ):  # where there are no such sockets, links to others lead nowhere
-            self._servers.append(await asyncio.start_unix_server(self._connected, path=local(self.name)))
+        with contextlib.suppress(OSError):  # where there are no such sockets, links to other processes lead nowhere
+            self._servers.append(
+                await asyncio.start_unix_server(self._connected, sock=local(self.name, is_server=True))
+            )
         self._looking = asyncio.get_running_loop().create_task(self._look())
         return int(self._socket.getsockname()[1])
 
@@ -284,8 +284,8 @@ class Icap:
     async def _led_on(self, line: Line, head: Head, name: str) -> bool:
         """Have the process that saw the request answer; False where it is not there any more."""
         try:
-            reader, writer = await asyncio.open_unix_connection(local(name))
-        except (OSError, ValueError, NotImplementedError):
+            reader, writer = await asyncio.open_unix_connection(sock=local(name))
+        except OSError:
             return False
         try:
             line.is_last = True
@@ -319,9 +319,22 @@ def led(head: Head) -> bytes:
     return b"\r\n".join((first, *kept, b"Connection: close", b"", b"")) + head.raw[1]
 
 
-def local(name: str) -> str:
-    """The address of a process on this machine: in Linux's abstract namespace, so that nothing is left behind."""
-    return f"\0afterguard-icap-{name}"
+def local(name: str, *, is_server: bool = False) -> socket.socket:
+    """A socket of, or to, a process on this machine: in Linux's abstract namespace, so that nothing is left behind. Raises OSError."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("no local sockets here")
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        address = f"\0afterguard-icap-{name}"
+        if is_server:
+            made.bind(address)
+        else:
+            made.connect(address)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def bound(address: str) -> socket.socket:

@@ -151,7 +151,7 @@ def _through(guard: Guard, door: Door, upstream: str) -> Way:
 
 
 def _proved(guard: Guard, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
-    body = probe.request(cell, guard.key)
+    body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{int(time.time() * 1000)}")
     headers = {
         "content_type": "application/json",
         "authorization": "Bearer probe",

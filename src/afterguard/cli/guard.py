@@ -100,6 +100,15 @@ def run(
             hint="set AFTERGUARD_GUARD_TOKEN, or guard.client_ca, or listen on 127.0.0.1",
             slug="unprotected-listener",
         )
+    from afterguard.guard.door import addresses
+
+    for name, address in addresses(settings.door):
+        if not _is_loopback(address.rpartition(":")[0].strip("[]")) and not settings.token:
+            raise UsageError(
+                f"the door {name}={address} can be reached by others, and prompts pass through it",
+                hint="set AFTERGUARD_GUARD_TOKEN, or let it listen on 127.0.0.1",
+                slug="unprotected-listener",
+            )
     from afterguard.jobs import guard as job
 
     plan = job.plan(session.config, _folder(session), _log(session))

@@ -34,7 +34,7 @@ from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Pool, Thinking, context_of, settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
-from afterguard.guard.serve import Terms, serve
+from afterguard.guard.serve import Terms, listeners, serve
 from afterguard.guard.shelf import shelf
 from afterguard.guard.upstream import Upstream
 from afterguard.jobs.promote import SUFFIX
@@ -196,6 +196,9 @@ def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = Fals
         hang=guard.hang,
         buried=board.bury if board is not None else None,
     )
+    for _, address in door.addresses(guard.door):
+        for free in listeners(Terms(listen=address, takeover=takeover)):  # said now, not by every worker
+            free.close()
     try:
         return serve(lambda gate: Guard(made, gate, board), terms, ready=ready)
     finally:

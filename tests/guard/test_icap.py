@@ -221,7 +221,9 @@ def test_too_long_is_passed_or_refused_as_the_route_says(door: Guarded) -> None:
     said = door.say(head + pieces + b"0\r\n\r\n", within=60)
     assert said.startswith(b"ICAP/1.0 200 ") and len(said) > len(long)
     asked = link(said[:2000])
-    assert door.say(respmod(running.reply("fine"), b"Allow: 204", b"X-Afterguard-Link: " + asked)).startswith(b"ICAP/1.0 204 ")
+    assert door.say(respmod(running.reply("fine"), b"Allow: 204", b"X-Afterguard-Link: " + asked)).startswith(
+        b"ICAP/1.0 204 "
+    )
     assert newest(door, asked)["failed"] == "too_long"
 
 

@@ -52,7 +52,7 @@ def run(
     upstream
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
     door
-        A further door on an address of its own: NAME=HOST:PORT. Repeatable.
+        A further door on an address of its own: icap=HOST:PORT. Repeatable.
     mapping
         How a mount of kind plain is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     listen

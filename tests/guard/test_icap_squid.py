@@ -264,18 +264,18 @@ def killed(one: World) -> None:
     one.guard.process.wait()
 
 
-def again(one: World, folder: Path) -> Any:
+def again(one: World, folder: Path, *flags: str) -> Any:
     """Another guard at the same door."""
     mounts = {"openai": f"{one.origin}/openai"}
     policy = one.guard.policy.read_text()
-    return running.guard("", folder, policy, f"--door=icap=127.0.0.1:{one.door}", mounts=mounts)
+    return running.guard("", folder, policy, f"--door=icap=127.0.0.1:{one.door}", *flags, mounts=mounts)
 
 
 def test_upgraded_without_a_gap(enforcing: World, tmp_path: Path) -> None:
     """Another guard shares the door's address, then the first one leaves: exchanges begun there end there, one decision each."""
     enforcing.ask("warm")
     before = enforcing.count()
-    with again(enforcing, tmp_path) as other:
+    with again(enforcing, tmp_path, "--takeover") as other:
         with ThreadPoolExecutor(8) as clients:
             asked = [clients.submit(enforcing.ask, f"turn {n} [[wait: {n % 4 / 2}]]") for n in range(24)]
             time.sleep(0.3)

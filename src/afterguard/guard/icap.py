@@ -287,24 +287,31 @@ class Icap:
             reader, writer = await asyncio.open_unix_connection(sock=local(name))
         except OSError:
             return False
+        back = asyncio.create_task(self._back(line, reader))
         try:
             line.is_last = True
-            await line.go_on()
-            writer.write(led(head))
-            back = asyncio.create_task(self._back(line, reader))
-            for piece in line.kept:
-                writer.write(icap.chunk(piece))
-            with contextlib.suppress(ConnectionError):
-                async for piece in line.rest():
-                    writer.write(icap.chunk(piece))
-                    async with asyncio.timeout(WRITE_WAIT):
-                        await writer.drain()
-                if head.has_body:
-                    writer.write(icap.LAST)
+            await self._lead(line, head, writer)
             await back
         finally:
+            back.cancel()
             writer.close()
         return True
+
+    async def _lead(self, line: Line, head: Head, writer: asyncio.StreamWriter) -> None:
+        """A request for another process. Where the client breaks off, so does this."""
+        await line.go_on()
+        writer.write(led(head))
+        for piece in line.kept:
+            writer.write(icap.chunk(piece))
+        async for piece in line.rest():
+            try:
+                writer.write(icap.chunk(piece))
+                async with asyncio.timeout(WRITE_WAIT):
+                    await writer.drain()
+            except (ConnectionError, TimeoutError):
+                return  # it has said what it had to say
+        if head.has_body:
+            writer.write(icap.LAST)
 
     async def _back(self, line: Line, reader: asyncio.StreamReader) -> None:
         line.is_answering = True

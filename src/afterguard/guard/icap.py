@@ -205,7 +205,7 @@ class Icap:
             (b"Allow", b"204"),
         ]
         if SERVICES[service] == "REQMOD":
-            # Not for replies: while a Squid before 6.11 waits at a preview, a reply of more than 64 KiB gets stuck in it for good (its bug 5352).
+            # Not for replies: while Squid 5.7 waits at a preview, a reply of more than 64 KiB gets stuck in it for good (its bug 5352).
             offered += [(b"Preview", b"0"), (b"Transfer-Preview", b"*")]
         await line.say(200, *offered)
 

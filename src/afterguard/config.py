@@ -80,7 +80,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8765"
     """HOST:PORT the guard listens on. An address that others can reach needs guard.token, or TLS with client certificates."""
     door: list[str] = []
-    """Further doors on addresses of their own: ext_proc=HOST:PORT for Envoy. An address that others can reach needs what guard.listen needs there."""
+    """Further doors on addresses of their own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. An address that others can reach needs what guard.listen needs there."""
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
     mapping: list[str] = []

@@ -47,7 +47,10 @@ def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("prove")
     nowhere = f"http://127.0.0.1:{running.free_port()}"
     policy = shipped_text("strict").replace("mode: observe", f"mode: {request.param}")
-    with running.guard("", folder, policy, mounts=dict.fromkeys(MOUNTS, nowhere)) as one:
+    mounts = {name: f"{nowhere}/{name}" for name in MOUNTS}
+    door = f"--door=icap=127.0.0.1:{running.free_port()}"
+    with running.guard("", folder, policy, door, mounts=mounts) as one:
+        one.door = door
         yield one
 
 
@@ -74,6 +77,16 @@ def test_every_cell_is_seen_and_no_upstream_is_asked(guard: Any) -> None:
     assert len(cells) == sum(len(list(probe.cells(kind.partition("/")[0]))) for kind in MOUNTS)
     assert all(cell["seen"] for cell in cells)
     assert guard.metric("afterguard_upstream_errors_total") == 0
+
+
+def test_every_cell_is_seen_through_icap(guard: Any) -> None:
+    done = prove(guard, guard.folder, "--format", "json", guard.door)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    cells = [cell for cell in json.loads(done.stdout)["cells"] if cell["door"] == "icap"]
+    assert len(cells) == sum(len(list(probe.cells(kind.partition("/")[0]))) for kind in MOUNTS)
+    assert all(cell["seen"] for cell in cells)
+    table = prove(guard, guard.folder, guard.door).stdout
+    assert "icap/openai chat" in table and "GAP" not in table
 
 
 def test_another_key_is_no_probe(guard: Any, tmp_path: Path) -> None:

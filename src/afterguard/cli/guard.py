@@ -54,7 +54,7 @@ def run(
     upstream
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL, fraud:kserve=URL. Repeatable.
     door
-        A further door on an address of its own: ext_proc=HOST:PORT for Envoy. Repeatable.
+        A further door on an address of its own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. Repeatable.
     mapping
         How a mount of kind plain or scoring is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     schema
@@ -209,9 +209,41 @@ VARIABLES = (
 
 
 @guard.command
+def squid_config(
+    *,
+    door: str = "127.0.0.1:1344",
+    upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Print the lines for squid.conf that show a Squid's AI traffic to the guard's ICAP door.
+
+    Parameters
+    ----------
+    door
+        HOST:PORT of the door, as in `--door icap=HOST:PORT`.
+    upstream
+        The guard's mounts, as it is started with them: the hosts they lead to are shown beside the known providers'.
+    policy
+        The guard's policy: starter, strict, none, or a file. It may say for each route what happens when the guard is away.
+    on_error
+        open: the traffic goes on unseen when the guard is away (bypass=on). closed: Squid refuses it.
+    """
+    from afterguard.jobs import guard as job
+
+    session = _open(common, {"upstream": upstream, "policy": policy, "on_error": on_error})
+    with writing(common.output) as out:
+        out.write(job.squid_lines(session.config, door))
+    session.next("squid -k parse, then squid -k reconfigure; take the lines out and reconfigure to be rid of it")
+    return 0
+
+
+@guard.command
 def prove(
     *,
     listen: str | None = None,
+    door: Annotated[list[str] | None, Parameter(negative=())] = None,
     tls: bool = False,
     folder: str | None = None,
     through: str = "",
@@ -223,6 +255,8 @@ def prove(
     ----------
     listen
         Where the guard listens.
+    door
+        A further door to prove, as the guard was started with it: icap=HOST:PORT. Repeatable.
     tls
         Whether it speaks TLS.
     folder
@@ -233,14 +267,15 @@ def prove(
     from afterguard.jobs import guard as job
     from afterguard.jobs import prove as proving
 
-    session = _open(common, {"folder": folder, "listen": listen})
+    session = _open(common, {"folder": folder, "listen": listen, "door": door})
     settings = session.config.guard
+    doors = proving.doors(settings.door, settings.token)
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
     address = f"{'https' if tls else 'http'}://{settings.listen}"
     running = proving.Guard(address, job.key(_folder(session)), headers, through)
     progress = Progress(session, "guard prove: probing")
     try:
-        rows = list(proving.proofs(running, lambda count: progress(count, "cells")))
+        rows = list(proving.proofs(running, lambda count: progress(count, "cells"), doors))
     finally:
         progress.close()
     policy = running.mounts()[1]

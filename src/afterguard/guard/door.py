@@ -46,7 +46,13 @@ def _ext_proc(given: Given, address: str) -> Listener:
     return ExtProc(given, address)
 
 
-LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc}
+def _icap(given: Given, address: str) -> Listener:
+    from afterguard.guard.icap import Icap
+
+    return Icap(given, address)
+
+
+LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc, "icap": _icap}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
 NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy")}
 """Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""

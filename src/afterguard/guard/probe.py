@@ -124,13 +124,13 @@ def path(cell: Cell) -> str:
     return found + ("?api-version=2024-10-21" if cell.kind == "azure" else "")
 
 
-def request(cell: Cell, key: bytes) -> bytes:
-    """The body that is sent."""
+def request(cell: Cell, key: bytes, run: str = "") -> bytes:
+    """The body that is sent; `run` tells this round of probes, and the door they are sent through, from others."""
     if cell.operation == "predict":
         return FEATURES[cell.kind]
     told = {place: mark(key, place) if place == cell.place else "unknown" for place in PLACES}
     # Each probe is a conversation of its own, because what was judged once is not judged again; and it reads like any other question.
-    told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}."
+    told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}{run}."
     return msgspec.json.encode(REQUESTS[cell.operation](told, cell.streamed))
 
 

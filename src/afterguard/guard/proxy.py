@@ -164,7 +164,8 @@ class Proxy:
     def _probed(self, name: str) -> bytes | None:
         """What a probe asks for: the mounts, or what was decided about a probe."""
         if name == "mounts":
-            rows = [[one.name, one.kind, self.desk.brain.ruling(one).mode] for one in self.mounts.routes.values()]
+            ruling = self.desk.brain.ruling
+            rows = [[one.name, one.kind, ruling(one).mode, one.upstream] for one in self.mounts.routes.values()]
             policy = self.desk.brain.policy
             return msgspec.json.encode({"mounts": rows, "policy": policy.revision if policy else "none"})
         one = self.desk.probes.get(name)

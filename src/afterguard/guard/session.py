@@ -119,6 +119,10 @@ class Session:
         self.asked_texts = self.asked_calls = 0
         """Texts and calls that stood in the request."""
         self.answered: Any = None
+        self._heard: bytes | None = None
+        """The request without its encoding: what edits are made in."""
+        self._read: bytes | None = None
+        """The same of a whole reply."""
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
         self._is_piece_over = False
@@ -140,7 +144,7 @@ class Session:
             if body:
                 self.parts.skip("unsupported_operation", "request", len(body))
             return False
-        plain = self._plain(body, encoding, "request")
+        plain = self._heard = self._plain(body, encoding, "request")
         if plain is not None:
             self.asked, problems = strict.decode(plain)
             for problem in problems:
@@ -226,7 +230,7 @@ class Session:
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
             self._can_reroute(verdict.model)
-            self.sent = rewrite.request(body, self.asked, exchange, verdict)
+            self.sent = rewrite.request(body if self._heard is None else self._heard, self.asked, exchange, verdict)
             self.model = verdict.model
             return self.sent
         return body
@@ -314,7 +318,7 @@ class Session:
         self.status = status
         if status >= 400 or self.spot.operation in SILENT or not body:
             return False
-        plain = self._plain(body, encoding, "response")
+        plain = self._read = self._plain(body, encoding, "response")
         if plain is None:
             return True
         self.answered, problems = strict.decode(plain)
@@ -344,9 +348,11 @@ class Session:
             return self.refuse(verdict)
         if verdict.calls and self._asks_again(exchange, verdict):
             return body
+        plain = made = body if self._read is None else self._read
         if verdict.edits or verdict.calls:
-            body = rewrite.response(body, self.answered, exchange, verdict, self.spot)
-        return self._shown(body)
+            made = rewrite.response(plain, self.answered, exchange, verdict, self.spot)
+        made = self._shown(made)
+        return body if made is plain else made
 
     def _asks_again(self, exchange: Exchange, verdict: Verdict) -> bool:
         """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""

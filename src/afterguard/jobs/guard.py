@@ -28,6 +28,7 @@ from afterguard.guard.credentials import Source
 from afterguard.guard.desk import Desk
 from afterguard.guard.gate import Gate
 from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
+from afterguard.guard.hosts import Hosts
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
@@ -35,7 +36,7 @@ from afterguard.guard.passage import Settings
 from afterguard.guard.pool import Pool, Thinking, context_of, settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
-from afterguard.guard.serve import Terms, serve
+from afterguard.guard.serve import Terms, listeners, serve
 from afterguard.guard.shelf import shelf
 from afterguard.guard.upstream import Upstream
 from afterguard.jobs.promote import SUFFIX
@@ -145,6 +146,15 @@ def _words(file: str, what: str, hint: str) -> str:
         raise UsageError(f"cannot read the {what} {file}: {files.why(error)}", hint=hint, slug=f"bad-{what}") from None
 
 
+def squid_lines(config: Config, address: str) -> str:
+    """The lines of squid.conf for the ICAP door at `address`. Raises UsageError."""
+    from afterguard.guard.squid import lines
+
+    brain = Brain(Context(str), policy_of(config.guard.policy))
+    found = Hosts(Mounts(routes(config))).routes()
+    return lines([(one, brain.ruling(one).is_open) for one in found], address, config.guard.token)
+
+
 def policy_of(name: str) -> Policy | None:
     """starter, strict, none, or a file. Raises UsageError."""
     if name == "none":
@@ -250,6 +260,9 @@ def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = Fals
         hang=guard.hang,
         buried=board.bury if board is not None else None,
     )
+    for _, address in door.addresses(guard.door):
+        for free in listeners(Terms(listen=address, takeover=takeover)):  # said now, not by every worker
+            free.close()
     try:
         return serve(lambda gate: Guard(made, gate, board), terms, ready=ready)
     finally:

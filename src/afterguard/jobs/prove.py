@@ -18,12 +18,16 @@ import msgspec
 
 from afterguard.errors import Unreachable
 from afterguard.guard import probe
+from afterguard.guard.door import addresses as door_addresses
 from afterguard.guard.stream import event_of
+from afterguard.jobs.prove_icap import Door, Got
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.endpoint import endpoint
 from afterguard.wire.frames import framer
 from afterguard.wire.parts import Parts
 
+Way = Callable[[probe.Cell, bytes, dict[str, str]], Got]
+"""A probe sent, and what came back."""
 WAIT = 5.0
 """Seconds to wait for a decision that is made afterwards."""
 
@@ -43,6 +47,8 @@ class Proof(msgspec.Struct, frozen=True):
     mode: str
     status: int
     at: float
+    door: str = ""
+    """A further door, by its name; "" for the reverse proxy."""
     gap: str = ""
     """Why it counts as a gap; "" where the mark was seen."""
     decision: str = ""
@@ -91,7 +97,7 @@ class Guard:
             connection.close()
 
     def mounts(self) -> tuple[list[list[str]], str]:
-        """([name, kind, mode] of each mount, revision of the policy)."""
+        """([name, kind, mode, upstream] of each mount, revision of the policy)."""
         status, _, body = self.ask("GET", "/probe/mounts", "openai/chat/user/whole/")
         if status != 200:
             raise Unreachable(
@@ -113,18 +119,48 @@ class Guard:
         return None
 
 
-def proofs(guard: Guard, progress: Callable[[int], None] = lambda _: None) -> Iterator[Proof]:
-    """Every cell of every mount."""
+def proofs(
+    guard: Guard, progress: Callable[[int], None] = lambda _: None, doors: Mapping[str, Door] | None = None
+) -> Iterator[Proof]:
+    """Every cell of every mount, through the reverse proxy and then through each further door."""
     count = 0
-    for name, kind, mode in guard.mounts()[0]:
-        for cell in probe.cells(kind):
-            yield _proved(guard, name, mode, cell)
-            count += 1
-            progress(count)
+    for door in ("", *(doors or {})):
+        for name, kind, mode, upstream in guard.mounts()[0]:
+            way = _through(guard, (doors or {})[door], upstream) if door else _straight(guard, name)
+            for cell in probe.cells(kind):
+                yield _proved(guard, door, name, mode, cell, way)
+                count += 1
+                progress(count)
 
 
-def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
-    body = probe.request(cell, guard.key)
+def doors(rows: list[str], token: str) -> dict[str, Door]:
+    """The doors that can be proven, by name. Raises UsageError."""
+    return {name: Door(address, token) for name, address in door_addresses(rows) if name == "icap"}
+
+
+def _straight(guard: Guard, mount: str) -> Way:
+    """The way through the reverse proxy."""
+
+    def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
+        status, found, reply = guard.send(f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
+        return Got(status, found, reply, found.get("x-afterguard-decision", ""))
+
+    return ask
+
+
+def _through(guard: Guard, door: Door, upstream: str) -> Way:
+    """The way through an ICAP door."""
+
+    def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        told[probe.HEADER.decode()] = probe.signature(guard.key, probe.named(cell), int(time.time())).decode()
+        return door.ask(upstream, cell, body, told, probe.reply(cell, guard.key))
+
+    return ask
+
+
+def _proved(guard: Guard, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
+    body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{int(time.time() * 1000)}")
     headers = {
         "content_type": "application/json",
         "authorization": "Bearer probe",
@@ -133,8 +169,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
     if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result", "features"):
         body = gzip.compress(body, mtime=0)
         headers["content_encoding"] = "gzip"
-    status, found, reply = guard.send(f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
-    identifier = found.get("x-afterguard-decision", "")
+    status, found, reply, identifier = way(cell, body, headers)
     made = guard.decision(identifier) if identifier else None
     hits = [hit["kind"] for hit in made.get("hits", ())] if made else []
     seen = probe.KINDS[cell.place] in hits
@@ -155,7 +190,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
         gap = "acted on, but the mark came through"
     return Proof(
         mount, cell.operation, cell.place, cell.streamed, cell.encoding, seen, acted, made.get("would", "allow") if made else "allow",
-        mode, status, time.time(), gap, identifier,
+        mode, status, time.time(), door, gap, identifier,
     )  # fmt: skip
 
 
@@ -177,20 +212,22 @@ def _said(cell: probe.Cell, headers: Mapping[str, str], reply: bytes) -> str:
 def table(rows: list[Proof], policy: str) -> str:
     """The proofs as a table: a row for each surface and place, a column for each way of sending it."""
     columns = (("whole", False, ""), ("whole+gzip", False, "gzip"), ("stream", True, ""), ("stream+gzip", True, "gzip"))
-    names = dict.fromkeys((row.mount, row.operation, row.place) for row in rows)
+    names = dict.fromkeys((row.door, row.mount, row.operation, row.place) for row in rows)
     lines = [f"{'surface':<22} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
-    by = {(row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
-    for mount, operation, place in names:
+    by = {(row.door, row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
+    for door, mount, operation, place in names:
         cells = []
         for _, streamed, encoding in columns:
-            one = by.get((mount, operation, place, streamed, encoding))
+            one = by.get((door, mount, operation, place, streamed, encoding))
             cells.append("-" if one is None else "GAP" if one.gap else one.acted if one.acted != "allow" else "seen")
-        lines.append(f"{'/' + mount + ' ' + operation:<22} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells))
+        lines.append(
+            f"{door + '/' + mount + ' ' + operation:<22} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells)
+        )
     gaps = [row for row in rows if row.gap]
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max((row.at for row in rows), default=0.0)))
     lines.append(f"\n{len(rows) - len(gaps)} of {len(rows)} cells seen guarded at {moment} UTC, policy {policy}")
     lines += [
-        f"GAP /{row.mount} {row.operation} {row.place}{' stream' if row.streamed else ''}{' ' + row.encoding if row.encoding else ''}: {row.gap}"
+        f"GAP {row.door}/{row.mount} {row.operation} {row.place}{' stream' if row.streamed else ''}{' ' + row.encoding if row.encoding else ''}: {row.gap}"
         for row in gaps
     ]
     return "\n".join(lines) + "\n"

@@ -83,8 +83,12 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Further doors on addresses of their own: NAME=HOST:PORT."""
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
+    gateway: list[str] = []
+    """Gateways that may ask the guard on its own address what becomes of an exchange: litellm, agentgateway."""
+    endpoint: list[str] = []
+    """For the guard inside an application (ASGI, WSGI): which of its paths are chats: NAME=/path, NAME:KIND=/path, with /* at the end for all below."""
     mapping: list[str] = []
-    """NAME=FILE: how a mount of kind plain is read, as `afterguard guard learn` writes it."""
+    """NAME=FILE: how a mount or endpoint of kind plain is read, as `afterguard guard learn` writes it."""
     mode: str = ""
     """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
     share: float = -1.0
@@ -352,6 +356,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.upstream",
             "guard.trusted_keys",
             "guard.mapping",
+            "guard.gateway",
+            "guard.endpoint",
         )
     }
     out: dict[str, Any] = {}

@@ -27,6 +27,7 @@ def run(
     *,
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
     door: Annotated[list[str] | None, Parameter(negative=())] = None,
+    gateway: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
     listen: str | None = None,
     mode: Mode | None = None,
@@ -53,6 +54,8 @@ def run(
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
     door
         A further door on an address of its own: NAME=HOST:PORT. Repeatable.
+    gateway
+        A gateway that may ask what becomes of an exchange: litellm or agentgateway. Repeatable.
     mapping
         How a mount of kind plain is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     listen
@@ -87,7 +90,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "door": door, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "door": door, "gateway": gateway, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip
@@ -156,13 +159,13 @@ def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = 
     folder
         The guard's folder, whose key signs the probes.
     """
-    from afterguard.jobs import guard as job
+    from afterguard.jobs import judging
     from afterguard.jobs import prove as proving
 
     session = _open(common, {"folder": folder, "listen": listen})
     settings = session.config.guard
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
-    running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", job.key(_folder(session)), headers)
+    running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", judging.key(_folder(session)), headers)
     progress = Progress(session, "guard prove: probing")
     try:
         rows = list(proving.proofs(running, lambda count: progress(count, "cells")))
@@ -188,7 +191,7 @@ def kill(*, folder: str | None = None, common: Common = DEFAULT) -> int:
     folder
         The guard's folder.
     """
-    from afterguard.jobs.guard import KILL
+    from afterguard.jobs.judging import KILL
 
     session = _open(common, {"folder": folder})
     place = _folder(session)
@@ -208,7 +211,7 @@ def resume(*, folder: str | None = None, common: Common = DEFAULT) -> int:
     folder
         The guard's folder.
     """
-    from afterguard.jobs.guard import KILL
+    from afterguard.jobs.judging import KILL
 
     session = _open(common, {"folder": folder})
     (_folder(session) / KILL).unlink(missing_ok=True)

@@ -19,7 +19,6 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as Late
 from typing import Any, Generic, Protocol, TypeVar
 
 from afterguard.guard.brain import Ruling
@@ -33,6 +32,10 @@ from afterguard.wire.refusal import refused
 
 log = logging.getLogger("afterguard.guard")
 T = TypeVar("T")
+REQUEST_CAP = 32 << 20
+"""Bytes of a request body that are read; what is longer passes unjudged or is refused, as the route says."""
+REPLY_CAP = 32 << 20
+"""The same of a reply that is held, or kept to be judged later."""
 HANG = 30.0
 """Seconds after which a stream is broken off whose guard says nothing: what it holds back cannot be passed without it."""
 LOOK = 0.5
@@ -52,6 +55,24 @@ class Held(Protocol):
     def unwatch(self) -> None: ...
 
 
+_here: weakref.WeakSet[Inside] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for one in list(_here):
+        one.forget()
+
+
+def _ending() -> None:
+    for one in list(_here):
+        one.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+atexit.register(_ending)
+
+
 class Step(Generic[T]):
     """Something that the guard's thread works out."""
 
@@ -68,7 +89,7 @@ class Step(Generic[T]):
             return self.instead()
         try:
             return self.future.result(self.limit)
-        except Late:
+        except TimeoutError:
             return self.instead()
 
     async def awaited(self) -> T:
@@ -90,15 +111,15 @@ class Inside:
         self.make = make
         self.rulings: dict[str, Ruling] = {}
         self.routes: dict[str, Route] = {}
-        self._forget()
+        self.paused: dict[Call, asyncio.TimerHandle] = {}
+        """Exchanges whose client may try again, and when they are over."""
+        self.forget()
         self.held()
-        me = weakref.ref(self)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: (one := me()) and one._forget())
-        atexit.register(lambda: (one := me()) and one.close())
+        _here.add(self)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Nothing runs yet, or, after a fork, any more."""
+        self.paused.clear()
         self._lock = threading.Lock()
         self._held: Held | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -134,7 +155,7 @@ class Inside:
         await self._end.wait()
         looking.cancel()
         held.unwatch()
-        for visit in list(held.desk.open):
+        for visit in (*held.desk.open, *(call.visit for call in self.paused if call.visit is not None)):
             await visit.leave()
         await held.desk.close()
 
@@ -240,10 +261,7 @@ class Call:
 
     def _instead(self, body: bytes) -> bytes | Answer:
         """The judgement did not come in time."""
-        self.fail("budget")
-        if self.ruling.is_open:
-            return body
-        return Answer(*refused(self.spot, UNJUDGED, "afterguard_unjudged", 400))
+        return self.refusal("budget") or body
 
     def begin(self, status: int, content_type: str, encoding: str = "") -> Step[bool]:
         """A reply begins to stream; False where it passes unjudged."""
@@ -276,6 +294,11 @@ class Call:
         self.fail("hung")
         raise ConnectionResetError("the guard does not answer, and what it holds back cannot be passed without it")
 
+    def refusal(self, why: str) -> Answer | None:
+        """It cannot be judged: None to let it pass. Counted either way."""
+        self.fail(why)
+        return None if self.ruling.is_open else Answer(*refused(self.spot, UNJUDGED, "afterguard_unjudged", 400))
+
     # -- not waited for
 
     def passed(
@@ -307,13 +330,14 @@ class Call:
 
         self.inside.submit(work())
 
-    def pause(self) -> None:
-        """The client will try again: until then the exchange takes no place."""
+    def pause(self, patience: float) -> None:
+        """The client may try again: until then the exchange takes no place, and after so many seconds it is over."""
 
         async def work() -> None:
             visit = self._there()
             await visit.pause()
             visit.desk.open.pop(visit, None)
+            self.inside.paused[self] = asyncio.get_running_loop().call_later(patience, self.leave)
 
         self.inside.submit(work())
 
@@ -322,9 +346,15 @@ class Call:
 
         async def work() -> None:
             visit = self._there()
+            self._unpause()
             visit.desk.open[visit] = None
 
         self.inside.submit(work())
+
+    def _unpause(self) -> None:
+        timer = self.inside.paused.pop(self, None)
+        if timer is not None:
+            timer.cancel()
 
     def leave(self) -> None:
         """The exchange is over."""
@@ -334,6 +364,7 @@ class Call:
 
         async def work() -> None:
             visit = self._there()
+            self._unpause()
             try:
                 await visit.leave()
             finally:

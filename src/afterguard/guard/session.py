@@ -104,7 +104,8 @@ class Session:
         """What a person has to approve, where anything is."""
         self.late = 0
         """Hits in a stream whose place had already left."""
-        self._texts = self._calls = 0
+        self._texts = self._calls = self._found = 0
+        """Texts, calls and hits of the request."""
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
         self._is_piece_over = False
@@ -189,6 +190,7 @@ class Session:
     def forward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit], past: Past) -> bytes | Answer:
         """The request to send on, or a refusal. Raises Unspliceable where an edit cannot be made."""
         self.hits = list(hits)
+        self._found = len(self.hits)
         self.past = past
         before = self.known.hits if self.known is not None else ()
         # What was found in an earlier turn comes again as it was, and the same becomes of it, to the same bytes.
@@ -347,6 +349,12 @@ class Session:
         # The next reply takes the place of this one.
         del self.parts.texts[self._texts :], self.parts.calls[self._calls :]
         return True
+
+    def anew(self) -> None:
+        """The reply comes again, as far as it has grown: what was read of it and found in it before is forgotten."""
+        del self.parts.texts[self._texts :], self.parts.calls[self._calls :]
+        del self.hits[self._found :]
+        self.parts.unjudged[:] = dict.fromkeys(self.parts.unjudged)
 
     def _shown(self, body: bytes) -> bytes:
         """A reply with the values of its placeholders back."""

@@ -183,7 +183,9 @@ class Guard(Judging):
             board.join()
         context = tls.client_context(ca=settings.upstream_ca, certificate=settings.upstream_certificate)
         upstreams = {
-            one.name: Upstream(one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=settings.proxy)
+            one.name: Upstream(
+                one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=settings.proxy
+            )
             for one in made.routes
         }
         given = door.Given(self.desk, Mounts(made.routes), settings.token.encode(), common(made.config))

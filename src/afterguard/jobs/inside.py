@@ -22,7 +22,19 @@ from afterguard.guard.route import KINDS, Route
 from afterguard.jobs.guard import common, mapped
 from afterguard.jobs.judging import Judging, key, policy_of
 
-UNUSED = ("listen", "door", "gateway", "upstream", "workers", "hang", "helpers", "token", "tls_certificate", "tls_key", "client_ca")
+UNUSED = (
+    "listen",
+    "door",
+    "gateway",
+    "upstream",
+    "workers",
+    "hang",
+    "helpers",
+    "token",
+    "tls_certificate",
+    "tls_key",
+    "client_ca",
+)
 """Settings of [guard] that mean nothing inside an application."""
 
 
@@ -89,7 +101,9 @@ def loaded(config: str | Path | None, settings: dict[str, Any]) -> Config:
             )
         if name != "app" and name not in configuration.GuardConfig.__struct_fields__:
             known = [*configuration.GuardConfig.__struct_fields__]
-            raise UsageError(f"no such setting: {name!r}", hint=configuration.nearest(name, known), slug="unknown-setting")
+            raise UsageError(
+                f"no such setting: {name!r}", hint=configuration.nearest(name, known), slug="unknown-setting"
+            )
     named = config or os.environ.get("AFTERGUARD_CONFIG")
     flags = {name if name == "app" else f"guard.{name}": _plain(value) for name, value in settings.items()}
     return configuration.load(Path(named) if named else None, os.environ, flags).config

@@ -23,7 +23,7 @@ from afterguard.guard.desk import Desk
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
-from afterguard.guard.pool import Pool, Thinking, context_of
+from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
 from afterguard.guard.shelf import shelf
 from afterguard.jobs.promote import SUFFIX
 from afterguard.jobs.standing import Standing, standing
@@ -68,7 +68,9 @@ def key(folder: Path) -> bytes:
 class Judging:
     """What every door of a process needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
 
-    def __init__(self, settings: GuardConfig, folder: Path, log_file: Path, policy: Policy | None, helpers: int) -> None:
+    def __init__(
+        self, settings: GuardConfig, folder: Path, log_file: Path, policy: Policy | None, helpers: int
+    ) -> None:
         self.settings = settings
         self.folder = folder
         secret = key(folder)
@@ -79,10 +81,10 @@ class Judging:
             {probe.mark(secret, place): "probe" for place in ("reply", "call")},
         )
         helpers = helpers if settings.detectors else 0
-        self.brain = Brain(
-            context_of(thinking, doubting=helpers > 0), policy, key=secret, detectors=settings.detectors
-        )
+        self.brain = Brain(context_of(thinking, doubting=helpers > 0), policy, key=secret, detectors=settings.detectors)
         self.brain.warm()
+        if not helpers and thinking.judge != "off":
+            open_judge()
         self.metrics = Metrics()
         self.approvals = self.brain.approvals = Book(
             shelf(folder, settings.redis, secret), secret, time.time, self._approval, self._approvals_away

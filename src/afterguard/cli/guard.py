@@ -146,6 +146,61 @@ VARIABLES = (
 """What the providers' own SDKs read."""
 
 
+@guard.command(name="litellm-config")
+def litellm_config(
+    *,
+    listen: str | None = None,
+    tls: bool = False,
+    name: str = "",
+    stream: Literal["grow", "hold"] = "hold",
+    on_error: Literal["open", "closed"] | None = None,
+    timeout: float = 10.0,
+    common: Common = DEFAULT,
+) -> int:
+    """Print what to add to LiteLLM's config.yaml, so that LiteLLM asks this guard (started with --gateway litellm).
+
+    Parameters
+    ----------
+    listen
+        Where the guard listens, as LiteLLM reaches it.
+    tls
+        Whether it speaks TLS.
+    name
+        What the route is called in policies; litellm without it.
+    stream
+        hold: a streamed reply is held until it is judged whole, calls included. grow: text leaves as it grows, edited; calls in a stream leave before they are judged.
+    on_error
+        What LiteLLM does when the guard cannot be reached: open passes, closed refuses. Default: what the guard does for itself, open where it says nothing.
+    timeout
+        Seconds LiteLLM waits for the guard.
+    """
+    session = _open(common, {"listen": listen, "on_error": on_error})
+    settings = session.config.guard
+    fails = settings.on_error or "open"
+    lines = [
+        "guardrails:",
+        "  - guardrail_name: afterguard",
+        "    litellm_params:",
+        "      guardrail: generic_guardrail_api",
+        "      mode: [pre_call, post_call]",
+        "      default_on: true",
+        f"      api_base: {'https' if tls else 'http'}://{settings.listen}/litellm{'/' + name if name else ''}",
+        f"      timeout: {timeout:g}",
+        f"      unreachable_fallback: fail_{fails}",
+        f"      fail_on_error: {'false' if fails == 'open' else 'true'}",
+    ]
+    if settings.token:
+        lines += ["      headers:", "        x-afterguard-token: os.environ/AFTERGUARD_GUARD_TOKEN"]
+    if stream == "hold":
+        lines.append("      streaming_buffer_until_moderated: true")
+    else:
+        lines.append("      streaming_transform_mode: incremental_diff")
+    with writing(common.output) as out:
+        out.write("\n".join(lines) + "\n")
+    session.next("afterguard guard prove   (with the guard started with --gateway litellm)")
+    return 0
+
+
 @guard.command
 def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
     """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.

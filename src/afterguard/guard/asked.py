@@ -118,12 +118,14 @@ class Asked:
     async def asks(self, one: Exchange, body: bytes) -> bytes | Answer:
         """The request to go on with, or what to say instead."""
         one.asked = body
-        self._drop(self.waiting.pop((one.visit.route.name, one.name), None))
+        before = self.waiting.get((one.visit.route.name, one.name))
+        if before is not None:
+            self._late(before)
         if not one.visit.session.ruling.is_inline:
             one.visit.body = body
             self._wait(one, PATIENCE)
             return body
-        ready = await self._at_desk(one, one.visit.ask(body))
+        ready: bytes | Answer = await self._at_desk(one, one.visit.ask(body))
         await one.visit.pause()
         if isinstance(ready, Answer):
             await one.visit.leave()
@@ -154,7 +156,7 @@ class Asked:
         if one.has_reply:
             session.anew()
         one.has_reply = True
-        ready = await self._at_desk(one, one.visit.answer(200, body))
+        ready: bytes | Answer = await self._at_desk(one, one.visit.answer(200, body))
         if isinstance(ready, Answer) or not one.name:
             await self._over(one)
         else:
@@ -185,10 +187,8 @@ class Asked:
             self._bytes -= len(one.asked)
             self._drop(one)
 
-    def _drop(self, one: Exchange | None) -> None:
+    def _drop(self, one: Exchange) -> None:
         """It is over, though nobody waits for that."""
-        if one is None:
-            return
         if one.timer is not None:
             one.timer.cancel()
         task = asyncio.get_running_loop().create_task(self._over(one))

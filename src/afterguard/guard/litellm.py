@@ -169,7 +169,7 @@ def spoken(messages: list[Any]) -> Iterator[tuple[int, int, str]]:
 
 def put(messages: list[Any], texts: list[str]) -> list[Any]:
     """The messages with these texts in them, as LiteLLM will put them."""
-    found = msgspec.json.decode(msgspec.json.encode(messages))
+    found: list[Any] = msgspec.json.decode(msgspec.json.encode(messages))
     for (number, index, _), text in zip(spoken(messages), texts):
         if index < 0:
             found[number]["content"] = text

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from afterguard.guard import probe
+from afterguard.guard.asked import Asked
 from afterguard.guard.desk import Desk
 from afterguard.guard.door import App, Listener
 from afterguard.guard.metrics import Metrics
@@ -96,6 +97,9 @@ class Proxy:
         """Judge and write what still waits, close connections."""
         for listener in self.listeners:
             await listener.close()
+        for door in self.doors.values():
+            if isinstance(door, Asked):
+                await door.close()
         await self.desk.close()
         for upstream in self.upstreams.values():
             await upstream.close()

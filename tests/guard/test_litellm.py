@@ -193,7 +193,8 @@ def test_a_streamed_reply_is_redacted_before_any_of_it_leaves(place: Place, by: 
 
 
 def test_a_growing_reply_leaves_as_it_grows(place: Place) -> None:
-    stream = place.ask("[[long: 150]] [[cut: 5]] [[slow: 0.01]]", by="grow", stream=True)
+    words = "one two three four five six seven eight nine ten " * 12
+    stream = place.ask(f"[[say: {words}]] [[cut: 5]] [[slow: 0.02]]", by="grow", stream=True)
     began = time.monotonic()
     times = [time.monotonic() - began for piece in stream if piece.choices and piece.choices[0].delta.content]
     assert len(times) > 3 and times[0] < times[-1] / 2

@@ -82,6 +82,8 @@ class Session:
         self.known_by = "key" if self.identity else ""
         """What names the identity: key, or a name in the body."""
         self.body = b""
+        self._heard = self._read = b""
+        """Request and reply as they were read, decompressed."""
         self.verdict: Verdict = NOTHING
         self.replied: Verdict = NOTHING
         self.hits: list[Hit] = []
@@ -124,6 +126,7 @@ class Session:
                 self.parts.skip("unsupported_operation", "request", len(body))
             return False
         plain = self._plain(body, encoding, "request")
+        self._heard = plain or b""
         if plain is not None:
             self.asked, problems = strict.decode(plain)
             for problem in problems:
@@ -208,7 +211,7 @@ class Session:
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
             self._can_reroute(verdict.model)
-            self.sent = rewrite.request(body, self.asked, exchange, verdict)
+            self.sent = rewrite.request(self._heard, self.asked, exchange, verdict)
             self.model = verdict.model
             return self.sent
         return body
@@ -298,6 +301,7 @@ class Session:
             return False
         plain = self._plain(body, encoding, "response")
         self.answered: Any = None
+        self._read = plain or b""
         if plain is None:
             return True
         self.answered, problems = strict.decode(plain)
@@ -328,8 +332,9 @@ class Session:
         if verdict.calls and self._asks_again(exchange, verdict):
             return body
         if verdict.edits or verdict.calls:
-            body = rewrite.response(body, self.answered, exchange, verdict, self.spot)
-        return self._shown(body)
+            return self._shown(rewrite.response(self._read, self.answered, exchange, verdict, self.spot))
+        shown = self._shown(self._read)
+        return body if shown is self._read else shown
 
     def _asks_again(self, exchange: Exchange, verdict: Verdict) -> bool:
         """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""

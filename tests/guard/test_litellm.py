@@ -22,8 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afterguard.errors import UsageError
-from afterguard.guard import asked, door
+from afterguard.guard import asked, door, probe
 from afterguard.guard.route import Mounts
+from afterguard.jobs import judging
+from afterguard.jobs import prove as proving
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -60,9 +62,7 @@ class Gateway:
 
     def __init__(self, url: str) -> None:
         self.url = url
-
-    def openai(self, **more: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=MASTER, max_retries=0, **more)
+        self.openai = openai.OpenAI(base_url=url + "/v1", api_key=MASTER, max_retries=0)
 
 
 def snippet(folder: Path, guard: str, name: str, *flags: str) -> str:
@@ -102,7 +102,9 @@ guardrails:
         url = f"http://127.0.0.1:{port}"
         running.until(lambda: process.poll() is not None or up(url), 180)
         assert process.poll() is None, said.read_text(errors="replace")[-3000:]
-        yield Gateway(url)
+        found = Gateway(url)
+        yield found
+        found.openai.close()
     finally:
         running.end(process)
 
@@ -123,7 +125,7 @@ class Place:
         """One question, with the guardrail of this name."""
         body = {"guardrails": [by]}
         said = [{"role": "user", "content": text}]
-        return self.litellm.openai().chat.completions.create(model=model, messages=said, extra_body=body, **more)  # type: ignore[call-overload]
+        return self.litellm.openai.chat.completions.create(model=model, messages=said, extra_body=body, **more)  # type: ignore[call-overload]
 
     def decision(self, text: str) -> dict[str, Any]:
         """What was written down of the exchange that was refused with this sentence."""
@@ -218,9 +220,10 @@ def test_a_forbidden_call_is_refused(place: Place, stream: bool) -> None:
 
 
 def test_the_messages_api_is_guarded_as_well(place: Place) -> None:
-    client = anthropic.Anthropic(base_url=place.litellm.url, api_key=MASTER, max_retries=0)
     said: Any = [{"role": "user", "content": f"[[leak: {KEY}]]"}]
-    found = client.messages.create(model="claude", max_tokens=50, messages=said, extra_body={"guardrails": ["hold"]})
+    body = {"guardrails": ["hold"]}
+    with anthropic.Anthropic(base_url=place.litellm.url, api_key=MASTER, max_retries=0) as client:
+        found = client.messages.create(model="claude", max_tokens=50, messages=said, extra_body=body)
     text = "".join(block.text for block in found.content if block.type == "text")
     assert KEY not in text and "removed" in text
 
@@ -248,6 +251,12 @@ def test_a_broken_policy_changes_nothing_and_the_kill_switch_lets_pass(place: Pl
     finally:
         switch.unlink()
         running.until(lambda: not place.guard.metric("afterguard_killed"), 5)
+
+
+def test_every_cell_of_the_door_is_proved(place: Place) -> None:
+    guard = proving.Guard(place.guard.url, judging.key(place.guard.folder), {})
+    rows = list(proving.proofs(guard))
+    assert {row.place for row in rows} == set(probe.PLACES) and not [row for row in rows if row.gap], rows
 
 
 # The door alone.
@@ -439,6 +448,21 @@ def test_agentgateway_hears_pass_mask_and_reject(tmp_path: Path) -> None:
     )
     action = refused.json()["action"]
     assert action["status_code"] == 400 and running.SAYS in action["body"] and "error" in json.loads(action["body"])
+
+
+def test_every_cell_of_agentgateways_door_is_proved(tmp_path: Path) -> None:
+    for folder, kind in ((tmp_path / "a", "agentgateway"), (tmp_path / "l", "litellm")):
+        one = Alone(folder, kind=kind)
+        one.desk.brain.own_canaries.update({probe.mark(b"k" * 32, place): "probe" for place in ("reply", "call")})
+        one.desk.brain.swap(one.desk.brain.policy)
+        for cell in probe.cells(kind):
+            signed = probe.signature(b"k" * 32, probe.named(cell), int(time.time()))
+            path = f"/{kind}{probe.path(cell)}"
+            (found,) = one.post(
+                probe.request(cell, b"k" * 32), path=path, headers={probe.HEADER.decode(): signed.decode()}
+            )
+            made = one.desk.probes[found.headers["x-afterguard-decision"]]
+            assert probe.KINDS[cell.place] in [hit.kind for hit in made.hits], cell
 
 
 def test_agentgateway_sends_what_is_no_question(tmp_path: Path) -> None:

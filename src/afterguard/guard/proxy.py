@@ -169,6 +169,8 @@ class Proxy:
         """What a probe asks for: the mounts, or what was decided about a probe."""
         if name == "mounts":
             rows = [[one.name, one.kind, self.desk.brain.ruling(one).mode] for one in self.mounts.routes.values()]
+            asked = [one for one in self.doors.values() if isinstance(one, Asked)]
+            rows += [[one.kind, one.kind, self.desk.brain.ruling(one.route("")).mode] for one in asked]
             policy = self.desk.brain.policy
             return msgspec.json.encode({"mounts": rows, "policy": policy.revision if policy else "none"})
         one = self.desk.probes.get(name)

@@ -177,7 +177,11 @@ def test_a_call_that_the_sdk_tries_again_is_one_exchange(provider: Any, here: Ca
 def test_a_stream_that_is_left_early_ends_at_the_provider(provider: Any, here: Callable[..., Here]) -> None:
     one = here()
     with client(provider) as found:
-        stream = ask(found, "[[cut: 6]] [[say: one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen]] [[slow: 0.3]] [[tag: early]]", stream=True)
+        stream = ask(
+            found,
+            "[[cut: 6]] [[say: one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen]] [[slow: 0.3]] [[tag: early]]",
+            stream=True,
+        )
         for number, _ in enumerate(stream):
             if number == 3:
                 break
@@ -437,7 +441,7 @@ def chats(**more: Any) -> dict[str, Any]:
 
 
 def pieces(text: str) -> str:
-    return "".join(json.loads(row[6:])["piece"] for row in text.splitlines() if row.startswith("data: {\"piece"))
+    return "".join(json.loads(row[6:])["piece"] for row in text.splitlines() if row.startswith('data: {"piece'))
 
 
 @pytest.mark.parametrize("kind", APPS)

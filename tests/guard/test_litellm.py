@@ -100,7 +100,7 @@ guardrails:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder)
     try:
         url = f"http://127.0.0.1:{port}"
-        running.until(lambda: process.poll() is not None or up(url), 180)
+        running.until(lambda: process.poll() is not None or up(url), 400)
         assert process.poll() is None, said.read_text(errors="replace")[-3000:]
         found = Gateway(url)
         yield found

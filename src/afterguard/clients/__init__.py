@@ -10,14 +10,16 @@ In: settings, as the command `afterguard guard` has them, and what the applicati
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from afterguard.errors import UsageError
+from afterguard.guard.through import AsyncThrough, Through
 from afterguard.guard.transport import AsyncTransport, Transport
 from afterguard.jobs.inside import Made, made
 
-__all__ = ["AsyncTransport", "Made", "Transport", "asgi", "guard", "guarded", "metrics", "wsgi"]
+__all__ = ["AsyncTransport", "Made", "Transport", "asgi", "guard", "guarded", "metrics", "through", "wsgi"]
 
 C = TypeVar("C")
 _lock = threading.Lock()
@@ -74,6 +76,30 @@ def _endpoints(here: Made) -> Any:
 def guarded(client: C, kind: str, name: str = "") -> C:
     """A client of httpx or httpx2, sync or async, whose calls to a provider of this kind are guarded from now on: its own transports stay, inside ours. `name` is what the
     route is called in policies, the kind where it is left out. Guarding it twice changes nothing. Raises UsageError for anything else."""
+    _transports(client)
+    here = guard()
+    route = here.route(name or kind, kind)
+    return _around(client, lambda inner: _either(inner, Transport, AsyncTransport)(inner, here.inside, route))
+
+
+def through(client: C, address: str, on_error: Literal["open", "closed"] = "open", token: str = "") -> C:
+    """A client of httpx or httpx2 whose calls are led through a guard that runs elsewhere, `address` being that of a mount (http://127.0.0.1:8765/openai): no detectors in this process. Where nobody
+    listens there they go to the provider as before (open), with an error in the log, or fail (closed). Raises UsageError for anything else than such a client."""
+    if not address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"no address of a mount: {address!r}", hint="http://127.0.0.1:8765/openai", slug="bad-upstream"
+        )
+    is_open = on_error == "open"
+    return _around(
+        client, lambda inner: _either(inner, Through, AsyncThrough)(inner, address, is_open=is_open, token=token)
+    )
+
+
+def _either(inner: Any, threads: Any, loops: Any) -> Any:
+    return loops if hasattr(inner, "handle_async_request") else threads
+
+
+def _transports(client: Any) -> tuple[Any, dict[Any, Any]]:
     own = getattr(client, "_transport", None)
     mounts = getattr(client, "_mounts", None)
     if own is None or not isinstance(mounts, dict):
@@ -82,12 +108,14 @@ def guarded(client: C, kind: str, name: str = "") -> C:
             hint="give it transport=afterguard.clients.Transport(inner, guard().inside, guard().route('openai', 'openai'))",
             slug="bad-usage",
         )
-    if isinstance(own, (Transport, AsyncTransport)):
+    return own, mounts
+
+
+def _around(client: C, wrap: Callable[[Any], Any]) -> C:
+    own, mounts = _transports(client)
+    if isinstance(own, (Transport, AsyncTransport, Through, AsyncThrough)):
         return client
-    here = guard()
-    route = here.route(name or kind, kind)
-    around = AsyncTransport if hasattr(own, "handle_async_request") else Transport
-    client._transport = around(own, here.inside, route)  # type: ignore[attr-defined]
+    client._transport = wrap(own)  # type: ignore[attr-defined]
     for pattern, inner in mounts.items():
-        mounts[pattern] = around(inner, here.inside, route) if inner is not None else None
+        mounts[pattern] = wrap(inner) if inner is not None else None
     return client

@@ -321,6 +321,29 @@ def test_a_transport_of_ones_own(provider: Any, here: Callable[..., Here]) -> No
     assert b'route="support"' in one.made.inside.page()
 
 
+@pytest.mark.parametrize("on_error", ["open", "closed"])
+def test_a_guard_that_runs_elsewhere_and_is_stopped(provider: Any, tmp_path: Path, on_error: Any) -> None:
+    base = provider.origin + "/openai/v1"
+    with running.guard(provider.origin, tmp_path, mounts={"openai": provider.origin}) as elsewhere:
+        http = clients.through(openai.DefaultHttpxClient(), elsewhere.url + "/openai", on_error)
+        with openai.OpenAI(base_url=base, api_key="k", http_client=http, max_retries=0) as found:
+            assert KEY not in ask(found, LEAK).choices[0].message.content
+            assert KEY not in told(ask(found, LEAK, stream=True))
+            running.end(elsewhere.process)
+            if on_error == "open":
+                assert KEY in ask(found, LEAK).choices[0].message.content
+            else:
+                with pytest.raises(openai.APIConnectionError):
+                    ask(found, LEAK)
+
+            async def talk() -> None:
+                http = clients.through(openai.DefaultAsyncHttpxClient(), elsewhere.url + "/openai")
+                async with openai.AsyncOpenAI(base_url=base, api_key="k", http_client=http) as other:
+                    assert (await ask(other, "[[say: hello]]")).choices[0].message.content == "hello"
+
+            asyncio.run(talk())
+
+
 FORKED = """
 import os, sys
 from afterguard import clients
@@ -333,7 +356,6 @@ def ask():
 print(ask())
 child = os.fork()
 if not child:
-    client = client.with_options(http_client=None) if False else client
     print(ask(), flush=True)
     clients.guard().inside.close()
     os._exit(0)

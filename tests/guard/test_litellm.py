@@ -268,6 +268,7 @@ class Alone:
     def __init__(self, folder: Path, policy: str = POLICY, kind: str = "litellm", **common: Any) -> None:
         self.door = running.Door(folder, lambda asked: running.Said([b"{}"]), policy)
         self.desk = self.door.proxy.desk
+        self.desk.brain.warm()  # patterns compile for longer than a step may take
         given = door.Given(self.desk, Mounts([]), b"", {"mode": "enforce", **common})
         self.asked: Any = door.PATHS[kind](given)
         self.door.proxy.doors = {kind: self.asked}

@@ -96,30 +96,34 @@ class Guarded:
             call.passed(body, header(scope, b"content-encoding"), status, content_type, encoding, said.pieces)
 
     async def _inline(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await self._body(receive)
+        body, has_more = await self._body(receive)
         if body is None:
             return
-        if len(body) > REQUEST_CAP:
-            ready: bytes | Answer = call.refusal("too_long") or body
-        else:
+        if len(body) <= REQUEST_CAP:
             ready = await call.ask(body, header(scope, b"content-encoding")).awaited()
+        else:
+            ready = call.refusal("too_long") or body
         if isinstance(ready, Answer):
             await answered(send, ready)
             return
         reply = Reply(call, send)
-        await self.app(inner(scope, ready, is_same=ready is body), replayed(ready, receive), reply.says)
+        hears = replayed(ready, receive, has_more=has_more)
+        await self.app(inner(scope, ready, is_same=ready is body), hears, reply.says)
         await reply.end()
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body, None where the client has gone. A server's own limit is what keeps it from growing for ever."""
+    async def _body(self, receive: Receive) -> tuple[bytes | None, bool]:
+        """(the body, or its beginning where it is too long; whether there is more of it). None where the client has gone."""
         pieces: list[bytes] = []
+        size = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return None
+                return None, False
             pieces.append(message.get("body", b""))
-            if not message.get("more_body"):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            size += len(pieces[-1])
+            has_more = bool(message.get("more_body"))
+            if not has_more or size > REQUEST_CAP:
+                return b"".join(pieces), has_more
 
 
 class Kept:
@@ -264,8 +268,8 @@ def inner(scope: Scope, body: bytes, *, is_same: bool) -> Scope:
     return {**scope, "headers": headers, "extensions": {k: v for k, v in known.items() if k not in BEYOND}}
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """The body, once, and then whatever else the server has to say."""
+def replayed(body: bytes, receive: Receive, *, has_more: bool) -> Receive:
+    """The body, once, and then whatever else the server has to say: more of the body where it was too long to be read."""
     is_told = False
 
     async def hears() -> Message:
@@ -273,6 +277,6 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         if is_told:
             return await receive()
         is_told = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": has_more}
 
     return hears

@@ -44,6 +44,8 @@ class Guarded:
         call.asks_once = True
         try:
             body = _body(environ)
+            if body is None:
+                return self._unread(call, environ, start_response)
             if call.ruling.is_inline:
                 return self._inline(call, environ, start_response, body)
             return Observed(self, call, environ, start_response, body)
@@ -51,11 +53,16 @@ class Guarded:
             call.leave()
             raise
 
+    def _unread(self, call: Call, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        """A body that is too long to be held: the application reads it itself, or nobody does."""
+        refusal = call.refusal("too_long")
+        call.leave()
+        if refusal is None or not call.ruling.is_inline:
+            return self.app(environ, start_response)
+        return _said(refusal, start_response)
+
     def _inline(self, call: Call, environ: Environ, start_response: Start, body: bytes) -> Iterable[bytes]:
-        if len(body) > REQUEST_CAP:
-            ready: bytes | Answer = call.refusal("too_long") or body
-        else:
-            ready = call.ask(body, environ.get("HTTP_CONTENT_ENCODING", "")).wait()
+        ready = call.ask(body, environ.get("HTTP_CONTENT_ENCODING", "")).wait()
         if isinstance(ready, Answer):
             call.leave()
             return _said(ready, start_response)
@@ -224,16 +231,36 @@ def _typed(headers: Headers) -> tuple[str, str]:
     return known.get("content-type", ""), known.get("content-encoding", "")
 
 
-def _body(environ: Environ) -> bytes:
-    """The request's body; one of unknown length only where the server marks its end."""
+def _body(environ: Environ) -> bytes | None:
+    """The request's body, None where it is too long; one of unknown length only where the server marks its end, and only as far as it may be held."""
     told = environ.get("CONTENT_LENGTH") or ""
-    if told.isdigit():
+    if told.isascii() and told.isdigit():
+        if int(told[:20]) > REQUEST_CAP:
+            return None
         found: bytes = environ["wsgi.input"].read(int(told))
     elif environ.get("wsgi.input_terminated"):
-        found = environ["wsgi.input"].read()
+        found = environ["wsgi.input"].read(REQUEST_CAP + 1)
+        if len(found) > REQUEST_CAP:
+            environ["wsgi.input"] = _Joined(found, environ["wsgi.input"])
+            return None
     else:
         found = b""
     return found
+
+
+class _Joined(io.RawIOBase):
+    """What was read already, and then the rest."""
+
+    def __init__(self, first: bytes, rest: Any) -> None:
+        self._first, self._rest = io.BytesIO(first), rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        found = self._first.read(len(into)) or self._rest.read(len(into))
+        into[: len(found)] = found
+        return len(found)
 
 
 def _inner(environ: Environ, body: bytes, *, is_same: bool) -> Environ:

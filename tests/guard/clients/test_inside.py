@@ -545,6 +545,22 @@ def test_an_application_whose_guard_is_slow(
         assert httpx.post(url + "/chat", json={"question": "hi"}).status_code == status
 
 
+@pytest.mark.parametrize("on_error", ["open", "closed"])
+@pytest.mark.parametrize("kind", APPS)
+def test_a_body_that_is_too_long_is_never_held(
+    kind: str, on_error: str, tmp_path: Path, here: Callable[..., Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("asgi", "wsgi"):
+        monkeypatch.setattr(sys.modules[f"afterguard.guard.{module}"], "REQUEST_CAP", 10_000)
+    make, served, _ = APPS[kind]
+    one = here(on_error=on_error, **chats(folder=tmp_path))
+    with served(make(one)) as url:
+        found = httpx.post(url + "/chat", json={"question": "x" * 50_000, "say": "hello"})
+    assert found.status_code == (200 if on_error == "open" else 400)
+    assert on_error == "closed" or found.json()["answer"] == "hello"
+    assert "too_long" in [row["reason"] for row in one.lines()[0]["unjudged"]]
+
+
 def test_sockets_are_counted_and_closed_where_the_route_fails_closed(tmp_path: Path, here: Callable[..., Here]) -> None:
     one = here(on_error="closed", **chats(folder=tmp_path))
     sent: list[Any] = []

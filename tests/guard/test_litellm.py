@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -118,8 +119,10 @@ def up(url: str) -> bool:
 class Place:
     """All three, running."""
 
-    def __init__(self, provider: Any, guard: Any, litellm: Gateway) -> None:
+    def __init__(self, provider: Any, guard: Any, litellm: Gateway, restarts: int) -> None:
         self.provider, self.guard, self.litellm = provider, guard, litellm
+        self.restarts = restarts
+        """The port of a guard that comes and goes."""
 
     def ask(self, text: str, model: str = "m", *, by: str = "hold", **more: Any) -> Any:
         """One question, with the guardrail of this name."""
@@ -137,6 +140,27 @@ def own(line: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@contextlib.contextmanager
+def restarted(folder: Path, port: int) -> Iterator[None]:
+    """A guard on this port, for a while."""
+    policy = folder / "policy.yaml"
+    policy.write_text(POLICY)
+    command = [sys.executable, "-m", "afterguard", "guard", "--gateway", "litellm", "--listen", f"127.0.0.1:{port}"]
+    command += ["--policy", str(policy), "--folder", str(folder), "--helpers", "0", "--judge", "off", "--no-config"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    try:
+        running.until(lambda: up_at(port), 60)
+        yield
+    finally:
+        running.end(process)
+
+
+def up_at(port: int) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200
+    return False
+
+
 def silent() -> socket.socket:
     """Something that listens and never answers."""
     return socket.create_server(("127.0.0.1", 0))
@@ -146,7 +170,7 @@ def silent() -> socket.socket:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("litellm")
     (folder / "guard").mkdir()
-    dead = f"127.0.0.1:{running.free_port()}"
+    dead, restarts = f"127.0.0.1:{running.free_port()}", running.free_port()
     with (
         running.stand_in() as provider,
         running.guard("", folder / "guard", POLICY, "--gateway", "litellm", mounts={}) as guard,
@@ -156,13 +180,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         told = (
             snippet(folder, here, "hold"),
             snippet(folder, here, "grow", "--stream", "grow", "--name", "growing"),
+            snippet(folder, f"127.0.0.1:{restarts}", "restarts", "--on-error", "closed"),
             snippet(folder, dead, "dead-open", "--on-error", "open"),
             snippet(folder, dead, "dead-closed", "--on-error", "closed"),
             snippet(folder, slow, "slow-open", "--on-error", "open", "--timeout", "1"),
             snippet(folder, slow, "slow-closed", "--on-error", "closed", "--timeout", "1"),
         )
         with gateway(folder, provider.origin, "".join(told)) as found:
-            yield Place(provider, guard, found)
+            yield Place(provider, guard, found, restarts)
 
 
 def text_of(stream: Any) -> str:
@@ -233,7 +258,23 @@ def test_without_the_guard_litellm_does_as_it_was_told(place: Place, state: str)
     assert place.ask("[[say: hello]]", by=f"{state}-open").choices[0].message.content == "hello"
     with pytest.raises(openai.APIStatusError) as caught:
         place.ask("[[say: hello]]", by=f"{state}-closed")
-    assert caught.value.status_code >= 400
+    assert caught.value.status_code == 500
+
+
+def test_a_guard_that_restarts_is_asked_again(place: Place, tmp_path: Path) -> None:
+    for _ in range(2):
+        with restarted(tmp_path, place.restarts):
+            assert KEY not in place.ask(f"[[leak: {KEY}]]", by="restarts").choices[0].message.content
+        with pytest.raises(openai.InternalServerError):
+            place.ask("[[say: hello]]", by="restarts")
+
+
+def test_the_docs_show_what_the_command_prints(tmp_path: Path) -> None:
+    shown = (
+        (running.ROOT / "docs/how-to/doors.md").read_text().partition("```yaml\nguardrails:\n")[2].partition("```")[0]
+    )
+    shown = re.sub(r" +#.*", "", shown)
+    assert snippet(tmp_path, "127.0.0.1:8765", "afterguard").replace("default_on: false", "default_on: true") == shown
 
 
 def test_a_broken_policy_changes_nothing_and_the_kill_switch_lets_pass(place: Place) -> None:

@@ -23,7 +23,7 @@ EDGES = {
     "report",
     "web",
 }
-OUTER = {"jobs", "cli", "web", "__main__", "__init__"}
+OUTER = {"jobs", "cli", "web", "clients", "__main__", "__init__"}
 # Beside core, an engine may read these engines; an edge these edges.
 EXTRA = {
     "scan": {"code", "detect"},

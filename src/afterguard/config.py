@@ -83,6 +83,10 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Further doors on addresses of their own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. An address that others can reach needs what guard.listen needs there."""
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
+    gateway: list[str] = []
+    """Gateways that may ask the guard on its own address what becomes of an exchange: litellm, agentgateway."""
+    endpoint: list[str] = []
+    """For the guard inside an application (ASGI, WSGI): which of its paths are chats: NAME=/path, NAME:KIND=/path, with /* at the end for all below."""
     mapping: list[str] = []
     """NAME=FILE: how a mount of kind plain or scoring is read, as `afterguard guard learn` writes it."""
     schema: list[str] = []
@@ -368,7 +372,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.mapping",
             "guard.schema",
             "guard.grpc",
-            "guard.schema",
+            "guard.gateway",
+            "guard.endpoint",
         )
     }
     out: dict[str, Any] = {}

@@ -27,6 +27,7 @@ def run(
     *,
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
     door: Annotated[list[str] | None, Parameter(negative=())] = None,
+    gateway: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
     schema: Annotated[list[str] | None, Parameter(negative=())] = None,
     grpc: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -55,6 +56,8 @@ def run(
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL, fraud:kserve=URL. Repeatable.
     door
         A further door on an address of its own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. Repeatable.
+    gateway
+        A gateway that may ask what becomes of an exchange: litellm or agentgateway. Repeatable.
     mapping
         How a mount of kind plain or scoring is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
     schema
@@ -93,7 +96,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "door": door, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "door": door, "gateway": gateway, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip
@@ -208,6 +211,61 @@ VARIABLES = (
 """What the providers' own SDKs read."""
 
 
+@guard.command(name="litellm-config")
+def litellm_config(
+    *,
+    listen: str | None = None,
+    tls: bool = False,
+    name: str = "",
+    stream: Literal["grow", "hold"] = "hold",
+    on_error: Literal["open", "closed"] | None = None,
+    timeout: float = 10.0,
+    common: Common = DEFAULT,
+) -> int:
+    """Print what to add to LiteLLM's config.yaml, so that LiteLLM asks this guard (started with --gateway litellm).
+
+    Parameters
+    ----------
+    listen
+        Where the guard listens, as LiteLLM reaches it.
+    tls
+        Whether it speaks TLS.
+    name
+        What the route is called in policies; litellm without it.
+    stream
+        hold: a streamed reply is held until it is judged whole, calls included. grow: text leaves as it grows, edited; calls in a stream leave before they are judged.
+    on_error
+        What LiteLLM does when the guard cannot be reached: open passes, closed refuses. Default: what the guard does for itself, open where it says nothing.
+    timeout
+        Seconds LiteLLM waits for the guard.
+    """
+    session = _open(common, {"listen": listen, "on_error": on_error})
+    settings = session.config.guard
+    fails = settings.on_error or "open"
+    lines = [
+        "guardrails:",
+        "  - guardrail_name: afterguard",
+        "    litellm_params:",
+        "      guardrail: generic_guardrail_api",
+        "      mode: [pre_call, post_call]",
+        "      default_on: true",
+        f"      api_base: {'https' if tls else 'http'}://{settings.listen}/litellm{'/' + name if name else ''}",
+        f"      timeout: {timeout:g}",
+        f"      unreachable_fallback: fail_{fails}",
+        f"      fail_on_error: {'false' if fails == 'open' else 'true'}",
+    ]
+    if settings.token:
+        lines += ["      headers:", "        x-afterguard-token: os.environ/AFTERGUARD_GUARD_TOKEN"]
+    if stream == "hold":
+        lines.append("      streaming_buffer_until_moderated: true")
+    else:
+        lines.append("      streaming_transform_mode: incremental_diff")
+    with writing(common.output) as out:
+        out.write("\n".join(lines) + "\n")
+    session.next("afterguard guard prove   (with the guard started with --gateway litellm)")
+    return 0
+
+
 @guard.command
 def squid_config(
     *,
@@ -264,7 +322,7 @@ def prove(
     through
         URL of what stands in front of one of the guard's doors, to send the probes there: http://127.0.0.1:10000 for an Envoy.
     """
-    from afterguard.jobs import guard as job
+    from afterguard.jobs import judging
     from afterguard.jobs import prove as proving
 
     session = _open(common, {"folder": folder, "listen": listen, "door": door})
@@ -272,7 +330,7 @@ def prove(
     doors = proving.doors(settings.door, settings.token)
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
     address = f"{'https' if tls else 'http'}://{settings.listen}"
-    running = proving.Guard(address, job.key(_folder(session)), headers, through)
+    running = proving.Guard(address, judging.key(_folder(session)), headers, through)
     progress = Progress(session, "guard prove: probing")
     try:
         rows = list(proving.proofs(running, lambda count: progress(count, "cells"), doors))
@@ -298,7 +356,7 @@ def kill(*, folder: str | None = None, common: Common = DEFAULT) -> int:
     folder
         The guard's folder.
     """
-    from afterguard.jobs.guard import KILL
+    from afterguard.jobs.judging import KILL
 
     session = _open(common, {"folder": folder})
     place = _folder(session)
@@ -318,7 +376,7 @@ def resume(*, folder: str | None = None, common: Common = DEFAULT) -> int:
     folder
         The guard's folder.
     """
-    from afterguard.jobs.guard import KILL
+    from afterguard.jobs.judging import KILL
 
     session = _open(common, {"folder": folder})
     (_folder(session) / KILL).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ door judges nothing: it makes a Visit of every exchange and does in its own prot
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from afterguard.errors import UsageError
@@ -28,6 +28,8 @@ class Given(NamedTuple):
     """What peers must show, "" where the guard is for this machine only."""
     tls: tuple[str, str, str] = ("", "", "")
     """PEM files of the guard's own certificate, of its key, and of the authority whose certificates peers must show; "" for none."""
+    common: Mapping[str, Any] = {}
+    """What the settings say for every route, for a door that makes routes of its own."""
 
 
 class Listener(Protocol):
@@ -56,8 +58,34 @@ LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc,
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
 NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy")}
 """Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""
-PATHS: dict[str, Callable[[Given], App]] = {}
+
+
+def _litellm(given: Given) -> App:
+    from afterguard.guard.litellm import LiteLLM
+
+    return LiteLLM(given)
+
+
+def _agentgateway(given: Given) -> App:
+    from afterguard.guard.agentgateway import AgentGateway
+
+    return AgentGateway(given)
+
+
+PATHS: dict[str, Callable[[Given], App]] = {"litellm": _litellm, "agentgateway": _agentgateway}
 """First step of a path on the guard's own address -> what makes the door behind it."""
+ON_REQUEST = ("litellm", "agentgateway")
+"""Those of PATHS that are closed where `guard.gateway` does not name them."""
+
+
+def open_paths(gateways: list[str]) -> set[str]:
+    """The doors of PATHS that are to be open. Raises UsageError."""
+    for name in gateways:
+        if name not in ON_REQUEST:
+            raise UsageError(
+                f"no such gateway: {name!r}", hint=f"names: {', '.join(ON_REQUEST)}", slug="bad-configuration"
+            )
+    return {name for name in PATHS if name not in ON_REQUEST or name in gateways}
 
 
 def addresses(rows: list[str]) -> list[tuple[str, str]]:

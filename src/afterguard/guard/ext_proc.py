@@ -28,7 +28,6 @@ from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, Room,
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
 from afterguard.guard.http2 import Call, Connection, Refused
 from afterguard.guard.route import Place
-from afterguard.guard.session import Session
 from afterguard.wire.endpoint import endpoint
 
 MESSAGE_CAP = 33 << 20
@@ -173,7 +172,7 @@ class ExtProc:
         method = request.pseudo.get(b":method", b"").decode("latin-1")
         started, wall = time.perf_counter(), time.time()
         spot = endpoint(place.route.kind, method, place.path, query)
-        session = Session(self.desk.brain, place.route, spot, self.desk.new_id(), request.rest)
+        session = self.desk.session(place.route, spot, request.rest)
         prefix = path[: len(path) - len(place.path)].encode("latin-1")
         return EnvoyExchange(
             self.desk, session, request, started, wall, is_shown=is_shown, prefix=prefix, room=self.room

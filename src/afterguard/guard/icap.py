@@ -28,7 +28,6 @@ from afterguard.guard.door import Given
 from afterguard.guard.hosts import Hosts
 from afterguard.guard.icap_exchange import LINK, Asked, Crossing, asked
 from afterguard.guard.icap_line import WRITE_WAIT, Gone, Line
-from afterguard.guard.session import Session
 from afterguard.wire import icap
 from afterguard.wire.endpoint import endpoint
 from afterguard.wire.icap import BadIcap, Head, Http
@@ -221,7 +220,7 @@ class Icap:
             return None
         headers = [(name.lower(), value) for name, value in head.headers]
         spot = endpoint(place.route.kind, where.method, place.path, where.query)
-        session = Session(self.desk.brain, place.route, spot, self.desk.new_id(), headers)
+        session = self.desk.session(place.route, spot, headers)
         session.can_ask_again = False  # the model is asked by the proxy, once
         wall = time.time()
         made = Crossing(self.desk, session, started, wall)

@@ -45,8 +45,14 @@ PATHS = {
     ("sagemaker", "predict"): "/endpoints/probe/invocations",
     ("torchserve", "predict"): "/predictions/probe",
     ("scoring", "predict"): "/probe",
+    ("litellm", "guardrail"): "/beta/litellm_basic_guardrail_api",
+    ("agentgateway", "webhook"): "/request",
 }
 """One path for each surface: (kind, operation)."""
+
+
+ASKED = ("litellm", "agentgateway")
+"""Doors that gateways ask: about a request or a reply, never about a stream or in an encoding."""
 
 
 class Cell(NamedTuple):
@@ -73,6 +79,10 @@ def cells(kind: str) -> Iterator[Cell]:
             continue
         for place in PLACES[:5]:
             if kind == "mcp" and place in ("system", "user", "reply"):
+                continue
+            if kind in ASKED:
+                if kind == "litellm" or place in ("system", "user", "reply"):
+                    yield Cell(kind, operation, place)
                 continue
             for streamed in (False, True):
                 for encoding in ("", "gzip"):
@@ -117,6 +127,8 @@ def mark(key: bytes, place: str) -> str:
 def path(cell: Cell) -> str:
     """Where the probe is sent, below the mount."""
     found = PATHS[cell.kind, cell.operation]
+    if cell.kind == "agentgateway" and cell.place == "reply":
+        return "/response"
     if cell.kind == "gemini" and cell.streamed:
         return found.replace(":generateContent", ":streamGenerateContent?alt=sse")
     if cell.kind == "bedrock" and cell.streamed:
@@ -147,6 +159,25 @@ def _chat(told: dict[str, str], streamed: bool) -> Any:
         "tools": [{"type": "function", "function": {"name": "send_note", "parameters": {"type": "object"}}}],
         "stream": streamed,
     }
+
+
+def _guardrail(told: dict[str, str], _: bool) -> Any:
+    """A question of LiteLLM's: about a reply where the mark stands in one, else about a request."""
+    if any(told[place] != "unknown" for place in ("reply", "call")):
+        call = {"name": "look_up", "arguments": msgspec.json.encode({"reference": told["call"]}).decode()}
+        calls = [{"id": "call_1", "type": "function", "function": call}]
+        return {"input_type": "response", "texts": [f"Here it is: {told['reply']}"], "tool_calls": calls}
+    messages = _chat(told, False)["messages"]
+    texts = [one["content"] for one in messages if one["content"]]
+    return {"input_type": "request", "texts": texts, "structured_messages": messages, "model": "probe"}
+
+
+def _webhook(told: dict[str, str], _: bool) -> Any:
+    """A question of agentgateway's."""
+    if told["reply"] != "unknown":
+        said = {"role": "assistant", "content": f"Here it is: {told['reply']}"}
+        return {"body": {"choices": [{"message": said}]}}
+    return {"body": {"messages": _chat(told, False)["messages"][:2]}}
 
 
 def _responses(told: dict[str, str], streamed: bool) -> Any:
@@ -231,6 +262,8 @@ def _mcp(told: dict[str, str], _: bool) -> Any:
 
 
 REQUESTS = {
+    "guardrail": _guardrail,
+    "webhook": _webhook,
     "chat": _chat, "responses": _responses, "messages": _messages, "generate": _generate, "converse": _converse,
     "ollama_chat": _ollama, "mcp": _mcp,
 }  # fmt: skip

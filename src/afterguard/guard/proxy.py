@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from afterguard.guard import probe
+from afterguard.guard.asked import Asked
 from afterguard.guard.desk import Desk
 from afterguard.guard.door import App, Listener
 from afterguard.guard.metrics import Metrics
@@ -96,6 +97,9 @@ class Proxy:
         """Judge and write what still waits, close connections."""
         for listener in self.listeners:
             await listener.close()
+        for door in self.doors.values():
+            if isinstance(door, Asked):
+                await door.close()
         await self.desk.close()
         for upstream in self.upstreams.values():
             await upstream.close()
@@ -166,6 +170,8 @@ class Proxy:
         if name == "mounts":
             ruling = self.desk.brain.ruling
             rows = [[one.name, one.kind, ruling(one).mode, one.upstream] for one in self.mounts.routes.values()]
+            asked = [one for one in self.doors.values() if isinstance(one, Asked)]
+            rows += [[one.kind, one.kind, ruling(one.route("")).mode, ""] for one in asked]
             policy = self.desk.brain.policy
             return msgspec.json.encode({"mounts": rows, "policy": policy.revision if policy else "none"})
         one = self.desk.probes.get(name)

@@ -116,8 +116,8 @@ class Session:
         """What a person has to approve, where anything is."""
         self.late = 0
         """Hits in a stream whose place had already left."""
-        self.asked_texts = self.asked_calls = 0
-        """Texts and calls that stood in the request."""
+        self.asked_texts = self.asked_calls = self.asked_hits = 0
+        """Texts, calls and hits of the request."""
         self.answered: Any = None
         self._heard: bytes | None = None
         """The request without its encoding: what edits are made in."""
@@ -213,6 +213,7 @@ class Session:
     def forward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit], past: Past) -> bytes | Answer:
         """The request to send on, or a refusal. Raises Unspliceable where an edit cannot be made."""
         self.hits = list(hits)
+        self.asked_hits = len(self.hits)
         self.past = past
         before = self.known.hits if self.known is not None else ()
         # What was found in an earlier turn comes again as it was, and the same becomes of it, to the same bytes.
@@ -374,6 +375,12 @@ class Session:
         # The next reply takes the place of this one.
         del self.parts.texts[self.asked_texts :], self.parts.calls[self.asked_calls :]
         return True
+
+    def anew(self) -> None:
+        """The reply comes again, as far as it has grown: what was read of it and found in it before is forgotten."""
+        del self.parts.texts[self.asked_texts :], self.parts.calls[self.asked_calls :]
+        del self.hits[self.asked_hits :]
+        self.parts.unjudged[:] = dict.fromkeys(self.parts.unjudged)
 
     def _shown(self, body: bytes) -> bytes:
         """A reply with the values of its placeholders back."""

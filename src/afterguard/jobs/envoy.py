@@ -10,7 +10,8 @@ from afterguard.detect import Context
 from afterguard.errors import UsageError
 from afterguard.guard.brain import Brain
 from afterguard.guard.envoy_config import Mount, Plan
-from afterguard.jobs.guard import policy_of, routes
+from afterguard.jobs.guard import routes
+from afterguard.jobs.judging import policy_of
 
 BRAIN = "127.0.0.1:8766"
 """Where the door is expected when nobody says it."""

@@ -5,9 +5,6 @@ In: the merged configuration and a folder for keys and switches. Out: a `Guard` 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -16,64 +13,55 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from afterguard import __version__, files
+from afterguard import files
 from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
 from afterguard.detect.feature_schema import Schema
-from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import door, mapping, probe, schema, tls
-from afterguard.guard.approvals import Book
+from afterguard.errors import UsageError
+from afterguard.guard import door, mapping, schema, tls
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
-from afterguard.guard.desk import Desk
 from afterguard.guard.gate import Gate
 from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
 from afterguard.guard.hosts import Hosts
-from afterguard.guard.journal import Journal
-from afterguard.guard.limits import Local, Meter, Shared
-from afterguard.guard.metrics import Metrics
 from afterguard.guard.passage import Settings
-from afterguard.guard.pool import Pool, Thinking, context_of, settled
+from afterguard.guard.pool import settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, listeners, serve
-from afterguard.guard.shelf import shelf
 from afterguard.guard.upstream import Upstream
-from afterguard.jobs.promote import SUFFIX
-from afterguard.jobs.standing import Standing, standing
+from afterguard.jobs.judging import Judging, key, log, policy_of
 from afterguard.policy.load import Policy
-from afterguard.policy.load import load as load_policy
-from afterguard.policy.shipped import shipped
-from afterguard.store.ids import maker
-from afterguard.store.keys import create_key_file, load_key
 from afterguard.wire.learned import Mapping
 from afterguard.wire.scoring import Scoring
 
 if TYPE_CHECKING:
     from afterguard.guard.board import Board
 
-log = logging.getLogger("afterguard.guard")
-KEY = "guard.key"
-KILL = "killed"
 PROFILES = "profiles"
 """File in the guard's folder: what the inputs of predictive models are usually like."""
 PROFILES_CAP = 128 << 20
 KEEP = 60.0
 """Seconds between two writings of it."""
-LOOK = 0.5
-"""Seconds between looks at the policy file and the kill switch, and between two writings of the numbers."""
 
 
 def routes(config: Config) -> list[Route]:
     """The mounts as configured. Raises UsageError."""
     guard = config.guard
-    if not guard.upstream:
+    if not guard.upstream and not guard.gateway:
         raise UsageError(
             "no upstream: the guard would lead nowhere",
-            hint="afterguard guard --upstream openai=https://api.openai.com",
+            hint="afterguard guard --upstream openai=https://api.openai.com, or --gateway litellm where a gateway asks the guard",
             slug="bad-upstream",
         )
-    common = {
+    found = [route(text, **common(config)) for text in guard.upstream]
+    return mapped(found, guard.mapping, guard.schema)
+
+
+def common(config: Config) -> dict[str, Any]:
+    """What the settings say for every route."""
+    guard = config.guard
+    return {
         "mode": guard.mode,
         "share": guard.share,
         "on_error": guard.on_error,
@@ -81,16 +69,17 @@ def routes(config: Config) -> list[Route]:
         "app": config.app,
         "environment": guard.environment,
     }
-    found = [route(text, **common) for text in guard.upstream]
+
+
+def mapped(found: list[Route], given: list[str], schemas_given: list[str]) -> list[Route]:
+    """Routes with the mappings and schemas they are to be read by. Raises UsageError, also where two have one name."""
     names = [one.name for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(
-            f"--upstream names {twice[0]!r} twice", hint="give each mount its own name", slug="bad-upstream"
-        )
+        raise UsageError(f"{twice[0]!r} is named twice", hint="give each mount its own name", slug="bad-upstream")
     known = {one.name: one for one in found}
-    mappings = _mappings(guard.mapping, known)
-    schemas = _schemas(guard.schema, known)
+    mappings = _mappings(given, known)
+    schemas = _schemas(schemas_given, known)
     return [
         msgspec.structs.replace(
             one,
@@ -155,31 +144,6 @@ def squid_lines(config: Config, address: str) -> str:
     return lines([(one, brain.ruling(one).is_open) for one in found], address, config.guard.token)
 
 
-def policy_of(name: str) -> Policy | None:
-    """starter, strict, none, or a file. Raises UsageError."""
-    if name == "none":
-        return None
-    if name in ("starter", "strict"):
-        return shipped(name)
-    try:
-        text = Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the policy {name}: {error}", hint="starter, strict, none, or a file", slug="no-such-path"
-        ) from None
-    return load_policy(text, name)
-
-
-def key(folder: Path) -> bytes:
-    """The guard's own key, made when missing."""
-    file = folder / KEY
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            create_key_file(file)
-    return load_key(str(file)).secret
-
-
 class Plan(NamedTuple):
     """What a guard is to be, checked before a process is started for it."""
 
@@ -203,6 +167,8 @@ class Plan(NamedTuple):
                 yield f"/{one.name}: its mapping is not sure: {'; '.join(unsure)[:500]}"
         for place in self.ports:
             yield f"grpc://{place.listen} -> {place.target}  as mount /{place.mount}"
+        for name in self.config.guard.gateway:
+            yield f"http://{listen}/{name} answers a gateway of this kind that asks"
         yield f"policy {revision}; decisions in {self.log}"
 
 
@@ -220,6 +186,7 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
             slug="bad-configuration",
         )
     door.addresses(guard.door)
+    door.open_paths(guard.gateway)
     key(folder)
     found = routes(config)
     return Plan(config, folder, log, found, policy_of(guard.policy), _ports(guard, {one.name: one for one in found}))
@@ -283,66 +250,39 @@ def _board(folder: Path) -> Board | None:
         return None
 
 
-class Guard:
-    """Everything a door needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
+class Guard(Judging):
+    """The reverse proxy and whatever other doors the settings ask for, before who judges."""
 
     def __init__(self, made: Plan, gate: Gate, board: Board | None = None) -> None:
-        self.settings: GuardConfig = made.config.guard
-        self.folder = made.folder
+        settings = made.config.guard
+        super().__init__(settings, made.folder, made.log, made.policy, settings.helpers)
         self.gate = gate
-        secret = key(made.folder)
-        thinking = Thinking(
-            secret,
-            self.settings.judge if self.settings.detectors else "off",
-            self.settings.point,
-            {probe.mark(secret, place): "probe" for place in ("reply", "call")},
-        )
-        helpers = self.settings.helpers if self.settings.detectors else 0
-        self.brain = Brain(
-            context_of(thinking, doubting=helpers > 0), made.policy, key=secret, detectors=self.settings.detectors
-        )
-        self.brain.warm()
-        self.metrics = Metrics()
-        self.approvals = self.brain.approvals = Book(
-            shelf(made.folder, self.settings.redis, secret), secret, time.time, self._approval, self._approvals_away
-        )
-        self.approvals.now()
         self.board = board
         if board is not None:
             board.join()
-        self.journal = Journal(made.log, self.settings.log_bytes)
-        self.pool = Pool(thinking, self.brain, helpers) if helpers else None
-        context = tls.client_context(ca=self.settings.upstream_ca, certificate=self.settings.upstream_certificate)
+        context = tls.client_context(ca=settings.upstream_ca, certificate=settings.upstream_certificate)
         upstreams = {
             one.name: Upstream(
-                one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=self.settings.proxy
+                one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=settings.proxy
             )
             for one in made.routes
         }
-        self.desk = Desk(
-            self.brain,
-            self.journal,
-            self.metrics,
-            maker(time.time, os.urandom),
-            far=self.pool,
-            meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
-            version=__version__,
-        )
         given = door.Given(
             self.desk,
             Mounts(made.routes),
-            self.settings.token.encode(),
-            (self.settings.tls_certificate, self.settings.tls_key, self.settings.client_ca),
+            settings.token.encode(),
+            (settings.tls_certificate, settings.tls_key, settings.client_ca),
+            common(made.config),
         )
         self.proxy = Proxy(
             given.mounts,
             upstreams,
             self.desk,
-            Settings(token=self.settings.token.encode(), credentials=Source(os.environ)),
+            Settings(token=settings.token.encode(), credentials=Source(os.environ)),
             total=board.total if board is not None else None,
-            doors={name: make(given) for name, make in door.PATHS.items()},
+            doors={name: make(given) for name, make in door.PATHS.items() if name in door.open_paths(settings.gateway)},
             listeners=[
-                *(door.LISTENERS[name](given, where) for name, where in door.addresses(self.settings.door)),
+                *(door.LISTENERS[name](given, where) for name, where in door.addresses(settings.door)),
                 *(GrpcDoor(self.desk, given.token, given.mounts.routes[one.mount], one) for one in made.ports),
             ],
         )
@@ -351,47 +291,21 @@ class Guard:
         self._profiles_seen = 0
         if any(one.is_predictive for one in made.routes):
             self._take_profiles()
-        self._watching: list[asyncio.Task[None]] = []
-        self.brain.is_killed = (self.folder / KILL).exists()
-        self._stamp = self._stamped()
-        self._note_policy()
-        self._stand(
-            standing(made.policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys)
-        )
         settled()
-        if self._stamp[:2] != (0, 0):
-            self.reload()  # what the parent read when it began may be older than the file
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if not self._watching:
-            loop = asyncio.get_running_loop()
-            self._watching = [
-                loop.create_task(self._watch()),
-                loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
-            ]
+        self.watch()
         await self.proxy(scope, receive, send)
         if scope["type"] == "lifespan":
-            for task in self._watching:
-                task.cancel()
-            self.approvals.now()
+            self.unwatch()
             self.close()
 
-    def _redis_failed(self) -> None:
-        self.metrics.add("afterguard_failures_total", "all", "redis", "yes")
-
-    def _approval(self, event: str, route: str) -> None:
-        self.metrics.add("afterguard_approvals_total", route, event)
-
-    def _approvals_away(self) -> None:
-        self.metrics.add("afterguard_failures_total", "all", "approvals", "no")
-
-    def _count_approvals(self) -> None:
-        for state, count in self.approvals.states().items():
-            self.metrics.set("afterguard_approvals", count, state)
-
-    def _keep_numbers(self) -> None:
+    def looked(self) -> None:
+        """The files were looked at: time to leave the numbers as well."""
         if self.board is not None:
             self.board.keep(self.proxy.counted())
+        if time.monotonic() >= self._profiles_due:
+            self._keep_profiles()
 
     def _take_profiles(self) -> None:
         """Begin with what was learned before the restart."""
@@ -422,66 +336,7 @@ class Guard:
 
     def close(self) -> None:
         """End the helpers; leave the last numbers, and what was learned."""
-        self._keep_numbers()
+        self.looked()
         self._keep_profiles()
         if self.pool is not None:
             self.pool.close()
-
-    def _note_policy(self) -> None:
-        rows = self.metrics.numbers["afterguard_policy_info"]
-        rows.clear()
-        policy = self.brain.policy
-        rows[
-            (
-                "none" if policy is None else policy.revision,
-                self.settings.mode or (policy.document.mode if policy else "observe"),
-            )
-        ] = 1.0
-
-    def _stand(self, found: Standing) -> None:
-        """Let the policy do what it may."""
-        if found.cap and found.cap != self.brain.cap:
-            log.error("the policy is kept in %s: %s", found.cap, found.why)
-        self.standing = found
-        self.brain.limit(found.cap)
-        self.metrics.set("afterguard_rolled_back", float(bool(found.cap)))
-
-    def _stamped(self) -> tuple[int, int, int]:
-        """(time and size of the policy file, time of its promotion), zeros for what is not there."""
-        try:
-            found = os.stat(self.settings.policy)
-        except OSError:
-            return 0, 0, 0
-        try:
-            promoted = os.stat(self.settings.policy + SUFFIX).st_mtime_ns
-        except OSError:
-            promoted = 0
-        return found.st_mtime_ns, found.st_size, promoted
-
-    async def _watch(self) -> None:
-        while True:
-            self.brain.is_killed = (self.folder / KILL).exists()
-            stamp = self._stamped()
-            if stamp != self._stamp and stamp[:2] != (0, 0):
-                self._stamp = stamp
-                self.reload()
-            after = self.standing.after(self.brain.acted, self.brain.counted)
-            if after is not self.standing:
-                self._stand(after)
-            self._keep_numbers()
-            if time.monotonic() >= self._profiles_due:
-                self._keep_profiles()
-            await asyncio.sleep(LOOK)
-
-    def reload(self) -> None:
-        """Put the policy file in force; where it is broken the old policy stays and that is said."""
-        try:
-            policy = policy_of(self.settings.policy)
-        except AfterguardError as error:
-            log.error("the policy stays as it was: %s", error)
-            self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
-            return
-        self.brain.swap(policy)
-        self._stand(standing(policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys))
-        self._note_policy()
-        log.info("policy %s in force", policy.revision if policy else "none")

@@ -39,8 +39,48 @@ class Listener(Protocol):
 
 LISTENERS: dict[str, Callable[[Given, str], Listener]] = {}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
-PATHS: dict[str, Callable[[Given], App]] = {}
+
+
+def _otlp(given: Given) -> App:
+    from afterguard.guard.collect import Collector
+
+    return Collector(given)
+
+
+def _mirror(given: Given) -> App:
+    from afterguard.guard.mirror import Mirror
+
+    return Mirror(given)
+
+
+PATHS: dict[str, Callable[[Given], App]] = {"otlp": _otlp, "mirror": _mirror}
 """First step of a path on the guard's own address -> what makes the door behind it."""
+
+
+class TooLong(Exception):
+    """A body above the cap."""
+
+
+async def whole(receive: Callable[[], Awaitable[Any]], cap: int) -> bytes:
+    """The body of a request. Raises TooLong, and ConnectionResetError where the peer has left."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the peer has left")
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > cap:
+            raise TooLong
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def encoding_of(headers: list[tuple[bytes, bytes]]) -> str:
+    """Content-Encoding of a request."""
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-encoding"), "")
 
 
 def addresses(rows: list[str]) -> list[tuple[str, str]]:

@@ -68,6 +68,9 @@ class Answer(NamedTuple):
 class Session:
     """State of one exchange."""
 
+    is_weighed = True
+    """Whether it counts when the policy's rate is held against what was expected: what only passed by elsewhere does not."""
+
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain
         self.route = route

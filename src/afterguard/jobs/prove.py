@@ -105,13 +105,14 @@ class Guard:
 
 
 def proofs(guard: Guard, progress: Callable[[int], None] = lambda _: None) -> Iterator[Proof]:
-    """Every cell of every mount."""
-    count = 0
-    for name, kind, mode in guard.mounts()[0]:
-        for cell in probe.cells(kind):
-            yield _proved(guard, name, mode, cell)
-            count += 1
-            progress(count)
+    """Every cell of every mount, and of the doors off the path."""
+    mounts = guard.mounts()[0]
+    every = [(name, mode, cell) for name, kind, mode in mounts for cell in probe.cells(kind)]
+    every += [("mirror/" + name, "observe", cell) for name, kind, _ in mounts for cell in probe.mirrored(kind)]
+    every += [("otlp", "observe", cell) for cell in probe.cells("otlp")]
+    for count, (name, mode, cell) in enumerate(every, 1):
+        yield _proved(guard, name, mode, cell)
+        progress(count)
 
 
 def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
@@ -121,7 +122,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
         "authorization": "Bearer probe",
         "accept": "application/json, text/event-stream",
     }
-    if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result"):
+    if cell.encoding == "gzip" and (cell.place in probe.ASKED or cell.kind == "otlp"):
         body = gzip.compress(body, mtime=0)
         headers["content_encoding"] = "gzip"
     status, found, reply = guard.ask("POST", f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)

@@ -72,8 +72,8 @@ def cells(kind: str) -> Iterator[Cell]:
 
 
 def mirrored(kind: str) -> Iterator[Cell]:
-    """Those of a mount that a copy of its requests can show."""
-    return (cell for cell in cells(kind) if cell.place in ASKED and not cell.streamed)
+    """Those of a mount that a copy of its requests can show. What an MCP server's mark stands in is a reply."""
+    return (cell for cell in cells(kind) if cell.place in ASKED and not cell.streamed and kind != "mcp")
 
 
 def signature(key: bytes, cell: str, moment: int) -> bytes:
@@ -126,11 +126,11 @@ def path(cell: Cell) -> str:
     return found + ("?api-version=2024-10-21" if cell.kind == "azure" else "")
 
 
-def request(cell: Cell, key: bytes) -> bytes:
-    """The body that is sent."""
+def request(cell: Cell, key: bytes, mount: str = "") -> bytes:
+    """The body that is sent to a mount."""
     told = {place: mark(key, place) if place == cell.place else "unknown" for place in PLACES}
     # Each probe is a conversation of its own, because what was judged once is not judged again; and it reads like any other question.
-    told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}."
+    told["user"] = f"My reference is {told['user']}, ticket {mount.replace('/', '-')}-{str(cell).replace(' ', '-')}."
     return msgspec.json.encode(REQUESTS[cell.operation](told, cell.streamed))
 
 

@@ -116,7 +116,7 @@ def proofs(guard: Guard, progress: Callable[[int], None] = lambda _: None) -> It
 
 
 def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
-    body = probe.request(cell, guard.key)
+    body = probe.request(cell, guard.key, mount)
     headers = {
         "content_type": "application/json",
         "authorization": "Bearer probe",

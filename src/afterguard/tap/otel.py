@@ -20,6 +20,8 @@ from afterguard.wire.parts import Parts, count_of, text_of
 
 PREFIXES = ("gen_ai.", "llm.", "traceloop.", "openinference.", "ai.prompt", "ai.response")
 DEPTH = 6
+EVENTS = 2_000
+"""Of one span."""
 
 
 def shape(record: dict[str, Any], place: Place) -> Found | None:
@@ -65,7 +67,16 @@ def spans(resources: list[Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]
 def of(span: dict[str, Any], about: dict[str, Any], place: Place) -> Exchange | None:
     """The Exchange of a span or log record, None where it speaks of no AI."""
     attributes = flatten(span.get("attributes"))
-    return exchange(span, attributes, about, place) if speaks(attributes, event_of(span, attributes)) else None
+    return exchange(span, attributes, about, place) if tells(span, attributes) else None
+
+
+def tells(record: dict[str, Any], attributes: dict[str, Any]) -> bool:
+    """Whether a span or log record, or an event in it, tells of a model or a tool."""
+    events = record.get("events")
+    return speaks(attributes, event_of(record, attributes)) or any(
+        isinstance(one, dict) and text_of(one.get("name")).startswith("gen_ai.")
+        for one in (events[:EVENTS] if isinstance(events, list) else ())
+    )
 
 
 def _spans(resource: Any) -> Iterator[dict[str, Any]]:
@@ -271,7 +282,7 @@ def _events(span: dict[str, Any], attributes: dict[str, Any]) -> None:
     """Older conventions put the words into span events; their attributes join the span's."""
     events = span.get("events")
     said: list[dict[str, Any]] = []
-    for event in events[:2000] if isinstance(events, list) else ():
+    for event in events[:EVENTS] if isinstance(events, list) else ():
         if not isinstance(event, dict):
             continue
         inner = flatten(event.get("attributes"))

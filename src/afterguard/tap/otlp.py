@@ -12,15 +12,13 @@ import base64
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from afterguard.tap.otel import event_of, flatten, joined, spans, speaks
+from afterguard.tap.otel import EVENTS, flatten, joined, spans, speaks, tells
 from afterguard.wire import strict
 
 SPANS = 20_000
 """Spans or log records of one request."""
 ATTRIBUTES = 1_000
 """Of one span or log record."""
-EVENTS = 500
-"""Of one span."""
 DEPTH = 24
 """Levels of lists and objects inside one attribute."""
 NODES = 50_000
@@ -85,9 +83,7 @@ def _of_json(resources: list[Any], share: int) -> Iterator[Item | None]:
         if isinstance(attributes, (list, dict)) and len(attributes) > ATTRIBUTES:
             kept = attributes[:ATTRIBUTES] if isinstance(attributes, list) else {}
             record = {**record, "attributes": kept, "droppedAttributesCount": len(attributes) - len(kept)}
-        flat = flatten(record.get("attributes"))
-        is_ours = speaks(flat, event_of(record, flat)) or _tells(record.get("events"))
-        yield Item(record, about, share) if is_ours else None
+        yield Item(record, about, share) if tells(record, flatten(record.get("attributes"))) else None
 
 
 def _count(resource: Any) -> int:
@@ -103,12 +99,6 @@ def _count(resource: Any) -> int:
 
 SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans", "scopeLogs", "scope_logs")
 ROWS = ("spans", "logRecords", "log_records")
-
-
-def _tells(events: Any) -> bool:
-    """Whether the events of a span tell of AI though the span does not."""
-    found = events[:EVENTS] if isinstance(events, list) else ()
-    return any(isinstance(one, dict) and str(one.get("name", "")).startswith("gen_ai.") for one in found)
 
 
 # Protobuf. Spans are counted before they are decoded, because an empty one takes two bytes there and hundreds here. Then they are taken over one by one, and only those that speak of AI.

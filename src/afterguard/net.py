@@ -50,9 +50,10 @@ def get(
     way: Way = Way(),  # noqa: B008 - an immutable tuple
     cap: int = CAP,
     whole: float = WHOLE,
+    is_plain: bool = False,
 ) -> Reply:
-    """The reply to a GET. `allow`: HOST or HOST:PORT. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way."""
-    target = checked(url, allow)
+    """The reply to a GET. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way."""
+    target = checked(url, allow, is_plain=is_plain)
     connection = _connection(url, way)
     until = time.monotonic() + whole
     # A peer that says a letter now and then never runs into a time-out of the socket; this one ends it.
@@ -74,18 +75,24 @@ def get(
         connection.close()
 
 
-def checked(url: str, allow: Collection[str]) -> str:
+def checked(url: str, allow: Collection[str], *, is_plain: bool = False) -> str:
     """The path and query of an address that may be asked. Raises UsageError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port, parts = "", None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or parts.username or not url.isascii() or not url.isprintable():
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or parts.username
+        or not url.isascii()
+        or not url.isprintable()
+    ):
         raise UsageError(
             f"{url[:200]!r} is no address to get something from", hint="https://HOST/PATH", slug="bad-address"
         )
-    if parts.scheme == "http" and host not in LOOPBACK:
+    if parts.scheme == "http" and host not in LOOPBACK and not is_plain:
         raise UsageError(f"{host} is asked without TLS", hint=f"https://{host}{parts.path}", slug="bad-address")
     if host not in allow and f"{host}:{port or (443 if parts.scheme == 'https' else 80)}" not in allow:
         raise UsageError(
@@ -137,6 +144,8 @@ def _read(reply: http.client.HTTPResponse, cap: int, url: str) -> bytes:
         if size > cap:
             _away(url, f"more than {cap >> 20} MiB")
         pieces.append(piece)
+    if reply.length:
+        _away(url, "it broke off")
     return b"".join(pieces)
 
 

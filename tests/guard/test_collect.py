@@ -211,7 +211,9 @@ def door(folder: Path) -> tuple[Any, Collector]:
     return one, Collector(Given(one.proxy.desk, one.proxy.mounts))
 
 
-async def posted(collector: Collector, body: bytes, kind: bytes = b"application/json") -> tuple[int, dict[bytes, bytes], bytes]:
+async def posted(
+    collector: Collector, body: bytes, kind: bytes = b"application/json"
+) -> tuple[int, dict[bytes, bytes], bytes]:
     told: list[Any] = []
 
     async def receive() -> Any:
@@ -225,7 +227,9 @@ async def posted(collector: Collector, body: bytes, kind: bytes = b"application/
     return told[0]["status"], dict(told[0]["headers"]), told[1]["body"]
 
 
-def test_a_full_queue_asks_the_exporter_to_come_again_and_what_never_fits_is_told(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_full_queue_asks_the_exporter_to_come_again_and_what_never_fits_is_told(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     one, collector = door(tmp_path)
     monkeypatch.setattr("afterguard.guard.collect.WAITING", 3)
 
@@ -289,7 +293,19 @@ VALUES = st.recursive(
     max_leaves=8,
 )  # fmt: skip
 KEYS = st.sampled_from(
-    "gen_ai.prompt.0.content gen_ai.prompt.0.role gen_ai.input.messages gen_ai.output.messages llm.input_messages.0.message.content gen_ai.tool.name gen_ai.tool.call.arguments input.value event.name gen_ai.request.model gen_ai.usage.input_tokens".split()
+    [
+        "gen_ai.prompt.0.content",
+        "gen_ai.prompt.0.role",
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "llm.input_messages.0.message.content",
+        "gen_ai.tool.name",
+        "gen_ai.tool.call.arguments",
+        "input.value",
+        "event.name",
+        "gen_ai.request.model",
+        "gen_ai.usage.input_tokens",
+    ]
 )
 RECORDS = st.fixed_dictionaries(
     {"attributes": st.lists(st.fixed_dictionaries({"key": KEYS, "value": VALUES}), max_size=6)},
@@ -432,5 +448,3 @@ def test_the_queue_never_holds_more_than_it_may(tmp_path: Path) -> None:
         await asyncio.sleep(0)
 
     one.run(work, 60)
-
-

@@ -79,16 +79,21 @@ class BundleRefused(UsageError):
 
 
 def make(
-    text: str, name: str, *, sequence: int, now: datetime, days: float, promotion: Promotion | None, sites: dict[str, Site]
+    text: str,
+    name: str,
+    *,
+    sequence: int,
+    now: datetime,
+    days: float,
+    promotion: Promotion | None,
+    sites: dict[str, Site],
 ) -> Bundle:
     """An unsigned bundle. Raises UsageError for a policy that does not load."""
     policy = load_policy(text, name)
     if not 0 < days <= 3650:
         raise UsageError(f"valid for {days:g} days", hint="between 0 and 3650", slug="bad-bundle")
     until = (now + timedelta(days=days)).strftime(TIME)
-    return Bundle(
-        policy.revision, sequence, now.strftime(TIME), until, text, promotion, sites
-    )
+    return Bundle(policy.revision, sequence, now.strftime(TIME), until, text, promotion, sites)
 
 
 def sites_of(text: str, name: str) -> dict[str, Site]:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -36,8 +37,11 @@ from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, serve
 from afterguard.guard.shelf import shelf
 from afterguard.guard.upstream import Upstream
+from afterguard.jobs import bundle as bundles
+from afterguard.jobs.bundle import Bundle
 from afterguard.jobs.promote import SUFFIX
-from afterguard.jobs.standing import Standing, standing
+from afterguard.jobs.pull import Pull, pull_of
+from afterguard.jobs.standing import Standing, standing, weighed
 from afterguard.policy.load import Policy
 from afterguard.policy.load import load as load_policy
 from afterguard.policy.shipped import shipped
@@ -140,6 +144,9 @@ class Plan(NamedTuple):
     log: Path
     routes: list[Route]
     policy: Policy | None
+    pull: Pull | None = None
+    bundle: Bundle | None = None
+    """What the policy was pulled in; None where it was not, or not yet."""
 
     def told(self, listen: str) -> Iterator[str]:
         """What a person should know when it starts."""
@@ -152,6 +159,11 @@ class Plan(NamedTuple):
             if one.mapping is not None and not one.mapping.is_sure:
                 yield f"/{one.name}: its mapping is not sure: {'; '.join(one.mapping.unsure)[:500]}"
         yield f"policy {revision}; decisions in {self.log}"
+        if self.pull is not None:
+            sequence = f"bundle {self.bundle.sequence}" if self.bundle else "no bundle yet"
+            stale = ", STALE" if self.pull.standing(self.bundle).is_stale else ""
+            every = self.config.guard.policy_every
+            yield f"{sequence} from {self.pull.source}{stale}; looked at every {every:g} s, {self.pull.state().outcome}"
 
 
 def plan(config: Config, folder: Path, log: Path) -> Plan:
@@ -169,7 +181,25 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
         )
     door.addresses(guard.door)
     key(folder)
-    return Plan(config, folder, log, routes(config), policy_of(guard.policy))
+    pull = pull_of(guard, folder)
+    if pull is None:
+        return Plan(config, folder, log, routes(config), policy_of(guard.policy))
+    found = pull.first()
+    return Plan(config, folder, log, routes(config), _begun(pull, found), pull, found)
+
+
+def _begun(pull: Pull, found: Bundle | None) -> Policy | None:
+    """The policy a guard begins with. Raises UsageError where there is none."""
+    settings = pull.settings
+    if found is not None:
+        return bundles.policy_of(found, settings.site)
+    if settings.policy_first:
+        return policy_of(settings.policy_first)
+    raise UsageError(
+        f"no policy: {pull.state().says or 'nothing was pulled yet'}",
+        hint="mend that, or say with guard.policy_first (starter, none, a file) what holds until the first bundle comes",
+        slug="bad-bundle",
+    )
 
 
 def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
@@ -207,7 +237,7 @@ def _board(folder: Path) -> Board | None:
 
 
 class Guard:
-    """Everything a door needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
+    """Everything a door needs, and the two things that are looked at while it runs: the policy and the kill switch."""
 
     def __init__(self, made: Plan, gate: Gate, board: Board | None = None) -> None:
         self.settings: GuardConfig = made.config.guard
@@ -264,11 +294,10 @@ class Guard:
         self.proxy.refused = gate.refused
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (self.folder / KILL).exists()
+        self.pull, self.bundle = made.pull, made.bundle
         self._stamp = self._stamped()
+        self._stand(self._standing(made.policy))
         self._note_policy()
-        self._stand(
-            standing(made.policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys)
-        )
         settled()
         if self._stamp[:2] != (0, 0):
             self.reload()  # what the parent read when it began may be older than the file
@@ -280,6 +309,8 @@ class Guard:
                 loop.create_task(self._watch()),
                 loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
             ]
+            if self.pull is not None:
+                self._watching.append(loop.create_task(self._pull(self.pull)))
         await self.proxy(scope, receive, send)
         if scope["type"] == "lifespan":
             for task in self._watching:
@@ -320,6 +351,31 @@ class Guard:
                 self.settings.mode or (policy.document.mode if policy else "observe"),
             )
         ] = 1.0
+        modes = self.metrics.numbers["afterguard_route_mode"]
+        modes.clear()
+        for one in self.proxy.mounts.routes.values():
+            modes[(one.name, self.brain.ruling(one).mode)] = 1.0
+        if self.pull is None and (when := self._stamp[0]):
+            self.metrics.set("afterguard_policy_created_timestamp_seconds", when // 1_000_000_000)
+
+    def _note_pull(self, pull: Pull) -> None:
+        """How the policy stands to its source."""
+        found = pull.standing(self.bundle)
+        put = self.metrics.set
+        put("afterguard_policy_stale", float(found.is_stale))
+        put("afterguard_policy_pulled_timestamp_seconds", int(found.pulled))
+        if self.bundle is not None:
+            put("afterguard_policy_created_timestamp_seconds", int(found.created))
+            put("afterguard_policy_valid_until_timestamp_seconds", int(found.valid_until))
+            put("afterguard_policy_sequence", found.sequence)
+
+    def _standing(self, policy: Policy | None) -> Standing:
+        """What people allowed the policy to do."""
+        given = self.settings
+        if self.pull is None or policy is None:
+            return standing(policy, given.policy, given.require_promotion, given.trusted_keys)
+        promotion = self.bundle.promotion if self.bundle is not None else None
+        return weighed(policy, promotion, given.require_promotion, given.trusted_keys)
 
     def _stand(self, found: Standing) -> None:
         """Let the policy do what it may."""
@@ -331,12 +387,13 @@ class Guard:
 
     def _stamped(self) -> tuple[int, int, int]:
         """(time and size of the policy file, time of its promotion), zeros for what is not there."""
+        file = str(self.pull.file) if self.pull is not None else self.settings.policy
         try:
-            found = os.stat(self.settings.policy)
+            found = os.stat(file)
         except OSError:
             return 0, 0, 0
         try:
-            promoted = os.stat(self.settings.policy + SUFFIX).st_mtime_ns
+            promoted = os.stat(file + SUFFIX).st_mtime_ns
         except OSError:
             promoted = 0
         return found.st_mtime_ns, found.st_size, promoted
@@ -351,18 +408,37 @@ class Guard:
             after = self.standing.after(self.brain.acted, self.brain.counted)
             if after is not self.standing:
                 self._stand(after)
+                self._note_policy()
+            if self.pull is not None:
+                self._note_pull(self.pull)
             self._keep_numbers()
             await asyncio.sleep(LOOK)
 
+    async def _pull(self, pull: Pull) -> None:
+        """Look at the source of the policy now and then, where no other process of this guard does."""
+        while True:
+            if pull.is_mine():
+                outcome = await asyncio.to_thread(pull.once)
+                self.metrics.add("afterguard_policy_pulls_total", outcome)
+            # Not all sites at the same moment.
+            await asyncio.sleep(self.settings.policy_every * random.uniform(0.8, 1.2))
+
     def reload(self) -> None:
-        """Put the policy file in force; where it is broken the old policy stays and that is said."""
+        """Put the policy file, or the bundle that was pulled, in force; where it is broken the old policy stays and that is said."""
         try:
-            policy = policy_of(self.settings.policy)
+            if self.pull is None:
+                policy = policy_of(self.settings.policy)
+            else:
+                found = self.pull.held()
+                if found is None:
+                    return
+                policy = bundles.policy_of(found, self.settings.site)
+                self.bundle = found
         except AfterguardError as error:
             log.error("the policy stays as it was: %s", error)
             self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
             return
         self.brain.swap(policy)
-        self._stand(standing(policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys))
+        self._stand(self._standing(policy))
         self._note_policy()
         log.info("policy %s in force", policy.revision if policy else "none")

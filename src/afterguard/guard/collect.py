@@ -40,8 +40,10 @@ READING = 2
 """Requests that are read at once."""
 WAITING = 4_096
 WAITING_BYTES = 64 << 20
-STEP = 32
-"""Spans that are looked at before the event loop gets its turn."""
+SLICE = 0.002
+"""Seconds of reading before the event loop gets its turn."""
+GIVE_WAY = 0.005
+"""Seconds between two judgements while exchanges are open: they are on somebody's way, and this is not."""
 LONGEST = 86_400.0
 """Seconds that a call is believed to have taken."""
 JSON, PROTOBUF = b"application/json", b"application/x-protobuf"
@@ -90,6 +92,7 @@ class Collector:
         self.reading = 0
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
+        self.is_closing = False
         self._worker: asyncio.Task[None] | None = None
         self.desk.closing.append(self._close)
 
@@ -142,11 +145,14 @@ class Collector:
             rows = otlp.read(body, what, is_json)
         except otlp.Unreadable as error:
             raise Refused(413 if isinstance(error, otlp.TooMany) else 400, INVALID, str(error)) from None
-        for seen, one in enumerate(rows, 1):
+        began = time.perf_counter()
+        for one in rows:
+            seen += 1
             if one is not None:
                 found.append(one)
-            if seen % STEP == 0:
+            if time.perf_counter() - began > SLICE:
                 await asyncio.sleep(0)
+                began = time.perf_counter()
         return found, seen - len(found)
 
     def _named(self, name: str) -> Route | None:
@@ -176,19 +182,20 @@ class Collector:
             one = self._waiting.popleft()
             self._bytes -= one.item.size
             await self._judge(one)
-            await asyncio.sleep(0)
+            await asyncio.sleep(GIVE_WAY if self.desk.open and not self.is_closing else 0)
 
     async def _close(self) -> None:
+        self.is_closing = True
         if self._worker is not None:
             await self._worker
 
     async def _judge(self, one: Waiting) -> None:
         """Read a span or record as a call of a model, judge it, write it down."""
-        record, about, size = one.item
+        record, about, size, problem = one.item
         place = Place(NAME, 0, size)
         failed = ""
         try:
-            exchange = otel.of(record, about, place)
+            exchange = unknown(place, problem) if problem else otel.of(record, about, place)
         except Exception as error:
             exchange, failed = unknown(place, "unknown_shape"), why(error)
         if exchange is None:

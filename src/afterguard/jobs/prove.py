@@ -169,14 +169,17 @@ def table(rows: list[Proof], policy: str) -> str:
     """The proofs as a table: a row for each surface and place, a column for each way of sending it."""
     columns = (("whole", False, ""), ("whole+gzip", False, "gzip"), ("stream", True, ""), ("stream+gzip", True, "gzip"))
     names = dict.fromkeys((row.mount, row.operation, row.place) for row in rows)
-    lines = [f"{'surface':<22} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
+    width = max((len(f"/{mount} {operation}") for mount, operation, _ in names), default=7)
+    lines = [f"{'surface':<{width}} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
     by = {(row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
     for mount, operation, place in names:
         cells = []
         for _, streamed, encoding in columns:
             one = by.get((mount, operation, place, streamed, encoding))
             cells.append("-" if one is None else "GAP" if one.gap else one.acted if one.acted != "allow" else "seen")
-        lines.append(f"{'/' + mount + ' ' + operation:<22} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells))
+        lines.append(
+            f"{'/' + mount + ' ' + operation:<{width}} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells)
+        )
     gaps = [row for row in rows if row.gap]
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max((row.at for row in rows), default=0.0)))
     lines.append(f"\n{len(rows) - len(gaps)} of {len(rows)} cells seen guarded at {moment} UTC, policy {policy}")

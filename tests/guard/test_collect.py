@@ -259,6 +259,7 @@ def size(number: int) -> bytes:
 
 def door(folder: Path) -> tuple[Any, Collector]:
     one = running.Door(folder, lambda asked: running.Said([b"{}"]))
+    one.brain.warm()  # or the first judgement compiles patterns, which can take long
     return one, Collector(Given(one.proxy.desk, one.proxy.mounts))
 
 
@@ -292,7 +293,7 @@ def test_a_full_queue_asks_the_exporter_to_come_again_and_what_never_fits_is_tol
         status, headers, reply = await posted(collector, body)
         assert (status, headers[b"retry-after"]) == (503, b"1") and json.loads(reply)["code"] == 14
 
-    one.run(work)
+    one.run(work, 60)
     assert len(one.lines()) == 3, "what waits is judged before the guard leaves"
     page = one.proxy.page().decode()
     assert running.summed(page, "afterguard_collected_total", ("traces", "rejected")) == 2

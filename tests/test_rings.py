@@ -33,7 +33,7 @@ EXTRA = {
 }
 EDGE_EXTRA = {
     "files": {"archives"},
-    "guard": {"store", "judges"},
+    "guard": {"store", "judges", "tap"},  # what is recorded elsewhere and sent here is read as look-back reads it
     "respond": {"store"},
     "web": {"store"},
     "tap": {"store"},

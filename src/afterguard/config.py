@@ -98,7 +98,17 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: float = -1.0
     """Share of conversations in which mode share enforces, 0 to 1. Negative: what the policy says."""
     policy: str = "starter"
-    """starter, strict, none, or the path of a policy file, which is read again when it changes."""
+    """starter, strict, none, the path of a policy file, which is read again when it changes, or a bundle that is pulled: https://... or a file."""
+    policy_every: float = 60.0
+    """Seconds between two looks at where a bundle is pulled from."""
+    policy_stale: float = 900.0
+    """Seconds without a good answer from there after which the policy in force counts as stale. It stays in force."""
+    policy_hosts: list[str] = []
+    """HOST or HOST:PORT that bundles may be pulled from; empty: the host that guard.policy names."""
+    policy_first: str = ""
+    """starter, strict, none or a file: what holds until the first bundle was pulled. Empty: the guard does not start without one."""
+    site: str = ""
+    """Name of this site: which of a bundle's settings for sites hold here."""
     require_promotion: bool = False
     """Whether a policy acts only where PATH.promoted.json says that two people promoted exactly this revision; otherwise it stays in shadow."""
     trusted_keys: list[str] = []
@@ -374,6 +384,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.grpc",
             "guard.gateway",
             "guard.endpoint",
+            "guard.policy_hosts",
         )
     }
     out: dict[str, Any] = {}
@@ -446,5 +457,9 @@ def _check_guard(guard: GuardConfig, wrong: Callable[[str, str], UsageError]) ->
         raise wrong("guard.budget_ms", "must be between 1 and 60000")
     if not 1 <= guard.workers <= 64 or not 0 <= guard.helpers <= 64:
         raise wrong("guard.workers", "and guard.helpers must be between 1 and 64 (helpers may be 0)")
+    if not 0.2 <= guard.policy_every <= 86_400:
+        raise wrong("guard.policy_every", "must be between 0.2 seconds and a day")
+    if not guard.policy_every < guard.policy_stale:
+        raise wrong("guard.policy_stale", "must be more than guard.policy_every")
     if guard.log_bytes < 1 << 20:
         raise wrong("guard.log_bytes", "must be at least 1 MiB")

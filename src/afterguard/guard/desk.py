@@ -90,6 +90,8 @@ class Desk:
         self._behind: deque[Late] = deque()
         self._behind_bytes = 0
         self._worker: asyncio.Task[None] | None = None
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """What doors still have to bring here before the journal closes."""
 
     def session(self, route: Route, spot: Endpoint, headers: Headers) -> Session:
         """State of a new exchange."""
@@ -98,6 +100,8 @@ class Desk:
 
     async def close(self) -> None:
         """Judge what still waits, write what still waits."""
+        for last in self.closing:
+            await last()
         if self._worker is not None:
             await self._worker
         if self.journal is not None:
@@ -188,16 +192,19 @@ class Desk:
         while self._behind:
             one = self._behind.popleft()
             self._behind_bytes -= one.size
-            seconds = time.perf_counter() - one.started
-            began = time.perf_counter()
-            try:
-                await self._judge_behind(one)
-            except Exception as error:
-                one.session.fail(why(error))
-            written = self.write(one.session, one.wall, seconds, time.perf_counter() - began)
-            if one.is_probe:
-                self.remember(written)
+            await self.settle(one)
             await asyncio.sleep(0)
+
+    async def settle(self, one: Late) -> None:
+        """Judge what is over, and write it down. Raises nothing."""
+        began = time.perf_counter()
+        try:
+            await self._judge_behind(one)
+        except Exception as error:
+            one.session.fail(why(error))
+        written = self.write(one.session, one.wall, began - one.started, time.perf_counter() - began)
+        if one.is_probe:
+            self.remember(written)
 
     async def _judge_behind(self, one: Late) -> None:
         """The same as in line, but that nothing waits for it and nothing becomes of it."""
@@ -220,8 +227,9 @@ class Desk:
     def write(self, session: Session, wall: float, seconds: float, judging: float) -> Decision:
         """Write the decision down and count it."""
         one = session.decision(wall, seconds, judging)
-        self.brain.counted += 1
-        self.brain.acted += one.action not in ("allow", "flag")
+        if session.is_weighed:
+            self.brain.counted += 1
+            self.brain.acted += one.action not in ("allow", "flag")
         count(self.metrics, session, one, seconds, judging)
         if self.journal is not None:
             self.journal.write(line(one, self.version))

@@ -72,7 +72,24 @@ def _agentgateway(given: Given) -> App:
     return AgentGateway(given)
 
 
-PATHS: dict[str, Callable[[Given], App]] = {"litellm": _litellm, "agentgateway": _agentgateway}
+def _otlp(given: Given) -> App:
+    from afterguard.guard.collect import Collector
+
+    return Collector(given)
+
+
+def _mirror(given: Given) -> App:
+    from afterguard.guard.mirror import Mirror
+
+    return Mirror(given)
+
+
+PATHS: dict[str, Callable[[Given], App]] = {
+    "litellm": _litellm,
+    "agentgateway": _agentgateway,
+    "otlp": _otlp,
+    "mirror": _mirror,
+}
 """First step of a path on the guard's own address -> what makes the door behind it."""
 ON_REQUEST = ("litellm", "agentgateway")
 """Those of PATHS that are closed where `guard.gateway` does not name them."""
@@ -86,6 +103,32 @@ def open_paths(gateways: list[str]) -> set[str]:
                 f"no such gateway: {name!r}", hint=f"names: {', '.join(ON_REQUEST)}", slug="bad-configuration"
             )
     return {name for name in PATHS if name not in ON_REQUEST or name in gateways}
+
+
+class TooLong(Exception):
+    """A body above the cap."""
+
+
+async def whole(receive: Callable[[], Awaitable[Any]], cap: int) -> bytes:
+    """The body of a request. Raises TooLong, and ConnectionResetError where the peer has left."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the peer has left")
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > cap:
+            raise TooLong
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def encoding_of(headers: list[tuple[bytes, bytes]]) -> str:
+    """Content-Encoding of a request."""
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-encoding"), "")
 
 
 def addresses(rows: list[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hmac
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ FRESH = 300
 """Seconds for which a signature holds."""
 PLACES = ("system", "user", "tool_result", "reply", "call", "features")
 """Where the mark stands: three in the request, two in the reply; of a predictive model, among its features."""
+IN_REQUEST = PLACES[:3]
 KINDS = {
     "system": "secret_in_input",
     "user": "secret_in_input",
@@ -47,6 +48,7 @@ PATHS = {
     ("scoring", "predict"): "/probe",
     ("litellm", "guardrail"): "/beta/litellm_basic_guardrail_api",
     ("agentgateway", "webhook"): "/request",
+    ("otlp", "traces"): "/v1/traces",
 }
 """One path for each surface: (kind, operation)."""
 
@@ -84,9 +86,14 @@ def cells(kind: str) -> Iterator[Cell]:
                 if kind == "litellm" or place in ("system", "user", "reply"):
                     yield Cell(kind, operation, place)
                 continue
-            for streamed in (False, True):
+            for streamed in (False,) if kind == "otlp" else (False, True):
                 for encoding in ("", "gzip"):
                     yield Cell(kind, operation, place, streamed, encoding)
+
+
+def mirrored(kind: str) -> Iterator[Cell]:
+    """Those of a mount that a copy of its requests can show. What an MCP server's mark stands in is a reply."""
+    return (cell for cell in cells(kind) if cell.place in IN_REQUEST and not cell.streamed and kind != "mcp")
 
 
 def signature(key: bytes, cell: str, moment: int) -> bytes:
@@ -108,6 +115,11 @@ def verified(value: bytes, key: bytes, now: float) -> Cell | None:
     if len(parts) != 5 or parts[2] not in PLACES:
         return None
     return Cell(parts[0], parts[1], parts[2], parts[3] == "stream", parts[4])
+
+
+def sent(headers: Iterable[tuple[bytes, bytes]], key: bytes, now: float) -> Cell | None:
+    """The cell of a request, None where it is no probe."""
+    return next((verified(value, key, now) for name, value in headers if name == HEADER), None)
 
 
 def named(cell: Cell) -> str:
@@ -261,9 +273,39 @@ def _mcp(told: dict[str, str], _: bool) -> Any:
     }
 
 
+def _traces(told: dict[str, str], streamed: bool) -> Any:
+    """A span, with the reply in it."""
+    calls = [{"type": "tool_call", "id": "call_2", "name": "send_note", "arguments": {"note": told["call"]}}]
+    asked = [
+        {
+            "role": "user",
+            "parts": [{"type": "text", "content": f"What are the opening hours of the depot? {told['user']}"}],
+        },
+        {"role": "assistant", "parts": [{"type": "tool_call", "id": "call_1", "name": "look_up", "arguments": {}}]},
+        {
+            "role": "tool",
+            "parts": [{"type": "tool_call_response", "id": "call_1", "response": f"Record {told['tool_result']}"}],
+        },
+    ]
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": f"At eight, {told['reply']}"}, *calls]}]
+    given = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "probe",
+        "gen_ai.system_instructions": [{"type": "text", "content": f"Reference: {told['system']}"}],
+        "gen_ai.input.messages": asked,
+        "gen_ai.output.messages": said,
+    }
+    words = {
+        key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in given.items()
+    }
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in words.items()]
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "probe", "attributes": attributes}]}]}]}
+
+
 REQUESTS = {
     "guardrail": _guardrail,
     "webhook": _webhook,
+    "traces": _traces,
     "chat": _chat, "responses": _responses, "messages": _messages, "generate": _generate, "converse": _converse,
     "ollama_chat": _ollama, "mcp": _mcp,
 }  # fmt: skip

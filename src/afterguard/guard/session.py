@@ -70,6 +70,8 @@ class Session:
 
     may_stream = True
     """Whether a reply may be released piece by piece."""
+    is_weighed = True
+    """Whether it counts when the policy's rate is held against what was expected: what only passed by elsewhere does not."""
 
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain

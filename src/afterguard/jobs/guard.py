@@ -30,7 +30,10 @@ from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, listeners, serve
 from afterguard.guard.upstream import Upstream
+from afterguard.jobs import bundle as bundles
+from afterguard.jobs.bundle import Bundle
 from afterguard.jobs.judging import Judging, key, log, policy_of
+from afterguard.jobs.pull import Pull, pull_of
 from afterguard.policy.load import Policy
 from afterguard.wire.learned import Mapping
 from afterguard.wire.scoring import Scoring
@@ -153,6 +156,9 @@ class Plan(NamedTuple):
     routes: list[Route]
     policy: Policy | None
     ports: list[Port] = []  # noqa: RUF012
+    pull: Pull | None = None
+    bundle: Bundle | None = None
+    """What the policy was pulled in; None where it was not, or not yet."""
 
     def told(self, listen: str) -> Iterator[str]:
         """What a person should know when it starts."""
@@ -170,6 +176,11 @@ class Plan(NamedTuple):
         for name in self.config.guard.gateway:
             yield f"http://{listen}/{name} answers a gateway of this kind that asks"
         yield f"policy {revision}; decisions in {self.log}"
+        if self.pull is not None:
+            sequence = f"bundle {self.bundle.sequence}" if self.bundle else "no bundle yet"
+            stale = ", STALE" if self.pull.standing(self.bundle).is_stale else ""
+            every = self.config.guard.policy_every
+            yield f"{sequence} from {self.pull.source}{stale}; looked at every {every:g} s, {self.pull.state().outcome}"
 
 
 def plan(config: Config, folder: Path, log: Path) -> Plan:
@@ -188,8 +199,13 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
     door.addresses(guard.door)
     door.open_paths(guard.gateway)
     key(folder)
-    found = routes(config)
-    return Plan(config, folder, log, found, policy_of(guard.policy), _ports(guard, {one.name: one for one in found}))
+    mounts = routes(config)
+    ports = _ports(guard, {one.name: one for one in mounts})
+    pull = pull_of(guard, folder)
+    if pull is None:
+        return Plan(config, folder, log, mounts, policy_of(guard.policy), ports)
+    found = pull.first()
+    return Plan(config, folder, log, mounts, _begun(pull, found), ports, pull, found)
 
 
 def _ports(guard: GuardConfig, known: dict[str, Route]) -> list[Port]:
@@ -211,6 +227,20 @@ def _ports(guard: GuardConfig, known: dict[str, Route]) -> list[Port]:
     if found:
         library()
     return found
+
+
+def _begun(pull: Pull, found: Bundle | None) -> Policy | None:
+    """The policy a guard begins with. Raises UsageError where there is none."""
+    settings = pull.settings
+    if found is not None:
+        return bundles.policy_of(found, settings.site)
+    if settings.policy_first:
+        return policy_of(settings.policy_first)
+    raise UsageError(
+        f"no policy: {pull.state().says or 'nothing was pulled yet'}",
+        hint="mend that, or say with guard.policy_first (starter, none, a file) what holds until the first bundle comes",
+        slug="bad-bundle",
+    )
 
 
 def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
@@ -255,7 +285,9 @@ class Guard(Judging):
 
     def __init__(self, made: Plan, gate: Gate, board: Board | None = None) -> None:
         settings = made.config.guard
-        super().__init__(settings, made.folder, made.log, made.policy, settings.helpers)
+        super().__init__(
+            settings, made.folder, made.log, made.policy, settings.helpers, made.routes, made.pull, made.bundle
+        )
         self.gate = gate
         self.board = board
         if board is not None:

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from afterguard import __version__
@@ -24,9 +26,13 @@ from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
+from afterguard.guard.route import Route
 from afterguard.guard.shelf import shelf
+from afterguard.jobs import bundle as bundles
+from afterguard.jobs.bundle import Bundle
 from afterguard.jobs.promote import SUFFIX
-from afterguard.jobs.standing import Standing, standing
+from afterguard.jobs.pull import Pull
+from afterguard.jobs.standing import Standing, standing, weighed
 from afterguard.policy.load import Policy
 from afterguard.policy.load import load as load_policy
 from afterguard.policy.shipped import shipped
@@ -46,6 +52,12 @@ def policy_of(name: str) -> Policy | None:
         return None
     if name in ("starter", "strict"):
         return shipped(name)
+    if name.startswith(("https://", "http://", "file:")):
+        raise UsageError(
+            f"{name} is pulled, which only `afterguard guard` does",
+            hint="give starter, strict, none, or a policy file",
+            slug="bad-bundle",
+        )
     try:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -69,9 +81,21 @@ class Judging:
     """What every door of a process needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
 
     def __init__(
-        self, settings: GuardConfig, folder: Path, log_file: Path, policy: Policy | None, helpers: int
+        self,
+        settings: GuardConfig,
+        folder: Path,
+        log_file: Path,
+        policy: Policy | None,
+        helpers: int,
+        routes: Sequence[Route] = (),
+        pull: Pull | None = None,
+        bundle: Bundle | None = None,
     ) -> None:
         self.settings = settings
+        self.routes = routes
+        """Those whose mode the numbers show."""
+        self.pull, self.bundle = pull, bundle
+        """Where the policy comes from, and what it came in last; None where it is a file here."""
         self.folder = folder
         secret = key(folder)
         thinking = Thinking(
@@ -104,8 +128,8 @@ class Judging:
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
         self._stamp = self._stamped()
+        self._stand(self._standing(policy))
         self._note_policy()
-        self._stand(standing(policy, settings.policy, settings.require_promotion, settings.trusted_keys))
         if self._stamp[:2] != (0, 0):
             self.reload()  # what was read when the process began may be older than the file
 
@@ -117,6 +141,8 @@ class Judging:
                 loop.create_task(self._watch()),
                 loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
             ]
+            if self.pull is not None:
+                self._watching.append(loop.create_task(self._pull(self.pull)))
 
     def unwatch(self) -> None:
         """No more looking."""
@@ -150,6 +176,31 @@ class Judging:
                 self.settings.mode or (policy.document.mode if policy else "observe"),
             )
         ] = 1.0
+        modes = self.metrics.numbers["afterguard_route_mode"]
+        modes.clear()
+        for one in self.routes:
+            modes[(one.name, self.brain.ruling(one).mode)] = 1.0
+        if self.pull is None and (when := self._stamp[0]):
+            self.metrics.set("afterguard_policy_created_timestamp_seconds", when // 1_000_000_000)
+
+    def _note_pull(self, pull: Pull) -> None:
+        """How the policy stands to its source."""
+        found = pull.standing(self.bundle)
+        put = self.metrics.set
+        put("afterguard_policy_stale", float(found.is_stale))
+        put("afterguard_policy_pulled_timestamp_seconds", int(found.pulled))
+        if self.bundle is not None:
+            put("afterguard_policy_created_timestamp_seconds", int(found.created))
+            put("afterguard_policy_valid_until_timestamp_seconds", int(found.valid_until))
+            put("afterguard_policy_sequence", found.sequence)
+
+    def _standing(self, policy: Policy | None) -> Standing:
+        """What people allowed the policy to do."""
+        given = self.settings
+        if self.pull is None or policy is None:
+            return standing(policy, given.policy, given.require_promotion, given.trusted_keys)
+        promotion = self.bundle.promotion if self.bundle is not None else None
+        return weighed(policy, promotion, given.require_promotion, given.trusted_keys)
 
     def _stand(self, found: Standing) -> None:
         """Let the policy do what it may."""
@@ -161,12 +212,13 @@ class Judging:
 
     def _stamped(self) -> tuple[int, int, int]:
         """(time and size of the policy file, time of its promotion), zeros for what is not there."""
+        file = str(self.pull.file) if self.pull is not None else self.settings.policy
         try:
-            found = os.stat(self.settings.policy)
+            found = os.stat(file)
         except OSError:
             return 0, 0, 0
         try:
-            promoted = os.stat(self.settings.policy + SUFFIX).st_mtime_ns
+            promoted = os.stat(file + SUFFIX).st_mtime_ns
         except OSError:
             promoted = 0
         return found.st_mtime_ns, found.st_size, promoted
@@ -181,18 +233,37 @@ class Judging:
             after = self.standing.after(self.brain.acted, self.brain.counted)
             if after is not self.standing:
                 self._stand(after)
+                self._note_policy()
+            if self.pull is not None:
+                self._note_pull(self.pull)
             self.looked()
             await asyncio.sleep(LOOK)
 
+    async def _pull(self, pull: Pull) -> None:
+        """Look at the source of the policy now and then, where no other process of this guard does."""
+        while True:
+            if pull.is_mine():
+                outcome = await asyncio.to_thread(pull.once)
+                self.metrics.add("afterguard_policy_pulls_total", outcome)
+            # Not all sites at the same moment.
+            await asyncio.sleep(self.settings.policy_every * random.uniform(0.8, 1.2))
+
     def reload(self) -> None:
-        """Put the policy file in force; where it is broken the old policy stays and that is said."""
+        """Put the policy file, or the bundle that was pulled, in force; where it is broken the old policy stays and that is said."""
         try:
-            policy = policy_of(self.settings.policy)
+            if self.pull is None:
+                policy = policy_of(self.settings.policy)
+            else:
+                found = self.pull.held()
+                if found is None:
+                    return
+                policy = bundles.policy_of(found, self.settings.site)
+                self.bundle = found
         except AfterguardError as error:
             log.error("the policy stays as it was: %s", error)
             self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
             return
         self.brain.swap(policy)
-        self._stand(standing(policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys))
+        self._stand(self._standing(policy))
         self._note_policy()
         log.info("policy %s in force", policy.revision if policy else "none")

@@ -131,6 +131,17 @@ def proofs(
                 yield _proved(guard, door, name, mode, cell, way)
                 count += 1
                 progress(count)
+    for name, cell in _aside(guard):
+        yield _proved(guard, "", name, "observe", cell, _straight(guard, name))
+        count += 1
+        progress(count)
+
+
+def _aside(guard: Guard) -> Iterator[tuple[str, probe.Cell]]:
+    """Cells of the doors off the path."""
+    for name, kind, _, _ in guard.mounts()[0]:
+        yield from (("mirror/" + name, cell) for cell in probe.mirrored(kind))
+    yield from (("otlp", cell) for cell in probe.cells("otlp"))
 
 
 def doors(rows: list[str], token: str) -> dict[str, Door]:
@@ -160,13 +171,13 @@ def _through(guard: Guard, door: Door, upstream: str) -> Way:
 
 
 def _proved(guard: Guard, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
-    body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{int(time.time() * 1000)}")
+    body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{mount.replace('/', '-')}-{int(time.time() * 1000)}")
     headers = {
         "content_type": "application/json",
         "authorization": "Bearer probe",
         "accept": "application/json, text/event-stream",
     }
-    if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result", "features"):
+    if cell.encoding == "gzip" and (cell.place in (*probe.IN_REQUEST, "features") or cell.kind == "otlp"):
         body = gzip.compress(body, mtime=0)
         headers["content_encoding"] = "gzip"
     status, found, reply, identifier = way(cell, body, headers)
@@ -213,7 +224,8 @@ def table(rows: list[Proof], policy: str) -> str:
     """The proofs as a table: a row for each surface and place, a column for each way of sending it."""
     columns = (("whole", False, ""), ("whole+gzip", False, "gzip"), ("stream", True, ""), ("stream+gzip", True, "gzip"))
     names = dict.fromkeys((row.door, row.mount, row.operation, row.place) for row in rows)
-    lines = [f"{'surface':<22} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
+    width = max((len(f"{door}/{mount} {operation}") for door, mount, operation, _ in names), default=7)
+    lines = [f"{'surface':<{width}} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
     by = {(row.door, row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
     for door, mount, operation, place in names:
         cells = []
@@ -221,7 +233,7 @@ def table(rows: list[Proof], policy: str) -> str:
             one = by.get((door, mount, operation, place, streamed, encoding))
             cells.append("-" if one is None else "GAP" if one.gap else one.acted if one.acted != "allow" else "seen")
         lines.append(
-            f"{door + '/' + mount + ' ' + operation:<22} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells)
+            f"{door + '/' + mount + ' ' + operation:<{width}} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells)
         )
     gaps = [row for row in rows if row.gap]
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max((row.at for row in rows), default=0.0)))

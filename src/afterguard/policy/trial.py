@@ -21,6 +21,7 @@ from afterguard.model import (
     Confidence,
     Exchange,
     Hit,
+    Origin,
     Severity,
     Span,
     Text,
@@ -39,6 +40,19 @@ class Sides(NamedTuple):
 
     request: Exchange | None
     reply: Exchange | None
+
+
+def sides(exchange: Exchange) -> Sides:
+    """A record of one call, cut in two: what the model said last is the reply."""
+    texts = exchange.texts
+    told = max((t.turn for t in texts if t.origin is not Origin.model), default=-1)
+    cut = next((n for n, t in enumerate(texts) if t.origin is Origin.model and t.turn > told), len(texts))
+    calls = next((n for n, call in enumerate(exchange.calls) if call.turn > told), len(exchange.calls))
+    has_reply = cut < len(texts) or calls < len(exchange.calls)
+    if not has_reply:
+        return Sides(exchange, None)
+    asked = msgspec.structs.replace(exchange, texts=texts[:cut], calls=exchange.calls[:calls], unjudged=())
+    return Sides(asked if cut else None, exchange)
 
 
 Read = Callable[[Mapping[str, Any]], Sides]

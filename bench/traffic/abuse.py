@@ -229,7 +229,7 @@ def distillation(days: Days, one: Campaign) -> Rows:
 
 
 def baseline_poisoning(days: Days, one: Campaign) -> Rows:
-    """Slow: a third more each day so that much becomes usual, then eight times that for the last twelfth of the time. Spread: a thousand accounts in fifteen rented networks."""
+    """Slow: a third more each day so that much becomes usual, then many times that for the last twelfth of the time. Spread: a thousand accounts in fifteen rented networks."""
     rng = one.rng()
     n = round(one.identities * one.intensity * (24 if one.spread else 900))
     burst = round(n * 1.1)

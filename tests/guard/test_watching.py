@@ -51,7 +51,7 @@ def one_brain(events: list[Event]) -> list[Alert]:
     return alerts + watch.tick(events[-1].time + 900)
 
 
-def minutes(events: list[Event], length: float = 60.0) -> list[tuple[float, list[Event]]]:
+def minutes(events: list[Event], length: float = 300.0) -> list[tuple[float, list[Event]]]:
     out: dict[float, list[Event]] = {}
     for event in events:
         out.setdefault((event.time // length + 1) * length, []).append(event)

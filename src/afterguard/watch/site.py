@@ -34,6 +34,8 @@ UNSURE = 3.0
 """How many times the limit is demanded while too little is known."""
 QUIET = 1.5
 """Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
+FREE = 8.0
+"""Days in which the past is taken as it is, a whole week and a day."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
 SURGE = 2.5
@@ -149,6 +151,7 @@ class Site:
         if not len(rows):
             return []
         owners = field.events[kept]
+        table.is_free = now - self.begun < FREE * DAY
         amounts = self._amounts(table, columns, field, kept, owners, inverse, rows, now)
         table.add(rows, amounts, now)
         table.look_at_all(now, self.is_learning(now))

@@ -65,6 +65,8 @@ class Table:
             self.floors *= 2
             self.floors[0] = NEVER
         self.times = np.array([r.times if r else NEVER for r in self.rule_of], dtype=np.float32)
+        if scope in CROWDS:
+            self.times *= 1.5
         self.least = np.where(np.isfinite(self.floors), self.floors / 5, 1.0).astype(np.float32)
         self.rows: dict[Hashable, int] = {}
         self.names: list[Hashable] = []

@@ -55,7 +55,7 @@ def one_brain(events: list[Event]) -> list[Alert]:
     watch, alerts = Watch(bits=1 << 22), []
     for event in events:
         alerts += watch.feed(event)
-    return alerts + watch.tick(events[-1].time + 900)
+    return alerts + watch.tick(events[-1].time + 9_000)
 
 
 def minutes(events: list[Event], length: float = 1_800.0) -> list[tuple[float, list[Event]]]:
@@ -81,7 +81,7 @@ async def two_brains(url: str, events: list[Event], dies_at: float = 0.0) -> tup
         for part, brain in zip(parts[::-1], brains[::-1], strict=True):
             alerts += await brain.step(part, now)
     for brain in brains:
-        alerts += await brain.step([], last + 900)
+        alerts += await brain.step([], last + 9_000)
         await brain.close()
     return alerts, failures
 

@@ -260,7 +260,9 @@ class Site:
             rule, who = table.rule_of[at], str(table.names[rows[row]])
             if rule is None or self.cooling.is_cold(rule.kind, table.scope, who, now):
                 continue
-            events = [columns.events[i] for i in owners[inverse == row][-EVIDENCE:]]
+            mine = owners[inverse == row]
+            counted = mine[columns.measures[mine, table.columns[at]] > 0]
+            events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now):
                 why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), float(expected[row, window, at]), float(limit[window, at]), now)  # fmt: skip
                 alerts.append(self._alert(rule, why, events, ratio, window))

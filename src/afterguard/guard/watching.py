@@ -17,16 +17,17 @@ import msgspec
 
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
-from afterguard.watch.live import Watch, decoded
+from afterguard.watch.live import SLICE, Watch, decoded
 from afterguard.watch.site import Settings
 
-STREAM, STATE, PLACE, LEASE, TOLD = (
-    f"afterguard:watch:{name}" for name in ("events", "state", "place", "judge", "told")
+STREAM, STATE, REST, PLACE, LEASE, TOLD = (
+    f"afterguard:watch:{name}" for name in ("events", "state", "rest", "place", "judge", "told")
 )
 HELD = 10_000
 """Milliseconds a lease lasts without being renewed."""
 GRACE = 3.0
-"""Seconds a minute stays open for brains that are late."""
+"""Seconds a minute stays open for brains that are late: none of its events is fed before."""
+AHEAD = 600.0
 KEEP = 600.0
 """Seconds from one keeping of the state to the next."""
 LONGEST = 200_000
@@ -55,6 +56,8 @@ class Together:
         self.alone = Watch(settings)
         """Over this brain's own events, while Redis is away."""
         self._place = b"0"
+        self._rest: list[Event] = []
+        """Read from the stream, of a minute that is not over for all."""
         self._kept = 0.0
 
     async def step(self, events: Sequence[Event], now: float) -> list[Alert]:
@@ -82,13 +85,17 @@ class Together:
 
     async def _judge(self, now: float) -> list[Alert]:
         watch = self.judging or await self._begin(now)
-        alerts: list[Alert] = []
         while batches := await self._redis.xread({STREAM: self._place}, count=BATCH):
             for place, fields in batches[0][1]:
-                for event in decoded(fields[b"e"]):
-                    alerts += watch.feed(event)
+                self._rest += decoded(fields[b"e"])
                 self._place = place
-        alerts += watch.tick(now - GRACE)
+        over = (now - GRACE) // SLICE * SLICE
+        # What comes from neither this minute nor the next ones has a wrong clock; the watch knows what to do with it.
+        waits = [over <= event.time <= now + AHEAD for event in self._rest]
+        due = [event for event, wait in zip(self._rest, waits, strict=True) if not wait]
+        due.sort(key=lambda event: event.time if event.time == event.time else 0.0)
+        self._rest = [event for event, wait in zip(self._rest, waits, strict=True) if wait]
+        alerts = [alert for event in due for alert in watch.feed(event)] + watch.tick(now - GRACE)
         told = [alert for alert in alerts if await self._is_first(alert)]
         if now - self._kept >= KEEP:
             await self._keep(watch, now)
@@ -96,9 +103,11 @@ class Together:
 
     async def _begin(self, now: float) -> Watch:
         """Go on where the judge before stopped keeping."""
-        state, place = await self._redis.mget(STATE, PLACE)
-        self.judging = Watch.restored(state, self.settings) if state and place else Watch(self.settings)
-        self._place = place if state and place else b"0"
+        state, place, rest = await self._redis.mget(STATE, PLACE, REST)
+        if not state or not place:
+            state, place, rest = None, b"0", None
+        self.judging = Watch.restored(state, self.settings) if state else Watch(self.settings)
+        self._place, self._rest = place, decoded(rest) if rest else []
         self._kept = now
         return self.judging
 
@@ -107,6 +116,7 @@ class Together:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.set(STATE, data)
             pipe.set(PLACE, self._place)
+            pipe.set(REST, msgspec.msgpack.encode(self._rest))
             await pipe.execute()
         self._kept = now
 

@@ -61,8 +61,7 @@ class Watch:
             return []
         alerts: list[Alert] = []
         if minute > self.minute or len(self.open) >= MOST:
-            alerts = self._close()
-            self.minute = max(minute, self.minute)
+            alerts = self._close(minute)
         elif minute < self.minute:
             self.late += 1
             event = msgspec.structs.replace(event, time=self.minute * SLICE)
@@ -81,23 +80,28 @@ class Watch:
     def tick(self, now: float) -> list[Alert]:
         """It is `now`: ends the slice when its minute is over."""
         if self.minute >= 0 and math.isfinite(now) and now // SLICE > self.minute:
-            alerts = self._close()
-            # Those who wait do so until the minute before now is over, as if events had come.
-            self.minute = max(self.minute, int(now // SLICE) - 1)
-            alerts += self._close()
-            self.minute = int(now // SLICE)
-            return alerts
+            return self._close(int(now // SLICE))
         return []
 
-    def _close(self) -> list[Alert]:
-        """End the minute; judge the applications that have enough events or waited long enough."""
+    def _close(self, until: int) -> list[Alert]:
+        """End the minute and those up to `until`: judge the applications that have enough events or waited long enough.
+
+        Minute by minute even where nothing came, so that it does not matter whether an event or a tick told the time.
+        """
         events, self.open, self._ahead = self.open, [], []
         events.sort(key=_order)
         for event in events:
             self.waiting.setdefault(self._name(event.app), []).append(event)
-        now = (self.minute + 1) * SLICE
-        due = [app for app, some in self.waiting.items() if len(some) >= FEW or now - some[0].time >= PATIENCE]
-        return [alert for app in sorted(due) for alert in self.sites[app].judge(self.waiting.pop(app), now)]
+        alerts: list[Alert] = []
+        minute, self.minute = self.minute, max(until, self.minute)
+        last = max(until, minute + 1)
+        while self.waiting and minute < last:
+            now = (minute + 1) * SLICE
+            due = [app for app, some in self.waiting.items() if len(some) >= FEW or now - some[0].time >= PATIENCE]
+            for app in sorted(due):
+                alerts += self.sites[app].judge(self.waiting.pop(app), now)
+            minute += 1
+        return alerts
 
     def _name(self, app: str) -> str:
         if app not in self.sites:

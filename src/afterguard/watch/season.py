@@ -1,7 +1,7 @@
 """How many are usually active at this hour of the week, and how many more are now.
 
-In: active identities a slice. Out: `shape`, this hour beside the mean hour, and `rise`, now beside what this hour usually has. Until a week
-is known the hour of the day stands in; until a day is known, both are 1.
+In: active identities a slice. Out: `shape`, this hour beside the mean hour, and `rise`, now beside what this hour usually has. Until two weeks
+are known the hour of the day stands in; until a day is known, both are 1.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import numpy as np
 
 HOURS = 168
 DAY = 24
+SURE = 2
+"""Weeks after which an hour of the week speaks for itself."""
 
 
 class Season:
@@ -47,7 +49,7 @@ class Season:
     def expected(self, now: float) -> float:
         """Of a whole hour at this time; 0 where it is not known."""
         hour = int(now // 3600)
-        if self.weeks[_place(hour)]:
+        if self.weeks[_place(hour)] >= SURE:
             return float(self.week[_place(hour)])
         return float(self.day[hour % DAY]) if self.days[hour % DAY] else 0.0
 

@@ -34,6 +34,8 @@ UNSURE = 3.0
 """How many times the limit is demanded while too little is known."""
 QUIET = 1.5
 """Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
+FREE = 8.0
+"""Days in which the past is taken as it is, a whole week and a day."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
 SURGE = 2.5
@@ -149,6 +151,7 @@ class Site:
         if not len(rows):
             return []
         owners = field.events[kept]
+        table.is_free = now - self.begun < FREE * DAY
         amounts = self._amounts(table, columns, field, kept, owners, inverse, rows, now)
         table.add(rows, amounts, now)
         table.look_at_all(now, self.is_learning(now))
@@ -257,7 +260,9 @@ class Site:
             rule, who = table.rule_of[at], str(table.names[rows[row]])
             if rule is None or self.cooling.is_cold(rule.kind, table.scope, who, now):
                 continue
-            events = [columns.events[i] for i in owners[inverse == row][-EVIDENCE:]]
+            mine = owners[inverse == row]
+            counted = mine[columns.measures[mine, table.columns[at]] > 0]
+            events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now):
                 why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), float(expected[row, window, at]), float(limit[window, at]), now)  # fmt: skip
                 alerts.append(self._alert(rule, why, events, ratio, window))

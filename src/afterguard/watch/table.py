@@ -65,9 +65,13 @@ class Table:
             self.floors *= 2
             self.floors[0] = NEVER
         self.times = np.array([r.times if r else NEVER for r in self.rule_of], dtype=np.float32)
+        if scope in CROWDS:
+            self.times *= 1.5
         self.least = np.where(np.isfinite(self.floors), self.floors / 5, 1.0).astype(np.float32)
         self.rows: dict[Hashable, int] = {}
         self.names: list[Hashable] = []
+        self.is_free = True
+        """Whether days teach without limit: in an application's first eight, so that a job of every Friday is known."""
         self.overlooked = 0
         self.evicted = 0
         wide = (len(WINDOWS), len(self.columns))
@@ -188,11 +192,13 @@ class Table:
         usual, day, known = self.usual[rows], self.today[rows], self.days[rows][:, None]
         jump = self.jump[2]
         learnt = np.minimum(day, 2 * usual + np.maximum(jump, self.least[2]))
-        day = np.where(known >= LEARN, learnt, day)
+        if not self.is_free:
+            day = np.where(known >= LEARN, learnt, day)
         pace = 1.0 / np.minimum(known + 1, MEMORY)
         new = usual + (day - usual) * pace
         top = usual * (1 + RISE) ** passed + np.maximum(jump, self.least[2]) / 10
-        new = np.where(known >= 2 * LEARN, np.minimum(new, top), new)
+        if not self.is_free:
+            new = np.where(known >= 2 * LEARN, np.minimum(new, top), new)
         self.usual[rows] = new * (1 - 1 / MEMORY) ** np.minimum(passed - 1, 60)
         self.peak[rows] = self._peak(rows, passed[:, :, None], known[:, :, None])
         self.today[rows] = 0
@@ -204,8 +210,9 @@ class Table:
         """The busiest time of a window that is usual, clipped as days are: a job of the night is busy every night."""
         peak, seen = self.peak[rows], self.peak_today[rows]
         jump = np.maximum(self.jump, self.least)
-        seen = np.where(known >= LEARN, np.minimum(seen, 2 * peak + jump), seen)
-        seen = np.where(known >= 2 * LEARN, np.minimum(seen, peak * (1 + RISE) ** passed + jump / 5), seen)
+        if not self.is_free:
+            seen = np.where(known >= LEARN, np.minimum(seen, 2 * peak + jump), seen)
+            seen = np.where(known >= 2 * LEARN, np.minimum(seen, peak * (1 + RISE) ** passed + jump / 5), seen)
         new: Numbers = np.maximum(peak * FADE**passed, seen)
         return new
 

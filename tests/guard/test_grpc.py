@@ -134,3 +134,33 @@ def test_hostile_bytes_pass_as_the_route_says_and_are_counted(client: Any) -> No
             with pytest.raises(grpc.RpcError):
                 channel.unary_unary(METHOD)(body, timeout=5)
     assert client.guard.metric("afterguard_unjudged_total", "fraud") >= 3 and client.guard.is_alive()
+
+
+def test_the_kill_switch_lets_pass(client: Any) -> None:
+    (client.guard.folder / "killed").touch()
+    try:
+        running.until(lambda: client.guard.metric("afterguard_killed") == 1)
+        found = client.infer("fraud", [asked([1, 2, 3, 400])]).as_numpy("probabilities")
+        assert abs(found[0, 1] - predict_servers.score([1, 2, 3, 400])) < 1e-6
+    finally:
+        (client.guard.folder / "killed").unlink()
+
+
+def test_observed_calls_pass_as_they_are_and_are_judged_afterwards(tmp_path: Path) -> None:
+    server = grpc.server(ThreadPoolExecutor(2))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Service(), server)
+    target = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    port = running.free_port()
+    policy = running.rules(running.rule("no-nan", "block", "request", {"hit.kind": KINDS}), head="mode: observe")
+    flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpc://127.0.0.1:{target}")
+    try:
+        with running.guard("", tmp_path, policy, *flags, mounts={"fraud:kserve": "http://127.0.0.1:9"}) as guard:
+            one = triton.InferenceServerClient(f"127.0.0.1:{port}")
+            one.infer("fraud", [asked([1.0, 2.0, float("nan"), 4.0])])
+            one.close()
+            line = running.until(lambda: next(iter(guard.lines()), None))
+            own = line["unmapped"]["afterguard"]
+            assert own["would"] == "block" and own["action"] == "flag" and own["rows"] == 1
+    finally:
+        server.stop(0)

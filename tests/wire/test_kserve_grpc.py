@@ -53,7 +53,7 @@ def test_requests_and_replies_as_the_stubs_write_them(values: list[float], is_ra
     body = reply.SerializeToString()
     said = predictive.response("kserve_grpc", body, {})
     assert said.decisions == tuple(str(n) for n in range(rows)) and len(said.scores) == rows and said.version == "3"
-    new, _ = predictive.rescored(body, {}, said, digits, withheld=False)
+    new, _ = predictive.rescored(body, said, digits, withheld=False)
     read = made.ModelInferResponse.FromString(new)
     data = (
         np.frombuffer(read.raw_output_contents[0], "<f4")

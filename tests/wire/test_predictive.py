@@ -182,7 +182,7 @@ def _safe(dialect: str, body: bytes, heads: dict[bytes, bytes], is_reply: bool) 
             return
         said = predictive.response(dialect, body, heads)
         for withheld in (False, True):
-            new, changed = predictive.rescored(body, heads, said, 2, withheld=withheld)
+            new, changed = predictive.rescored(body, said, 2, withheld=withheld)
             again = predictive.response(dialect, new, {**heads, **changed})
             assert len(again.scores) == len(said.scores) or withheld
     except Unreadable as error:
@@ -204,11 +204,11 @@ def test_rounding_changes_scores_and_nothing_else(rows: list[list[float]], digit
     flat = f",{blank}".join(repr(one) for row in rows for one in row)
     body = f'{{"id":"0.123456789",{blank}"outputs":[{{"name":"p","datatype":"FP64","shape":[{len(rows)},2],"data":[{flat}]}},{{"name":"l","datatype":"INT32","shape":[1],"data":[7]}}],"n":1.23456789}}'.encode()
     said = predictive.response("kserve", body, {})
-    new, _ = predictive.rescored(body, {}, said, digits, withheld=False)
+    new, _ = predictive.rescored(body, said, digits, withheld=False)
     expected = body
     wanted = f",{blank}".join(repr(round(one, digits)) for row in rows for one in row)
     assert new == expected.replace(f"[{flat}]".encode(), f"[{wanted}]".encode())
-    hard, _ = predictive.rescored(body, {}, said, -1, withheld=True)
+    hard, _ = predictive.rescored(body, said, -1, withheld=True)
     data = json.loads(hard)["outputs"][0]["data"]
     assert [data[2 * n : 2 * n + 2] for n in range(len(rows))] == [
         [1.0, 0.0] if a >= b else [0.0, 1.0] for a, b in rows
@@ -219,7 +219,7 @@ def test_rounding_changes_scores_and_nothing_else(rows: list[list[float]], digit
 def test_nan_in_a_reply_stays_and_the_rest_is_rounded() -> None:
     body = b'{"predictions": [[0.123, NaN], [-Infinity, 0.987]], "why": "NaN or 0.555"}'
     said = predictive.response("mlflow", body, {})
-    assert predictive.rescored(body, {}, said, 1, withheld=False)[0] == body.replace(b"0.123", b"0.1").replace(
+    assert predictive.rescored(body, said, 1, withheld=False)[0] == body.replace(b"0.123", b"0.1").replace(
         b"0.987", b"1.0"
     )
     assert lenient.decode(b"[NaN]")[1] == ["not_finite"] and lenient.decode(b"[nan]")[1] == ["bad_json"]
@@ -235,7 +235,7 @@ def test_withheld_of_every_shape() -> None:
         ("sagemaker", b'{"predictions": [{"score": 0.9, "predicted_label": 2}]}', b'{"predictions": [{"score": 1.0, "predicted_label": 2}]}'),
     ):  # fmt: skip
         said = predictive.response(dialect, body, {})
-        assert predictive.rescored(body, {}, said, -1, withheld=True)[0] == after
+        assert predictive.rescored(body, said, -1, withheld=True)[0] == after
 
 
 def test_a_scoring_api_by_mapping_by_name_and_learned() -> None:

@@ -195,7 +195,7 @@ class PredictSession(Session):
             return body
         if self.said is None:
             raise Unspliceable("scores are to be changed in a reply that nobody can read")
-        new, changed = predictive.rescored(self.plain, self._heads(), self.said, digits, withheld=withheld)
+        new, changed = predictive.rescored(self.plain, self.said, digits, withheld=withheld)
         if new == self.plain:
             return body
         self.rescored = "withheld" if withheld else "rounded"

@@ -34,6 +34,7 @@ FEW = 6
 MIXED = 0.15
 TIMES = 8.0
 SAMPLE = 1_500
+LEAST_SAMPLE = 400
 RARE = 240
 BATCH = 1_000
 """Rows after which the share of rare ones is judged."""
@@ -82,7 +83,7 @@ class Spread:
         self._sample: list[np.ndarray] = []
         self._metric: _Metric | None = None
         self._rare: deque[tuple[np.ndarray, str, Moment]] = deque(maxlen=RARE)
-        self._counted = self._far = 0
+        self._counted = self._far = self._strange = 0
         self._quiet = -math.inf
 
     def feed(self, row: Row, standard: np.ndarray) -> list[Alert]:
@@ -150,15 +151,20 @@ class Spread:
 
     def _keep(self, row: Row, standard: np.ndarray) -> None:
         if self._sample and len(self._sample[0]) != len(standard):
+            self._strange += 1
+            if self._strange < WARM:  # rows of another width do not push the sample out until they are what comes
+                return
             self._sample.clear()
             self._metric = None
+        self._strange = 0
         if len(self._sample) < SAMPLE:
             self._sample.append(standard)
         else:
             place = zlib.crc32(f"{self._rows}:{row.id}".encode("utf-8", "replace")) % self._rows
             if place < SAMPLE:
                 self._sample[place] = standard
-        if self._rows in (WARM, 2 * WARM, 4 * WARM) or (self._rows >= 4 * WARM and self._rows % 10_000 == 0):
+        is_due = self._rows in (WARM, 2 * WARM, 4 * WARM) or self._rows % 10_000 == 0 or self._metric is None
+        if is_due and len(self._sample) >= LEAST_SAMPLE and self._rows >= WARM and self._rows % 100 == 0:
             self._metric = _metric(np.array(self._sample))
 
     def _corners(self, row: Row, standard: np.ndarray, now: float) -> list[Alert]:

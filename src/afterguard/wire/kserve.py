@@ -46,7 +46,8 @@ def response(body: bytes, heads: Heads) -> Told:
             labels = _labels(one, data)
         at += len(data or b"")
     found = told(places, body, labels)
-    return found._replace(model=_word(head.get("model_name")), version=_word(head.get("model_version")))
+    length = base if heads.get(LENGTH) else -1
+    return found._replace(model=_word(head.get("model_name")), version=_word(head.get("model_version")), head=length)
 
 
 def _opened(body: bytes, heads: Heads) -> tuple[dict[str, Any], memoryview]:

@@ -119,18 +119,17 @@ def response(dialect: str, body: bytes, heads: Heads, mapping: Scoring | None = 
         raise Unreadable("too_deep") from None
 
 
-def rescored(body: bytes, heads: Heads, said: Told, digits: int, *, withheld: bool) -> tuple[bytes, dict[bytes, bytes]]:
+def rescored(body: bytes, said: Told, digits: int, *, withheld: bool) -> tuple[bytes, dict[bytes, bytes]]:
     """(the reply with its scores rounded or withheld, headers that change with it). Raises Unspliceable."""
     cells = [one for one in said.places if isinstance(one, Cell)]
     if cells:
         return put(
             body, [(one.start, one.end, _spelled(body[one.start : one.end], digits, withheld)) for one in cells]
         ), {}
-    length = heads.get(kserve.LENGTH, b"")
-    if not length:
+    size = said.head
+    if size < 0:
         return changed(body, said.places, digits, withheld=withheld), {}
     # The JSON in front may become shorter or longer; what is raw keeps its size.
-    size = int(length)
     head = changed(body[:size], [one for one in said.places if isinstance(one, Place)], digits, withheld=withheld)
     raw = [one for one in said.places if isinstance(one, Raw)]
     rest = changed(body, raw, digits, withheld=withheld)[size:]

@@ -56,6 +56,8 @@ class Told(NamedTuple):
     places: tuple[Place | Raw, ...] = ()
     model: str = ""
     version: str = ""
+    head: int = -1
+    """Bytes of JSON before raw tensors; negative where there are none."""
 
 
 def told(places: Sequence[Place | Raw], body: bytes = b"", labels: Sequence[str] = ()) -> Told:

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.importorskip("grpc")
+pytest.importorskip("hpack")
 openai = pytest.importorskip("openai")
 
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 grpc = pytest.importorskip("grpc")
+pytest.importorskip("hpack")
 
 from afterguard.detect import Context  # noqa: E402
 from afterguard.guard import ext_proc, http2  # noqa: E402

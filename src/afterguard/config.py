@@ -149,6 +149,8 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """redis:// address of shared state (limits, approvals), for several workers or replicas."""
     workers: int = 1
     """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
+    watch: bool = False
+    """Whether callers are watched over time (budgets, abuse, fraud, theft, drift); alarms stand in the decision log. It needs days to learn what is usual, and costs a tenth of a millisecond an exchange."""
     user_header: str = ""
     """Header in which your own gateway or application names its user; it is believed, so clients must not be able to set it. Empty: users are not told apart."""
     address_header: str = ""
@@ -377,6 +379,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "suppress",
             "evidence.retention_days",
             "scan.disable",
+            "guard.door",
             "guard.upstream",
             "guard.trusted_keys",
             "guard.mapping",
@@ -385,6 +388,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.gateway",
             "guard.endpoint",
             "guard.policy_hosts",
+            "guard.price",
         )
     }
     out: dict[str, Any] = {}

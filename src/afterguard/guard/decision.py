@@ -6,6 +6,7 @@ property of the call, not an alert. It holds no prompt: excerpts are redacted by
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged, Verdict
 if TYPE_CHECKING:
     from afterguard.guard.metrics import Metrics
     from afterguard.guard.session import Session
+    from afterguard.watch.alert import Alert
 
 HITS = 20
 """Hits written out; more are counted."""
@@ -283,6 +285,53 @@ def _approval(note: Note) -> dict[str, Any]:
         # Whether the approver is certain to be somebody else than who asked.
         out |= {"by": note.by, "is_another": note.is_another}
     return out
+
+
+def alarm(alert: Alert, now: float, product: str) -> bytes:
+    """An alarm of the watch over time as one line of OCSF JSON: class 2004, Detection Finding."""
+    hit, why = alert.hit, alert.why
+    told = hashlib.blake2b(f"{hit.kind} {hit.cause} {now:.0f}".encode(), digest_size=16).hexdigest()
+    event: dict[str, Any] = {
+        "class_uid": 2004,
+        "class_name": "Detection Finding",
+        "category_uid": 2,
+        "category_name": "Findings",
+        "activity_id": 1,
+        "activity_name": "Create",
+        "type_uid": 200401,
+        "time": int(now * 1000),
+        "severity_id": SEVERITY_IDS[hit.severity],
+        "confidence": hit.confidence,
+        "status_id": 1,
+        "is_alert": True,
+        "message": hit.rule,
+        "metadata": {
+            "uid": told,
+            "version": VERSION,
+            "profiles": [],
+            "product": {"name": "Afterguard", "vendor_name": "Afterguard", "version": product},
+            "log_name": "watch",
+        },
+        "finding_info": {
+            "uid": told,
+            "title": f"{hit.kind.replace('_', ' ')}: {hit.cause}",
+            "desc": hit.rule,
+            "types": [hit.kind],
+            "analytic": {"type_id": 2, "name": hit.detector},
+        },
+        "unmapped": {
+            "afterguard": {
+                "kind": hit.kind,
+                "cause": hit.cause,
+                "would_change": hit.would_change,
+                "taxonomies": hit.taxonomies,
+                "why": why,
+                "exchanges": [name for name, _ in alert.exchanges[:HITS]],
+                "exchanges_total": len(alert.exchanges),
+            }
+        },
+    }
+    return msgspec.json.encode(event) + b"\n"
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -84,6 +84,10 @@ class Desk:
         self.meter = meter or Meter(Local())
         self.version = version
         self.most = in_flight
+        self.lookout: Callable[[Session, Decision], None] | None = None
+        """Who is told of every exchange that is over."""
+        self.ending: Callable[[], Awaitable[None]] | None = None
+        """What is to be done when every decision is made."""
         self.open: dict[Visit, None] = {}
         """Exchanges under way, oldest first."""
         self.probes: OrderedDict[str, Decision] = OrderedDict()
@@ -104,6 +108,8 @@ class Desk:
             await last()
         if self._worker is not None:
             await self._worker
+        if self.ending is not None:
+            await self.ending()
         if self.journal is not None:
             self.journal.close()
 
@@ -233,6 +239,8 @@ class Desk:
         count(self.metrics, session, one, seconds, judging)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
+        if self.lookout is not None:
+            self.lookout(session, one)
         return one
 
     def remember(self, one: Decision) -> None:

@@ -53,6 +53,7 @@ METRICS = {
     "afterguard_approvals": Metric("gauge", ("state",), "What the action ask has held, by what became of it: pending, approved, denied, used, expired. The same at all that share it.", True),
     "afterguard_approvals_total": Metric("counter", ("route", "event"), "What happened to approvals here: asked, used; dropped because too many waited; forged where the shared state holds one that nobody with the guard's key made."),
     "afterguard_collected_total": Metric("counter", ("source", "outcome"), "What came to be judged off the path. Source: traces, logs (spans and log records), mirror (requests). Outcome: taken; not_ai, of no model or tool; rejected, too many for one request; later and refused (requests): the exporter was told to come again, or not to; too_long."),
+    "afterguard_alarms_total": Metric("counter", ("kind",), "Alarms of the watch over time."),
     "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on.", True),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -124,6 +124,8 @@ class Proxy:
         spot = endpoint(route.kind, scope["method"], place.path, scope["query_string"].decode("latin-1"))
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         session = self.desk.session(route, spot, headers)
+        peer = scope.get("client")
+        session.peer = peer[0] if peer else ""
         exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
         for name, value in headers:
             if name == probe.HEADER:

@@ -83,6 +83,9 @@ class Session:
         self.parts = Parts()
         self.protocol = ""
         self.asked: Any = None
+        self.headers = headers
+        self.peer = ""
+        """Address of the client's end of the connection."""
         self.identity, self.conversation = who(headers, brain.context.pseudonym)
         self.known_by = "key" if self.identity else ""
         """What names the identity: key, or a name in the body."""

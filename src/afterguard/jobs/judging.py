@@ -24,8 +24,11 @@ from afterguard.guard.brain import Brain
 from afterguard.guard.desk import Desk
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
+from afterguard.guard.lookout import Lookout, together
 from afterguard.guard.metrics import Metrics
+from afterguard.guard.notice import Marks
 from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
+from afterguard.guard.price import prices
 from afterguard.guard.route import Route
 from afterguard.guard.shelf import shelf
 from afterguard.jobs import bundle as bundles
@@ -125,6 +128,9 @@ class Judging:
             meter=Meter(Shared(settings.redis, self._redis_failed) if settings.redis else Local()),
             version=__version__,
         )
+        self.lookout = self._lookout(secret) if settings.watch else None
+        if self.lookout is not None:
+            self.desk.lookout, self.desk.ending = self.lookout.saw, self.lookout.close
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
         self._stamp = self._stamped()
@@ -141,6 +147,8 @@ class Judging:
                 loop.create_task(self._watch()),
                 loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
             ]
+            if self.lookout is not None:
+                self._watching.append(loop.create_task(self.lookout.keep()))
             if self.pull is not None:
                 self._watching.append(loop.create_task(self._pull(self.pull)))
 
@@ -149,6 +157,21 @@ class Judging:
         for task in self._watching:
             task.cancel()
         self.approvals.now()
+
+    def _lookout(self, secret: bytes) -> Lookout:
+        """The watch over time, as the settings say."""
+        given = self.settings
+        headers = (given.user_header, given.address_header, given.device_header, given.region_header)
+        return Lookout(
+            self.folder,
+            self.journal,
+            self.metrics,
+            self.brain.context.pseudonym,
+            version=__version__,
+            marks=Marks(*(name.lower().encode() for name in headers)),
+            prices=prices(given.price),
+            together=together(given.redis, self.desk.new_id(), self.metrics) if given.redis else None,
+        )
 
     def looked(self) -> None:
         """The files were looked at."""

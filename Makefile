@@ -33,6 +33,8 @@ system:
 	  need=""; command -v chromium >/dev/null || need="$$need chromium"; ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$$need postgresql"; \
 	  command -v redis-server >/dev/null || command -v valkey-server >/dev/null || need="$$need redis-server"; \
 	  command -v promtool >/dev/null || need="$$need prometheus"; \
+	  test -x /usr/lib/squid/security_file_certgen || need="$$need squid-openssl"; \
+	  command -v nginx >/dev/null || need="$$need nginx-light"; \
 	  if [ -n "$$need" ]; then echo "installing$$need"; (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$need) >/dev/null 2>&1 || echo "could not install$$need; the tests that need it will skip"; fi; \
 	fi
 

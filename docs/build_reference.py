@@ -114,6 +114,25 @@ def rules() -> str:
         out.append(
             f"\n### {one.id}\n\n{_anchor(one.id)}{one.why}\n\nIncident kinds: {kinds}. Worst severity: {one.severity}.\n\n{_ids(one.taxonomies)}"
         )
+    out.append(_watched())
+    return "".join(out)
+
+
+def _watched() -> str:
+    """Every kind that the watch over time raises."""
+    from afterguard.watch.kinds import NEVER, OTHER, RULES, SAID
+
+    out = [
+        "\n## The watch over time\n\nWhat is raised when one goes far over its own past and its peers (see [how it decides](../explanation/watch.md)). "
+        "The floors are the least excess over the usual that counts.\n"
+    ]
+    for rule in RULES:
+        floors = ", ".join(f"{f:,.0f} in {said}" for f, said in zip(rule.floors, SAID, strict=True) if f != NEVER)
+        out.append(
+            f"\n### {rule.kind}\n\n{_anchor(rule.kind)}Counts {rule.says}, of each {', '.join(rule.scopes)}. Severity {rule.severity}. "
+            f"At least {rule.times:g} times what can be expected, and {floors}.\n\nWould change it: {rule.would_change}.\n\n{_ids(rule.taxonomies)}"
+        )
+    out += [f"\n### {kind}\n\n{_anchor(kind)}{says[0].upper() + says[1:]}.\n" for kind, says in OTHER.items()]
     return "".join(out)
 
 

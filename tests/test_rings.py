@@ -23,7 +23,7 @@ EDGES = {
     "report",
     "web",
 }
-OUTER = {"jobs", "cli", "web", "__main__", "__init__"}
+OUTER = {"jobs", "cli", "web", "clients", "__main__", "__init__"}
 # Beside core, an engine may read these engines; an edge these edges.
 EXTRA = {
     "scan": {"code", "detect"},
@@ -33,7 +33,7 @@ EXTRA = {
 }
 EDGE_EXTRA = {
     "files": {"archives"},
-    "guard": {"store", "judges"},
+    "guard": {"store", "judges", "tap"},  # what is recorded elsewhere and sent here is read as look-back reads it
     "respond": {"store"},
     "web": {"store"},
     "tap": {"store"},

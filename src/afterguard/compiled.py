@@ -16,6 +16,15 @@ KEPT = 24
 """Files of compiled patterns kept; older versions make room."""
 
 
+def cache_folder() -> Path:
+    """The user's cache folder for Afterguard; what lies there can be deleted at any time."""
+    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else "")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "afterguard"
+    except RuntimeError:  # an account without a home
+        return Path(os.devnull) / "afterguard"
+
+
 class Compiled:
     """Compiled patterns kept in a folder of the user's cache. Only files that this account alone can write are believed."""
 

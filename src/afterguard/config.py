@@ -80,17 +80,35 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8765"
     """HOST:PORT the guard listens on. An address that others can reach needs guard.token, or TLS with client certificates."""
     door: list[str] = []
-    """Further doors on addresses of their own: NAME=HOST:PORT."""
+    """Further doors on addresses of their own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. An address that others can reach needs what guard.listen needs there."""
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
+    gateway: list[str] = []
+    """Gateways that may ask the guard on its own address what becomes of an exchange: litellm, agentgateway."""
+    endpoint: list[str] = []
+    """For the guard inside an application (ASGI, WSGI): which of its paths are chats: NAME=/path, NAME:KIND=/path, with /* at the end for all below."""
     mapping: list[str] = []
-    """NAME=FILE: how a mount of kind plain is read, as `afterguard guard learn` writes it."""
+    """NAME=FILE: how a mount of kind plain or scoring is read, as `afterguard guard learn` writes it."""
+    schema: list[str] = []
+    """MOUNT=FILE or MOUNT/MODEL=FILE: what the features of a predictive model may be. A schema of one's own, an MLmodel file, or what GET /v2/models/NAME answers."""
+    grpc: list[str] = []
+    """Ports for KServe v2 over gRPC: MOUNT@HOST:PORT=grpc://TARGET (grpcs:// with TLS), beside a mount of kind kserve. Needs the extra grpc."""
     mode: str = ""
     """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
     share: float = -1.0
     """Share of conversations in which mode share enforces, 0 to 1. Negative: what the policy says."""
     policy: str = "starter"
-    """starter, strict, none, or the path of a policy file, which is read again when it changes."""
+    """starter, strict, none, the path of a policy file, which is read again when it changes, or a bundle that is pulled: https://... or a file."""
+    policy_every: float = 60.0
+    """Seconds between two looks at where a bundle is pulled from."""
+    policy_stale: float = 900.0
+    """Seconds without a good answer from there after which the policy in force counts as stale. It stays in force."""
+    policy_hosts: list[str] = []
+    """HOST or HOST:PORT that bundles may be pulled from; empty: the host that guard.policy names."""
+    policy_first: str = ""
+    """starter, strict, none or a file: what holds until the first bundle was pulled. Empty: the guard does not start without one."""
+    site: str = ""
+    """Name of this site: which of a bundle's settings for sites hold here."""
     require_promotion: bool = False
     """Whether a policy acts only where PATH.promoted.json says that two people promoted exactly this revision; otherwise it stays in shadow."""
     trusted_keys: list[str] = []
@@ -131,6 +149,8 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """redis:// address of shared state (limits, approvals), for several workers or replicas."""
     workers: int = 1
     """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
+    watch: bool = False
+    """Whether callers are watched over time (budgets, abuse, fraud, theft, drift); alarms stand in the decision log. It needs days to learn what is usual, and costs a tenth of a millisecond an exchange."""
     user_header: str = ""
     """Header in which your own gateway or application names its user; it is believed, so clients must not be able to set it. Empty: users are not told apart."""
     address_header: str = ""
@@ -359,9 +379,16 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "suppress",
             "evidence.retention_days",
             "scan.disable",
+            "guard.door",
             "guard.upstream",
             "guard.trusted_keys",
             "guard.mapping",
+            "guard.schema",
+            "guard.grpc",
+            "guard.gateway",
+            "guard.endpoint",
+            "guard.policy_hosts",
+            "guard.price",
         )
     }
     out: dict[str, Any] = {}
@@ -434,5 +461,9 @@ def _check_guard(guard: GuardConfig, wrong: Callable[[str, str], UsageError]) ->
         raise wrong("guard.budget_ms", "must be between 1 and 60000")
     if not 1 <= guard.workers <= 64 or not 0 <= guard.helpers <= 64:
         raise wrong("guard.workers", "and guard.helpers must be between 1 and 64 (helpers may be 0)")
+    if not 0.2 <= guard.policy_every <= 86_400:
+        raise wrong("guard.policy_every", "must be between 0.2 seconds and a day")
+    if not guard.policy_every < guard.policy_stale:
+        raise wrong("guard.policy_stale", "must be more than guard.policy_every")
     if guard.log_bytes < 1 << 20:
         raise wrong("guard.log_bytes", "must be at least 1 MiB")

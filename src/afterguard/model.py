@@ -7,7 +7,7 @@ as the event gave them; `None` when it gave none. Paths are POSIX and relative t
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -231,6 +231,32 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     score: float | None = None
 
 
+class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a predictive model is asked, as a table of rows and features, and what it said of each row. Bounded by who made it (wire/table.py)."""
+
+    names: tuple[str, ...]
+    """Of the features, in the order of their columns."""
+    kinds: tuple[str, ...]
+    """What stands in each column: number, bool, text, mixed (of several kinds, or no scalar), missing."""
+    numbers: Any
+    """numpy array of rows x features: a number, 0 or 1, NaN where a cell is missing or a text. May be a view of the bytes that came in."""
+    texts: dict[int, tuple[str, ...]] = {}
+    """Column -> text of each row, "" where missing."""
+    version: str = ""
+    """The model's version, as the path or the reply names it."""
+    scores: tuple[float, ...] = ()
+    """Of each row the largest score."""
+    decisions: tuple[str, ...] = ()
+    """Of each row the class or label, where one is told."""
+    is_named: bool = True
+    """Whether the names came with the request; else they are made from positions."""
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.numbers)
+
+
 class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request to a model with its reply, or one conversation as logged."""
 
@@ -261,6 +287,8 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     """US dollars as logged; never estimated here."""
     status: int = 0
     prediction: Prediction | None = None
+    batch: Batch | None = None
+    """Rows of a predictive model, where a door read them."""
     unjudged: tuple[Unjudged, ...] = ()
     bytes: int = 0
 
@@ -329,6 +357,14 @@ class Action(StrEnum):
     """Put a placeholder in its place and put it back in the reply."""
     neutralise = "neutralise"
     """Cut what was found, keep the rest."""
+    round = "round"
+    """Of a predictive model: give scores with fewer digits."""
+    withhold = "withhold"
+    """Of a predictive model: keep the decision, take the scores away."""
+    pin_version = "pin_version"
+    """Of a predictive model: send it to the version that was agreed."""
+    step_up = "step_up"
+    """Ask the application for a further check of the caller, or give the reply that was agreed for that."""
     throttle = "throttle"
     step_down = "step_down"
     """Take tools away: from the offer of a request, or the call from a reply."""
@@ -387,6 +423,16 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds until it may be tried again (throttle)."""
     asks: tuple[Matter, ...] = ()
     """What has to be approved (ask)."""
+    digits: int = -1
+    """Digits behind the point that scores keep (round); negative: all."""
+    withheld: bool = False
+    """Whether scores are taken out of the reply (withhold)."""
+    version: str = ""
+    """The version of the model it is sent to (pin_version)."""
+    step_up: str = ""
+    """Id of the rule that wants a further check of the caller (step_up)."""
+    answer: dict[str, Any] | None = None
+    """What is answered instead, where the rule has a reply of its own (step_up)."""
     policy: str = ""
     """Revision of the policy: its name and the first 12 hex digits of its SHA-256."""
 

@@ -204,6 +204,11 @@ class Authority:
         builder = builder.serial_number(x509.random_serial_number())
         return builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
 
+    def key_pem(self) -> bytes:
+        """The authority's own key."""
+        form = serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
     def issue(self, name: str, passphrase: bytes = b"") -> tuple[str, str]:
         """(certificate, key)."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -162,6 +162,10 @@ QUIET: Series = {
     'afterguard_in_flight{route="all",job="g",instance="i"}': "5+0x3000",
     'afterguard_log_lost_total{job="g",instance="i"}': "0+0x3000",
     'afterguard_policy_info{policy="p@1",mode="enforce",job="g",instance="i"}': "1+0x3000",
+    'afterguard_policy_stale{job="g",instance="i"}': "0+0x3000",
+    'afterguard_policy_valid_until_timestamp_seconds{job="g",instance="i"}': "2000000000+0x3000",
+    'afterguard_policy_pulls_total{outcome="unchanged",job="g",instance="i"}': "0+1x3000",
+    'afterguard_collected_total{source="traces",outcome="taken",job="g",instance="i"}': "0+100x3000",
     'afterguard_judging_seconds_bucket{route="a",le="0.001",job="g",instance="i"}': "0+600x3000",
     'afterguard_judging_seconds_bucket{route="a",le="+Inf",job="g",instance="i"}': "0+600x3000",
 }
@@ -189,6 +193,12 @@ ONE_EVENT: list[tuple[str, str, Series]] = [
         {'afterguard_failures_total{route="all",reason="bad_policy",passed="yes"}': f"_x{AT - 3} 1x60"},
     ),
     ("AfterguardApprovalForged", "", {'afterguard_approvals_total{route="all",event="forged"}': f"_x{AT - 3} 1x60"}),
+    ("AfterguardPolicyRefused", "", {'afterguard_policy_pulls_total{outcome="older"}': f"_x{AT - 3} 1x60"}),
+    (
+        "AfterguardCollectedLost",
+        "",
+        {'afterguard_collected_total{source="traces",outcome="refused"}': f"_x{AT - 3} 1x60"},
+    ),
     ("AfterguardLateHits", "a", {'afterguard_late_total{route="a"}': f"_x{AT - 3} 1x60"}),
 ]
 STEADY: list[tuple[str, Series]] = [
@@ -212,6 +222,11 @@ STEADY: list[tuple[str, Series]] = [
     ),
     ("AfterguardRefused", {'afterguard_refused_total{reason="malformed_http"}': "0+300x100"}),
     ("AfterguardSharedStateAway", {'afterguard_failures_total{route="all",reason="redis",passed="yes"}': "0+5x100"}),
+    ("AfterguardPolicyStale", {'afterguard_policy_stale{job="g",instance="j"}': "1+0x100"}),
+    (
+        "AfterguardPolicyExpires",
+        {'afterguard_policy_valid_until_timestamp_seconds{job="g",instance="j"}': "100000+0x100"},
+    ),
     ("AfterguardApprovalsWait", {'afterguard_approvals{state="pending",job="g",instance="j"}': "1+0x100"}),
     ("AfterguardClientsLeave", {'afterguard_client_gone_total{route="a"}': "0+90x100"}),
 ]

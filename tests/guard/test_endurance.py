@@ -21,7 +21,8 @@ from afterguard.config import Config, GuardConfig
 from afterguard.detect.detector import Bounded
 from afterguard.guard.gate import Gate
 from afterguard.guard.journal import Journal
-from afterguard.jobs.guard import KILL, Guard, plan
+from afterguard.jobs.guard import Guard, plan
+from afterguard.jobs.judging import KILL
 from afterguard.wire import mcp
 from afterguard.wire.parts import Parts
 
@@ -142,7 +143,7 @@ async def main():
 
 if __name__ == "__main__":
     from pathlib import Path
-    from afterguard.cli.options import cache_folder
+    from afterguard.compiled import cache_folder
     from afterguard.compiled import Compiled
     from afterguard.detect.prefilter import remember
     remember(Compiled(cache_folder()))

@@ -24,7 +24,21 @@ if "guard_running" not in sys.modules:
     sys.modules["guard_running"] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["guard_running"])
 running: Any = sys.modules["guard_running"]
-MOUNTS = ("openai", "azure", "anthropic", "gemini", "ollama", "bedrock", "mcp/pages")
+MOUNTS = (
+    "openai",
+    "azure",
+    "anthropic",
+    "gemini",
+    "ollama",
+    "bedrock",
+    "mcp/pages",
+    "kserve",
+    "tfserving",
+    "mlflow",
+    "sagemaker",
+    "torchserve",
+    "scoring",
+)
 KEY = b"k" * 32
 
 
@@ -33,7 +47,10 @@ def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("prove")
     nowhere = f"http://127.0.0.1:{running.free_port()}"
     policy = shipped_text("strict").replace("mode: observe", f"mode: {request.param}")
-    with running.guard("", folder, policy, mounts=dict.fromkeys(MOUNTS, nowhere)) as one:
+    mounts = {name: f"{nowhere}/{name}" for name in MOUNTS}
+    door = f"--door=icap=127.0.0.1:{running.free_port()}"
+    with running.guard("", folder, policy, door, mounts=mounts) as one:
+        one.door = door
         yield one
 
 
@@ -57,9 +74,21 @@ def test_every_cell_is_seen_and_no_upstream_is_asked(guard: Any) -> None:
     done = prove(guard, guard.folder, "--format", "json")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     cells = json.loads(done.stdout)["cells"]
-    assert len(cells) == sum(len(list(probe.cells(kind.partition("/")[0]))) for kind in MOUNTS)
+    kinds = [kind.partition("/")[0] for kind in MOUNTS]
+    aside = sum(len(list(probe.mirrored(kind))) for kind in kinds) + len(list(probe.cells("otlp")))
+    assert len(cells) == sum(len(list(probe.cells(kind))) for kind in kinds) + aside
     assert all(cell["seen"] for cell in cells)
     assert guard.metric("afterguard_upstream_errors_total") == 0
+
+
+def test_every_cell_is_seen_through_icap(guard: Any) -> None:
+    done = prove(guard, guard.folder, "--format", "json", guard.door)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    cells = [cell for cell in json.loads(done.stdout)["cells"] if cell["door"] == "icap"]
+    assert len(cells) == sum(len(list(probe.cells(kind.partition("/")[0]))) for kind in MOUNTS)
+    assert all(cell["seen"] for cell in cells)
+    table = prove(guard, guard.folder, guard.door).stdout
+    assert "icap/openai chat" in table and "GAP" not in table
 
 
 def test_another_key_is_no_probe(guard: Any, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def _libraries() -> list[Row]:
     for module, package, why in (
         ("pyarrow", "afterguard[parquet]", "Parquet logs"),
         ("psycopg", "afterguard[postgres]", "a PostgreSQL store"),
+        ("hpack", "afterguard[envoy]", "the door for Envoy"),
     ):
         found = importlib.util.find_spec(module) is not None
         rows.append(

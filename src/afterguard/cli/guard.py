@@ -27,7 +27,10 @@ def run(
     *,
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
     door: Annotated[list[str] | None, Parameter(negative=())] = None,
+    gateway: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
+    schema: Annotated[list[str] | None, Parameter(negative=())] = None,
+    grpc: Annotated[list[str] | None, Parameter(negative=())] = None,
     listen: str | None = None,
     mode: Mode | None = None,
     share: float | None = None,
@@ -50,11 +53,17 @@ def run(
     Parameters
     ----------
     upstream
-        Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL. Repeatable.
+        Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL, fraud:kserve=URL. Repeatable.
     door
-        A further door on an address of its own: NAME=HOST:PORT. Repeatable.
+        A further door on an address of its own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. Repeatable.
+    gateway
+        A gateway that may ask what becomes of an exchange: litellm or agentgateway. Repeatable.
     mapping
-        How a mount of kind plain is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
+        How a mount of kind plain or scoring is read, as `guard learn` writes it: support=mapping.yaml. Repeatable.
+    schema
+        What the features of a predictive model may be: fraud=schema.yaml for every model of the mount, fraud/MODEL=schema.yaml for one. Repeatable.
+    grpc
+        A port for KServe v2 over gRPC beside a mount of kind kserve: fraud@127.0.0.1:8001=grpc://triton:8001. Repeatable.
     listen
         HOST:PORT. Beyond loopback a token (guard.token) or client certificates (guard.client_ca) are needed.
     mode
@@ -87,19 +96,20 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "door": door, "mapping": mapping, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "door": door, "gateway": gateway, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip
     session = _open(common, flags)
     settings = session.config.guard
-    host = settings.listen.rpartition(":")[0].strip("[]")
-    if not _is_loopback(host) and not settings.token and not settings.client_ca:
-        raise UsageError(
-            f"{settings.listen} can be reached by others, and the guard passes keys",
-            hint="set AFTERGUARD_GUARD_TOKEN, or guard.client_ca, or listen on 127.0.0.1",
-            slug="unprotected-listener",
-        )
+    for address in (settings.listen, *(row.partition("=")[2] for row in settings.door)):
+        host = address.rpartition(":")[0].strip("[]")
+        if not _is_loopback(host) and not settings.token and not settings.client_ca:
+            raise UsageError(
+                f"{address} can be reached by others, and the guard passes keys",
+                hint="set AFTERGUARD_GUARD_TOKEN, or guard.client_ca, or listen on 127.0.0.1",
+                slug="unprotected-listener",
+            )
     from afterguard.jobs import guard as job
 
     plan = job.plan(session.config, _folder(session), _log(session))
@@ -132,6 +142,64 @@ def env(*, listen: str = "127.0.0.1:8765", tls: bool = False, common: Common = D
     return 0
 
 
+@guard.command(name="envoy-config")
+def envoy_config(
+    *,
+    upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    brain: Annotated[list[str] | None, Parameter(negative=())] = None,
+    observe: Annotated[bool, Parameter(negative=())] = False,
+    enforce: Annotated[bool, Parameter(negative=())] = False,
+    filter_only: Annotated[bool, Parameter(negative=())] = False,
+    listen: str = "127.0.0.1:10000",
+    admin: str = "127.0.0.1:9901",
+    brain_ca: str = "",
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    budget_ms: float | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Print the configuration of an Envoy that asks this guard over its door ext_proc: complete, or the parts for one that is there.
+
+    Parameters
+    ----------
+    upstream
+        Where a mount leads, as for `afterguard guard`. Repeatable.
+    brain
+        HOST:PORT of a guard's door ext_proc. Repeatable: Envoy spreads over all of them. Without it, what guard.door says.
+    observe
+        For every route: show the guard what passes and wait for nothing.
+    enforce
+        For every route: wait for the guard. Without either, as the mode of each route says.
+    filter_only
+        Print what is put into an Envoy that is there, instead of a whole configuration.
+    listen
+        Where Envoy listens.
+    admin
+        Where Envoy is controlled: on loopback only.
+    brain_ca
+        PEM file, on Envoy's machine, of the authority of the guards' own certificates, where they have any.
+    policy
+        starter, strict, none, or a file: says what a route does where the guard cannot judge.
+    on_error
+        What happens where the guard cannot judge: open passes, closed refuses.
+    budget_ms
+        Milliseconds that judging may add to an exchange.
+    """
+    from afterguard.guard import envoy_config as written
+    from afterguard.jobs import envoy as job
+
+    if observe and enforce:
+        raise UsageError("--observe and --enforce exclude each other", hint="give one", slug="bad-usage")
+    session = _open(common, {"upstream": upstream, "policy": policy, "on_error": on_error, "budget_ms": budget_ms})
+    mode = "observe" if observe else "enforce" if enforce else ""
+    plan = job.plan(session.config, brain or [], mode, listen=listen, admin=admin, brain_ca=brain_ca)
+    with writing(common.output) as out:
+        out.write(written.filters(plan) if filter_only else written.bootstrap(plan))
+    file = "envoy.yaml" if common.output == "-" else common.output
+    session.next(f"envoy --mode validate -c {file}; afterguard guard --door ext_proc={plan.brains[0]} --upstream ...")
+    return 0
+
+
 VARIABLES = (
     ("OPENAI_BASE_URL", "/openai/v1"),
     ("AZURE_OPENAI_ENDPOINT", "/azure"),
@@ -143,29 +211,129 @@ VARIABLES = (
 """What the providers' own SDKs read."""
 
 
+@guard.command(name="litellm-config")
+def litellm_config(
+    *,
+    listen: str | None = None,
+    tls: bool = False,
+    name: str = "",
+    stream: Literal["grow", "hold"] = "hold",
+    on_error: Literal["open", "closed"] | None = None,
+    timeout: float = 10.0,
+    common: Common = DEFAULT,
+) -> int:
+    """Print what to add to LiteLLM's config.yaml, so that LiteLLM asks this guard (started with --gateway litellm).
+
+    Parameters
+    ----------
+    listen
+        Where the guard listens, as LiteLLM reaches it.
+    tls
+        Whether it speaks TLS.
+    name
+        What the route is called in policies; litellm without it.
+    stream
+        hold: a streamed reply is held until it is judged whole, calls included. grow: text leaves as it grows, edited; calls in a stream leave before they are judged.
+    on_error
+        What LiteLLM does when the guard cannot be reached: open passes, closed refuses. Default: what the guard does for itself, open where it says nothing.
+    timeout
+        Seconds LiteLLM waits for the guard.
+    """
+    session = _open(common, {"listen": listen, "on_error": on_error})
+    settings = session.config.guard
+    fails = settings.on_error or "open"
+    lines = [
+        "guardrails:",
+        "  - guardrail_name: afterguard",
+        "    litellm_params:",
+        "      guardrail: generic_guardrail_api",
+        "      mode: [pre_call, post_call]",
+        "      default_on: true",
+        f"      api_base: {'https' if tls else 'http'}://{settings.listen}/litellm{'/' + name if name else ''}",
+        f"      timeout: {timeout:g}",
+        f"      unreachable_fallback: fail_{fails}",
+        f"      fail_on_error: {'false' if fails == 'open' else 'true'}",
+    ]
+    if settings.token:
+        lines += ["      headers:", "        x-afterguard-token: os.environ/AFTERGUARD_GUARD_TOKEN"]
+    if stream == "hold":
+        lines.append("      streaming_buffer_until_moderated: true")
+    else:
+        lines.append("      streaming_transform_mode: incremental_diff")
+    with writing(common.output) as out:
+        out.write("\n".join(lines) + "\n")
+    session.next("afterguard guard prove   (with the guard started with --gateway litellm)")
+    return 0
+
+
 @guard.command
-def prove(*, listen: str | None = None, tls: bool = False, folder: str | None = None, common: Common = DEFAULT) -> int:
+def squid_config(
+    *,
+    door: str = "127.0.0.1:1344",
+    upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
+    policy: str | None = None,
+    on_error: Literal["open", "closed"] | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Print the lines for squid.conf that show a Squid's AI traffic to the guard's ICAP door.
+
+    Parameters
+    ----------
+    door
+        HOST:PORT of the door, as in `--door icap=HOST:PORT`.
+    upstream
+        The guard's mounts, as it is started with them: the hosts they lead to are shown beside the known providers'.
+    policy
+        The guard's policy: starter, strict, none, or a file. It may say for each route what happens when the guard is away.
+    on_error
+        open: the traffic goes on unseen when the guard is away (bypass=on). closed: Squid refuses it.
+    """
+    from afterguard.jobs import guard as job
+
+    session = _open(common, {"upstream": upstream, "policy": policy, "on_error": on_error})
+    with writing(common.output) as out:
+        out.write(job.squid_lines(session.config, door))
+    session.next("squid -k parse, then squid -k reconfigure; take the lines out and reconfigure to be rid of it")
+    return 0
+
+
+@guard.command
+def prove(
+    *,
+    listen: str | None = None,
+    door: Annotated[list[str] | None, Parameter(negative=())] = None,
+    tls: bool = False,
+    folder: str | None = None,
+    through: str = "",
+    common: Common = DEFAULT,
+) -> int:
     """Send harmless probes through the running guard and say which cells were seen guarded. Exits with 10 where there is a gap.
 
     Parameters
     ----------
     listen
         Where the guard listens.
+    door
+        A further door to prove, as the guard was started with it: icap=HOST:PORT. Repeatable.
     tls
         Whether it speaks TLS.
     folder
         The guard's folder, whose key signs the probes.
+    through
+        URL of what stands in front of one of the guard's doors, to send the probes there: http://127.0.0.1:10000 for an Envoy.
     """
-    from afterguard.jobs import guard as job
+    from afterguard.jobs import judging
     from afterguard.jobs import prove as proving
 
-    session = _open(common, {"folder": folder, "listen": listen})
+    session = _open(common, {"folder": folder, "listen": listen, "door": door})
     settings = session.config.guard
+    doors = proving.doors(settings.door, settings.token)
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
-    running = proving.Guard(f"{'https' if tls else 'http'}://{settings.listen}", job.key(_folder(session)), headers)
+    address = f"{'https' if tls else 'http'}://{settings.listen}"
+    running = proving.Guard(address, judging.key(_folder(session)), headers, through)
     progress = Progress(session, "guard prove: probing")
     try:
-        rows = list(proving.proofs(running, lambda count: progress(count, "cells")))
+        rows = list(proving.proofs(running, lambda count: progress(count, "cells"), doors))
     finally:
         progress.close()
     policy = running.mounts()[1]
@@ -188,7 +356,7 @@ def kill(*, folder: str | None = None, common: Common = DEFAULT) -> int:
     folder
         The guard's folder.
     """
-    from afterguard.jobs.guard import KILL
+    from afterguard.jobs.judging import KILL
 
     session = _open(common, {"folder": folder})
     place = _folder(session)
@@ -208,7 +376,7 @@ def resume(*, folder: str | None = None, common: Common = DEFAULT) -> int:
     folder
         The guard's folder.
     """
-    from afterguard.jobs.guard import KILL
+    from afterguard.jobs.judging import KILL
 
     session = _open(common, {"folder": folder})
     (_folder(session) / KILL).unlink(missing_ok=True)
@@ -338,9 +506,14 @@ def estimate(requests_a_day: float, /, *, common: Common = DEFAULT) -> int:
 
 @guard.command
 def learn(
-    samples: Annotated[list[Path], Parameter(negative=())], /, *, address: str = "", common: Common = DEFAULT
+    samples: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    address: str = "",
+    scores: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = DEFAULT,
 ) -> int:
-    """Learn how an unknown chat API is read, from a few recorded pairs of request and reply.
+    """Learn how an unknown chat or scoring API is read, from a few recorded pairs of request and reply.
 
     Parameters
     ----------
@@ -348,11 +521,21 @@ def learn(
         Files: JSON lines {"request": {...}, "response": {...}}, HAR captures, NAME.request.json beside NAME.response.json; or folders of them.
     address
         Of a HAR, take the calls whose host and path hold this; else those of the address that was called most.
+    scores
+        It is a scoring API: features go in, a score or a decision comes out.
     """
     from afterguard.guard import mapping
     from afterguard.jobs import learn as learning
 
     session = open_session(common)
+    if scores:
+        found = learning.scores(samples, session.note, address)
+        for text in found.unsure:
+            session.say(f"not sure: {text}")
+        with writing(common.output) as out:
+            out.write(mapping.to_json(found).decode() if common.format == "json" else mapping.dump(found))
+        session.next("afterguard guard --upstream NAME:scoring=URL --mapping NAME=FILE   (after a person has read it)")
+        return 0
     made = learning.learn(samples, session.note, address)
     for text in learning.told(made):
         session.say(text)
@@ -362,6 +545,56 @@ def learn(
         out.write(mapping.to_json(made.mapping).decode() if common.format == "json" else mapping.dump(made.mapping))
     file = "mapping.yaml" if common.output == "-" else common.output
     session.next(f"afterguard guard --upstream NAME:plain=URL --mapping NAME={file}   (after a person has read {file})")
+    return 0
+
+
+@guard.command
+def schema(
+    samples: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    kind: Literal["kserve", "tfserving", "mlflow", "sagemaker", "torchserve", "scoring"],
+    mapping: Path | None = None,
+    address: str = "",
+    common: Common = DEFAULT,
+) -> int:
+    """Learn what the features of a predictive model may be, from recorded requests: types, ranges, categories.
+
+    Parameters
+    ----------
+    samples
+        Files: JSON lines {"request": {...}, "response": {...}}, HAR captures, NAME.request.json beside NAME.response.json; or folders of them.
+    kind
+        The protocol of the requests.
+    mapping
+        Of kind scoring: how they are read, as `guard learn --scores` writes it.
+    address
+        Of a HAR, take the calls whose host and path hold this; else those of the address that was called most.
+    """
+    from afterguard.guard import mapping as mapping_files
+    from afterguard.guard import schema as schema_files
+    from afterguard.jobs import learn as learning
+
+    session = open_session(common)
+    read = None
+    if mapping is not None:
+        try:
+            read = mapping_files.load_scoring(mapping.read_text(encoding="utf-8"), str(mapping))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"cannot read the mapping {mapping}: {error}",
+                hint="afterguard guard learn --scores SAMPLE...",
+                slug="bad-mapping",
+            ) from None
+    found, rows = learning.features(samples, session.note, kind, address, read)
+    session.say(f"{len(found.features)} features from {rows} rows")
+    with writing(common.output) as out:
+        if common.format == "json":
+            plain = {"format": schema_files.FORMAT, **msgspec.to_builtins(found)}
+            out.write(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n")
+        else:
+            out.write(schema_files.dump(found))
+    session.next("afterguard guard --upstream NAME:KIND=URL --schema NAME=FILE   (after a person has read it)")
     return 0
 
 

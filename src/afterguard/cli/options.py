@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from afterguard import config as configuration
-from afterguard.compiled import Compiled
+from afterguard.compiled import Compiled, cache_folder
 from afterguard.detect.prefilter import remember
 from afterguard.errors import UsageError
 from afterguard.model import SEVERITIES, App, Coverage
@@ -107,15 +107,6 @@ class Session:
         folder = first if is_folder or not first.suffix else first.parent
         name = self.config.app or (first.name if is_folder else folder.name) or "application"
         return App(name=name, tenant=self.config.tenant, root=str(paths[0]) if paths else "")
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for Afterguard; what lies there can be deleted at any time."""
-    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else "")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "afterguard"
-    except RuntimeError:  # an account without a home
-        return Path(os.devnull) / "afterguard"
 
 
 def open_session(common: Common, start: Path | None = None, also: Mapping[str, Any] | None = None) -> Session:

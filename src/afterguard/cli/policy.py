@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, open_session, writing
 from afterguard.config import nearest
@@ -22,6 +22,7 @@ from afterguard.safe import line, terminal
 if TYPE_CHECKING:
     from afterguard.detect.detector import Opinion, Passage
     from afterguard.jobs.backtest import Backtest
+    from afterguard.jobs.points import Point
     from afterguard.jobs.promote import Promotion
     from afterguard.policy import Policy
 
@@ -273,7 +274,7 @@ def key(file: Path, /, *, common: Common = DEFAULT) -> int:
     file
         Where to write the private key; it must not exist.
     """
-    from afterguard.jobs.promote import new_key
+    from afterguard.jobs.promote import new_key, public_key
 
     session = open_session(common)
     private, public = new_key()
@@ -285,7 +286,7 @@ def key(file: Path, /, *, common: Common = DEFAULT) -> int:
         raise UsageError(
             f"cannot write {file}: {error.strerror}", hint="choose another file", slug="cannot-write"
         ) from None
-    session.say(f"policy key: {file}, {file}.pub")
+    session.say(f"policy key: {file}, {file}.pub; for guard.trusted_keys: {public_key(public, str(file))}")
     session.next(f"afterguard policy promote POLICY --key {file} --name NAME --stage shadow --reason TEXT")
     return 0
 
@@ -362,21 +363,103 @@ def promote(
 
 
 @policy.command
-def status(
-    policies: list[Path],
+def bundle(
+    policy: Path,
     /,
     *,
+    out: Path,
+    key: Path,
+    name: str,
+    days: float = 30.0,
+    sites: Path | None = None,
+    sequence: int | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Sign a policy for many sites: one file that guards pull with --policy https://... or --policy FILE.
+
+    POLICY.promoted.json goes along where there is one. Refused when the policy's tests fail. What is at --out is replaced, by a bundle of a higher sequence.
+
+    Parameters
+    ----------
+    policy
+        The policy file.
+    out
+        Where to write the bundle.
+    key
+        Your private key, made with policy key.
+    name
+        Who you are.
+    days
+        How long it is good. What has expired is not taken any more; what is in force stays, and is stale.
+    sites
+        YAML with what is different at sites: NAME: {mode: observe}. A guard is at the site that guard.site names.
+    sequence
+        Its number; it must be higher than that of any bundle before. Without it: the time, or one more than at --out.
+    """
+    from afterguard.jobs import bundle as job
+    from afterguard.jobs import promote
+    from afterguard.jobs.policy_tests import run
+
+    session = open_session(common)
+    text, loaded = _text(policy), _loaded(str(policy))
+    failed = [one.name for one in run(loaded) if one.why]
+    if failed:
+        raise UsageError(f"the test {failed[0]!r} fails", hint=f"afterguard policy test {policy}", slug="bad-bundle")
+    now = datetime.now(UTC)
+    place = Path(f"{policy}{promote.SUFFIX}")
+    promotion = promote.read(_bytes(place), str(place)) if place.exists() else None
+    wrong = promote.problems(promotion, loaded) if promotion else []
+    if wrong:
+        raise UsageError(
+            f"{place} does not hold: {wrong[0]}",
+            hint="promote this revision, or move that file away",
+            slug="bad-bundle",
+        )
+    before = job.read(_bytes(out)).sequence if out.exists() else 0
+    number = max(before + 1, int(now.timestamp())) if sequence is None else sequence
+    if number <= before:
+        raise UsageError(
+            f"{out} has the sequence {before}", hint=f"give at least {before + 1}, or none", slug="bad-bundle"
+        )
+    made = job.make(
+        text,
+        str(policy),
+        sequence=number,
+        now=now,
+        days=days,
+        promotion=promotion,
+        sites=job.sites_of(_text(sites), str(sites)) if sites else {},
+    )
+    signed = job.sign(made, promote.private_key(_bytes(key), str(key)), name, now)
+    with writing(str(out)) as file:
+        file.write(job.written(signed).decode())
+    session.say(f"policy bundle: {signed.revision} as {signed.sequence}, good until {signed.valid_until}, in {out}")
+    session.say(f"signed by {name}; for guard.trusted_keys: {signed.signatures[0].key}")
+    session.next(f"put {out} where the sites pull it, then: afterguard policy status --at URL")
+    return 0
+
+
+@policy.command
+def status(
+    policies: Annotated[list[Path] | None, Parameter(negative=())] = None,
+    /,
+    *,
+    at: Annotated[list[str] | None, Parameter(negative=())] = None,
     trusted: list[Path] | None = None,
     acted: int | None = None,
     seen: int | None = None,
     common: Common = DEFAULT,
 ) -> int:
-    """Say of each policy file its revision, its stage, who promoted it, and whether that still holds. Exits with 10 where it does not.
+    """Say of each enforcement point which policy it has in force, how old, in which modes, and whether it is stale; of each policy file its stage and who promoted it.
+
+    Exits with 10 where a promotion does not hold, or a point is stale, does not answer, or has another policy than the rest.
 
     Parameters
     ----------
     policies
-        Policy files.
+        Policy files; files with what a guard says at /metrics are enforcement points.
+    at
+        Address of a guard: http://127.0.0.1:8765. Repeatable.
     trusted
         Public keys (.pub) that may sign.
     acted
@@ -385,12 +468,17 @@ def status(
         Exchanges it saw since.
     """
     from afterguard.jobs import promote as job
+    from afterguard.jobs.points import lines, odd
     from afterguard.policy.interval import should_roll_back
 
     session = open_session(common)
+    if not policies and not at:
+        raise UsageError("nothing to look at", hint="give a policy file, or --at http://HOST:PORT", slug="bad-usage")
     keys = [job.public_key(_bytes(one), str(one)) for one in trusted or []]
+    points = list(_points(session, policies or [], at or []))
+    files = {one.at for one in points}
     rows = []
-    for path in policies:
+    for path in [one for one in policies or [] if str(one) not in files]:
         loaded = _loaded(str(path))
         target = Path(f"{path}{job.SUFFIX}")
         promotion = job.read(_bytes(target), str(target)) if target.exists() else None
@@ -417,12 +505,34 @@ def status(
         )
     with writing(common.output) as out:
         if common.format == "json":
-            out.write(json.dumps({"format": "afterguard.policy-status/1", "policies": rows}, indent=2) + "\n")
+            found = {"format": "afterguard.policy-status/1", "policies": rows, "points": msgspec.to_builtins(points)}
+            out.write(json.dumps(found, indent=2) + "\n")
         else:
             for row in rows:
                 out.write("\n".join(_status_lines(row)) + "\n")
+            for text in lines(points):
+                out.write(terminal(text) + "\n")
     session.next("afterguard policy backtest POLICY --logs FILE")
-    return EXIT_GATE if any(row["problems"] or row["must_go_back"] for row in rows) and not common.no_fail else 0
+    is_wrong = any(row["problems"] or row["must_go_back"] for row in rows) or bool(odd(points))
+    return EXIT_GATE if is_wrong and not common.no_fail else 0
+
+
+def _points(session: Session, files: list[Path], addresses: list[str]) -> Iterator[Point]:
+    """Enforcement points: guards that are asked, and what guards wrote."""
+    from afterguard.guard.tls import client_context
+    from afterguard.jobs import points
+    from afterguard.net import Way
+
+    for path in files:
+        data = _bytes(path)
+        if data.startswith(points.IS_PAGE):
+            yield points.point(str(path), data.decode("utf-8", "replace"), time.time())
+    if addresses:
+        if session.common.offline:
+            raise UsageError("--at asks guards, and --offline forbids it", hint="leave one out", slug="bad-usage")
+        settings = session.config.guard
+        context = client_context(ca=settings.upstream_ca, certificate=settings.upstream_certificate)
+        yield from points.asked(addresses, settings.token, Way(context), time.time)
 
 
 def _status_lines(row: dict[str, object]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from afterguard.detect.placeholders import Vault
 from afterguard.detect.tool_rules import ToolRules
 from afterguard.guard.approvals import Book
 from afterguard.guard.history import History
+from afterguard.guard.models import Models
 from afterguard.guard.route import Route
 from afterguard.model import Action, Exchange, Hit, Origin, Text, Trust, Verdict
 from afterguard.policy.decide import decide
@@ -101,6 +102,7 @@ class Brain:
         self.is_killed = False
         """The kill switch: everything passes, and is counted as unjudged."""
         self.history = History()
+        self.models = Models()
 
     def swap(self, policy: Policy | None) -> None:
         """Put another policy in force."""

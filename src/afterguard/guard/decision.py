@@ -6,6 +6,7 @@ property of the call, not an alert. It holds no prompt: excerpts are redacted by
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from afterguard.model import ACTIONS, SEVERITIES, Action, Hit, Unjudged, Verdict
 if TYPE_CHECKING:
     from afterguard.guard.metrics import Metrics
     from afterguard.guard.session import Session
+    from afterguard.watch.alert import Alert
 
 HITS = 20
 """Hits written out; more are counted."""
@@ -68,6 +70,12 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tools the model called in this reply."""
     approvals: tuple[Note, ...] = ()
     """What a person had to approve, or has approved or denied."""
+    rows: int = 0
+    """Rows of features that a predictive model was asked about."""
+    version: str = ""
+    """The version that answered, as the path or the reply names it."""
+    scores: str = ""
+    """What became of scores: rounded, withheld."""
 
 
 def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
@@ -106,6 +114,9 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         late=session.late,
         tools=tuple(call.name[:NAME] for call in parts.calls[session.asked_calls :][:50]),
         approvals=tuple(session.hold.notes.values()) if session.hold is not None else (),
+        rows=session.rows,
+        version=session.version[:NAME],
+        scores=session.rescored,
     )
 
 
@@ -159,6 +170,10 @@ def count(metrics: Metrics, session: Session, one: Decision, seconds: float, jud
         add("afterguard_hits_total", one.route, hit.kind)
     for row in one.unjudged:
         add("afterguard_unjudged_total", one.route, row.reason)
+    if one.rows:
+        add("afterguard_rows_total", one.route, by=one.rows)
+    if one.scores:
+        add("afterguard_scores_changed_total", one.route, one.scores)
     if one.late:
         add("afterguard_late_total", one.route, by=one.late)
     if one.failed:
@@ -169,7 +184,11 @@ def count(metrics: Metrics, session: Session, one: Decision, seconds: float, jud
 def line(one: Decision, product: str) -> bytes:
     """The decision as one line of OCSF JSON, newline included."""
     is_plain = one.action is Action.allow and one.would is Action.allow and not (one.hits or one.unjudged or one.rule)
-    if is_plain and not (one.failed or one.late or one.tools) and (one.identity.isalnum() or not one.identity):
+    if (
+        is_plain
+        and not (one.failed or one.late or one.tools or one.rows)
+        and (one.identity.isalnum() or not one.identity)
+    ):
         return _plain(one, product)
     return whole(one, product)
 
@@ -234,6 +253,12 @@ def whole(one: Decision, product: str) -> bytes:
         own["matched"] = one.matched
     elif one.policy:
         event["policy"] = {"name": one.policy.partition("@")[0], "version": one.policy}
+    if one.rows:
+        own["rows"] = one.rows
+    if one.version:
+        own["version"] = one.version
+    if one.scores:
+        own["scores"] = one.scores
     if one.hits:
         own["hits"] = [_hit(hit) for hit in one.hits[:HITS]]
         own["hits_total"] = len(one.hits)
@@ -260,6 +285,53 @@ def _approval(note: Note) -> dict[str, Any]:
         # Whether the approver is certain to be somebody else than who asked.
         out |= {"by": note.by, "is_another": note.is_another}
     return out
+
+
+def alarm(alert: Alert, now: float, product: str) -> bytes:
+    """An alarm of the watch over time as one line of OCSF JSON: class 2004, Detection Finding."""
+    hit, why = alert.hit, alert.why
+    told = hashlib.blake2b(f"{hit.kind} {hit.cause} {now:.0f}".encode(), digest_size=16).hexdigest()
+    event: dict[str, Any] = {
+        "class_uid": 2004,
+        "class_name": "Detection Finding",
+        "category_uid": 2,
+        "category_name": "Findings",
+        "activity_id": 1,
+        "activity_name": "Create",
+        "type_uid": 200401,
+        "time": int(now * 1000),
+        "severity_id": SEVERITY_IDS[hit.severity],
+        "confidence": hit.confidence,
+        "status_id": 1,
+        "is_alert": True,
+        "message": hit.rule,
+        "metadata": {
+            "uid": told,
+            "version": VERSION,
+            "profiles": [],
+            "product": {"name": "Afterguard", "vendor_name": "Afterguard", "version": product},
+            "log_name": "watch",
+        },
+        "finding_info": {
+            "uid": told,
+            "title": f"{hit.kind.replace('_', ' ')}: {hit.cause}",
+            "desc": hit.rule,
+            "types": [hit.kind],
+            "analytic": {"type_id": 2, "name": hit.detector},
+        },
+        "unmapped": {
+            "afterguard": {
+                "kind": hit.kind,
+                "cause": hit.cause,
+                "would_change": hit.would_change,
+                "taxonomies": hit.taxonomies,
+                "why": why,
+                "exchanges": [name for name, _ in alert.exchanges[:HITS]],
+                "exchanges_total": len(alert.exchanges),
+            }
+        },
+    }
+    return msgspec.json.encode(event) + b"\n"
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -22,9 +22,13 @@ from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.pool import Busy
+from afterguard.guard.predicting import PredictSession
+from afterguard.guard.route import Route
 from afterguard.guard.session import Session
+from afterguard.guard.who import Headers
 from afterguard.model import Exchange, Hit
 from afterguard.wire.encoding import BadEncoding
+from afterguard.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from afterguard.guard.visit import Visit
@@ -80,17 +84,32 @@ class Desk:
         self.meter = meter or Meter(Local())
         self.version = version
         self.most = in_flight
+        self.lookout: Callable[[Session, Decision], None] | None = None
+        """Who is told of every exchange that is over."""
+        self.ending: Callable[[], Awaitable[None]] | None = None
+        """What is to be done when every decision is made."""
         self.open: dict[Visit, None] = {}
         """Exchanges under way, oldest first."""
         self.probes: OrderedDict[str, Decision] = OrderedDict()
         self._behind: deque[Late] = deque()
         self._behind_bytes = 0
         self._worker: asyncio.Task[None] | None = None
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """What doors still have to bring here before the journal closes."""
+
+    def session(self, route: Route, spot: Endpoint, headers: Headers) -> Session:
+        """State of a new exchange."""
+        kind = PredictSession if route.is_predictive else Session
+        return kind(self.brain, route, spot, self.new_id(), headers)
 
     async def close(self) -> None:
         """Judge what still waits, write what still waits."""
+        for last in self.closing:
+            await last()
         if self._worker is not None:
             await self._worker
+        if self.ending is not None:
+            await self.ending()
         if self.journal is not None:
             self.journal.close()
 
@@ -179,16 +198,19 @@ class Desk:
         while self._behind:
             one = self._behind.popleft()
             self._behind_bytes -= one.size
-            seconds = time.perf_counter() - one.started
-            began = time.perf_counter()
-            try:
-                await self._judge_behind(one)
-            except Exception as error:
-                one.session.fail(why(error))
-            written = self.write(one.session, one.wall, seconds, time.perf_counter() - began)
-            if one.is_probe:
-                self.remember(written)
+            await self.settle(one)
             await asyncio.sleep(0)
+
+    async def settle(self, one: Late) -> None:
+        """Judge what is over, and write it down. Raises nothing."""
+        began = time.perf_counter()
+        try:
+            await self._judge_behind(one)
+        except Exception as error:
+            one.session.fail(why(error))
+        written = self.write(one.session, one.wall, began - one.started, time.perf_counter() - began)
+        if one.is_probe:
+            self.remember(written)
 
     async def _judge_behind(self, one: Late) -> None:
         """The same as in line, but that nothing waits for it and nothing becomes of it."""
@@ -211,11 +233,14 @@ class Desk:
     def write(self, session: Session, wall: float, seconds: float, judging: float) -> Decision:
         """Write the decision down and count it."""
         one = session.decision(wall, seconds, judging)
-        self.brain.counted += 1
-        self.brain.acted += one.action not in ("allow", "flag")
+        if session.is_weighed:
+            self.brain.counted += 1
+            self.brain.acted += one.action not in ("allow", "flag")
         count(self.metrics, session, one, seconds, judging)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
+        if self.lookout is not None:
+            self.lookout(session, one)
         return one
 
     def remember(self, one: Decision) -> None:

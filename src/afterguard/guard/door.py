@@ -6,7 +6,8 @@ door judges nothing: it makes a Visit of every exchange and does in its own prot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import importlib.util
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from afterguard.errors import UsageError
@@ -25,6 +26,10 @@ class Given(NamedTuple):
     mounts: Mounts
     token: bytes = b""
     """What peers must show, "" where the guard is for this machine only."""
+    tls: tuple[str, str, str] = ("", "", "")
+    """PEM files of the guard's own certificate, of its key, and of the authority whose certificates peers must show; "" for none."""
+    common: Mapping[str, Any] = {}
+    """What the settings say for every route, for a door that makes routes of its own."""
 
 
 class Listener(Protocol):
@@ -37,10 +42,93 @@ class Listener(Protocol):
         """Take nothing new, let what is under way end."""
 
 
-LISTENERS: dict[str, Callable[[Given, str], Listener]] = {}
+def _ext_proc(given: Given, address: str) -> Listener:
+    from afterguard.guard.ext_proc import ExtProc
+
+    return ExtProc(given, address)
+
+
+def _icap(given: Given, address: str) -> Listener:
+    from afterguard.guard.icap import Icap
+
+    return Icap(given, address)
+
+
+LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc, "icap": _icap}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
-PATHS: dict[str, Callable[[Given], App]] = {}
+NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy")}
+"""Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""
+
+
+def _litellm(given: Given) -> App:
+    from afterguard.guard.litellm import LiteLLM
+
+    return LiteLLM(given)
+
+
+def _agentgateway(given: Given) -> App:
+    from afterguard.guard.agentgateway import AgentGateway
+
+    return AgentGateway(given)
+
+
+def _otlp(given: Given) -> App:
+    from afterguard.guard.collect import Collector
+
+    return Collector(given)
+
+
+def _mirror(given: Given) -> App:
+    from afterguard.guard.mirror import Mirror
+
+    return Mirror(given)
+
+
+PATHS: dict[str, Callable[[Given], App]] = {
+    "litellm": _litellm,
+    "agentgateway": _agentgateway,
+    "otlp": _otlp,
+    "mirror": _mirror,
+}
 """First step of a path on the guard's own address -> what makes the door behind it."""
+ON_REQUEST = ("litellm", "agentgateway")
+"""Those of PATHS that are closed where `guard.gateway` does not name them."""
+
+
+def open_paths(gateways: list[str]) -> set[str]:
+    """The doors of PATHS that are to be open. Raises UsageError."""
+    for name in gateways:
+        if name not in ON_REQUEST:
+            raise UsageError(
+                f"no such gateway: {name!r}", hint=f"names: {', '.join(ON_REQUEST)}", slug="bad-configuration"
+            )
+    return {name for name in PATHS if name not in ON_REQUEST or name in gateways}
+
+
+class TooLong(Exception):
+    """A body above the cap."""
+
+
+async def whole(receive: Callable[[], Awaitable[Any]], cap: int) -> bytes:
+    """The body of a request. Raises TooLong, and ConnectionResetError where the peer has left."""
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the peer has left")
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > cap:
+            raise TooLong
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def encoding_of(headers: list[tuple[bytes, bytes]]) -> str:
+    """Content-Encoding of a request."""
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-encoding"), "")
 
 
 def addresses(rows: list[str]) -> list[tuple[str, str]]:
@@ -54,5 +142,17 @@ def addresses(rows: list[str]) -> list[tuple[str, str]]:
             raise UsageError(
                 f"no such door: {row!r}", hint=f"write NAME=HOST:PORT; names: {known}", slug="bad-configuration"
             )
+        modules, extra = NEEDS.get(name, ((), ""))
+        if not all(map(_is_here, modules)):
+            raise UsageError(
+                f"the door {name} needs more packages", hint=f"pip install 'afterguard[{extra}]'", slug="missing-extra"
+            )
         out.append((name, address))
     return out
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -14,8 +14,9 @@ import yaml
 from afterguard.config import nearest
 from afterguard.errors import UsageError
 from afterguard.policy.read import read
-from afterguard.wire import learned
+from afterguard.wire import learned, scoring
 from afterguard.wire.learned import Mapping
+from afterguard.wire.scoring import Scoring
 
 FORMAT = "afterguard.chat-mapping/1"
 CAP = 64 << 10
@@ -37,6 +38,47 @@ SAYS = {
     "unsure": "what a person should look at",
 }
 """Field -> its meaning for a person, in the order in which they are written."""
+
+
+SCORING = "afterguard.score-mapping/1"
+SCORES = {
+    "features": "the object or list that holds the features, one row or several",
+    "score": "the score, or the list of scores, in a reply",
+    "decision": "the decision or class, in a reply",
+    "version": "the model's version, in a reply",
+    "identity": "who it is about, in the request",
+    "samples": "recorded pairs it was learned from",
+    "unsure": "what a person should look at",
+}
+"""The same of a scoring API."""
+
+
+def load_scoring(text: str, name: str = "mapping") -> Scoring:
+    """The mapping of a scoring API. Raises UsageError with line and remedy."""
+    if len(text) > CAP:
+        _bad(name, 0, f"larger than {CAP} characters", HINT)
+    try:
+        found = read(text, name)
+    except UsageError as error:
+        _bad("", 0, str(error), HINT)
+    value = found.value
+    if not isinstance(value, dict) or value.get("format") != SCORING:
+        _bad(
+            name,
+            1,
+            "not a mapping of a scoring API",
+            f"begin with format: {SCORING}, or let afterguard guard learn --scores write it",
+        )
+    rest = {key: one for key, one in value.items() if key != "format"}
+    for key in rest:
+        if key not in SCORES:
+            _bad(
+                name, found.lines.get((key,), 1), f"no such key: {str(key)[:60]}", nearest(str(key)[:60], list(SCORES))
+            )
+    try:
+        return scoring.checked({key: "" if one is None and key not in OTHERS else one for key, one in rest.items()})
+    except ValueError as error:
+        _bad(name, 1, str(error)[:300], "write paths as jq does: .applicant, .rows[*], .result.score")
 
 
 def load(text: str, name: str = "mapping") -> Mapping:
@@ -80,11 +122,12 @@ def _bad(name: str, line: int, what: str, hint: str) -> NoReturn:
     raise UsageError(place + what, hint=hint, slug="bad-mapping")
 
 
-def dump(mapping: Mapping) -> str:
-    """The text of a file that `load` reads, for a person to check."""
-    lines = [f"format: {FORMAT}"]
-    data = learned.to_plain(mapping)
-    for key, says in SAYS.items():
+def dump(mapping: Mapping | Scoring) -> str:
+    """The text of a file that `load` (or `load_scoring`) reads, for a person to check."""
+    is_chat = isinstance(mapping, Mapping)
+    lines = [f"format: {FORMAT if is_chat else SCORING}"]
+    data = learned.to_plain(mapping) if isinstance(mapping, Mapping) else msgspec.to_builtins(mapping)
+    for key, says in (SAYS if is_chat else SCORES).items():
         value = data.get(key)
         if not value:
             continue
@@ -100,7 +143,10 @@ def _quoted(text: str) -> str:
     return str(yaml.safe_dump(text, default_style='"', width=1 << 30, allow_unicode=False)).strip()
 
 
-def to_json(mapping: Mapping) -> bytes:
+def to_json(mapping: Mapping | Scoring) -> bytes:
     """The same as JSON."""
-    data: dict[str, Any] = {"format": FORMAT, **learned.to_plain(mapping)}
+    data: dict[str, Any] = {
+        "format": FORMAT if isinstance(mapping, Mapping) else SCORING,
+        **msgspec.to_builtins(mapping),
+    }
     return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"

@@ -34,15 +34,26 @@ METRICS = {
     "afterguard_cache_hits_total": Metric("counter", ("route",), "Requests whose beginning was judged in an earlier turn."),
     "afterguard_cache_misses_total": Metric("counter", ("route",), "Requests that were judged from the beginning."),
     "afterguard_late_total": Metric("counter", ("route",), "Hits in streams whose place had already left."),
+    "afterguard_rows_total": Metric("counter", ("route",), "Rows of features that predictive models were asked about."),
+    "afterguard_scores_changed_total": Metric("counter", ("route", "how"), "Replies of predictive models whose scores were rounded or withheld."),
     "afterguard_log_lost_total": Metric("counter", (), "Decisions that could not be written."),
     "afterguard_log_written_total": Metric("counter", (), "Decisions written."),
     "afterguard_in_flight": Metric("gauge", ("route",), "Exchanges that are open."),
     "afterguard_judging_seconds": Metric("histogram", ("route",), "Time that judging added to an exchange."),
     "afterguard_exchange_seconds": Metric("histogram", ("route",), "Time from the first byte of a request to the last of its reply."),
     "afterguard_policy_info": Metric("gauge", ("policy", "mode"), "1 for the policy in force.", True),
+    "afterguard_route_mode": Metric("gauge", ("route", "mode"), "1 for the mode that is in force on a route.", True),
+    "afterguard_policy_created_timestamp_seconds": Metric("gauge", (), "When the policy in force was signed, or its file written. Seconds since the epoch.", True),
+    "afterguard_policy_sequence": Metric("gauge", (), "Sequence of the bundle in force.", True),
+    "afterguard_policy_valid_until_timestamp_seconds": Metric("gauge", (), "Until when the bundle in force is good. It stays in force, and is stale.", True),
+    "afterguard_policy_pulled_timestamp_seconds": Metric("gauge", (), "When the source of the bundle was last in touch, and what it said was good.", True),
+    "afterguard_policy_stale": Metric("gauge", (), "1 where the source of the bundle was not in touch for guard.policy_stale seconds, or the bundle has expired.", True),
+    "afterguard_policy_pulls_total": Metric("counter", ("outcome",), "Looks at the source of the bundle by what came of them: changed, unchanged, unreachable, or why it was refused: unreadable, unsigned, untrusted, tampered, expired, older, forked, bad_policy."),
     "afterguard_rolled_back": Metric("gauge", (), "1 where the policy is kept in shadow: not promoted, or rolled back by itself.", True),
     "afterguard_approvals": Metric("gauge", ("state",), "What the action ask has held, by what became of it: pending, approved, denied, used, expired. The same at all that share it.", True),
     "afterguard_approvals_total": Metric("counter", ("route", "event"), "What happened to approvals here: asked, used; dropped because too many waited; forged where the shared state holds one that nobody with the guard's key made."),
+    "afterguard_collected_total": Metric("counter", ("source", "outcome"), "What came to be judged off the path. Source: traces, logs (spans and log records), mirror (requests). Outcome: taken; not_ai, of no model or tool; rejected, too many for one request; later and refused (requests): the exporter was told to come again, or not to; too_long."),
+    "afterguard_alarms_total": Metric("counter", ("kind",), "Alarms of the watch over time."),
     "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on.", True),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -117,7 +128,7 @@ class Metrics:
                     yield from _histogram(name, metric.labels, labels, row)
             else:
                 for labels, value in self.numbers[name].items():
-                    yield f"{name}{_labels(metric.labels, labels)} {value:g}\n"
+                    yield f"{name}{_labels(metric.labels, labels)} {value:.15g}\n"
 
 
 def _histogram(name: str, names: tuple[str, ...], labels: Key, row: list[float]) -> Iterator[str]:

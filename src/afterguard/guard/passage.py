@@ -38,6 +38,8 @@ PATIENCE = 0.05
 """Seconds after which the door begins to watch whether the client has left."""
 TOKEN = b"x-afterguard-token"
 DECISION = b"x-afterguard-decision"
+SERVICES = {"bedrock": "bedrock", "sagemaker": "sagemaker"}
+"""Kinds of mounts whose requests are signed anew, and the service the signature is for."""
 DROPPED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", TOKEN})
 JSON = [(b"content-type", b"application/json")]
 TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -218,7 +220,12 @@ class Passage(Visit):
             return
         reply = await self._sent(ready)
         content_type, encoding = typed(reply.headers)
-        if content_type.startswith(STREAMS) and reply.status < 400 and is_readable(encoding):
+        if (
+            self.session.may_stream
+            and content_type.startswith(STREAMS)
+            and reply.status < 400
+            and is_readable(encoding)
+        ):
             await self._streamed(reply, content_type, encoding)
         else:
             await self._whole(reply, encoding)
@@ -235,7 +242,6 @@ class Passage(Visit):
         body = b"".join(pieces)
         if self.client_gone:
             return
-        headers = reply.headers
         ready = await self.answer(reply.status, body, encoding)
         if self.session.again is not None:
             following, self.session.again = self.session.again, None
@@ -245,6 +251,7 @@ class Passage(Visit):
         if isinstance(ready, Answer):
             await self._say(ready)
             return
+        headers = self.session.heads
         if ready is not body:
             headers = [
                 (n, v) for n, v in headers if n.lower() not in (b"content-encoding", b"etag", b"digest", b"content-md5")
@@ -305,7 +312,7 @@ class Passage(Visit):
             target = b"/"
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        if self.route.kind == "bedrock":
+        if self.route.kind in SERVICES:
             headers = self._signed(target, headers, body)
         self.is_sent = True
         reply: Reply | Canned
@@ -314,7 +321,7 @@ class Passage(Visit):
         else:
             reply = await upstream.send(scope["method"].encode(), target, headers, body)
         self.reply = reply
-        self.session.status = reply.status
+        self.session.status, self.session.heads = reply.status, reply.headers
         return reply
 
     def _signed(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
@@ -330,7 +337,7 @@ class Passage(Visit):
         signed_headers = signed(
             self.scope["method"], upstream.path + path, query, [*kept, (b"host", host.encode())], body,
             access_key=held.access_key, secret_key=held.secret_key, session_token=held.session_token,
-            region=self.route.region or region_of(host.partition(":")[0]), service="bedrock", time=moment,
+            region=self.route.region or region_of(host.partition(":")[0]), service=SERVICES[self.route.kind], time=moment,
         )  # fmt: skip
         return [(n, v) for n, v in signed_headers if n.lower() != b"host"]
 

@@ -7,6 +7,7 @@ that dies is replaced, and its exchange counts as failed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ import msgspec
 from afterguard import judges
 from afterguard.detect import Context, Past, look_on
 from afterguard.detect import judge as judging
+from afterguard.detect.judge import tier_two
 from afterguard.detect.judged import key_of
 from afterguard.detect.prefilter import Memory, memory, remember
 from afterguard.guard.brain import Agreed, Brain
@@ -172,6 +174,17 @@ def context_of(thinking: Thinking, learned: dict[str, Judgement] | None = None, 
     if by.two is not None and thinking.judge == "two":
         context.passage = unasked if doubting else passage
     return context
+
+
+def open_judge() -> None:
+    """Open the judge's network where it is to be asked in this process: otherwise the first doubtful text waits for that, a third of a second."""
+    by = judges.load()
+    first = judging.look("Ready when you are.", "user", by)
+    if by.two is None or first is None:
+        return
+    with contextlib.suppress(tier_two.Failed):
+        tier_two.glance("Ready when you are.", "user", first.reading, by.two)
+        tier_two.read("Ready when you are.", "user", first.reading, by.two)
 
 
 def _warm() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hmac
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,14 +19,16 @@ from afterguard.wire.eventstream import encode as frame
 HEADER = b"x-afterguard-probe"
 FRESH = 300
 """Seconds for which a signature holds."""
-PLACES = ("system", "user", "tool_result", "reply", "call")
-"""Where the mark stands: three in the request, two in the reply."""
+PLACES = ("system", "user", "tool_result", "reply", "call", "features")
+"""Where the mark stands: three in the request, two in the reply; of a predictive model, among its features."""
+IN_REQUEST = PLACES[:3]
 KINDS = {
     "system": "secret_in_input",
     "user": "secret_in_input",
     "tool_result": "secret_in_output",
     "reply": "canary_leak",
     "call": "canary_leak",
+    "features": "feature_not_finite",
 }
 """The hit that proves it was seen."""
 PATHS = {
@@ -38,8 +40,21 @@ PATHS = {
     ("bedrock", "converse"): "/model/probe/converse",
     ("ollama", "ollama_chat"): "/api/chat",
     ("mcp", "mcp"): "",
+    ("kserve", "predict"): "/v2/models/probe/infer",
+    ("tfserving", "predict"): "/v1/models/probe:predict",
+    ("mlflow", "predict"): "/invocations",
+    ("sagemaker", "predict"): "/endpoints/probe/invocations",
+    ("torchserve", "predict"): "/predictions/probe",
+    ("scoring", "predict"): "/probe",
+    ("litellm", "guardrail"): "/beta/litellm_basic_guardrail_api",
+    ("agentgateway", "webhook"): "/request",
+    ("otlp", "traces"): "/v1/traces",
 }
 """One path for each surface: (kind, operation)."""
+
+
+ASKED = ("litellm", "agentgateway")
+"""Doors that gateways ask: about a request or a reply, never about a stream or in an encoding."""
 
 
 class Cell(NamedTuple):
@@ -61,12 +76,24 @@ def cells(kind: str) -> Iterator[Cell]:
     for known, operation in PATHS:
         if known != kind:
             continue
-        for place in PLACES:
+        if operation == "predict":
+            yield from (Cell(kind, operation, "features", encoding=encoding) for encoding in ("", "gzip"))
+            continue
+        for place in PLACES[:5]:
             if kind == "mcp" and place in ("system", "user", "reply"):
                 continue
-            for streamed in (False, True):
+            if kind in ASKED:
+                if kind == "litellm" or place in ("system", "user", "reply"):
+                    yield Cell(kind, operation, place)
+                continue
+            for streamed in (False,) if kind == "otlp" else (False, True):
                 for encoding in ("", "gzip"):
                     yield Cell(kind, operation, place, streamed, encoding)
+
+
+def mirrored(kind: str) -> Iterator[Cell]:
+    """Those of a mount that a copy of its requests can show. What an MCP server's mark stands in is a reply."""
+    return (cell for cell in cells(kind) if cell.place in IN_REQUEST and not cell.streamed and kind != "mcp")
 
 
 def signature(key: bytes, cell: str, moment: int) -> bytes:
@@ -90,6 +117,11 @@ def verified(value: bytes, key: bytes, now: float) -> Cell | None:
     return Cell(parts[0], parts[1], parts[2], parts[3] == "stream", parts[4])
 
 
+def sent(headers: Iterable[tuple[bytes, bytes]], key: bytes, now: float) -> Cell | None:
+    """The cell of a request, None where it is no probe."""
+    return next((verified(value, key, now) for name, value in headers if name == HEADER), None)
+
+
 def named(cell: Cell) -> str:
     """The cell as the header spells it."""
     return "/".join((cell.kind, cell.operation, cell.place, "stream" if cell.streamed else "whole", cell.encoding))
@@ -107,6 +139,8 @@ def mark(key: bytes, place: str) -> str:
 def path(cell: Cell) -> str:
     """Where the probe is sent, below the mount."""
     found = PATHS[cell.kind, cell.operation]
+    if cell.kind == "agentgateway" and cell.place == "reply":
+        return "/response"
     if cell.kind == "gemini" and cell.streamed:
         return found.replace(":generateContent", ":streamGenerateContent?alt=sse")
     if cell.kind == "bedrock" and cell.streamed:
@@ -114,11 +148,13 @@ def path(cell: Cell) -> str:
     return found + ("?api-version=2024-10-21" if cell.kind == "azure" else "")
 
 
-def request(cell: Cell, key: bytes) -> bytes:
-    """The body that is sent."""
+def request(cell: Cell, key: bytes, run: str = "") -> bytes:
+    """The body that is sent; `run` tells this round of probes, and the door they are sent through, from others."""
+    if cell.operation == "predict":
+        return FEATURES[cell.kind]
     told = {place: mark(key, place) if place == cell.place else "unknown" for place in PLACES}
     # Each probe is a conversation of its own, because what was judged once is not judged again; and it reads like any other question.
-    told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}."
+    told["user"] = f"My reference is {told['user']}, ticket {str(cell).replace(' ', '-')}{run}."
     return msgspec.json.encode(REQUESTS[cell.operation](told, cell.streamed))
 
 
@@ -135,6 +171,25 @@ def _chat(told: dict[str, str], streamed: bool) -> Any:
         "tools": [{"type": "function", "function": {"name": "send_note", "parameters": {"type": "object"}}}],
         "stream": streamed,
     }
+
+
+def _guardrail(told: dict[str, str], _: bool) -> Any:
+    """A question of LiteLLM's: about a reply where the mark stands in one, else about a request."""
+    if any(told[place] != "unknown" for place in ("reply", "call")):
+        call = {"name": "look_up", "arguments": msgspec.json.encode({"reference": told["call"]}).decode()}
+        calls = [{"id": "call_1", "type": "function", "function": call}]
+        return {"input_type": "response", "texts": [f"Here it is: {told['reply']}"], "tool_calls": calls}
+    messages = _chat(told, False)["messages"]
+    texts = [one["content"] for one in messages if one["content"]]
+    return {"input_type": "request", "texts": texts, "structured_messages": messages, "model": "probe"}
+
+
+def _webhook(told: dict[str, str], _: bool) -> Any:
+    """A question of agentgateway's."""
+    if told["reply"] != "unknown":
+        said = {"role": "assistant", "content": f"Here it is: {told['reply']}"}
+        return {"body": {"choices": [{"message": said}]}}
+    return {"body": {"messages": _chat(told, False)["messages"][:2]}}
 
 
 def _responses(told: dict[str, str], streamed: bool) -> Any:
@@ -218,10 +273,59 @@ def _mcp(told: dict[str, str], _: bool) -> Any:
     }
 
 
+def _traces(told: dict[str, str], streamed: bool) -> Any:
+    """A span, with the reply in it."""
+    calls = [{"type": "tool_call", "id": "call_2", "name": "send_note", "arguments": {"note": told["call"]}}]
+    asked = [
+        {
+            "role": "user",
+            "parts": [{"type": "text", "content": f"What are the opening hours of the depot? {told['user']}"}],
+        },
+        {"role": "assistant", "parts": [{"type": "tool_call", "id": "call_1", "name": "look_up", "arguments": {}}]},
+        {
+            "role": "tool",
+            "parts": [{"type": "tool_call_response", "id": "call_1", "response": f"Record {told['tool_result']}"}],
+        },
+    ]
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": f"At eight, {told['reply']}"}, *calls]}]
+    given = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "probe",
+        "gen_ai.system_instructions": [{"type": "text", "content": f"Reference: {told['system']}"}],
+        "gen_ai.input.messages": asked,
+        "gen_ai.output.messages": said,
+    }
+    words = {
+        key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in given.items()
+    }
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in words.items()]
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "probe", "attributes": attributes}]}]}]}
+
+
 REQUESTS = {
+    "guardrail": _guardrail,
+    "webhook": _webhook,
+    "traces": _traces,
     "chat": _chat, "responses": _responses, "messages": _messages, "generate": _generate, "converse": _converse,
     "ollama_chat": _ollama, "mcp": _mcp,
 }  # fmt: skip
+
+
+TENSOR = b'{"inputs": [{"name": "probe", "datatype": "FP64", "shape": [1, 2], "data": [1.5, NaN]}]}'
+FEATURES = {
+    "kserve": TENSOR,
+    "tfserving": b'{"instances": [[1.5, NaN]]}',
+    "mlflow": b'{"dataframe_split": {"columns": ["probe0", "probe1"], "data": [[1.5, NaN]]}}',
+    "sagemaker": b'{"instances": [{"features": [1.5, NaN]}]}',
+    "torchserve": b'{"data": [[1.5, NaN]]}',
+    "scoring": b'{"features": {"probe0": 1.5, "probe1": NaN}}',
+}
+"""Rows with a number that is none: a hit under every schema, given or learned, and under none."""
+SCORES = {
+    "kserve": b'{"model_name": "probe", "outputs": [{"name": "score", "datatype": "FP64", "shape": [1], "data": [0.123456]}]}',
+    "scoring": b'{"score": 0.123456}',
+    "torchserve": b'{"probe": 0.123456}',
+}
 
 
 class Canned(NamedTuple):
@@ -234,6 +338,9 @@ class Canned(NamedTuple):
 
 def reply(cell: Cell, key: bytes) -> Canned:
     """What the probe is answered with."""
+    if cell.operation == "predict":
+        made = SCORES.get(cell.kind, b'{"predictions": [0.123456]}')
+        return Canned("application/json", gzip.compress(made, mtime=0) if cell.encoding else made, cell.encoding)
     said = f"The reference is {mark(key, 'reply')} and that is all." if cell.place == "reply" else "All is well."
     arguments = {"note": mark(key, "call")} if cell.place == "call" else {}
     if cell.kind == "mcp":

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from afterguard.guard import probe
+from afterguard.guard.asked import Asked
 from afterguard.guard.desk import Desk
 from afterguard.guard.door import App, Listener
 from afterguard.guard.metrics import Metrics
@@ -36,7 +37,7 @@ from afterguard.guard.passage import (
 )
 from afterguard.guard.pool import Pool
 from afterguard.guard.route import Mounts
-from afterguard.guard.session import Answer, Session
+from afterguard.guard.session import Answer
 from afterguard.guard.upstream import Upstream
 from afterguard.wire.endpoint import endpoint
 
@@ -96,6 +97,9 @@ class Proxy:
         """Judge and write what still waits, close connections."""
         for listener in self.listeners:
             await listener.close()
+        for door in self.doors.values():
+            if isinstance(door, Asked):
+                await door.close()
         await self.desk.close()
         for upstream in self.upstreams.values():
             await upstream.close()
@@ -119,7 +123,9 @@ class Proxy:
         route = place.route
         spot = endpoint(route.kind, scope["method"], place.path, scope["query_string"].decode("latin-1"))
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        session = Session(self.desk.brain, route, spot, self.desk.new_id(), headers)
+        session = self.desk.session(route, spot, headers)
+        peer = scope.get("client")
+        session.peer = peer[0] if peer else ""
         exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
         for name, value in headers:
             if name == probe.HEADER:
@@ -164,7 +170,10 @@ class Proxy:
     def _probed(self, name: str) -> bytes | None:
         """What a probe asks for: the mounts, or what was decided about a probe."""
         if name == "mounts":
-            rows = [[one.name, one.kind, self.desk.brain.ruling(one).mode] for one in self.mounts.routes.values()]
+            ruling = self.desk.brain.ruling
+            rows = [[one.name, one.kind, ruling(one).mode, one.upstream] for one in self.mounts.routes.values()]
+            asked = [one for one in self.doors.values() if isinstance(one, Asked)]
+            rows += [[one.kind, one.kind, ruling(one.route("")).mode, ""] for one in asked]
             policy = self.desk.brain.policy
             return msgspec.json.encode({"mounts": rows, "policy": policy.revision if policy else "none"})
         one = self.desk.probes.get(name)

@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from afterguard.detect.feature_schema import Schema
 from afterguard.errors import UsageError
+from afterguard.wire import predictive
 from afterguard.wire.learned import Mapping
+from afterguard.wire.scoring import Scoring
 
-KINDS = ("openai", "azure", "anthropic", "gemini", "bedrock", "ollama", "mcp", "plain")
-"""Provider kinds a mount may have; a mount of another name is `NAME:KIND=URL`, mcp servers are `mcp/NAME=URL`."""
+KINDS = ("openai", "azure", "anthropic", "gemini", "bedrock", "ollama", "mcp", "plain", *predictive.KINDS)
+"""Kinds a mount may have, providers of language models and servers of predictive ones; a mount of another name is `NAME:KIND=URL`, mcp servers are `mcp/NAME=URL`."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -41,6 +44,15 @@ class Route(msgspec.Struct, frozen=True):
     """Of Bedrock, where requests are signed anew."""
     mapping: Mapping | None = None
     """Where in the bodies of a plain API what is said; None: only the shapes that everybody knows are read."""
+    scoring: Scoring | None = None
+    """The same of a scoring API."""
+    schemas: dict[str, Schema] = {}
+    """Model -> the features that were agreed for it; "" is any model of the mount."""
+
+    @property
+    def is_predictive(self) -> bool:
+        """Whether predictive models stand behind it."""
+        return self.kind in predictive.KINDS
 
 
 class Place(NamedTuple):

@@ -68,6 +68,11 @@ class Answer(NamedTuple):
 class Session:
     """State of one exchange."""
 
+    may_stream = True
+    """Whether a reply may be released piece by piece."""
+    is_weighed = True
+    """Whether it counts when the policy's rate is held against what was expected: what only passed by elsewhere does not."""
+
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain
         self.route = route
@@ -78,6 +83,9 @@ class Session:
         self.parts = Parts()
         self.protocol = ""
         self.asked: Any = None
+        self.headers = headers
+        self.peer = ""
+        """Address of the client's end of the connection."""
         self.identity, self.conversation = who(headers, brain.context.pseudonym)
         self.known_by = "key" if self.identity else ""
         """What names the identity: key, or a name in the body."""
@@ -90,13 +98,22 @@ class Session:
         self.failed = ""
         self.is_over = False
         self.vault: Vault | None = None
+        self.heads: list[tuple[bytes, bytes]] = []
+        """Headers of the reply, as they will leave."""
         self.sent = b""
         """The request as it was sent on, where that is not what came."""
         self.model = ""
         """The model that policy sends it to, where that is not the one that was asked for."""
+        self.rows = 0
+        """Rows that a predictive model is asked about."""
+        self.version = ""
+        self.rescored = ""
+        """What became of its scores: rounded, withheld."""
         self.again: bytes | None = None
         """The request to send instead of giving this reply back."""
         self.asked_again = 0
+        self.can_ask_again = True
+        """Whether the door can send a second request; one beside the path cannot."""
         self.past = NONE
         """What was judged: the history at first, then the request."""
         self.known: Known | None = None
@@ -104,12 +121,20 @@ class Session:
         """What a person has to approve, where anything is."""
         self.late = 0
         """Hits in a stream whose place had already left."""
-        self.asked_texts = self.asked_calls = 0
-        """Texts and calls that stood in the request."""
+        self.asked_texts = self.asked_calls = self.asked_hits = 0
+        """Texts, calls and hits of the request."""
         self.answered: Any = None
+        self._heard: bytes | None = None
+        """The request without its encoding: what edits are made in."""
+        self._read: bytes | None = None
+        """The same of a whole reply."""
         self._facts: dict[str, Any] | None = None
         self._stream: Stream | None = None
         self._is_piece_over = False
+
+    def only_look(self) -> None:
+        """What passes here cannot be held or changed, whatever the route says: it is observed, and written down so."""
+        self.ruling = self.ruling._replace(mode="observe")
 
     # -- the request
 
@@ -124,7 +149,7 @@ class Session:
             if body:
                 self.parts.skip("unsupported_operation", "request", len(body))
             return False
-        plain = self._plain(body, encoding, "request")
+        plain = self._heard = self._plain(body, encoding, "request")
         if plain is not None:
             self.asked, problems = strict.decode(plain)
             for problem in problems:
@@ -178,6 +203,8 @@ class Session:
         if self._facts is None:
             self.conversation = self.conversation or opening(self.parts.texts, self.identity)
             self._facts = self.brain.facts(self.route, self.conversation, self.identity)
+            if not self.ruling.is_inline:
+                self._facts["mode"] = self.ruling.mode
             if self.brain.tokenises:
                 self._facts["placeholder"] = self._hide
         return self._facts
@@ -191,6 +218,7 @@ class Session:
     def forward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit], past: Past) -> bytes | Answer:
         """The request to send on, or a refusal. Raises Unspliceable where an edit cannot be made."""
         self.hits = list(hits)
+        self.asked_hits = len(self.hits)
         self.past = past
         before = self.known.hits if self.known is not None else ()
         # What was found in an earlier turn comes again as it was, and the same becomes of it, to the same bytes.
@@ -208,7 +236,7 @@ class Session:
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
             self._can_reroute(verdict.model)
-            self.sent = rewrite.request(body, self.asked, exchange, verdict)
+            self.sent = rewrite.request(body if self._heard is None else self._heard, self.asked, exchange, verdict)
             self.model = verdict.model
             return self.sent
         return body
@@ -296,7 +324,7 @@ class Session:
         self.status = status
         if status >= 400 or self.spot.operation in SILENT or not body:
             return False
-        plain = self._plain(body, encoding, "response")
+        plain = self._read = self._plain(body, encoding, "response")
         if plain is None:
             return True
         self.answered, problems = strict.decode(plain)
@@ -326,15 +354,19 @@ class Session:
             return self.refuse(verdict)
         if verdict.calls and self._asks_again(exchange, verdict):
             return body
+        plain = made = body if self._read is None else self._read
         if verdict.edits or verdict.calls:
-            body = rewrite.response(body, self.answered, exchange, verdict, self.spot)
-        return self._shown(body)
+            made = rewrite.response(plain, self.answered, exchange, verdict, self.spot)
+        made = self._shown(made)
+        return body if made is plain else made
 
     def _asks_again(self, exchange: Exchange, verdict: Verdict) -> bool:
         """Whether the model is to be asked once more, without the calls it may not make: then `again` is the body to send."""
         fresh = range(self.asked_calls, len(exchange.calls))
         policy = self.brain.policy
-        if policy is None or self.asked_again >= policy.document.again or verdict.action is not Action.step_down:
+        if policy is None or not self.can_ask_again or verdict.action is not Action.step_down:
+            return False
+        if self.asked_again >= policy.document.again:
             return False
         if not set(fresh) <= set(verdict.calls):
             return False
@@ -348,6 +380,12 @@ class Session:
         # The next reply takes the place of this one.
         del self.parts.texts[self.asked_texts :], self.parts.calls[self.asked_calls :]
         return True
+
+    def anew(self) -> None:
+        """The reply comes again, as far as it has grown: what was read of it and found in it before is forgotten."""
+        del self.parts.texts[self.asked_texts :], self.parts.calls[self.asked_calls :]
+        del self.hits[self.asked_hits :]
+        self.parts.unjudged[:] = dict.fromkeys(self.parts.unjudged)
 
     def _shown(self, body: bytes) -> bytes:
         """A reply with the values of its placeholders back."""

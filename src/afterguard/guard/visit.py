@@ -228,6 +228,12 @@ class Visit:
             self.desk.remember(one)
         return one
 
+    async def pause(self) -> None:
+        """Nothing is under way until the client tries again."""
+        if self.is_counted:
+            await self._uncount()
+            self.is_counted = False
+
     async def _uncount(self) -> None:
         limits = self.desk.brain.limits
         self.desk.meter.end(self.caller)

@@ -19,7 +19,7 @@ from afterguard.guard.approvals import Approval, Shelf, is_genuine, sealed
 from afterguard.guard.journal import Journal
 from afterguard.guard.shelf import shelf
 from afterguard.guard.who import pseudonym
-from afterguard.jobs.guard import KEY, key
+from afterguard.jobs.judging import KEY, key
 
 T = TypeVar("T")
 PATIENCE = 3.0

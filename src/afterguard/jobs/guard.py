@@ -5,9 +5,6 @@ In: the merged configuration and a folder for keys and switches. Out: a `Guard` 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -16,55 +13,58 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from afterguard import __version__, files
+from afterguard import files
 from afterguard.config import Config, GuardConfig
 from afterguard.detect import Context
-from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import door, mapping, probe, tls
-from afterguard.guard.approvals import Book
+from afterguard.detect.feature_schema import Schema
+from afterguard.errors import UsageError
+from afterguard.guard import door, mapping, schema, tls
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
-from afterguard.guard.desk import Desk
 from afterguard.guard.gate import Gate
-from afterguard.guard.journal import Journal
-from afterguard.guard.limits import Local, Meter, Shared
-from afterguard.guard.metrics import Metrics
+from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
+from afterguard.guard.hosts import Hosts
 from afterguard.guard.passage import Settings
-from afterguard.guard.pool import Pool, Thinking, context_of, settled
+from afterguard.guard.pool import settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
-from afterguard.guard.serve import Terms, serve
-from afterguard.guard.shelf import shelf
+from afterguard.guard.serve import Terms, listeners, serve
 from afterguard.guard.upstream import Upstream
-from afterguard.jobs.promote import SUFFIX
-from afterguard.jobs.standing import Standing, standing
+from afterguard.jobs import bundle as bundles
+from afterguard.jobs.bundle import Bundle
+from afterguard.jobs.judging import Judging, key, log, policy_of
+from afterguard.jobs.pull import Pull, pull_of
 from afterguard.policy.load import Policy
-from afterguard.policy.load import load as load_policy
-from afterguard.policy.shipped import shipped
-from afterguard.store.ids import maker
-from afterguard.store.keys import create_key_file, load_key
 from afterguard.wire.learned import Mapping
+from afterguard.wire.scoring import Scoring
 
 if TYPE_CHECKING:
     from afterguard.guard.board import Board
 
-log = logging.getLogger("afterguard.guard")
-KEY = "guard.key"
-KILL = "killed"
-LOOK = 0.5
-"""Seconds between looks at the policy file and the kill switch, and between two writings of the numbers."""
+PROFILES = "profiles"
+"""File in the guard's folder: what the inputs of predictive models are usually like."""
+PROFILES_CAP = 128 << 20
+KEEP = 60.0
+"""Seconds between two writings of it."""
 
 
 def routes(config: Config) -> list[Route]:
     """The mounts as configured. Raises UsageError."""
     guard = config.guard
-    if not guard.upstream:
+    if not guard.upstream and not guard.gateway:
         raise UsageError(
             "no upstream: the guard would lead nowhere",
-            hint="afterguard guard --upstream openai=https://api.openai.com",
+            hint="afterguard guard --upstream openai=https://api.openai.com, or --gateway litellm where a gateway asks the guard",
             slug="bad-upstream",
         )
-    common = {
+    found = [route(text, **common(config)) for text in guard.upstream]
+    return mapped(found, guard.mapping, guard.schema)
+
+
+def common(config: Config) -> dict[str, Any]:
+    """What the settings say for every route."""
+    guard = config.guard
+    return {
         "mode": guard.mode,
         "share": guard.share,
         "on_error": guard.on_error,
@@ -72,64 +72,79 @@ def routes(config: Config) -> list[Route]:
         "app": config.app,
         "environment": guard.environment,
     }
-    found = [route(text, **common) for text in guard.upstream]
+
+
+def mapped(found: list[Route], given: list[str], schemas_given: list[str]) -> list[Route]:
+    """Routes with the mappings and schemas they are to be read by. Raises UsageError, also where two have one name."""
     names = [one.name for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(
-            f"--upstream names {twice[0]!r} twice", hint="give each mount its own name", slug="bad-upstream"
+        raise UsageError(f"{twice[0]!r} is named twice", hint="give each mount its own name", slug="bad-upstream")
+    known = {one.name: one for one in found}
+    mappings = _mappings(given, known)
+    schemas = _schemas(schemas_given, known)
+    return [
+        msgspec.structs.replace(
+            one,
+            mapping=made if isinstance(made := mappings.get(one.name), Mapping) else None,
+            scoring=made if isinstance(made, Scoring) else None,
+            schemas=schemas.get(one.name, {}),
         )
-    mappings = _mappings(guard.mapping, {one.name: one for one in found})
-    return [msgspec.structs.replace(one, mapping=mappings.get(one.name)) for one in found]
+        for one in found
+    ]
 
 
-def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping]:
+def _mappings(given: list[str], known: dict[str, Route]) -> dict[str, Mapping | Scoring]:
     """NAME=FILE as mappings by mount. Raises UsageError."""
-    out: dict[str, Mapping] = {}
+    out: dict[str, Mapping | Scoring] = {}
     for text in given:
         name, _, file = text.partition("=")
         one = known.get(name.strip())
-        if not file or one is None or one.kind != "plain" or one.name in out:
+        if not file or one is None or one.kind not in ("plain", "scoring") or one.name in out:
             raise UsageError(
-                f"--mapping {text!r} fits no mount, or one that has a mapping or is not of kind plain",
+                f"--mapping {text!r} fits no mount, or one that has a mapping or is neither of kind plain nor scoring",
                 hint="--upstream support:plain=URL --mapping support=mapping.yaml",
                 slug="bad-mapping",
             )
-        try:
-            data = files.named(Path(file.strip()), mapping.CAP)
-            out[one.name] = mapping.load(data.decode("utf-8"), file.strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the mapping {file}: {files.why(error)}",
-                hint="afterguard guard learn SAMPLE... -o FILE",
-                slug="bad-mapping",
-            ) from None
+        words = _words(file, "mapping", "afterguard guard learn SAMPLE... -o FILE")
+        read = mapping.load if one.kind == "plain" else mapping.load_scoring
+        out[one.name] = read(words, file.strip())
     return out
 
 
-def policy_of(name: str) -> Policy | None:
-    """starter, strict, none, or a file. Raises UsageError."""
-    if name == "none":
-        return None
-    if name in ("starter", "strict"):
-        return shipped(name)
+def _schemas(given: list[str], known: dict[str, Route]) -> dict[str, dict[str, Schema]]:
+    """MOUNT=FILE and MOUNT/MODEL=FILE as schemas by mount and model. Raises UsageError."""
+    out: dict[str, dict[str, Schema]] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        mount, _, model = name.strip().partition("/")
+        one = known.get(mount)
+        if not file or one is None or not one.is_predictive:
+            raise UsageError(
+                f"--schema {text!r} fits no mount of a predictive model",
+                hint="--upstream fraud:kserve=URL --schema fraud=schema.yaml, or fraud/MODEL=schema.yaml",
+                slug="bad-schema",
+            )
+        words = _words(file, "schema", "afterguard guard schema SAMPLE... -o FILE")
+        out.setdefault(mount, {})[model] = schema.load(words, file.strip())
+    return out
+
+
+def _words(file: str, what: str, hint: str) -> str:
+    """The text of a file that a setting names. Raises UsageError."""
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        return files.named(Path(file.strip()), schema.CAP).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the policy {name}: {error}", hint="starter, strict, none, or a file", slug="no-such-path"
-        ) from None
-    return load_policy(text, name)
+        raise UsageError(f"cannot read the {what} {file}: {files.why(error)}", hint=hint, slug=f"bad-{what}") from None
 
 
-def key(folder: Path) -> bytes:
-    """The guard's own key, made when missing."""
-    file = folder / KEY
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            create_key_file(file)
-    return load_key(str(file)).secret
+def squid_lines(config: Config, address: str) -> str:
+    """The lines of squid.conf for the ICAP door at `address`. Raises UsageError."""
+    from afterguard.guard.squid import lines
+
+    brain = Brain(Context(str), policy_of(config.guard.policy))
+    found = Hosts(Mounts(routes(config))).routes()
+    return lines([(one, brain.ruling(one).is_open) for one in found], address, config.guard.token)
 
 
 class Plan(NamedTuple):
@@ -140,6 +155,10 @@ class Plan(NamedTuple):
     log: Path
     routes: list[Route]
     policy: Policy | None
+    ports: list[Port] = []  # noqa: RUF012
+    pull: Pull | None = None
+    bundle: Bundle | None = None
+    """What the policy was pulled in; None where it was not, or not yet."""
 
     def told(self, listen: str) -> Iterator[str]:
         """What a person should know when it starts."""
@@ -149,9 +168,19 @@ class Plan(NamedTuple):
             ruling = brain.ruling(one)
             fails = "open" if ruling.is_open else "closed"
             yield f"http://{listen}/{one.name} -> {one.upstream}  mode {ruling.mode}, fails {fails}"
-            if one.mapping is not None and not one.mapping.is_sure:
-                yield f"/{one.name}: its mapping is not sure: {'; '.join(one.mapping.unsure)[:500]}"
+            unsure = (one.mapping or one.scoring or Scoring()).unsure
+            if unsure:
+                yield f"/{one.name}: its mapping is not sure: {'; '.join(unsure)[:500]}"
+        for place in self.ports:
+            yield f"grpc://{place.listen} -> {place.target}  as mount /{place.mount}"
+        for name in self.config.guard.gateway:
+            yield f"http://{listen}/{name} answers a gateway of this kind that asks"
         yield f"policy {revision}; decisions in {self.log}"
+        if self.pull is not None:
+            sequence = f"bundle {self.bundle.sequence}" if self.bundle else "no bundle yet"
+            stale = ", STALE" if self.pull.standing(self.bundle).is_stale else ""
+            every = self.config.guard.policy_every
+            yield f"{sequence} from {self.pull.source}{stale}; looked at every {every:g} s, {self.pull.state().outcome}"
 
 
 def plan(config: Config, folder: Path, log: Path) -> Plan:
@@ -168,8 +197,50 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
             slug="bad-configuration",
         )
     door.addresses(guard.door)
+    door.open_paths(guard.gateway)
     key(folder)
-    return Plan(config, folder, log, routes(config), policy_of(guard.policy))
+    mounts = routes(config)
+    ports = _ports(guard, {one.name: one for one in mounts})
+    pull = pull_of(guard, folder)
+    if pull is None:
+        return Plan(config, folder, log, mounts, policy_of(guard.policy), ports)
+    found = pull.first()
+    return Plan(config, folder, log, mounts, _begun(pull, found), ports, pull, found)
+
+
+def _ports(guard: GuardConfig, known: dict[str, Route]) -> list[Port]:
+    """Ports for gRPC. Raises UsageError."""
+    found = [port(text) for text in guard.grpc]
+    for one in found:
+        if one.mount not in known or known[one.mount].kind != "kserve":
+            raise UsageError(
+                f"--grpc {one.mount}: no mount of kind kserve is called so",
+                hint=f"--upstream {one.mount}:kserve=http://HOST:PORT, the same server over HTTP",
+                slug="bad-grpc",
+            )
+        if not one.listen.startswith(("127.", "localhost:", "[::1]:")) and not guard.token:
+            raise UsageError(
+                f"{one.listen} can be reached by others",
+                hint="set AFTERGUARD_GUARD_TOKEN, or listen on 127.0.0.1",
+                slug="unprotected-listener",
+            )
+    if found:
+        library()
+    return found
+
+
+def _begun(pull: Pull, found: Bundle | None) -> Policy | None:
+    """The policy a guard begins with. Raises UsageError where there is none."""
+    settings = pull.settings
+    if found is not None:
+        return bundles.policy_of(found, settings.site)
+    if settings.policy_first:
+        return policy_of(settings.policy_first)
+    raise UsageError(
+        f"no policy: {pull.state().says or 'nothing was pulled yet'}",
+        hint="mend that, or say with guard.policy_first (starter, none, a file) what holds until the first bundle comes",
+        slug="bad-bundle",
+    )
 
 
 def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = False) -> int:
@@ -186,6 +257,9 @@ def run(made: Plan, ready: Callable[[list[int]], None], *, takeover: bool = Fals
         hang=guard.hang,
         buried=board.bury if board is not None else None,
     )
+    for _, address in door.addresses(guard.door):
+        for free in listeners(Terms(listen=address, takeover=takeover)):  # said now, not by every worker
+            free.close()
     try:
         return serve(lambda gate: Guard(made, gate, board), terms, ready=ready)
     finally:
@@ -206,163 +280,95 @@ def _board(folder: Path) -> Board | None:
         return None
 
 
-class Guard:
-    """Everything a door needs, and the two things that are looked at while it runs: the policy file and the kill switch."""
+class Guard(Judging):
+    """The reverse proxy and whatever other doors the settings ask for, before who judges."""
 
     def __init__(self, made: Plan, gate: Gate, board: Board | None = None) -> None:
-        self.settings: GuardConfig = made.config.guard
-        self.folder = made.folder
+        settings = made.config.guard
+        super().__init__(
+            settings, made.folder, made.log, made.policy, settings.helpers, made.routes, made.pull, made.bundle
+        )
         self.gate = gate
-        secret = key(made.folder)
-        thinking = Thinking(
-            secret,
-            self.settings.judge if self.settings.detectors else "off",
-            self.settings.point,
-            {probe.mark(secret, place): "probe" for place in ("reply", "call")},
-        )
-        helpers = self.settings.helpers if self.settings.detectors else 0
-        self.brain = Brain(
-            context_of(thinking, doubting=helpers > 0), made.policy, key=secret, detectors=self.settings.detectors
-        )
-        self.brain.warm()
-        self.metrics = Metrics()
-        self.approvals = self.brain.approvals = Book(
-            shelf(made.folder, self.settings.redis, secret), secret, time.time, self._approval, self._approvals_away
-        )
-        self.approvals.now()
         self.board = board
         if board is not None:
             board.join()
-        self.journal = Journal(made.log, self.settings.log_bytes)
-        self.pool = Pool(thinking, self.brain, helpers) if helpers else None
-        context = tls.client_context(ca=self.settings.upstream_ca, certificate=self.settings.upstream_certificate)
+        context = tls.client_context(ca=settings.upstream_ca, certificate=settings.upstream_certificate)
         upstreams = {
             one.name: Upstream(
-                one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=self.settings.proxy
+                one.upstream, tls=context if one.upstream.startswith("https") else None, proxy=settings.proxy
             )
             for one in made.routes
         }
-        self.desk = Desk(
-            self.brain,
-            self.journal,
-            self.metrics,
-            maker(time.time, os.urandom),
-            far=self.pool,
-            meter=Meter(Shared(self.settings.redis, self._redis_failed) if self.settings.redis else Local()),
-            version=__version__,
+        given = door.Given(
+            self.desk,
+            Mounts(made.routes),
+            settings.token.encode(),
+            (settings.tls_certificate, settings.tls_key, settings.client_ca),
+            common(made.config),
         )
-        given = door.Given(self.desk, Mounts(made.routes), self.settings.token.encode())
         self.proxy = Proxy(
             given.mounts,
             upstreams,
             self.desk,
-            Settings(token=self.settings.token.encode(), credentials=Source(os.environ)),
+            Settings(token=settings.token.encode(), credentials=Source(os.environ)),
             total=board.total if board is not None else None,
-            doors={name: make(given) for name, make in door.PATHS.items()},
-            listeners=[door.LISTENERS[name](given, where) for name, where in door.addresses(self.settings.door)],
+            doors={name: make(given) for name, make in door.PATHS.items() if name in door.open_paths(settings.gateway)},
+            listeners=[
+                *(door.LISTENERS[name](given, where) for name, where in door.addresses(settings.door)),
+                *(GrpcDoor(self.desk, given.token, given.mounts.routes[one.mount], one) for one in made.ports),
+            ],
         )
         self.proxy.refused = gate.refused
-        self._watching: list[asyncio.Task[None]] = []
-        self.brain.is_killed = (self.folder / KILL).exists()
-        self._stamp = self._stamped()
-        self._note_policy()
-        self._stand(
-            standing(made.policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys)
-        )
+        self._profiles_due = time.monotonic() + KEEP
+        self._profiles_seen = 0
+        if any(one.is_predictive for one in made.routes):
+            self._take_profiles()
         settled()
-        if self._stamp[:2] != (0, 0):
-            self.reload()  # what the parent read when it began may be older than the file
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if not self._watching:
-            loop = asyncio.get_running_loop()
-            self._watching = [
-                loop.create_task(self._watch()),
-                loop.create_task(self.approvals.keep(LOOK, self._count_approvals)),
-            ]
+        self.watch()
         await self.proxy(scope, receive, send)
         if scope["type"] == "lifespan":
-            for task in self._watching:
-                task.cancel()
-            self.approvals.now()
+            self.unwatch()
             self.close()
 
-    def _redis_failed(self) -> None:
-        self.metrics.add("afterguard_failures_total", "all", "redis", "yes")
-
-    def _approval(self, event: str, route: str) -> None:
-        self.metrics.add("afterguard_approvals_total", route, event)
-
-    def _approvals_away(self) -> None:
-        self.metrics.add("afterguard_failures_total", "all", "approvals", "no")
-
-    def _count_approvals(self) -> None:
-        for state, count in self.approvals.states().items():
-            self.metrics.set("afterguard_approvals", count, state)
-
-    def _keep_numbers(self) -> None:
+    def looked(self) -> None:
+        """The files were looked at: time to leave the numbers as well."""
         if self.board is not None:
             self.board.keep(self.proxy.counted())
+        if time.monotonic() >= self._profiles_due:
+            self._keep_profiles()
+
+    def _take_profiles(self) -> None:
+        """Begin with what was learned before the restart."""
+        try:
+            data = files.named(self.folder / PROFILES, PROFILES_CAP)
+        except OSError:
+            return
+        try:
+            self.brain.models.take(data, {one.name: one.schemas for one in self.proxy.mounts.routes.values()})
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.error("%s is damaged, and is learned anew: %s", self.folder / PROFILES, error)
+
+    def _keep_profiles(self) -> None:
+        """Write down what was learned; of several workers the last one's stays."""
+        self._profiles_due = time.monotonic() + KEEP
+        if self.brain.models.seen == self._profiles_seen:
+            return
+        self._profiles_seen = self.brain.models.seen
+        data = self.brain.models.kept()
+        try:
+            fresh = self.folder / f"{PROFILES}.{os.getpid()}"
+            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.write(data)
+            fresh.replace(self.folder / PROFILES)
+        except OSError as error:
+            log.error("what was learned of inputs cannot be kept: %s", files.why(error))
+            self.metrics.add("afterguard_failures_total", "all", "profiles_not_kept", "yes")
 
     def close(self) -> None:
-        """End the helpers; leave the last numbers."""
-        self._keep_numbers()
+        """End the helpers; leave the last numbers, and what was learned."""
+        self.looked()
+        self._keep_profiles()
         if self.pool is not None:
             self.pool.close()
-
-    def _note_policy(self) -> None:
-        rows = self.metrics.numbers["afterguard_policy_info"]
-        rows.clear()
-        policy = self.brain.policy
-        rows[
-            (
-                "none" if policy is None else policy.revision,
-                self.settings.mode or (policy.document.mode if policy else "observe"),
-            )
-        ] = 1.0
-
-    def _stand(self, found: Standing) -> None:
-        """Let the policy do what it may."""
-        if found.cap and found.cap != self.brain.cap:
-            log.error("the policy is kept in %s: %s", found.cap, found.why)
-        self.standing = found
-        self.brain.limit(found.cap)
-        self.metrics.set("afterguard_rolled_back", float(bool(found.cap)))
-
-    def _stamped(self) -> tuple[int, int, int]:
-        """(time and size of the policy file, time of its promotion), zeros for what is not there."""
-        try:
-            found = os.stat(self.settings.policy)
-        except OSError:
-            return 0, 0, 0
-        try:
-            promoted = os.stat(self.settings.policy + SUFFIX).st_mtime_ns
-        except OSError:
-            promoted = 0
-        return found.st_mtime_ns, found.st_size, promoted
-
-    async def _watch(self) -> None:
-        while True:
-            self.brain.is_killed = (self.folder / KILL).exists()
-            stamp = self._stamped()
-            if stamp != self._stamp and stamp[:2] != (0, 0):
-                self._stamp = stamp
-                self.reload()
-            after = self.standing.after(self.brain.acted, self.brain.counted)
-            if after is not self.standing:
-                self._stand(after)
-            self._keep_numbers()
-            await asyncio.sleep(LOOK)
-
-    def reload(self) -> None:
-        """Put the policy file in force; where it is broken the old policy stays and that is said."""
-        try:
-            policy = policy_of(self.settings.policy)
-        except AfterguardError as error:
-            log.error("the policy stays as it was: %s", error)
-            self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
-            return
-        self.brain.swap(policy)
-        self._stand(standing(policy, self.settings.policy, self.settings.require_promotion, self.settings.trusted_keys))
-        self._note_policy()
-        log.info("policy %s in force", policy.revision if policy else "none")

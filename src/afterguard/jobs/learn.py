@@ -1,4 +1,4 @@
-"""Recorded pairs of an unknown chat API -> the mapping that the guard reads it with, and how well it fits.
+"""Recorded pairs of an unknown chat or scoring API -> the mapping that the guard reads it with, and how well it fits; of a predictive model -> the schema of its features.
 
 In: files a person named: JSON lines {"request", "response"}, HAR captures, pairs NAME.request.json and NAME.response.json (or .sse, .jsonl, .txt). Out: a
 `Learned`. It reads only what was named, sends nothing, and keeps no text of a sample.
@@ -17,13 +17,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from afterguard import files
+from afterguard.detect.feature_profile import LEAST, Profile
+from afterguard.detect.feature_schema import Schema
 from afterguard.errors import NothingToExamine, UsageError
 from afterguard.guard import mapping as mapping_files
-from afterguard.model import Coverage
-from afterguard.wire import learned
+from afterguard.model import Batch, Coverage
+from afterguard.wire import learned, predictive, scoring
 from afterguard.wire.frames import framer
 from afterguard.wire.learned import Mapping
 from afterguard.wire.parts import Parts
+from afterguard.wire.scoring import Scoring
+from afterguard.wire.table import Unreadable
 
 CAP = 32 << 20
 """Bytes of one sample file."""
@@ -54,12 +58,45 @@ def learn(paths: Sequence[Path], note: Note, address: str = "") -> Learned:
     """Learn from files. Raises NothingToExamine where they hold no pair, UsageError where one cannot be opened."""
     pairs = list(samples(paths, note, address))[: learned.SAMPLES]
     if not pairs:
+        raise _nothing()
+    return tried(learned.learn(pairs), pairs)
+
+
+def scores(paths: Sequence[Path], note: Note, address: str = "") -> Scoring:
+    """The mapping of a scoring API. Raises NothingToExamine where the files hold no pair."""
+    pairs = list(samples(paths, note, address))[: learned.SAMPLES]
+    if not pairs:
+        raise _nothing()
+    return scoring.learn(pairs)
+
+
+def features(
+    paths: Sequence[Path], note: Note, kind: str, address: str = "", mapping: Scoring | None = None
+) -> tuple[Schema, int]:
+    """(the schema of recorded requests, their rows). Raises NothingToExamine where there are none, or too few."""
+    profile = Profile()
+    for asked, _ in samples(paths, note, address):
+        try:
+            found = predictive.request(kind, msgspec.json.encode(asked), {}, mapping).table
+        except Unreadable as error:
+            note(Coverage("request", "unsupported", f"no rows of features: {error}"))
+            continue
+        profile.learn(Batch(found.names, found.kinds, found.numbers, found.texts), "")
+    if profile.schema is None:
         raise NothingToExamine(
-            "no recorded pair of request and reply in there",
-            hint='give JSON lines {"request": {...}, "response": {...}}, a HAR capture, or NAME.request.json beside NAME.response.json',
+            f"{profile.seen} rows of one set of features in there; {LEAST} make a schema",
+            hint="record more, or write the schema by hand: docs/how-to/predictive.md",
             slug="no-samples",
         )
-    return tried(learned.learn(pairs), pairs)
+    return profile.schema, profile.seen
+
+
+def _nothing() -> NothingToExamine:
+    return NothingToExamine(
+        "no recorded pair of request and reply in there",
+        hint='give JSON lines {"request": {...}, "response": {...}}, a HAR capture, or NAME.request.json beside NAME.response.json',
+        slug="no-samples",
+    )
 
 
 def tried(mapping: Mapping, pairs: Sequence[Pair]) -> Learned:

@@ -12,18 +12,22 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from afterguard.errors import Unreachable
 from afterguard.guard import probe
+from afterguard.guard.door import addresses as door_addresses
 from afterguard.guard.stream import event_of
+from afterguard.jobs.prove_icap import Door, Got
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.endpoint import endpoint
 from afterguard.wire.frames import framer
 from afterguard.wire.parts import Parts
 
+Way = Callable[[probe.Cell, bytes, dict[str, str]], Got]
+"""A probe sent, and what came back."""
 WAIT = 5.0
 """Seconds to wait for a decision that is made afterwards."""
 
@@ -43,6 +47,8 @@ class Proof(msgspec.Struct, frozen=True):
     mode: str
     status: int
     at: float
+    door: str = ""
+    """A further door, by its name; "" for the reverse proxy."""
     gap: str = ""
     """Why it counts as a gap; "" where the mark was seen."""
     decision: str = ""
@@ -51,18 +57,27 @@ class Proof(msgspec.Struct, frozen=True):
 class Guard:
     """A running guard, asked over HTTP."""
 
-    def __init__(self, address: str, key: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(self, address: str, key: bytes, headers: Mapping[str, str], through: str = "") -> None:
         self.parts = urlsplit(address)
+        self.through = urlsplit(through) if through else self.parts
+        """Where probes are sent: the guard itself, or what stands in front of one of its doors."""
         self.key = key
         self.headers = dict(headers)
 
-    def ask(
-        self, method: str, path: str, cell: str, body: bytes = b"", **headers: str
+    def send(self, path: str, cell: str, body: bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """A probe's (status, headers, body). Raises Unreachable."""
+        return self._ask(self.through, "POST", path, cell, body, **headers)
+
+    def ask(self, method: str, path: str, cell: str) -> tuple[int, dict[str, str], bytes]:
+        """What the guard itself says. Raises Unreachable."""
+        return self._ask(self.parts, method, path, cell)
+
+    def _ask(
+        self, at: SplitResult, method: str, path: str, cell: str, body: bytes = b"", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """(status, headers, body). Raises Unreachable."""
         signed = probe.signature(self.key, cell, int(time.time())).decode()
-        kind = http.client.HTTPSConnection if self.parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self.parts.hostname or "127.0.0.1", self.parts.port, timeout=30)
+        kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection
+        connection = kind(at.hostname or "127.0.0.1", at.port, timeout=30)
         try:
             told = {
                 **self.headers,
@@ -74,7 +89,7 @@ class Guard:
             return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(
-                f"no guard at {self.parts.netloc}: {error}",
+                f"no guard at {at.netloc}: {error}",
                 hint="start it: afterguard guard --upstream openai=URL",
                 slug="guard-unreachable",
             ) from None
@@ -82,7 +97,7 @@ class Guard:
             connection.close()
 
     def mounts(self) -> tuple[list[list[str]], str]:
-        """([name, kind, mode] of each mount, revision of the policy)."""
+        """([name, kind, mode, upstream] of each mount, revision of the policy)."""
         status, _, body = self.ask("GET", "/probe/mounts", "openai/chat/user/whole/")
         if status != 200:
             raise Unreachable(
@@ -104,28 +119,68 @@ class Guard:
         return None
 
 
-def proofs(guard: Guard, progress: Callable[[int], None] = lambda _: None) -> Iterator[Proof]:
-    """Every cell of every mount."""
+def proofs(
+    guard: Guard, progress: Callable[[int], None] = lambda _: None, doors: Mapping[str, Door] | None = None
+) -> Iterator[Proof]:
+    """Every cell of every mount, through the reverse proxy and then through each further door."""
     count = 0
-    for name, kind, mode in guard.mounts()[0]:
-        for cell in probe.cells(kind):
-            yield _proved(guard, name, mode, cell)
-            count += 1
-            progress(count)
+    for door in ("", *(doors or {})):
+        for name, kind, mode, upstream in guard.mounts()[0]:
+            way = _through(guard, (doors or {})[door], upstream) if door else _straight(guard, name)
+            for cell in probe.cells(kind):
+                yield _proved(guard, door, name, mode, cell, way)
+                count += 1
+                progress(count)
+    for name, cell in _aside(guard):
+        yield _proved(guard, "", name, "observe", cell, _straight(guard, name))
+        count += 1
+        progress(count)
 
 
-def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
-    body = probe.request(cell, guard.key)
+def _aside(guard: Guard) -> Iterator[tuple[str, probe.Cell]]:
+    """Cells of the doors off the path."""
+    for name, kind, _, _ in guard.mounts()[0]:
+        yield from (("mirror/" + name, cell) for cell in probe.mirrored(kind))
+    yield from (("otlp", cell) for cell in probe.cells("otlp"))
+
+
+def doors(rows: list[str], token: str) -> dict[str, Door]:
+    """The doors that can be proven, by name. Raises UsageError."""
+    return {name: Door(address, token) for name, address in door_addresses(rows) if name == "icap"}
+
+
+def _straight(guard: Guard, mount: str) -> Way:
+    """The way through the reverse proxy."""
+
+    def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
+        status, found, reply = guard.send(f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
+        return Got(status, found, reply, found.get("x-afterguard-decision", ""))
+
+    return ask
+
+
+def _through(guard: Guard, door: Door, upstream: str) -> Way:
+    """The way through an ICAP door."""
+
+    def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        told[probe.HEADER.decode()] = probe.signature(guard.key, probe.named(cell), int(time.time())).decode()
+        return door.ask(upstream, cell, body, told, probe.reply(cell, guard.key))
+
+    return ask
+
+
+def _proved(guard: Guard, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
+    body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{mount.replace('/', '-')}-{int(time.time() * 1000)}")
     headers = {
         "content_type": "application/json",
         "authorization": "Bearer probe",
         "accept": "application/json, text/event-stream",
     }
-    if cell.encoding == "gzip" and cell.place in ("system", "user", "tool_result"):
+    if cell.encoding == "gzip" and (cell.place in (*probe.IN_REQUEST, "features") or cell.kind == "otlp"):
         body = gzip.compress(body, mtime=0)
         headers["content_encoding"] = "gzip"
-    status, found, reply = guard.ask("POST", f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
-    identifier = found.get("x-afterguard-decision", "")
+    status, found, reply, identifier = way(cell, body, headers)
     made = guard.decision(identifier) if identifier else None
     hits = [hit["kind"] for hit in made.get("hits", ())] if made else []
     seen = probe.KINDS[cell.place] in hits
@@ -133,6 +188,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
     leaked = (
         mode == "enforce"
         and acted not in ("allow", "flag")
+        and cell.operation != "predict"
         and probe.mark(guard.key, cell.place) in _said(cell, found, reply)
     )
     gap = ""
@@ -145,7 +201,7 @@ def _proved(guard: Guard, mount: str, mode: str, cell: probe.Cell) -> Proof:
         gap = "acted on, but the mark came through"
     return Proof(
         mount, cell.operation, cell.place, cell.streamed, cell.encoding, seen, acted, made.get("would", "allow") if made else "allow",
-        mode, status, time.time(), gap, identifier,
+        mode, status, time.time(), door, gap, identifier,
     )  # fmt: skip
 
 
@@ -167,20 +223,23 @@ def _said(cell: probe.Cell, headers: Mapping[str, str], reply: bytes) -> str:
 def table(rows: list[Proof], policy: str) -> str:
     """The proofs as a table: a row for each surface and place, a column for each way of sending it."""
     columns = (("whole", False, ""), ("whole+gzip", False, "gzip"), ("stream", True, ""), ("stream+gzip", True, "gzip"))
-    names = dict.fromkeys((row.mount, row.operation, row.place) for row in rows)
-    lines = [f"{'surface':<22} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
-    by = {(row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
-    for mount, operation, place in names:
+    names = dict.fromkeys((row.door, row.mount, row.operation, row.place) for row in rows)
+    width = max((len(f"{door}/{mount} {operation}") for door, mount, operation, _ in names), default=7)
+    lines = [f"{'surface':<{width}} {'place':<12} " + " ".join(f"{name:<14}" for name, _, _ in columns)]
+    by = {(row.door, row.mount, row.operation, row.place, row.streamed, row.encoding): row for row in rows}
+    for door, mount, operation, place in names:
         cells = []
         for _, streamed, encoding in columns:
-            one = by.get((mount, operation, place, streamed, encoding))
+            one = by.get((door, mount, operation, place, streamed, encoding))
             cells.append("-" if one is None else "GAP" if one.gap else one.acted if one.acted != "allow" else "seen")
-        lines.append(f"{'/' + mount + ' ' + operation:<22} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells))
+        lines.append(
+            f"{door + '/' + mount + ' ' + operation:<{width}} {place:<12} " + " ".join(f"{cell:<14}" for cell in cells)
+        )
     gaps = [row for row in rows if row.gap]
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max((row.at for row in rows), default=0.0)))
     lines.append(f"\n{len(rows) - len(gaps)} of {len(rows)} cells seen guarded at {moment} UTC, policy {policy}")
     lines += [
-        f"GAP /{row.mount} {row.operation} {row.place}{' stream' if row.streamed else ''}{' ' + row.encoding if row.encoding else ''}: {row.gap}"
+        f"GAP {row.door}/{row.mount} {row.operation} {row.place}{' stream' if row.streamed else ''}{' ' + row.encoding if row.encoding else ''}: {row.gap}"
         for row in gaps
     ]
     return "\n".join(lines) + "\n"

@@ -36,16 +36,22 @@ class Standing(NamedTuple):
 
 def standing(policy: Policy | None, file: str, required: bool, trusted: list[str]) -> Standing:
     """What people allowed. Without `required`, a policy nobody promoted may do what its mode says."""
-    held = Standing("shadow", "nobody promoted it") if required else Standing("", NONE_NEEDED)
     if policy is None:
         return Standing("", NONE_NEEDED)
     place = Path(file + promote.SUFFIX)
     try:
         found = promote.read(place.read_bytes(), str(place))
     except FileNotFoundError:
-        return held
+        return weighed(policy, None, required, trusted)
     except (OSError, AfterguardError) as error:
         return Standing("shadow" if required else "", f"{place}: {error}")
+    return weighed(policy, found, required, trusted)
+
+
+def weighed(policy: Policy, found: promote.Promotion | None, required: bool, trusted: list[str]) -> Standing:
+    """The same, where the promotion did not come from a file."""
+    if found is None:
+        return Standing("shadow", "nobody promoted it") if required else Standing("", NONE_NEEDED)
     wrong = promote.problems(found, policy, trusted)
     if wrong:
         return Standing("shadow" if required else "", "; ".join(wrong))

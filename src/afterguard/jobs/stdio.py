@@ -23,7 +23,7 @@ from afterguard.guard.pool import Thinking, context_of
 from afterguard.guard.route import Route
 from afterguard.guard.shelf import shelf
 from afterguard.guard.stdio import Door, serve
-from afterguard.jobs.guard import KILL, LOOK, key, policy_of
+from afterguard.jobs.judging import KILL, LOOK, key, policy_of
 from afterguard.store.ids import maker
 
 log = logging.getLogger("afterguard.guard")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from afterguard.model import Exchange, Origin
-from afterguard.policy.trial import Sides
+from afterguard.policy.trial import Sides, sides
 
 
 class Turn(NamedTuple):
@@ -29,14 +29,14 @@ def turns(exchange: Exchange) -> Iterator[Turn]:
     """The turns of one exchange, in order; none where it has neither texts nor anything unjudged."""
     if exchange.protocol != "messages":
         if exchange.texts or exchange.calls or (exchange.unjudged and exchange.prediction is None):
-            yield _single(exchange)
+            yield Turn(f"{exchange.id}#1", sides(exchange))
         return
     said = [text.turn for text in exchange.texts]
     called = [call.turn for call in exchange.calls]
     replies = sorted({t.turn for t in exchange.texts if t.origin is Origin.model} | set(called))
     if not replies or not (_is_ordered(said) and _is_ordered(called)):
         if exchange.texts or exchange.unjudged:
-            yield _single(exchange)
+            yield Turn(f"{exchange.id}#1", sides(exchange))
         return
     for number, reply in enumerate(replies, 1):
         request = _part(exchange, bisect_left(said, reply), bisect_left(called, reply), False)
@@ -56,19 +56,3 @@ def _part(exchange: Exchange, texts: int, calls: int, is_last: bool) -> Exchange
         calls=exchange.calls[:calls],
         unjudged=exchange.unjudged if is_last else (),
     )
-
-
-def _single(exchange: Exchange) -> Turn:
-    """A record of one call: what the model said last is the reply."""
-    texts = exchange.texts
-    told = max((t.turn for t in texts if t.origin is not Origin.model), default=-1)
-    cut = next((n for n, t in enumerate(texts) if t.origin is Origin.model and t.turn > told), len(texts))
-    calls = next((n for n, call in enumerate(exchange.calls) if call.turn > told), len(exchange.calls))
-    has_reply = cut < len(texts) or calls < len(exchange.calls)
-    request = (
-        msgspec.structs.replace(exchange, texts=texts[:cut], calls=exchange.calls[:calls]) if has_reply else exchange
-    )
-    asked = request if cut or not has_reply else None
-    if asked is not None and has_reply:
-        asked = msgspec.structs.replace(asked, unjudged=())
-    return Turn(f"{exchange.id}#1", Sides(asked, exchange if has_reply else None))

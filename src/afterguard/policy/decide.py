@@ -9,7 +9,7 @@ tokenise), `approved` (a set of Matter: what a person has approved; it is a flag
 
 A rule is asked once for every row of what it names: every hit (hit.*, text.*), every call of the reply (call.*), every unjudged part
 (unjudged.*), every hit with each call that belongs to it (hit.* and call.*), or once (nothing of these). It matches when it
-holds for one row. An edit without a place on this side, or a call or tool to take away that is not there, is a flag. What a rule asks a person about is
+holds for one row. round, withhold and pin_version are flags where no predictive model is asked. An edit without a place on this side, or a call or tool to take away that is not there, is a flag. What a rule asks a person about is
 one Matter a row: a call of the reply, or the whole message.
 """
 
@@ -28,6 +28,10 @@ RANK = {action: rank for rank, action in enumerate(ACTIONS)}
 WAIT = 60.0
 """Seconds that throttle asks for where the rule names none."""
 WITHOUT_EDITS = (Action.block,)
+PREDICTIVE = (Action.round, Action.withhold, Action.pin_version)
+"""Actions that only predictive models know; elsewhere they are a flag."""
+PREDICTED = ("predict", "predictive")
+"""Protocols of exchanges with predictive models, at a door and in a log."""
 
 
 class Effect(NamedTuple):
@@ -94,7 +98,9 @@ def effect(scene: Scene, rule: Compiled, rows: Sequence[Row]) -> Effect:
     if rule.action in EDITS:
         places = tuple(place for row in rows if (place := _place(scene, rule, row)) is not None)
         return Effect(rule, rule.action if places else Action.flag, places)
-    if rule.action is Action.reroute and scene.at == "response":
+    if rule.action in (Action.reroute, Action.pin_version) and scene.at == "response":
+        return Effect(rule, Action.flag)
+    if rule.action in PREDICTIVE and scene.exchange.protocol not in PREDICTED:
         return Effect(rule, Action.flag)
     if rule.action is Action.ask:
         return _asked(scene, rule, rows)
@@ -184,5 +190,22 @@ def _verdict(scene: Scene, effects: Sequence[Effect], enforced: bool) -> Verdict
         model=document.model if chief.action is Action.reroute else "",
         wait=(document.wait or WAIT) if chief.action is Action.throttle else 0.0,
         asks=tuple(matter for one in taken for matter in one.asks) if chief.action is Action.ask else (),
+        **_of_scores(done),
         policy=scene.policy.revision,
     )
+
+
+def _of_scores(done: Sequence[Effect]) -> dict[str, Any]:
+    """What becomes of scores and versions: all that the rules want, whichever of them is the strongest."""
+    out: dict[str, Any] = {}
+    for one in done:
+        document = one.rule.document
+        if one.action is Action.round:
+            out["digits"] = min(out.get("digits", document.digits), document.digits)
+        elif one.action is Action.withhold:
+            out["withheld"] = True
+        elif one.action is Action.pin_version:
+            out.setdefault("version", document.version)
+        elif one.action is Action.step_up and "step_up" not in out:
+            out |= {"step_up": one.rule.id, "answer": document.answer}
+    return out

@@ -16,8 +16,9 @@ OnError = Literal["open", "closed"]
 At = Literal["any", "request", "response", "call", "tool", "identity"]
 Stage = Literal["enforce", "shadow"]
 ActionName = Literal[
-    "allow", "flag", "redact", "tokenise", "neutralise", "throttle", "step_down", "reroute", "ask", "block"
-]
+    "allow", "flag", "redact", "tokenise", "neutralise", "round", "withhold", "pin_version", "step_up", "throttle", "step_down",
+    "reroute", "ask", "block",
+]  # fmt: skip
 Names = str | list[str]
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$", description="kebab-case, for ever")]
 Share = Annotated[float, Meta(ge=0, le=1, description="share of conversations in which mode share enforces")]
@@ -85,6 +86,12 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Seconds that throttle asks to wait."""
     tools: Names = []
     """Tools that step_down takes away from the offer: names or globs; empty: those that act on the world."""
+    digits: Annotated[int, Meta(ge=0, le=15)] = 2
+    """Digits behind the point that round leaves of a score."""
+    version: Annotated[str, Meta(max_length=128)] = ""
+    """The version that pin_version sends to, as the server names it."""
+    answer: dict[str, Any] | None = None
+    """What step_up answers instead of the model; without it the reply passes with the header x-afterguard-step-up."""
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -109,7 +116,7 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     exchange: Annotated[
         dict[str, Any],
         Meta(
-            description="messages (OpenAI form) and tools; or request and response bodies; or plain hits, calls, unjudged"
+            description="messages (OpenAI form) and tools; or request and response bodies; or plain hits, calls, unjudged, prediction"
         ),
     ]
     expect: Expect

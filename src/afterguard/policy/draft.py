@@ -59,6 +59,10 @@ RESPONSES = {
     "model_extraction": Response(
         "no-systematic-coverage", "throttle", "inputs cover the space systematically", "identity"
     ),
+    "membership_probing": Response(
+        "no-probing-of-records", "withhold", "the same records are asked about with a grain of noise", "identity"
+    ),
+    "label_harvesting": Response("no-labelled-copies", "throttle", "a caller has a data set labelled", "identity"),
 }
 DANGER = ("dangerous-tool-without-approval", "agent-without-approval")
 

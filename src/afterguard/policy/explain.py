@@ -5,10 +5,10 @@ In: what decide() takes. Out: text for a person. It decides nothing by itself: r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from afterguard.model import Exchange, Hit
+from afterguard.model import Exchange, Hit, Verdict
 from afterguard.policy.decide import decide, effect, is_at, is_enforced, matches
 from afterguard.policy.load import Compiled, Policy, settings
 from afterguard.policy.scene import Row, Scene
@@ -38,7 +38,21 @@ def explain(exchange: Exchange, hits: Sequence[Hit], policy: Policy, at: str, fa
         out += _rule(scene, rule, rows.get(rule.number, []), matched.get(rule.number, []))
     for change in verdict.edits:
         out.append(f"edit: text {change.text}, bytes {change.span.start} to {change.span.end}, by {change.rule}")
+    out += _of_scores(verdict)
     return "\n".join(out) + "\n"
+
+
+def _of_scores(verdict: Verdict) -> Iterator[str]:
+    """What becomes of scores and versions."""
+    if verdict.withheld:
+        yield "scores: withheld, the decision stays"
+    elif verdict.digits >= 0:
+        yield f"scores: rounded to {verdict.digits} digits behind the point"
+    if verdict.version:
+        yield f"version: sent to {line(verdict.version, VALUE_SHOWN)}"
+    if verdict.step_up:
+        how = "answered in place of the model" if verdict.answer is not None else "x-afterguard-step-up on the reply"
+        yield f"step-up check by {verdict.step_up}: {how}"
 
 
 def _rule(scene: Scene, rule: Compiled, rows: list[Row], held: list[Row]) -> list[str]:

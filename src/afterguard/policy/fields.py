@@ -27,6 +27,16 @@ EXCHANGE: dict[str, Callable[[Exchange], Any]] = {
     },
     "request.tools": lambda one: [tool.name for tool in one.tools],
 }  # fmt: skip
+VALUES = 1_000
+"""Values of one feature over the rows of a request that a rule sees."""
+PREDICTION: dict[str, Callable[[Exchange], Any]] = {
+    "prediction.rows": lambda one: one.batch.rows if one.batch else None,
+    "prediction.features": lambda one: list(one.batch.names[:VALUES]) if one.batch else None,
+    "prediction.version": lambda one: one.batch.version if one.batch else None,
+    "prediction.score": lambda one: list(one.batch.scores[:VALUES]) if one.batch else None,
+    "prediction.decision": lambda one: list(one.batch.decisions[:VALUES]) if one.batch else None,
+}
+FEATURE = "prediction.feature."
 FACTS = ("route", "identity", "environment", "conversation")
 HIT: dict[str, Callable[[Hit], Any]] = {
     "hit.kind": lambda one: one.kind,
@@ -60,12 +70,14 @@ UNJUDGED: dict[str, Callable[[Unjudged], Any]] = {
     "unjudged.where": lambda one: one.where,
     "unjudged.bytes": lambda one: one.bytes,
 }
-KNOWN = ("at", *FACTS, *EXCHANGE, *HIT, *TEXT, HIT_TOOL, *CALL, *UNJUDGED)
+KNOWN = ("at", *FACTS, *EXCHANGE, *PREDICTION, *HIT, *TEXT, HIT_TOOL, *CALL, *UNJUDGED)
 
 
 def group_of(field: str) -> str:
     """exchange, hit, call or unjudged. Raises UsageError for a field nobody fills."""
-    if field == "at" or field in FACTS or field in EXCHANGE or (field.startswith(FACT) and len(field) > len(FACT)):
+    if field == "at" or field in FACTS or field in EXCHANGE or field in PREDICTION:
+        return "exchange"
+    if any(field.startswith(head) and len(field) > len(head) for head in (FACT, FEATURE)):
         return "exchange"
     if field in HIT or field in TEXT or field == HIT_TOOL:
         return "hit"
@@ -97,3 +109,14 @@ def argument(given: Mapping[str, Any] | None, path: str) -> Any:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def feature(exchange: Exchange, name: str) -> list[Any] | None:
+    """Values of a feature, one a row; None where nobody sent it. A text is a text, a number a number, what is missing is left out."""
+    batch = exchange.batch
+    if batch is None or name not in batch.names:
+        return None
+    place = batch.names.index(name)
+    if place in batch.texts:
+        return list(batch.texts[place][:VALUES])
+    return [one for one in batch.numbers[:VALUES, place].tolist() if one == one]

@@ -258,6 +258,10 @@ def _check(rule: Rule, action: Action, group: str, line: int, name: str) -> None
         bad(name, line, f"rule {rule.id}: {action} needs a place in a text", "name a field of hit, such as hit.kind")
     if action is Action.reroute and not rule.model:
         bad(name, line, f"rule {rule.id}: reroute needs a model", "add model: NAME")
+    if action is Action.pin_version and not rule.version:
+        bad(name, line, f"rule {rule.id}: pin_version needs a version", 'add version: "3"')
+    if action is Action.pin_version and rule.at in ("response", "call"):
+        bad(name, line, f"rule {rule.id}: a reply comes from the version it comes from", "write at: request")
     if action is Action.reroute and rule.at in ("response", "call"):
         bad(name, line, f"rule {rule.id}: a reply cannot be sent elsewhere", "write at: request")
     if group in ("call", "pair") and rule.at in ("request", "tool"):

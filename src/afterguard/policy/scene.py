@@ -11,7 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from afterguard.model import Exchange, Hit, Origin, Text
-from afterguard.policy.fields import ARGUMENT, CALL, EXCHANGE, FACT, HIT, HIT_TOOL, TEXT, UNJUDGED, argument, arguments
+from afterguard.policy.fields import (
+    ARGUMENT,
+    CALL,
+    EXCHANGE,
+    FACT,
+    FEATURE,
+    HIT,
+    HIT_TOOL,
+    PREDICTION,
+    TEXT,
+    UNJUDGED,
+    argument,
+    arguments,
+    feature,
+)
 from afterguard.policy.load import Compiled, Policy, plan_of
 
 ROWS_CAP = 2_000
@@ -97,6 +111,10 @@ class Scene:
             getter = EXCHANGE.get(name)
             if getter is not None:
                 out[name] = getter(self.exchange)
+            elif name in PREDICTION:
+                out[name] = PREDICTION[name](self.exchange)
+            elif name.startswith(FEATURE):
+                out[name] = feature(self.exchange, name[len(FEATURE) :])
             elif name == "at":
                 out[name] = [self.at, "identity"]
             elif name.startswith(FACT):

@@ -6,18 +6,22 @@ tried as if the policy were enforced; a rule in shadow stays in shadow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from afterguard.detect import NONE, Context, look_on
 from afterguard.model import (
     ACTIONS,
     Action,
+    Batch,
     Confidence,
     Exchange,
     Hit,
+    Origin,
     Severity,
     Span,
     Text,
@@ -36,6 +40,19 @@ class Sides(NamedTuple):
 
     request: Exchange | None
     reply: Exchange | None
+
+
+def sides(exchange: Exchange) -> Sides:
+    """A record of one call, cut in two: what the model said last is the reply."""
+    texts = exchange.texts
+    told = max((t.turn for t in texts if t.origin is not Origin.model), default=-1)
+    cut = next((n for n, t in enumerate(texts) if t.origin is Origin.model and t.turn > told), len(texts))
+    calls = next((n for n, call in enumerate(exchange.calls) if call.turn > told), len(exchange.calls))
+    has_reply = cut < len(texts) or calls < len(exchange.calls)
+    if not has_reply:
+        return Sides(exchange, None)
+    asked = msgspec.structs.replace(exchange, texts=texts[:cut], calls=exchange.calls[:calls], unjudged=())
+    return Sides(asked if cut else None, exchange)
 
 
 Read = Callable[[Mapping[str, Any]], Sides]
@@ -74,6 +91,15 @@ class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     excerpt: str = ""
 
 
+class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of a predictive model as a test writes it."""
+
+    features: dict[str, float | str | bool | None]
+    score: float | None = None
+    decision: str = ""
+    version: str = ""
+
+
 class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An example written as plain hits instead of bodies."""
 
@@ -82,6 +108,7 @@ class _Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls: tuple[ToolCall, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     unjudged: tuple[Unjudged, ...] = ()
+    prediction: _Asked | None = None
     provider: str = ""
     model: str = ""
     app: str = ""
@@ -157,7 +184,24 @@ def _exchange(plain: _Example) -> Exchange:
             "bytes",
         )
     }
+    asked = plain.prediction
+    if asked is not None:
+        return Exchange(id="test", source="test", line=0, protocol="predict", batch=_batch(asked), **given)
     return Exchange(id="test", source="test", line=0, protocol="messages", **given)
+
+
+def _batch(asked: _Asked) -> Batch:
+    values = list(asked.features.values())
+    texts: dict[int, tuple[str, ...]] = {place: (one,) for place, one in enumerate(values) if isinstance(one, str)}
+    return Batch(
+        tuple(asked.features),
+        tuple("text" if n in texts else "bool" if isinstance(one, bool) else "number" for n, one in enumerate(values)),
+        np.array([[math.nan if one is None or isinstance(one, str) else float(one) for one in values]]),
+        texts,
+        asked.version,
+        () if asked.score is None else (asked.score,),
+        (asked.decision,) if asked.decision else (),
+    )
 
 
 def _hit(plain: _Plain) -> Hit:

@@ -12,7 +12,7 @@ from typing import Any
 from afterguard.tap.decode import Broken, decode
 from afterguard.wire import blocks, shapes
 from afterguard.wire.deltas import Deltas
-from afterguard.wire.parts import Parts, dumps
+from afterguard.wire.parts import Parts, dumps, text_of
 from afterguard.wire.predict import names
 from afterguard.wire.sse import Events, is_stream
 from afterguard.wire.template import prompt
@@ -138,7 +138,7 @@ def _replies(items: list[Any], parts: Parts, where: str) -> str:
     before = len(parts.texts) + len(parts.calls)
     if isinstance(items[0], dict) and ("role" in items[0] or "from" in items[0]):
         return "messages" if blocks.messages(items, parts, where) else ""
-    if isinstance(items[0], dict) and items[0].get("type") in blocks.READERS:
+    if isinstance(items[0], dict) and text_of(items[0].get("type")) in blocks.READERS:
         parts.turn += 1
         blocks.content(items, blocks.MODEL, parts, where)
         return "messages"

@@ -1,13 +1,13 @@
 """OpenTelemetry traces of AI calls -> Exchanges: OTLP JSON, single spans, and the attribute dialects in use.
 
 In: a decoded OTLP batch, span or log record. Out: Exchanges of the spans that speak of a model or a tool; others come as
-None, to be counted. Dialects: GenAI semantic conventions old (gen_ai.prompt.N.*, events) and new (gen_ai.input.messages),
+None, to be counted. Look-back reads exports with it, and the guard what is sent to it (otlp.py). Dialects: GenAI semantic conventions old (gen_ai.prompt.N.*, events) and new (gen_ai.input.messages),
 OpenInference (llm.input_messages.N.*), OpenLLMetry (traceloop.*).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from afterguard.model import Exchange
@@ -20,6 +20,8 @@ from afterguard.wire.parts import Parts, count_of, text_of
 
 PREFIXES = ("gen_ai.", "llm.", "traceloop.", "openinference.", "ai.prompt", "ai.response")
 DEPTH = 6
+EVENTS = 2_000
+"""Of one span."""
 
 
 def shape(record: dict[str, Any], place: Place) -> Found | None:
@@ -41,7 +43,7 @@ def shape(record: dict[str, Any], place: Place) -> Found | None:
         "startTimeUnixNano",
     }:
         attributes = flatten(given)
-        return _some(exchange(record, attributes, {}, place)) if _speaks(attributes) else None
+        return _some(exchange(record, attributes, {}, place)) if speaks(attributes) else None
     return None
 
 
@@ -50,14 +52,31 @@ def _some(found: Exchange | None) -> Found:
 
 
 def _batch(resources: list[Any], place: Place) -> Found:
-    number = 0
+    for number, (span, about) in enumerate(spans(resources), 1):
+        yield of(span, about, place._replace(part=number))
+
+
+def spans(resources: list[Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(span or log record, attributes of its resource) of a batch."""
     for resource in resources:
         inner = resource.get("resource") if isinstance(resource, dict) else None
         about = flatten(inner.get("attributes")) if isinstance(inner, dict) else {}
-        for span in _spans(resource):
-            number += 1
-            attributes = flatten(span.get("attributes"))
-            yield exchange(span, attributes, about, place._replace(part=number)) if _speaks(attributes) else None
+        yield from ((span, about) for span in _spans(resource))
+
+
+def of(span: dict[str, Any], about: dict[str, Any], place: Place) -> Exchange | None:
+    """The Exchange of a span or log record, None where it speaks of no AI."""
+    attributes = flatten(span.get("attributes"))
+    return exchange(span, attributes, about, place) if tells(span, attributes) else None
+
+
+def tells(record: dict[str, Any], attributes: dict[str, Any]) -> bool:
+    """Whether a span or log record, or an event in it, tells of a model or a tool."""
+    events = record.get("events")
+    return speaks(attributes, event_of(record, attributes)) or any(
+        isinstance(one, dict) and text_of(one.get("name")).startswith("gen_ai.")
+        for one in (events[:EVENTS] if isinstance(events, list) else ())
+    )
 
 
 def _spans(resource: Any) -> Iterator[dict[str, Any]]:
@@ -73,9 +92,41 @@ def _spans(resource: Any) -> Iterator[dict[str, Any]]:
         scopes = resource.get(outer)
         for scope in scopes if isinstance(scopes, list) else ():
             found = scope.get(inner) if isinstance(scope, dict) else None
-            for span in found if isinstance(found, list) else ():
-                if isinstance(span, dict):
-                    yield span
+            rows = (row for row in found if isinstance(row, dict)) if isinstance(found, list) else iter(())
+            yield from joined(rows) if inner != "spans" else rows
+
+
+def joined(records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Log records, those that are the messages of one call as one record: each was logged by itself, and judged by itself none has a context."""
+    held: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in records:
+        attributes = flatten(record.get("attributes"))
+        name = event_of(record, attributes)
+        key = (text_of(record.get("traceId") or record.get("trace_id")), _span_id(record))
+        if not _is_message(name) or not key[1]:
+            yield record
+            continue
+        kept = {k: v for k, v in record.items() if k not in ("body", "eventName", "event_name")}
+        first = held.setdefault(key, {**kept, "attributes": _without_event(attributes), "events": []})
+        first["events"].append({"name": name, "attributes": attributes, "body": plain(record.get("body"))})
+    yield from held.values()
+
+
+def _without_event(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name != "event.name"}
+
+
+def _span_id(record: dict[str, Any]) -> str:
+    return text_of(record.get("spanId") or record.get("span_id"))
+
+
+def event_of(record: dict[str, Any], attributes: dict[str, Any]) -> str:
+    """What kind of event a log record is; where the name stands has changed."""
+    return text_of(record.get("eventName") or record.get("event_name") or attributes.get("event.name"))
+
+
+def _is_message(event: str) -> bool:
+    return event == "gen_ai.choice" or (event.startswith("gen_ai.") and event.endswith(".message"))
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -122,8 +173,9 @@ def _dotted(value: dict[str, Any], prefix: str, out: dict[str, Any], depth: int)
             out[name] = inner
 
 
-def _speaks(attributes: dict[str, Any]) -> bool:
-    return any(name.startswith(PREFIXES) for name in attributes)
+def speaks(attributes: Iterable[str], event: str = "") -> bool:
+    """Whether these names of attributes, or the name of the event, tell of a model or a tool."""
+    return event.startswith("gen_ai.") or any(name.startswith(PREFIXES) for name in attributes)
 
 
 def exchange(span: dict[str, Any], attributes: dict[str, Any], about: dict[str, Any], place: Place) -> Exchange | None:
@@ -140,6 +192,9 @@ def exchange(span: dict[str, Any], attributes: dict[str, Any], about: dict[str, 
         if not is_call or kind in ("invoke_agent", "AGENT", "CHAIN"):
             return None
         parts.skip("prompt_not_logged", text_of(span.get("name"))[:100], place.size)
+    dropped = span.get("droppedAttributesCount") or span.get("dropped_attributes_count")
+    if dropped:
+        parts.skip("truncated", f"{dropped} attributes"[:60])
     return build(parts, _known(span, attributes, about), "otel", place)
 
 
@@ -227,7 +282,7 @@ def _events(span: dict[str, Any], attributes: dict[str, Any]) -> None:
     """Older conventions put the words into span events; their attributes join the span's."""
     events = span.get("events")
     said: list[dict[str, Any]] = []
-    for event in events[:2000] if isinstance(events, list) else ():
+    for event in events[:EVENTS] if isinstance(events, list) else ():
         if not isinstance(event, dict):
             continue
         inner = flatten(event.get("attributes"))
@@ -255,9 +310,10 @@ def _events(span: dict[str, Any], attributes: dict[str, Any]) -> None:
             )
     if said:
         attributes.setdefault("gen_ai.event.messages", said)
-    body = plain(span.get("body"))
-    if isinstance(body, dict) and text_of(attributes.get("event.name")).startswith("gen_ai."):
-        role = text_of(attributes["event.name"]).split(".")[1]
+    body = bodies.unwrap(plain(span.get("body")))
+    event = event_of(span, attributes)
+    if isinstance(body, dict) and _is_message(event):
+        role = event.split(".")[1]
         spoken = body.get("message")
         inner = spoken if isinstance(spoken, dict) else body
         attributes["gen_ai.event.messages"] = [{"role": "assistant" if role == "choice" else role, **inner}]

@@ -1,6 +1,6 @@
-"""What a stateful correlation reports: one hit that stands for many exchanges.
+"""What a stateful correlation reports: one hit that stands for many exchanges, and why it was raised.
 
-In: nothing. Out: `Alert` and `of`, which fills a Hit whose evidence is a series rather than a text.
+In: nothing. Out: `Alert`, the explanation `Why`, and `of`, which fills a Hit whose evidence is a series rather than a text.
 """
 
 from __future__ import annotations
@@ -8,10 +8,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from afterguard.model import Confidence, Hit, Severity
 
+CALLERS = 1_000
 Moment = tuple[str, float | None]
 """(exchange id, time)."""
+
+
+class Why(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person needs to judge an alarm of the watch over time without looking anything up."""
+
+    scope: str
+    """What was watched: key, user, address, network, shape, model..."""
+    who: str
+    """Which one: a keyed hash or a name, as the event gave it."""
+    measure: str
+    """What was measured: requests, cost, first-time payees..."""
+    usual: float
+    """Expected of this one in `window`, from its own past."""
+    peers: float
+    """By how much the likes of it go over their own past now and then."""
+    seen: float
+    window: float
+    """Seconds that `usual` and `seen` speak of. Older events count less: a weight of 1/e after this time."""
+    since: float
+    """When it began to stand out."""
+    until: float
+    times: float
+    """How many times what could be expected, peers and the whole population taken into account."""
+    limit: float
+    """At how many times the alarm is raised."""
+    learned: float
+    """Days of past that `usual` and `limit` rest on."""
+    everybody: float = 1.0
+    """How many times its usual the whole population did at that time; already taken out of `times`."""
+    app: str = ""
 
 
 class Alert(NamedTuple):
@@ -19,6 +52,8 @@ class Alert(NamedTuple):
 
     hit: Hit
     exchanges: tuple[Moment, ...]
+    why: Why | None = None
+    """Of the watch over time; the look-back says it in the hit's own words."""
 
 
 def of(
@@ -33,8 +68,10 @@ def of(
     would_change: str,
     confidence: Confidence = Confidence.medium,
     excerpt: str = "",
+    why: Why | None = None,
+    callers: Sequence[str] = (),
 ) -> Alert:
-    """An Alert; its hit points at the first exchange."""
+    """An Alert; its hit points at the first exchange. `callers` are the keyed hashes of who did it, where they are known."""
     first = exchanges[0][0] if exchanges else ""
     hit = Hit(
         detector=detector,
@@ -47,5 +84,6 @@ def of(
         rule=rule,
         would_change=would_change,
         excerpt=excerpt or rule,
+        identifiers=tuple(callers)[:CALLERS],
     )
-    return Alert(hit, tuple(exchanges))
+    return Alert(hit, tuple(exchanges), why)

@@ -18,6 +18,8 @@ from afterguard.watch.rates import Rates
 from afterguard.watch.shared import Shared
 from afterguard.watch.walks import Walks
 
+TOLD = 10_000
+
 
 class Analytics:
     """The correlations of one application's log."""
@@ -30,6 +32,7 @@ class Analytics:
         self._walks = Walks(self._scales, pseudonym)
         self._extraction = Extraction(self._scales, pseudonym)
         self._drift = Drift(self._scales)
+        self._told: list[Alert] = []
 
     def feed(self, exchange: Exchange, hits: list[Hit]) -> None:
         """One exchange."""
@@ -39,11 +42,13 @@ class Analytics:
             self._shared.feed(exchange, hit)
         row = self._scales.row(exchange)
         if row is not None:
-            self._walks.feed(row)
+            if len(self._told) < TOLD:
+                self._told += self._walks.feed(row)
             self._extraction.feed(row)
             self._drift.feed(row)
 
     def finish(self) -> Iterator[Alert]:
         """Everything that stood out."""
+        yield from self._told
         for part in (self._rates, self._keys, self._shared, self._walks, self._extraction, self._drift):
             yield from part.finish()

@@ -1,6 +1,6 @@
 """Model extraction: one caller's inputs cover the input space systematically, as a copier's do and customers' do not.
 
-In: Rows. Out: Alerts of kind model_extraction. Two signs: a sweep (most steps change one feature, by few step widths) or uniform coverage
+In: Rows. Out: Alerts of kind model_extraction, at the end (`finish`) or as soon as one is sure (`live`). Two signs: a sweep (most steps change one feature, by few step widths) or uniform coverage
 (marginals of the caller near uniform over the range of all callers, while everybody else's are not). At least LEAST different
 inputs. Bounded: CALLERS_CAP callers with a reservoir each, one reservoir of everybody.
 """
@@ -8,6 +8,7 @@ inputs. Bounded: CALLERS_CAP callers with a reservoir each, one reservoir of eve
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TypeVar
@@ -36,11 +37,12 @@ MARGIN = 0.1
 class Caller:
     """One caller's sample."""
 
-    __slots__ = ("count", "ids", "last", "rows", "single", "unique")
+    __slots__ = ("count", "due", "ids", "last", "rows", "single", "unique")
 
     def __init__(self) -> None:
         self.count = 0
-        self.rows: list[tuple[float, ...]] = []
+        self.due = 0
+        self.rows: list[array[float]] = []
         self.ids: list[Moment] = []
         self.last: tuple[float, ...] = ()
         self.single = 0
@@ -50,24 +52,35 @@ class Caller:
 class Extraction:
     """State of all callers."""
 
-    def __init__(self, scales: Scales, pseudonym: Pseudonym) -> None:
+    def __init__(
+        self,
+        scales: Scales,
+        pseudonym: Pseudonym,
+        *,
+        is_live: bool = False,
+        callers: int = CALLERS_CAP,
+        sample: int = SAMPLE,
+    ) -> None:
         self._scales = scales
         self._pseudonym = pseudonym
+        self._is_live = is_live
+        self._cap = callers
+        self._size = sample
         self._callers: OrderedDict[str, Caller] = OrderedDict()
-        self._everybody: list[tuple[str, tuple[float, ...]]] = []
+        self._everybody: list[tuple[str, array[float]]] = []
         self._rows = 0
 
     def feed(self, row: Row) -> None:
         """Sample one row."""
         self._rows += 1
-        _sample(self._everybody, (row.caller, row.values), self._rows, 3_000, row.id)
+        _sample(self._everybody, (row.caller, array("d", row.values)), self._rows, 3_000, row.id)
         if not row.caller:
             return
         caller = self._callers.get(row.caller)
         if caller is None:
             caller = self._callers[row.caller] = Caller()
-            if len(self._callers) > CALLERS_CAP:
-                least = min(list(self._callers)[: CALLERS_CAP // 2], key=lambda name: self._callers[name].count)
+            if len(self._callers) > self._cap:
+                least = min(list(self._callers)[: self._cap // 2], key=lambda name: self._callers[name].count)
                 del self._callers[least]
         caller.count += 1
         if row.values != caller.last:
@@ -75,16 +88,30 @@ class Extraction:
             changed = sum(not (a == b or (a != a and b != b)) for a, b in zip(row.values, caller.last, strict=False))
             caller.single += changed == 1
         caller.last = row.values
-        _sample(caller.rows, row.values, caller.count, SAMPLE, row.id)
+        _sample(caller.rows, array("d", row.values), caller.count, self._size, row.id)
         if len(caller.ids) < IDS_CAP:
             caller.ids.append((row.id, row.time))
 
     def finish(self) -> Iterator[Alert]:
         """Alerts, caller by caller."""
+        for name in sorted(self._callers):
+            yield from self.judge(name)
+
+    def live(self, row: Row) -> list[Alert]:
+        """The alert of a row's caller, once: asked again whenever it has grown by a third."""
+        self.feed(row)
+        caller = self._callers.get(row.caller)
+        if caller is None or caller.unique < max(LEAST, caller.due):
+            return []
+        found = list(self.judge(row.caller))
+        caller.due = caller.unique * 4 // 3 if not found else 1 << 62
+        return found
+
+    def judge(self, name: str) -> Iterator[Alert]:
+        """The alert of one caller."""
         numeric = [i for i, is_text in enumerate(self._scales.is_text) if not is_text and self._scales.deviation(i) > 0]
-        for name, caller in sorted(self._callers.items()):
-            if caller.unique < LEAST or len(numeric) < 2:
-                continue
+        caller = self._callers[name]
+        if caller.unique >= LEAST and len(numeric) >= 2:
             reason = self._sweeps(caller) or self._covers(name, caller, numeric)
             if reason:
                 shown = self._pseudonym(name)[:12]
@@ -97,6 +124,7 @@ class Extraction:
                     cause=f"caller {shown}",
                     rule=f"{caller.count} queries by caller {shown}: {reason}",
                     would_change="the caller is the owner's own test or monitoring",
+                    callers=(name,) if self._is_live else (),
                 )
 
     def _sweeps(self, caller: Caller) -> str:
@@ -131,7 +159,7 @@ def _sample(rows: list[T], item: T, count: int, size: int, key: str) -> None:
             rows[place] = item
 
 
-def _matrix(rows: list[tuple[float, ...]], places: list[int]) -> np.ndarray:
+def _matrix(rows: list[array[float]], places: list[int]) -> np.ndarray:
     return np.array([[row[i] if i < len(row) else np.nan for i in places] for row in rows], dtype=float)
 
 

@@ -10,9 +10,28 @@ import math
 import zlib
 from typing import NamedTuple
 
+import numpy as np
+
 from afterguard.model import Exchange
 
 FEATURES_CAP = 200
+FOLDED = 64
+"""Features of a row at run time; wider rows are folded."""
+TEXT = -(2.0**52)
+"""Texts stand below this number, by hash."""
+STEADY = 200
+"""Values after which one value moves the scale of its feature by no more than CLAMP deviations: who sends a huge one blinds nobody."""
+CLAMP = 20.0
+
+
+def hashed(number: int) -> float:
+    """A text's 32-bit hash as a coordinate that is told apart from numbers."""
+    return TEXT - 1 - number
+
+
+def is_hash(value: float) -> bool:
+    """Whether a coordinate is a text."""
+    return TEXT - 2.0**33 < value < TEXT
 
 
 class Row(NamedTuple):
@@ -53,6 +72,24 @@ class Scales:
         caller = exchange.identity or exchange.key or exchange.address or exchange.client
         return Row(exchange.id, exchange.time, caller, tuple(values), prediction.decision[:80], prediction.score)
 
+    def take(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        """The same of an event's features, which have places instead of names; wide rows are folded to FOLDED coordinates."""
+        if len(values) > FOLDED:
+            values = self._folded(values)
+        while len(self.names) < len(values):
+            self._add(str(len(self.names)), is_hash(values[len(self.names)]))
+        return tuple(
+            one if self.is_text[place] else self._learn(place, one) if one == one else math.nan
+            for place, one in enumerate(values)
+        )
+
+    def _folded(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        out = [0.0] * FOLDED
+        for place, one in enumerate(values):
+            if math.isfinite(one) and abs(one) < 1e15:
+                out[place % FOLDED] += one if not is_hash(one) else one % 7
+        return tuple(out)
+
     def _add(self, name: str, is_text: bool) -> None:
         self._places[name] = len(self.names)
         self.names.append(name)
@@ -64,11 +101,24 @@ class Scales:
     def _learn(self, place: int, value: float) -> float:
         if not math.isfinite(value) or abs(value) > 1e150:
             return math.nan
+        kept = value
+        if self._count[place] >= STEADY and (room := CLAMP * self.deviation(place)):
+            kept = min(max(value, self._mean[place] - room), self._mean[place] + room)
         self._count[place] += 1
-        delta = value - self._mean[place]
+        delta = kept - self._mean[place]
         self._mean[place] += delta / self._count[place]
-        self._m2[place] += delta * (value - self._mean[place])
+        self._m2[place] += delta * (kept - self._mean[place])
         return value
+
+    def standard(self, values: tuple[float, ...]) -> np.ndarray:
+        """A row in standard deviations; a text is 0 or 1 by its hash, what is missing is in the middle."""
+        out = np.zeros(len(values))
+        for place, one in enumerate(values):
+            if self.is_text[place]:
+                out[place] = 1.4 * (int(-one) & 1) if one == one else 0.0
+            elif one == one and (scale := self.deviation(place)):
+                out[place] = min(max((one - self._mean[place]) / scale, -50.0), 50.0)
+        return out
 
     def deviation(self, place: int) -> float:
         """Standard deviation so far, 0 where unknown or constant."""

@@ -1,6 +1,6 @@
 """Evasion walks: one caller asks again and again with almost the same input until the decision turns.
 
-In: Rows in the order of the log. Out: Alerts of kind evasion_walk. Theory: a walk is a chain of different inputs of one caller, each near
+In: Rows in the order of the log. Out: Alerts of kind evasion_walk; at run time (`is_live`) as soon as one is sure, else when the walk ends. Theory: a walk is a chain of different inputs of one caller, each near
 the one before (Scales.distance below NEAR) - LEAST of them with more than one decision among them. Retries of the same input do
 not count, nor do corrections of a form: they are few. Bounded: CALLERS_CAP callers, the least recent forgotten.
 """
@@ -31,7 +31,7 @@ LOOK = 4
 class Chain:
     """A caller's walk in progress."""
 
-    __slots__ = ("decisions", "flips", "ids", "recent", "steps", "strayed", "time")
+    __slots__ = ("decisions", "flips", "ids", "recent", "steps", "strayed", "time", "told")
 
     def __init__(self) -> None:
         self.recent: list[tuple[float, ...]] = []
@@ -41,31 +41,42 @@ class Chain:
         self.strayed = 0
         self.ids: list[Moment] = []
         self.time: float | None = None
+        self.told = False
 
 
 class Walks:
     """State of all callers."""
 
-    def __init__(self, scales: Scales, pseudonym: Pseudonym) -> None:
+    def __init__(
+        self, scales: Scales, pseudonym: Pseudonym, *, is_live: bool = False, callers: int = CALLERS_CAP
+    ) -> None:
         self._scales = scales
         self._pseudonym = pseudonym
+        self._is_live = is_live
+        self._cap = callers
         self._chains: OrderedDict[str, Chain] = OrderedDict()
         self._rows = 0
         self._done: list[Alert] = []
 
-    def feed(self, row: Row) -> None:
-        """Extend or end the caller's chain."""
+    def feed(self, row: Row) -> list[Alert]:
+        """Extend or end the caller's chain; what is sure by now."""
         self._rows += 1
         if not row.caller or self._rows < WARM:
-            return
+            return []
         chain = self._chains.get(row.caller)
         if chain is None:
             chain = self._chains[row.caller] = Chain()
-            if len(self._chains) > CALLERS_CAP:
+            if len(self._chains) > self._cap:
                 gone, old = self._chains.popitem(last=False)
                 self._end(gone, old)
         self._chains.move_to_end(row.caller)
         self._step(row, chain)
+        chain = self._chains[row.caller]
+        if self._is_live and not chain.told and _is_sure(chain):
+            self._end(row.caller, chain)
+            chain.told = True
+        done, self._done = self._done, []
+        return done
 
     def _step(self, row: Row, chain: Chain) -> None:
         if row.values in chain.recent:
@@ -89,7 +100,7 @@ class Walks:
             chain.ids.append((row.id, row.time))
 
     def _end(self, caller: str, chain: Chain) -> None:
-        if chain.steps >= LEAST and chain.flips and len(self._done) < 10_000:
+        if chain.steps >= LEAST and chain.flips and not chain.told:
             shown = self._pseudonym(caller)[:12]
             self._done.append(
                 of(
@@ -98,11 +109,12 @@ class Walks:
                     TAXONOMIES,
                     chain.ids,
                     severity=Severity.high,
-                    confidence=Confidence.high if chain.flips >= 2 and chain.steps >= 15 else Confidence.medium,
+                    confidence=Confidence.high if _is_sure(chain) else Confidence.medium,
                     cause=f"caller {shown}",
                     rule=f"{chain.steps} different, almost identical inputs in a row by caller {shown}; the decision turned "
                     f"{chain.flips} times",
                     would_change="the caller is a tester, or corrects one form in small steps",
+                    callers=(caller,) if self._is_live else (),
                 )
             )
 
@@ -112,3 +124,7 @@ class Walks:
             self._end(caller, chain)
         self._chains.clear()
         yield from self._done
+
+
+def _is_sure(chain: Chain) -> bool:
+    return chain.flips >= 2 and chain.steps >= 15

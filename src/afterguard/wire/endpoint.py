@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 from afterguard.remembered import remembered
+from afterguard.wire import predictive
 
 PATH_CAP = 4096
 """Characters of a path that are looked at; no provider has a longer one."""
@@ -23,16 +24,18 @@ class Endpoint(NamedTuple):
     """One operation of one provider."""
 
     provider: str
-    """Kind of the mount: openai azure anthropic gemini bedrock ollama mcp plain."""
+    """Kind of the mount: openai azure anthropic gemini bedrock ollama mcp plain, or one of predictive.KINDS."""
     operation: str
     """chat completions responses embeddings messages count_tokens generate embed invoke converse ollama_chat ollama_generate
-    ollama_embed mcp models files batches audio images realtime other"""
+    ollama_embed mcp predict models files batches audio images realtime other"""
     dialect: str
-    """Whose frames and errors apply: openai responses anthropic gemini converse invoke ollama mcp plain."""
+    """Whose frames and errors apply: openai responses anthropic gemini converse invoke ollama mcp plain, or the protocol of a predictive model."""
     model: str = ""
     """Where the path says it: a model, or the name of an Azure deployment."""
     is_stream: bool | None = None
     """None where only the body says it."""
+    version: str = ""
+    """Of a predictive model, where the path says it."""
 
 
 HOME = {
@@ -97,6 +100,9 @@ def endpoint(provider: str, method: str, path: str, query: str = "") -> Endpoint
     if len(path) > PATH_CAP:
         return Endpoint(provider, "other", home)
     raw = _segments(path)
+    if provider in predictive.KINDS:
+        operation, dialect, model, version = predictive.spot(provider, method, raw)
+        return Endpoint(provider, operation, dialect, model, False, version)
     found = (
         _bedrock(provider, raw)
         or _gemini(provider, raw, query)
@@ -130,6 +136,12 @@ def _bedrock(provider: str, raw: list[str]) -> Endpoint | None:
         return None
     operation, dialect, is_stream = BEDROCK[raw[-1]]
     return Endpoint(provider, operation, dialect, _name("/".join(raw[1:-1])), is_stream)
+
+
+def pinned(spot: Endpoint, path: str, version: str) -> str | None:
+    """`path` with a version of the model in it, None where it has no place for one."""
+    found = predictive.pinned(spot.provider, _segments(path), version)
+    return None if found is None else "/" + "/".join(found)
 
 
 def _gemini(provider: str, raw: list[str], query: str) -> Endpoint | None:

@@ -139,7 +139,7 @@ def response(body: Any, mapping: Mapping, parts: Parts, where: str = "response")
     """Read a whole reply, or the list of a stream's events (whose text then has no place in any one of them)."""
     parts.turn += 1
     if isinstance(body, list) and mapping.delta:
-        pieces = [v for event in body for _, v in _at(event, mapping.delta, "") if isinstance(v, str)]
+        pieces = [v for event in body for _, v in at(event, mapping.delta, "") if isinstance(v, str)]
         parts.text("".join(pieces), *MODEL, where)
         return bool(pieces)
     read: set[str] = set()
@@ -154,18 +154,18 @@ def response(body: Any, mapping: Mapping, parts: Parts, where: str = "response")
 def name(body: Any, mapping: Mapping, parts: Parts) -> None:
     """The conversation as a reply, or one event of it, names it; what the request named stays."""
     if mapping.reply_conversation and not parts.conversation:
-        found = next((v for _, v in _at(body, mapping.reply_conversation, "") if isinstance(v, (str, int))), "")
+        found = next((v for _, v in at(body, mapping.reply_conversation, "") if isinstance(v, (str, int))), "")
         parts.conversation = str(found)[:500]
 
 
 def strings(body: Any, path: str, where: str = "") -> Iterator[tuple[str, str]]:
     """Places and values of a path in a body, where they are strings."""
-    yield from ((place, value) for place, value in _at(body, path, where) if isinstance(value, str))
+    yield from ((place, value) for place, value in at(body, path, where) if isinstance(value, str))
 
 
 def has(body: Any, path: str) -> bool:
     """Whether a body has something at a path."""
-    return any(value not in (None, "", [], {}) for _, value in _at(body, path, ""))
+    return any(value not in (None, "", [], {}) for _, value in at(body, path, ""))
 
 
 def anywhere(where: str) -> str:
@@ -182,11 +182,11 @@ def _identify(body: Any, mapping: Mapping, parts: Parts) -> None:
     for field in ("conversation", "identity"):
         path = getattr(mapping, field)
         if path:
-            found = next((v for _, v in _at(body, path, "") if isinstance(v, (str, int))), "")
+            found = next((v for _, v in at(body, path, "") if isinstance(v, (str, int))), "")
             setattr(parts, field, str(found)[:500])
 
 
-def _at(body: Any, path: str, where: str) -> Iterator[tuple[str, Any]]:
+def at(body: Any, path: str, where: str) -> Iterator[tuple[str, Any]]:
     """Places and values of a path in a body, in order."""
     level: list[tuple[str, Any]] = [(where, body)]
     for key in way(path):
@@ -209,7 +209,7 @@ def _has(value: Any, key: Step) -> bool:
 
 
 def _read(body: Any, path: str, who: Who, parts: Parts, where: str, read: set[str]) -> None:
-    for place, value in _at(body, path, where):
+    for place, value in at(body, path, where):
         if isinstance(value, str):
             read.add(place)
             _say(value, who, parts, place)
@@ -230,7 +230,7 @@ def _say(value: str, who: Who, parts: Parts, where: str, name: str = "") -> None
 
 
 def _turns(body: Any, mapping: Mapping, parts: Parts, where: str, read: set[str]) -> None:
-    for place, items in _at(body, mapping.turns, where):
+    for place, items in at(body, mapping.turns, where):
         for index, item in enumerate(items if isinstance(items, list) else ()):
             parts.turn += 1
             if not isinstance(item, dict):

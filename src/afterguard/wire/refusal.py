@@ -99,6 +99,8 @@ def refused(
         headers.append((b"retry-after", b"%d" % (1 if not wait > 1 else 86_400 if wait > 86_400 else ceil(wait))))
     else:
         headers.append((b"x-should-retry", b"false"))
+    if endpoint.dialect == "sagemaker":
+        headers.append((b"x-amzn-errortype", b"ThrottlingException" if status == 429 else b"ValidationError"))
     if endpoint.dialect in ("converse", "invoke"):
         kind = b"ThrottlingException" if status == 429 else b"ValidationException"
         headers.append((b"x-amzn-errortype", kind))
@@ -119,8 +121,14 @@ def _error(endpoint: Endpoint, says: str, code: str, status: int, request_id: An
         return {"error": {"code": status, "message": says, "status": reason, "details": [detail]}}
     if dialect in ("converse", "invoke"):
         return {"message": says}
-    if dialect == "ollama":
+    if dialect in ("ollama", "kserve", "tfserving"):
         return {"error": says}
+    if dialect == "mlflow":
+        return {"error_code": "RESOURCE_EXHAUSTED" if status == 429 else "BAD_REQUEST", "message": says}
+    if dialect == "sagemaker":
+        return {"message": says}
+    if dialect == "torchserve":
+        return {"code": status, "type": code, "message": says}
     if dialect == "mcp":
         return _rpc(says, code, request_id)
     error = _openai_error(says, code, status)

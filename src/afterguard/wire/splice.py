@@ -601,3 +601,17 @@ def _carried(text: bytes, mine: Spans, raw: bytes, theirs: Spans, changed: list[
             moved = {offset: mapped[decoded[offset][0]] for offset in offsets}
         out += [(first + 1 + moved[a - low - 1], first + 1 + moved[b - low - 1], new) for a, b, new in found]
     return out
+
+
+def spans(body: bytes, places: Sequence[str]) -> list[tuple[int, int]]:
+    """Bytes [start, end) of the value at each place, in the order given. Raises Unspliceable."""
+    out: dict[str, tuple[int, int]] = {}
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+        raise Unspliceable("the body is no JSON") from None
+    for where in places:
+        scan = _Scan(body)
+        scan.value(_wanted([Put(where, b"0")]), _end(BLANK(body, 0)))
+        out[where] = scan.raws[0][:2]
+    return [out[where] for where in places]

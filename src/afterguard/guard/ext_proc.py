@@ -1,0 +1,215 @@
+"""The door for Envoy: a gRPC server for its external processing, and for the health checks it makes.
+
+In: gRPC streams, one an HTTP exchange, from Envoys that are configured by hand or by `afterguard guard envoy-config`. Out: what envoy_exchange.py answers. It judges nothing.
+
+Theory of operation. Which mount an exchange belongs to is told in the metadata of the gRPC stream (`x-afterguard-mount`, and in `x-afterguard-prefix` what of the path stands before the provider's own):
+only Envoy writes there, a client cannot. Where nothing is told, the path says it as it does at the guard's own address, or else the host, where it is that of one upstream alone. What belongs to no mount, and
+what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes.
+
+Every serving process listens on the same address (SO_REUSEPORT). While it leaves it says so to health checks, takes nothing new and lets what is under way end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import socket
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+
+from afterguard.errors import UsageError
+from afterguard.guard import http2, tls
+from afterguard.guard.door import Given
+from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, Room, head
+from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
+from afterguard.guard.http2 import Call, Connection, Refused
+from afterguard.guard.route import Place
+from afterguard.wire.endpoint import endpoint
+
+MESSAGE_CAP = 33 << 20
+"""Bytes of one message: a whole body and what is around it."""
+FIRST = 10.0
+"""Seconds until the first message of a stream."""
+IDLE = 900.0
+"""Seconds between two messages: models think for minutes, and Envoy's own time-outs come first."""
+GRACE = 10.0
+"""Seconds for what is under way when the door closes."""
+STREAMS = 4_096
+"""Exchanges of one process at once; one more is turned away."""
+ROOM = 256 << 20
+"""Bytes of exchanges that are only observed, until they are judged."""
+PROCESS, HEALTH = f"/{SERVICE}/Process", "/grpc.health.v1.Health/Check"
+MOUNT, PREFIX, SECRET = "x-afterguard-mount", "x-afterguard-prefix", "x-afterguard-token"
+SERVING, LEAVING = b"\x08\x01", b"\x08\x02"
+"""grpc.health.v1.HealthCheckResponse, as bytes."""
+
+
+class ExtProc:
+    """The listener. Made once a process."""
+
+    def __init__(self, given: Given, address: str) -> None:
+        self.given = given
+        self.desk = given.desk
+        self.address = address
+        self.room = Room(ROOM)
+        self.is_leaving = False
+        self.by_host = _by_host(given)
+        self.lines: set[Connection] = set()
+        self.streams = 0
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self) -> int:
+        """Listen; the port. Raises UsageError."""
+        host, _, port = self.address.rpartition(":")
+        certificate, key, authority = self.given.tls
+        context = tls.server_context(certificate, key, client_ca=authority) if certificate else None
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self._call, MESSAGE_CAP, self.lines),
+                host.strip("[]"),
+                int(port),
+                ssl=context,
+                reuse_port=hasattr(socket, "SO_REUSEPORT"),
+                backlog=1024,
+            )
+        except OSError as error:
+            raise UsageError(
+                f"can not listen on {self.address}: {error}", hint="choose another address", slug="guard-listen"
+            ) from None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Take nothing new, let what is under way end."""
+        self.is_leaving = True
+        if self._server is not None:
+            self._server.close()
+        for line in list(self.lines):
+            line.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                for line in list(self.lines):
+                    await line.gone.wait()
+        for line in list(self.lines):
+            line.transport.abort()
+
+    # -- one stream
+
+    async def _call(self, call: Call) -> None:
+        if call.path == HEALTH:
+            await call.read()
+            await call.write(LEAVING if self.is_leaving else SERVING)
+        elif call.path != PROCESS:
+            raise Refused(http2.UNIMPLEMENTED, "no such service")
+        elif self.streams >= STREAMS:
+            self._refuse("overload", http2.EXHAUSTED, "too many exchanges at once")
+        else:
+            self.streams += 1
+            try:
+                await self._process(call)
+            finally:
+                self.streams -= 1
+
+    async def _process(self, call: Call) -> None:
+        told = call.metadata
+        token = self.given.token
+        if token and not hmac.compare_digest(told.get(SECRET, "").encode("latin-1"), token):
+            self._refuse("no_token", http2.UNAUTHENTICATED, f"send the metadata {SECRET}")
+        exchange: EnvoyExchange | None = None
+        try:
+            async with asyncio.timeout(FIRST):
+                kind, message, is_shown = _read(await call.read())
+            if kind == "":
+                return
+            if kind != "request_headers":
+                raise Disorder(f"{kind} as the first message")
+            exchange = self._opened(told, head(message), is_shown)
+            if exchange is None:
+                self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
+                return
+            self.desk.open[exchange] = None
+            async for answer in exchange.begin_request(message.end_of_stream):
+                await call.write(answer.SerializeToString())
+            await self._follow(exchange, call)
+        except Disorder as error:
+            if exchange is not None:
+                exchange.session.fail("bad_peer")
+            self._refuse("bad_peer", http2.INVALID, str(error))
+        except TimeoutError:
+            self._refuse("slow_peer", http2.DEADLINE, "no message for too long")
+        finally:
+            if exchange is not None:
+                self.desk.open.pop(exchange, None)
+                await exchange.end()
+
+    async def _follow(self, exchange: EnvoyExchange, call: Call) -> None:
+        """Every message after the first."""
+        while not exchange.is_over:
+            async with asyncio.timeout(IDLE):
+                raw = await call.read()
+            kind, message, _ = _read(raw)
+            if kind == "":
+                return
+            async for answer in exchange.receive(kind, message):
+                await call.write(answer.SerializeToString())
+
+    def _refuse(self, reason: str, code: int, says: str) -> None:
+        self.desk.metrics.add("afterguard_failures_total", "all", reason, "no")
+        raise Refused(code, f"afterguard: {says}")
+
+    def _opened(self, told: dict[str, Any], request: Head, is_shown: bool) -> EnvoyExchange | None:
+        """The exchange that begins, None where it belongs to no mount."""
+        whole = request.pseudo.get(b":path", b"/").decode("latin-1")
+        path, _, query = whole.partition("?")
+        place = self._place(told, path, request.pseudo.get(b":authority", b""))
+        if place is None:
+            return None
+        method = request.pseudo.get(b":method", b"").decode("latin-1")
+        started, wall = time.perf_counter(), time.time()
+        spot = endpoint(place.route.kind, method, place.path, query)
+        session = self.desk.session(place.route, spot, request.rest)
+        prefix = path[: len(path) - len(place.path)].encode("latin-1")
+        return EnvoyExchange(
+            self.desk, session, request, started, wall, is_shown=is_shown, prefix=prefix, room=self.room
+        )
+
+    def _place(self, told: dict[str, Any], path: str, authority: bytes) -> Place | None:
+        mount = told.get(MOUNT, "")
+        if mount:
+            route = self.given.mounts.routes.get(mount)
+            prefix = str(told.get(PREFIX, "")).rstrip("/")
+            inside = not prefix or path == prefix or path.startswith(prefix + "/")
+            return None if route is None else Place(route, path[len(prefix) :] if inside else path)
+        found = self.given.mounts.find(path)
+        if found is not None:
+            return found
+        route = self.by_host.get(authority.decode("latin-1").lower())
+        return None if route is None else Place(route, path)
+
+
+def _by_host(given: Given) -> dict[str, Any]:
+    """Host -> the route that alone leads there."""
+    found: dict[str, Any] = {}
+    for route in given.mounts.routes.values():
+        host = urlsplit(route.upstream).netloc.lower()
+        found[host] = None if host in found else route
+    return found
+
+
+def _read(raw: bytes | None) -> tuple[str, Any, bool]:
+    """(which message, the message, whether Envoy only shows it), "" at the end of the stream. Raises Disorder."""
+    if raw is None:
+        return "", None, False
+    try:
+        request = ProcessingRequest.FromString(raw)
+    except DecodeError:
+        raise Disorder("no message of external processing") from None
+    kind = request.WhichOneof("one")
+    if kind is None:
+        raise Disorder("an empty message")
+    return kind, getattr(request, kind), request.observability_mode

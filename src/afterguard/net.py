@@ -1,0 +1,159 @@
+"""The HTTP client of the control plane: one GET, with an end in time, size and destination. The data path has its own (guard/upstream.py).
+
+In: an address, the hosts that may be spoken to. Out: a `Reply`, or `Unreachable` with a sentence. It follows no redirect, keeps no cookie, unpacks nothing, and sends nothing it was not given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Collection, Mapping
+from typing import NamedTuple, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from afterguard.errors import Unreachable, UsageError
+
+CONNECT = 5.0
+"""Seconds for the connection, and for each silence after it."""
+WHOLE = 15.0
+"""Seconds for everything."""
+CAP = 8 << 20
+"""Bytes of a body."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Reply(NamedTuple):
+    """What came back. Names of headers are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Way(NamedTuple):
+    """How to get there."""
+
+    tls: ssl.SSLContext | None = None
+    proxy: str = ""
+    """http://HOST:PORT of a proxy that opens tunnels; loopback is reached without it."""
+
+
+def get(
+    url: str,
+    *,
+    allow: Collection[str],
+    headers: Mapping[str, str] | None = None,
+    way: Way = Way(),  # noqa: B008 - an immutable tuple
+    cap: int = CAP,
+    whole: float = WHOLE,
+    is_plain: bool = False,
+) -> Reply:
+    """The reply to a GET. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way."""
+    target = checked(url, allow, is_plain=is_plain)
+    connection = _connection(url, way)
+    until = time.monotonic() + whole
+    # A peer that says a letter now and then never runs into a time-out of the socket; this one ends it.
+    alarm = threading.Timer(whole, _cut, (connection,))
+    alarm.daemon = True
+    alarm.start()
+    try:
+        connection.request("GET", target, headers={"accept-encoding": "identity", **(headers or {})})
+        reply = connection.getresponse()
+        body = _read(reply, cap, url)
+        if time.monotonic() > until:
+            raise TimeoutError("it took too long")
+        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        late = time.monotonic() >= until
+        _away(url, "it took too long" if late else str(error) or type(error).__name__)
+    finally:
+        alarm.cancel()
+        connection.close()
+
+
+def checked(url: str, allow: Collection[str], *, is_plain: bool = False) -> str:
+    """The path and query of an address that may be asked. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or parts.username
+        or not url.isascii()
+        or not url.isprintable()
+    ):
+        raise UsageError(
+            f"{url[:200]!r} is no address to get something from", hint="https://HOST/PATH", slug="bad-address"
+        )
+    if parts.scheme == "http" and host not in LOOPBACK and not is_plain:
+        raise UsageError(f"{host} is asked without TLS", hint=f"https://{host}{parts.path}", slug="bad-address")
+    if host not in allow and f"{host}:{port or (443 if parts.scheme == 'https' else 80)}" not in allow:
+        raise UsageError(
+            f"{host} is not among the hosts that may be asked",
+            hint=f"allowed: {', '.join(sorted(allow)) or 'none'}",
+            slug="bad-address",
+        )
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def host_of(url: str) -> str:
+    """The host of an address, "" where it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _connection(url: str, way: Way) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    proxy = urlsplit(way.proxy) if way.proxy and host not in LOOPBACK else None
+    place = (proxy.hostname or "", proxy.port or 80) if proxy else (host, port)
+    made: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = way.tls or ssl.create_default_context()
+        made = http.client.HTTPSConnection(place[0], place[1], timeout=CONNECT, context=context)
+    else:
+        made = http.client.HTTPConnection(place[0], place[1], timeout=CONNECT)
+    if proxy:
+        made.set_tunnel(host, port or 443, _proxy_headers(proxy.username, proxy.password))
+    return made
+
+
+def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
+    if user is None:
+        return {}
+    from base64 import b64encode
+
+    told = f"{unquote(user)}:{unquote(password or '')}"
+    return {"proxy-authorization": "Basic " + b64encode(told.encode()).decode()}
+
+
+def _read(reply: http.client.HTTPResponse, cap: int, url: str) -> bytes:
+    pieces = []
+    size = 0
+    while piece := reply.read(64 << 10):
+        size += len(piece)
+        if size > cap:
+            _away(url, f"more than {cap >> 20} MiB")
+        pieces.append(piece)
+    if reply.length:
+        _away(url, "it broke off")
+    return b"".join(pieces)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _away(url: str, why: str) -> NoReturn:
+    raise Unreachable(f"{url[:200]} does not answer: {why[:200]}", hint="is it there?", slug="unreachable")

@@ -1,0 +1,169 @@
+"""The watch over time while an application runs: events in, alarms out, slice by slice.
+
+In: Events, in about the order of time, and now and then the time. Out: Alerts, when a slice of a minute is over. No clock: time is what events and
+`tick` say. What brains share are the events of the slice that is open (`shared`, `merge`): the order in which they come does not matter, so
+two brains with half of the events each raise what one with all of them raises.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from afterguard.watch import kept
+from afterguard.watch.alert import Alert
+from afterguard.watch.event import Event
+from afterguard.watch.seen import BITS, Seen
+from afterguard.watch.site import Settings, Site
+
+SLICE = 60.0
+PATIENCE = 300.0
+FEW = 300
+"""A slice of fewer events than this stays open for up to PATIENCE seconds: judging costs the same for one event as for hundreds."""
+MOST = 50_000
+"""Events after which a slice ends early."""
+SITES = 16
+"""Applications with a memory of their own; the others share one."""
+AHEAD = 6 * 3_600.0
+TOGETHER = 20
+"""Events in a row from far ahead that are believed."""
+
+
+class Watch:
+    """All applications of one brain, or of several that share."""
+
+    def __init__(self, settings: Settings | None = None, bits: int = BITS) -> None:
+        self.settings = settings or Settings()
+        self.seen = Seen(bits)
+        self.sites: dict[str, Site] = {}
+        self.open: list[Event] = []
+        """Of the minute that is not over."""
+        self.waiting: dict[str, list[Event]] = {}
+        """Of minutes that are over, of applications with few events."""
+        self.minute = -1
+        self.late = 0
+        self.ahead = 0
+        self.refused = 0
+        self._ahead: list[Event] = []
+
+    def feed(self, event: Event) -> list[Alert]:
+        """One event; the alarms of the slice that ends with it."""
+        if not math.isfinite(event.time) or event.time <= 0:
+            self.refused += 1
+            return []
+        minute = int(event.time // SLICE)
+        if self.minute < 0:
+            self.minute = minute
+        if event.time - self.minute * SLICE > AHEAD and not self._believes(event):
+            return []
+        alerts: list[Alert] = []
+        if minute > self.minute or len(self.open) >= MOST:
+            alerts = self._close(minute)
+        elif minute < self.minute:
+            self.late += 1
+            event = msgspec.structs.replace(event, time=self.minute * SLICE)
+        self.open.append(event)
+        return alerts
+
+    def _believes(self, event: Event) -> bool:
+        """A single event from far ahead is a wrong clock; many in a row are the time."""
+        self._ahead.append(event)
+        if len(self._ahead) < TOGETHER:
+            self.ahead += 1
+            return False
+        self._ahead = []
+        return True
+
+    def tick(self, now: float) -> list[Alert]:
+        """It is `now`: ends the slice when its minute is over."""
+        if self.minute >= 0 and math.isfinite(now) and now // SLICE > self.minute:
+            return self._close(int(now // SLICE))
+        return []
+
+    def _close(self, until: int) -> list[Alert]:
+        """End the minute and those up to `until`: judge the applications that have enough events or waited long enough.
+
+        Minute by minute even where nothing came, so that it does not matter whether an event or a tick told the time.
+        """
+        events, self.open, self._ahead = self.open, [], []
+        events.sort(key=_order)
+        for event in events:
+            self.waiting.setdefault(self._name(event.app), []).append(event)
+        alerts: list[Alert] = []
+        minute, self.minute = self.minute, max(until, self.minute)
+        last = max(until, minute + 1)
+        while self.waiting and minute < last:
+            now = (minute + 1) * SLICE
+            due = [app for app, some in self.waiting.items() if len(some) >= FEW or now - some[0].time >= PATIENCE]
+            for app in sorted(due):
+                alerts += self.sites[app].judge(self.waiting.pop(app), now)
+            minute += 1
+        return alerts
+
+    def _name(self, app: str) -> str:
+        if app not in self.sites:
+            if len(self.sites) >= SITES:
+                app = "*"
+            if app not in self.sites:
+                self.sites[app] = Site(app, self.settings, self.seen)
+        return app
+
+    def shared(self) -> bytes:
+        """The events of the open slice, for another brain. They are no longer this one's to judge."""
+        events, self.open = self.open, []
+        return msgspec.msgpack.encode(events)
+
+    def merge(self, data: bytes) -> list[Alert]:
+        """Take the events of another brain's open slice."""
+        return [alert for event in decoded(data) for alert in self.feed(event)]
+
+    def standing(self) -> list[dict[str, Any]]:
+        """What is known of each application and since when, whether it is enough, and what was overlooked."""
+        return [
+            {
+                "app": app,
+                "events": site.events,
+                "days": round((site.last - site.begun) / 86_400, 2),
+                "is_learning": site.is_learning(site.last),
+                "rows": {scope: len(table.names) for scope, table in site.tables.items()},
+                "evicted": sum(table.evicted for table in site.tables.values()),
+                "overlooked": sum(table.overlooked for table in site.tables.values()),
+                "late": self.late,
+                "ahead": self.ahead,
+                "refused": self.refused,
+            }
+            for app, site in sorted(self.sites.items())
+        ]
+
+    def accept(self, app: str, scope: str, who: str) -> bool:
+        """A person says that what this one does now is usual. False where it is not known."""
+        site = self.sites.get(app)
+        table = site.tables.get(scope) if site else None
+        row = next((r for name, r in table.rows.items() if str(name) == who), None) if table else None
+        if table is None or row is None:
+            return False
+        table.usual[row] = np.maximum(table.usual[row], table.sums[row, 2])
+        return True
+
+    def kept(self) -> bytes:
+        """Everything that is known, to be restored after a restart."""
+        return kept.state_of(self)
+
+    @classmethod
+    def restored(cls, data: bytes, settings: Settings | None = None) -> Watch:
+        """A watch from what was kept. Other data raise AfterguardError."""
+        watch = cls(settings, bits=8)
+        kept.fill(watch, data)
+        return watch
+
+
+def decoded(data: bytes) -> list[Event]:
+    """Events that another brain sent."""
+    return msgspec.msgpack.decode(data, type=list[Event])
+
+
+def _order(event: Event) -> tuple[float, str]:
+    return event.time, event.id

@@ -1,0 +1,452 @@
+"""The watch over one application: a slice of events in, alarms out.
+
+In: all events of a slice, in order of time. Out: Alerts. The result depends on the set of events of each slice alone, never on which
+process saw them first: brains that share their events raise what one brain would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from zlib import crc32
+
+import msgspec
+import numpy as np
+
+from afterguard.model import Confidence, Severity
+from afterguard.watch.alert import Alert, Why, of
+from afterguard.watch.budgets import Budget, Budgets, Spent
+from afterguard.watch.columns import AT, MEASURES, Column, Columns
+from afterguard.watch.cooling import Cooling
+from afterguard.watch.event import Event
+from afterguard.watch.heavy import Heavy
+from afterguard.watch.kinds import CONSUMPTION, SAID, SCOPES, WALLET, WINDOWS, Rule, measures
+from afterguard.watch.replies import Change, Replies
+from afterguard.watch.season import Season
+from afterguard.watch.seen import Numbers, Seen
+from afterguard.watch.table import CROWD, DAY, LEARN, Table
+from afterguard.watch.topics import Topics
+
+ID = "watch"
+SIZES = {"tenant": 2_000, "client": 1_000, "model": 500, "prompt": 1_000, "app": 1, "network": 5_000}
+SIZE = 10_000
+UNSURE = 3.0
+"""How many times the limit is demanded while too little is known."""
+QUIET = 1.5
+"""Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
+FREE = 8.0
+"""Days in which the past is taken as it is, a whole week and a day."""
+LEAST = 3_000
+"""Events below which an application counts as unknown."""
+SURGE = 2.5
+"""Times as many active identities as usual that are worth one notice."""
+EVIDENCE = 100
+"""Exchanges an alarm points at."""
+NOVEL = {
+    "key": (("new_addresses", "address"), ("new_places", "region"), ("new_places", "network"), ("new_places", "client"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee")),
+    "user": (("new_addresses", "address"), ("new_places", "region"), ("new_places", "network"), ("new_places", "client"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee")),
+    "address": (("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee"), ("identities", "who")),
+    "device": (("new_addresses", "address"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee"), ("identities", "user")),
+    "network": (("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee"), ("identities", "who")),
+    "client": (("new_documents", "document"), ("new_payees", "payee"), ("identities", "who")),
+    "tenant": (("new_documents", "document"),),
+    "app": (("new_documents", "document"),),
+    "shape": (("new_documents", "document"), ("identities", "who")),
+    "payee": (("identities", "who"),),
+    "document": (("identities", "who"),),
+}  # fmt: skip
+"""What is new to whom: measure and the field whose values are counted once."""
+REPEATS = {"user": "template", "device": "template", "conversation": "step"}
+EVEN = ("user", "key", "address", "device")
+FEW = ("client", "model", "prompt", "tenant", "app")
+"""Scopes whose rows rise and fall with the whole population."""
+
+
+class Settings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an operator decides."""
+
+    budgets: tuple[Budget, ...] = ()
+    limits: tuple[float, ...] = (500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0)
+    """Amounts above which somebody else looks: approvals, reports. Just under them is where fraud sits."""
+    sizes: dict[str, int] = {}
+    """Rows kept of each scope."""
+
+
+class Site:
+    """What is known of one application."""
+
+    def __init__(self, app: str, settings: Settings, seen: Seen) -> None:
+        self.app = app
+        self.settings = settings
+        self.seen = seen
+        self.salt = np.uint64(_number(app))
+        self.tables = {
+            scope: Table(scope, measures(scope), settings.sizes.get(scope, SIZES.get(scope, SIZE))) for scope in SCOPES
+        }
+        self.season = Season()
+        self.topics = Topics()
+        self.heavy = Heavy()
+        self.replies = Replies()
+        self.budgets = Budgets(settings.budgets)
+        self.cooling = Cooling()
+        self.begun = 0.0
+        self.events = 0
+        self.last = 0.0
+        self.rises: dict[tuple[str, str, str], float] = {}
+
+    def is_learning(self, now: float) -> bool:
+        """Whether too little is known of this application to trust limits."""
+        return now - self.begun < LEARN * DAY or self.events < LEAST
+
+    def judge(self, events: Sequence[Event], now: float) -> list[Alert]:
+        """Alarms of the slice that ends now."""
+        self.begun = self.begun or events[0].time
+        passed = max(0.0, now - self.last) if self.last else 0.0
+        self.last = now
+        self.events += len(events)
+        columns = Columns(events, self.settings.limits)
+        is_learning = self.is_learning(now)
+        self._weigh(columns, now, is_learning)
+        alerts = [alert for scope in SCOPES for alert in self._scope(scope, columns, now, passed)]
+        alerts += self._surge(columns, now)
+        alerts += self._spending(columns, now)
+        alerts += [self._changed(change, columns, now) for change in self.replies.look(list(events), now)]
+        return alerts
+
+    def _weigh(self, columns: Columns, now: float, is_learning: bool) -> None:
+        """What depends on the whole application: heavy requests, far-off questions, how many are active."""
+        events = columns.events
+        weights = np.array([(e.cost, e.output_tokens, e.seconds) for e in events])
+        put = columns.measures
+        put[:, AT["heavy"]] = self.heavy.look([e.model for e in events], weights, now, is_learning)
+        asked = np.array([e.asked & 0xFFFFFFFFFFFFFFFF for e in events], dtype=np.uint64)
+        told = np.flatnonzero(asked)
+        put[told, AT["off_topic"]] = self.topics.far(asked[told], now, is_learning)
+        who = columns.fields["who"]
+        self.season.add(len(np.unique(who.hashes)), now)
+        new = np.zeros(len(events), dtype=bool)
+        new[who.events] = self.seen.new(_pairs(self.salt, 1, who.hashes, who.hashes), now)
+        # All events of an identity that is new today count as of a new one, once for each group it turns up in.
+        day = np.uint64(now // DAY)
+        first_today = np.unique(who.hashes[new[who.events]])
+        self.seen.new(_pairs(self.salt, 2, first_today, first_today ^ day), now)
+        columns.fields["new"] = self._newcomers(who, first_today, day, now)
+
+    def _newcomers(self, who: Column, first: Numbers, day: np.uint64, now: float) -> Column:
+        """Events of identities that were first seen today or yesterday."""
+        known = np.isin(who.hashes, first)
+        for when in (day, day - np.uint64(1)):
+            known |= self.seen.has(_pairs(self.salt, 2, who.hashes, who.hashes ^ when))
+        places = np.flatnonzero(known)
+        return Column([who.values[i] for i in places.tolist()], who.events[places], who.hashes[places])
+
+    def _scope(self, scope: str, columns: Columns, now: float, passed: float) -> list[Alert]:
+        field = columns.fields[scope]
+        if not len(field.events):
+            return []
+        table = self.tables[scope]
+        place = table.admit(field.values, now)
+        kept = place >= 0
+        rows, inverse = np.unique(place[kept], return_inverse=True)
+        if not len(rows):
+            return []
+        owners = field.events[kept]
+        table.is_free = now - self.begun < FREE * DAY
+        amounts = self._amounts(table, columns, field, kept, owners, inverse, rows, now)
+        table.add(rows, amounts, now)
+        table.look_at_all(now, self.is_learning(now))
+        return self._judge_rows(table, columns, rows, inverse, owners, now, passed)
+
+    def _amounts(
+        self,
+        table: Table,
+        columns: Columns,
+        field: Column,
+        kept: Numbers,
+        owners: Numbers,
+        inverse: Numbers,
+        rows: Numbers,
+        now: float,
+    ) -> Numbers:
+        count = len(rows)
+        amounts = np.zeros((count, len(table.columns)), dtype=np.float32)
+        for at, measure in enumerate(table.columns):
+            values = columns.measures[owners, measure]
+            if measure == 0 or values.any():
+                amounts[:, at] = np.bincount(inverse, weights=values, minlength=count)
+        wanted = {MEASURES[c]: at for at, c in enumerate(table.columns)}
+        row_of = _owner(len(columns.events), owners, inverse)
+        hash_of = np.zeros(len(columns.events), dtype=np.uint64)
+        hash_of[owners] = field.hashes[kept]
+        single = len(np.unique(owners)) == len(owners)
+        parts = []
+        for number, (name, other) in enumerate(_novel(table.scope)):
+            if name not in wanted or not len(columns.fields[other].events):
+                continue
+            of_row, of_hash, theirs = _meet(
+                columns.fields[other], row_of, hash_of, owners, inverse, field.hashes[kept], single
+            )
+            pairs = _pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs)
+            parts.append((wanted[name], name == "repeats", of_row, pairs))
+        if parts:
+            new = self.seen.new(np.concatenate([pairs for *_, pairs in parts]), now)
+            start = 0
+            for at, is_repeat, of_row, pairs in parts:
+                mine = new[start : start + len(pairs)]
+                amounts[:, at] += np.bincount(of_row, weights=~mine if is_repeat else mine, minlength=count)
+                start += len(pairs)
+        if "active_hours" in wanted:
+            hour = int(now // 3_600)
+            amounts[:, wanted["active_hours"]] = table.hour[rows] != hour
+            table.hour[rows] = hour
+        if "even_gaps" in wanted:
+            amounts[:, wanted["even_gaps"]] = _even(table, columns.times[owners], inverse, rows)
+        return amounts
+
+    def _judge_rows(
+        self,
+        table: Table,
+        columns: Columns,
+        rows: Numbers,
+        inverse: Numbers,
+        owners: Numbers,
+        now: float,
+        passed: float,
+    ) -> list[Alert]:
+        breadth = self.season.rise(now) if table.scope in FEW or len(table.names) < CROWD else 1.0
+        scores, excess, expected = table.score(rows, self.season.shape(now), breadth)
+        is_learning = self.is_learning(now)
+        limit = table.limit() * (UNSURE if is_learning else 1.0)
+        floors = table.floors * (UNSURE if is_learning else 1.0)
+        loud = (excess >= table.floors) & (scores >= limit / 2)
+        over = loud & (excess >= floors) & (scores >= limit)
+        if now - self.begun < QUIET * DAY:
+            over[:] = False
+        else:
+            quiet = np.where(over | ~np.isfinite(scores), 0, scores)
+            table.learn(quiet.max(axis=0), passed, is_learning)
+        self._rise(table, rows, loud, now)
+        return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
+
+    def _rise(self, table: Table, rows: Numbers, loud: Numbers, now: float) -> None:
+        """Remember since when somebody stands out."""
+        for row, _, at in np.argwhere(loud).tolist():
+            rule = table.rule_of[at]
+            if rule is not None:
+                self.rises.setdefault((rule.kind, table.scope, str(table.names[rows[row]])), now)
+        while len(self.rises) > 20_000:
+            del self.rises[next(iter(self.rises))]
+
+    def _alarms(
+        self,
+        table: Table,
+        columns: Columns,
+        rows: Numbers,
+        inverse: Numbers,
+        owners: Numbers,
+        over: Numbers,
+        scores: Numbers,
+        expected: Numbers,
+        limit: Numbers,
+        now: float,
+    ) -> list[Alert]:
+        best: dict[tuple[int, int], tuple[float, int]] = {}
+        for row, window, at in np.argwhere(over).tolist():
+            ratio = float(scores[row, window, at] / limit[window, at])
+            if ratio > best.get((row, at), (0.0, 0))[0]:
+                best[row, at] = (ratio, window)
+        alerts = []
+        for (row, at), (ratio, window) in sorted(best.items(), key=lambda item: -item[1][0]):
+            rule, who = table.rule_of[at], str(table.names[rows[row]])
+            if rule is None or self.cooling.is_cold(rule.kind, table.scope, who, now):
+                continue
+            mine = owners[inverse == row]
+            counted = mine[columns.measures[mine, table.columns[at]] > 0]
+            events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
+            if self.cooling.is_news(rule.kind, table.scope, who, events, now):
+                why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), float(expected[row, window, at]), float(limit[window, at]), now)  # fmt: skip
+                alerts.append(self._alert(rule, why, events, ratio, window))
+        return alerts
+
+    def _why(
+        self,
+        table: Table,
+        rule: Rule,
+        row: int,
+        window: int,
+        at: int,
+        score: float,
+        usual: float,
+        limit: float,
+        now: float,
+    ) -> Why:
+        who = str(table.names[row])
+        return Why(
+            scope=table.scope,
+            who=who,
+            measure=rule.measure,
+            usual=round(usual, 3),
+            peers=round(float(max(table.jump[window, at], table.least[window, at])), 3),
+            seen=round(float(table.sums[row, window, at]), 3),
+            window=WINDOWS[window],
+            since=self.rises.get((rule.kind, table.scope, who), now),
+            until=now,
+            times=round(score, 2),
+            limit=round(limit, 2),
+            learned=round(min(float(now - table.first[row]), now - self.begun) / DAY, 2),
+            everybody=round(float(table.everybody[window, at]), 2),
+            app=self.app,
+        )
+
+    def _alert(self, rule: Rule, why: Why, events: list[Event], ratio: float, window: int) -> Alert:
+        is_new = why.learned < LEARN
+        sure = Confidence.high if ratio >= 2 and not is_new else Confidence.medium
+        if self.is_learning(why.until):
+            sure = Confidence.low
+        past = f"{why.learned:.1f} days are known of it" if is_new else f"learnt over {why.learned:.0f} days"
+        said = (
+            f"{why.scope} {why.who[:16]}: {why.seen:,.0f} {rule.says} within {SAID[window]}, usual {why.usual:,.1f} ({past}), "
+            f"peers go {why.peers:,.1f} over theirs; since {_when(why.since)}; {why.times:.1f} times what can be expected, "
+            f"alarm from {why.limit:.1f}"
+        )
+        if why.everybody > 1.5:
+            said += f"; everybody does {why.everybody:.1f} times the usual, which is taken out"
+        moments = [(event.id, event.time) for event in events]
+        return of(rule.kind, ID, rule.taxonomies, moments, severity=rule.severity, confidence=sure, cause=f"{why.scope} {why.who}", rule=said, would_change=rule.would_change, why=why)  # fmt: skip
+
+    def _surge(self, columns: Columns, now: float) -> list[Alert]:
+        rise, usual = self.season.rise(now), self.season.expected(now)
+        if rise < SURGE or self.is_learning(now) or self.cooling.is_cold("traffic_surge", "app", self.app, now):
+            return []
+        self.cooling.is_news("traffic_surge", "app", self.app, [], now)
+        said = f"application {self.app}: {rise:.1f} times as many identities are active as usual at this hour of the week; alarms about single ones take this into account"
+        why = Why("app", self.app, "active identities", usual, 0.0, usual * rise, 3_600.0, now, now, rise, SURGE, (now - self.begun) / DAY, rise, self.app)  # fmt: skip
+        moments = [(event.id, event.time) for event in columns.events[:EVIDENCE]]
+        return [of("traffic_surge", ID, CONSUMPTION, moments, severity=Severity.info, cause=f"app {self.app}", rule=said, would_change="a release, a campaign of marketing, an outage with retries", why=why)]  # fmt: skip
+
+    def _spending(self, columns: Columns, now: float) -> list[Alert]:
+        found: list[Alert] = []
+        for place, budget in enumerate(self.budgets.budgets):
+            field = columns.fields.get(budget.scope)
+            if field is None:
+                continue
+            measure = "seconds" if budget.measure == "concurrency" else budget.measure
+            sums: dict[str, float] = {}
+            for value, event in zip(field.values, field.events.tolist(), strict=True):
+                sums[str(value)] = sums.get(str(value), 0.0) + float(columns.measures[event, AT[measure]])
+            for who, amount in sums.items():
+                if amount and budget.who in ("", who):
+                    spent = self.budgets.add(place, who, amount, now)
+                    if spent:
+                        found.append(self._spent(spent, now))
+        return found
+
+    def _spent(self, spent: Spent, now: float) -> Alert:
+        budget = spent.budget
+        is_gone = spent.gone <= now
+        when = "is gone" if is_gone else f"at this pace is gone on {_when(spent.gone)}"
+        said = f"{budget.scope} {spent.who[:16]}: the budget of {budget.amount:,.2f} {budget.measure} a {budget.per} {when}; {spent.used:,.2f} used since {spent.window} UTC"
+        why = Why(budget.scope, spent.who, budget.measure, budget.amount, 0.0, spent.used, 0.0, now, spent.gone, spent.used / budget.amount if budget.amount else 0.0, 1.0, 0.0, app=self.app)  # fmt: skip
+        return of(
+            "budget_gone" if is_gone else "budget_forecast",
+            ID,
+            WALLET,
+            [],
+            severity=Severity.medium if is_gone else Severity.low,
+            confidence=Confidence.high if is_gone else Confidence.medium,
+            cause=f"{budget.scope} {spent.who}",
+            rule=said,
+            would_change="a larger budget, or a calmer pace",
+            why=why,
+        )
+
+    def _changed(self, change: Change, columns: Columns, now: float) -> Alert:
+        is_told = bool(change.version) and change.version != change.before
+        said = (
+            f"model {change.model}: {change.what} was {change.usual:.3g} over {change.days:.0f} days and is {change.seen:.3g} since "
+            f"{_when(change.since)}, {change.far:.0f} times the spread between its chunks; "
+            + (
+                f"its version went from {change.before or 'unnamed'} to {change.version}"
+                if is_told
+                else "its version says nothing of a change"
+            )
+        )
+        who = f"{change.model} {change.prompt}".strip()
+        why = Why("model", who, change.what, change.usual, 0.0, change.seen, 0.0, change.since, now, change.far, 6.0, change.days, app=self.app)  # fmt: skip
+        moments = [(e.id, e.time) for e in columns.events if e.model == change.model and e.prompt == change.prompt]
+        return of(
+            "response_drift",
+            ID,
+            ("LLM04:2025", "LLM05:2026", "AML.T0020", "CWE-349"),
+            moments[:EVIDENCE],
+            severity=Severity.low if is_told else Severity.medium,
+            confidence=Confidence.medium,
+            cause=f"model {who}",
+            rule=said,
+            would_change="the provider or the owner announced another model, or the work changed",
+            why=why,
+        )
+
+
+def _number(text: str) -> int:
+    return crc32(text.encode("utf-8", "replace"))
+
+
+def _pairs(salt: np.uint64, number: int, first: Numbers, second: Numbers) -> Numbers:
+    """One 64-bit number for (application, what is counted, who, value)."""
+    with np.errstate(over="ignore"):
+        key = (salt << np.uint64(12)) ^ np.uint64(number)
+        pairs: Numbers = ((first << np.uint64(32)) | (second & np.uint64(0xFFFFFFFF))) + key * np.uint64(
+            0x9E3779B97F4A7C15
+        )
+        return pairs
+
+
+def _novel(scope: str) -> tuple[tuple[str, str], ...]:
+    rows: tuple[tuple[str, str], ...] = NOVEL.get(scope, ())
+    if any(measure == "identities" for measure, _ in rows):
+        rows = (*rows, ("new_identities", "new"))
+    return (*rows, ("repeats", REPEATS[scope])) if scope in REPEATS else rows
+
+
+def _owner(count: int, owners: Numbers, inverse: Numbers) -> Numbers:
+    rows = np.full(count, -1, dtype=np.int64)
+    rows[owners] = inverse
+    return rows
+
+
+def _meet(
+    other: Column, row_of: Numbers, hash_of: Numbers, owners: Numbers, inverse: Numbers, hashes: Numbers, single: bool
+) -> tuple[Numbers, Numbers, Numbers]:
+    """(row, its hash, the other's hash) for each value of `other` in an event of a row."""
+    if single:
+        rows = row_of[other.events]
+        kept = rows >= 0
+        return rows[kept], hash_of[other.events[kept]], other.hashes[kept]
+    # Several of this scope in one event (documents, payees): the other has one value an event.
+    value = np.zeros(len(hash_of), dtype=np.uint64)
+    has = np.zeros(len(hash_of), dtype=bool)
+    value[other.events], has[other.events] = other.hashes, True
+    kept = has[owners]
+    return inverse[kept], hashes[kept], value[owners[kept]]
+
+
+def _even(table: Table, times: Numbers, inverse: Numbers, rows: Numbers) -> Numbers:
+    """Gaps that are within a tenth of the gap before, and half a second or more, a row."""
+    order = np.lexsort((times, inverse))
+    row, at = inverse[order], times[order]
+    first = np.append(True, row[1:] != row[:-1])
+    before = np.append(0.0, at[:-1])
+    before[first] = table.at[rows[row[first]]]
+    gap = np.where(before > 0, at - before, 0.0)
+    previous = np.append(0.0, gap[:-1])
+    previous[first] = table.gap[rows[row[first]]]
+    even = (gap >= 0.5) & (previous >= 0.5) & (np.abs(gap - previous) <= 0.1 * previous)
+    last = np.append(first[1:], True)
+    table.at[rows[row[last]]] = at[last]
+    table.gap[rows[row[last]]] = gap[last]
+    return np.bincount(row, weights=even, minlength=len(rows))
+
+
+def _when(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,299 @@
+"""Those of one scope (all keys, all shapes of text) that matter: what each did lately, what it usually does, what its peers do.
+
+In: sums a row for one slice of time. Out: for each active row and measure how many times more than expected it did.
+
+Theory of operation. A row holds, for each window, a sum that fades (weight 1/e after the window), and a usual day: a slow mean of
+whole days that are over. Today is never part of what is usual. What a day may teach is clipped: at most twice the usual plus what
+peers go over theirs, and once a row is known, the usual rises at most RISE a day. So whoever raises their rate slowly to make it usual leaves
+it behind. `jump` is by how much rows go over their own usual now and then: the quantile 1 - 1/rows^0.7 of the excess, learnt over days.
+The score of a row is (seen / everybody + jump) / (usual + jump): it needs both an excess over its own past and one that peers do not show.
+`everybody` is how many times its usual the middle of the population does, without the top tenth: one abuser cannot hide behind himself.
+The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
+
+Memory is bounded as in Space-Saving (Metwally et al. 2005): when the table is full, rows with the least activity of the last day give way. Whoever does
+more than one in `size` of all events of a day stays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from itertools import repeat
+
+import numpy as np
+
+from afterguard.watch.columns import AT, MEASURES
+from afterguard.watch.kinds import NEVER, WINDOWS, Rule
+from afterguard.watch.seen import Numbers
+
+DAY = 86_400.0
+HOUR = 3_600.0
+LEARN = 3.0
+"""Days until limits are trusted."""
+MEMORY = 14.0
+"""Days a usual day is the mean of."""
+RISE = 0.02
+FADE = 0.99
+"""Of a peak, a day."""
+SLACK = 2.0
+"""The limit over the highest score seen without alarm."""
+TAIL = 0.7
+PEERS = 8
+"""Rows below which nothing is said of peers."""
+CROWD = 30
+"""Active rows below which nothing is said of everybody."""
+SAMPLE = 1_000
+FIRST = 256
+CROWDS = ("client", "model", "tenant", "app", "prompt")
+TAU = np.array(WINDOWS)
+SHARE = (TAU / DAY)[:, None]
+"""Of a usual day in each window."""
+
+
+class Table:
+    """All rows of one scope."""
+
+    def __init__(self, scope: str, rules: Sequence[Rule], size: int) -> None:
+        self.scope = scope
+        self.rules = tuple(rules)
+        self.size = size
+        self.columns = [AT["requests"], *(AT[r.measure] for r in rules if r.measure != "requests")]
+        self.rule_of = [next((r for r in rules if AT[r.measure] == c), None) for c in self.columns]
+        self.floors = np.array([r.floors if r else (NEVER,) * 4 for r in self.rule_of], dtype=np.float32).T.copy()
+        if scope in CROWDS:
+            # What many do together comes in waves: two hours at least, and twice as much.
+            self.floors *= 2
+            self.floors[0] = NEVER
+        self.times = np.array([r.times if r else NEVER for r in self.rule_of], dtype=np.float32)
+        if scope in CROWDS:
+            self.times *= 1.5
+        self.least = np.where(np.isfinite(self.floors), self.floors / 5, 1.0).astype(np.float32)
+        self.rows: dict[Hashable, int] = {}
+        self.names: list[Hashable] = []
+        self.is_free = True
+        """Whether days teach without limit: in an application's first eight, so that a job of every Friday is known."""
+        self.overlooked = 0
+        self.evicted = 0
+        wide = (len(WINDOWS), len(self.columns))
+        self.jump = np.zeros(wide, dtype=np.float32)
+        self.everybody = np.ones(wide, dtype=np.float32)
+        self.middle = np.zeros(wide, dtype=np.float64)
+        self.middles = np.zeros(len(WINDOWS), dtype=np.int64)
+        self.record = np.zeros(wide, dtype=np.float32)
+        self.looked = np.zeros(len(WINDOWS))
+        self.newcomer = np.zeros(wide, dtype=np.float32)
+        """What one that is new may do: the usual of an active peer."""
+        self.is_place = np.array([MEASURES[c] == "new_places" for c in self.columns])
+        self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
+        self.make_room(min(FIRST, size))
+
+    def make_room(self, rows: int) -> None:
+        """Grow the arrays; what is there stays."""
+        shape = (rows, len(WINDOWS), len(self.columns))
+        have = len(self.names)
+        for name, like in (
+            ("sums", np.zeros(shape, dtype=np.float32)),
+            ("usual", np.zeros((rows, shape[2]), dtype=np.float32)),
+            ("today", np.zeros((rows, shape[2]), dtype=np.float32)),
+            ("peak", np.zeros(shape, dtype=np.float32)),
+            ("peak_today", np.zeros(shape, dtype=np.float32)),
+            ("last", np.zeros(rows)),
+            ("first", np.zeros(rows)),
+            ("rolled", np.zeros(rows)),
+            ("days", np.zeros(rows, dtype=np.float32)),
+            ("hour", np.zeros(rows, dtype=np.int64)),
+            ("gap", np.zeros(rows)),
+            ("at", np.zeros(rows)),
+        ):
+            if have:
+                like[:have] = getattr(self, name)[:have]
+            setattr(self, name, like)
+
+    sums: Numbers
+    usual: Numbers
+    today: Numbers
+    peak: Numbers
+    peak_today: Numbers
+    last: Numbers
+    first: Numbers
+    rolled: Numbers
+    days: Numbers
+    hour: Numbers
+    gap: Numbers
+    at: Numbers
+
+    def admit(self, values: Sequence[Hashable], now: float) -> Numbers:
+        """The row of each value, -1 where there is no room for it."""
+        found = np.array(list(map(self.rows.get, values, repeat(-1))), dtype=np.int64)
+        missing = np.flatnonzero(found < 0).tolist()
+        if not missing:
+            return found
+        counts = Counter(map(values.__getitem__, missing))
+        self._add(counts, np.unique(found[found >= 0]), now)
+        found[missing] = list(map(self.rows.get, map(values.__getitem__, missing), repeat(-1)))
+        self.overlooked += int((found < 0).sum())
+        return found
+
+    def _add(self, counts: Counter[Hashable], active: Numbers, now: float) -> None:
+        new = list(counts)
+        room = self.size - len(self.names)
+        if len(new) > room:
+            most = max(room, self.size // 4)
+            if len(new) > most:
+                new = sorted(new, key=lambda value: -counts[value])[:most]
+            self._evict(len(new) - room, active, now, new)
+        for value in new[: max(0, self.size - len(self.names))]:
+            if len(self.names) == len(self.last):
+                self.make_room(min(self.size, 2 * len(self.last)))
+            row = self.rows[value] = len(self.names)
+            self.names.append(value)
+            self._clear(row, now)
+
+    def _evict(self, count: int, active: Numbers, now: float, new: list[Hashable]) -> None:
+        """Give the rows with the least activity of the last day to the new ones."""
+        have = len(self.names)
+        weight = self.sums[:have, 2, 0] * np.exp(-(now - self.last[:have]) / DAY) + self.usual[:have, 0] / 4
+        weight[active] = np.inf
+        count = min(count, int(np.isfinite(weight).sum()))
+        for row in np.argpartition(weight, count - 1)[:count].tolist() if count > 0 else ():
+            value = new.pop()
+            del self.rows[self.names[row]]
+            self.names[row], self.rows[value] = value, row
+            self._clear(row, now)
+            self.evicted += 1
+
+    def _clear(self, row: int, now: float) -> None:
+        self.sums[row] = 0
+        self.usual[row] = 0
+        self.today[row] = 0
+        self.peak[row] = 0
+        self.peak_today[row] = 0
+        self.last[row] = self.first[row] = self.rolled[row] = now
+        self.days[row] = 0
+        self.hour[row] = -1
+        self.gap[row] = 0
+        self.at[row] = 0
+
+    def add(self, rows: Numbers, amounts: Numbers, now: float) -> None:
+        """What these rows (each once) did in the slice that ends now."""
+        passed = np.maximum(0.0, now - self.last[rows])
+        fade = np.exp(-passed[:, None] / TAU).astype(np.float32)
+        self.sums[rows] = self.sums[rows] * fade[:, :, None] + amounts[:, None, :]
+        self.last[rows] = now
+        over = rows[now - self.rolled[rows] >= DAY]
+        if len(over):
+            self._end_day(over, now)
+        self.today[rows] += amounts
+        self.peak_today[rows] = np.maximum(self.peak_today[rows], self.sums[rows])
+
+    def _end_day(self, rows: Numbers, now: float) -> None:
+        """Take the day that is over into what is usual, clipped."""
+        passed = np.floor((now - self.rolled[rows]) / DAY)[:, None]
+        usual, day, known = self.usual[rows], self.today[rows], self.days[rows][:, None]
+        jump = self.jump[2]
+        learnt = np.minimum(day, 2 * usual + np.maximum(jump, self.least[2]))
+        if not self.is_free:
+            day = np.where(known >= LEARN, learnt, day)
+        pace = 1.0 / np.minimum(known + 1, MEMORY)
+        new = usual + (day - usual) * pace
+        top = usual * (1 + RISE) ** passed + np.maximum(jump, self.least[2]) / 10
+        if not self.is_free:
+            new = np.where(known >= 2 * LEARN, np.minimum(new, top), new)
+        self.usual[rows] = new * (1 - 1 / MEMORY) ** np.minimum(passed - 1, 60)
+        self.peak[rows] = self._peak(rows, passed[:, :, None], known[:, :, None])
+        self.today[rows] = 0
+        self.peak_today[rows] = 0
+        self.days[rows] += passed[:, 0]
+        self.rolled[rows] += passed[:, 0] * DAY
+
+    def _peak(self, rows: Numbers, passed: Numbers, known: Numbers) -> Numbers:
+        """The busiest time of a window that is usual, clipped as days are: a job of the night is busy every night."""
+        peak, seen = self.peak[rows], self.peak_today[rows]
+        jump = np.maximum(self.jump, self.least)
+        if not self.is_free:
+            seen = np.where(known >= LEARN, np.minimum(seen, 2 * peak + jump), seen)
+            seen = np.where(known >= 2 * LEARN, np.minimum(seen, peak * (1 + RISE) ** passed + jump / 5), seen)
+        new: Numbers = np.maximum(peak * FADE**passed, seen)
+        return new
+
+    def expected(self, rows: Numbers, season: float) -> Numbers:
+        """What is usual in each window and measure, from the own past, and of those that are young from their peers'."""
+        usual: Numbers = self.usual[rows][:, None, :] * SHARE.astype(np.float32)
+        usual[:, :2] *= max(1.0, season)
+        usual = np.maximum(usual, self.peak[rows])
+        days = self.days[rows]
+        young = days < LEARN
+        usual[young] = np.maximum(usual[young], self.newcomer)
+        # Every place is new to one that is new; and few keys have no peers that show how much of the rest is.
+        unfair = self.is_first if len(self.names) < CROWD and self.scope == "key" else self.is_place
+        usual[days < 1] = np.where(unfair, np.float32(1e9), usual[days < 1])
+        return usual
+
+    def score(self, rows: Numbers, season: float, breadth: float) -> tuple[Numbers, Numbers, Numbers]:
+        """(score, excess, expected) a row, window and measure."""
+        expected = self.expected(rows, season)
+        jump = np.maximum(self.jump, self.least)
+        seen = self.sums[rows] / np.maximum(self.everybody, breadth)
+        return (seen + jump) / (expected + jump), seen - expected, expected
+
+    def limit(self) -> Numbers:
+        """At which score a row stands out, a window and measure."""
+        limit: Numbers = np.maximum(self.times, SLACK * self.record)
+        return limit
+
+    def learn(self, best: Numbers, passed: float, is_learning: bool) -> None:
+        """Take the highest scores that raised no alarm into the limit."""
+        faded = self.record * np.float32(np.exp(-passed / (10 * DAY)))
+        top = self.times * 2 if is_learning else np.maximum(self.times / SLACK, faded) * (1 + 0.1 * passed / DAY)
+        self.record = np.maximum(faded, np.minimum(best, top)).astype(np.float32)
+
+    def look_at_all(self, now: float, is_learning: bool) -> None:
+        """Measure the population: every slice over ten minutes, more rarely over longer windows."""
+        count = len(self.names)
+        for window, every in enumerate((240.0, 900.0, HOUR, HOUR)):
+            if now - self.looked[window] < every:
+                continue
+            passed = now - self.looked[window] if self.looked[window] else every
+            self.looked[window] = now
+            rows = np.flatnonzero(now - self.last[:count] <= max(WINDOWS[window], 600.0))
+            if len(rows) < PEERS:
+                self.everybody[window] = 1
+                if window == len(WINDOWS) - 1:
+                    self._newcomer(count)
+                continue
+            sample = rows[:: -(-len(rows) // SAMPLE)]
+            fade = np.exp(-(now - self.last[sample]) / WINDOWS[window]).astype(np.float32)
+            sums = self.sums[sample, window] * fade[:, None]
+            if window == len(WINDOWS) - 1:
+                self._newcomer(count)
+            self._everybody(window, sums, passed, is_learning)
+            self._jump(window, sample, sums, len(rows), passed, is_learning)
+
+    def _newcomer(self, count: int) -> None:
+        known = np.flatnonzero(self.days[:count] >= 1)
+        if len(known):
+            known = known[:: -(-len(known) // (2 * SAMPLE))]
+            usual = np.maximum(self.usual[known][:, None, :] * SHARE, self.peak[known])
+            self.newcomer = np.quantile(usual, 1 - 1 / len(known) ** TAIL, axis=0).astype(np.float32)
+
+    def _everybody(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
+        count = len(sums)
+        if count < CROWD:
+            self.everybody[window] = 1
+            return
+        kept = count - max(3, count // 10)
+        middle = np.partition(sums, kept, axis=0)[:kept].mean(axis=0)
+        usual = self.middle[window]
+        self.middles[window] += 1
+        pace = max(passed / (7 * DAY), 1 / self.middles[window])
+        times = middle / (usual + 0.05 * np.maximum(self.jump[window], self.least[window]))
+        self.everybody[window] = 1 if self.middles[window] < 10 else np.clip(times, 1, 20)
+        self.middle[window] = usual + (np.minimum(middle, middle if is_learning else 2 * usual + 1e-3) - usual) * pace
+
+    def _jump(self, window: int, rows: Numbers, sums: Numbers, count: int, passed: float, is_learning: bool) -> None:
+        excess = np.maximum(0, sums / self.everybody[window] - self.expected(rows, 1.0)[:, window])
+        seen = np.quantile(excess, 1 - 1 / count**TAIL, axis=0)
+        jump = self.jump[window]
+        up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
+        down = jump + (seen - jump) * min(1.0, passed / (7 * DAY))
+        self.jump[window] = np.where(seen > jump, up, down)

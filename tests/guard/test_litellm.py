@@ -297,7 +297,8 @@ def test_a_broken_policy_changes_nothing_and_the_kill_switch_lets_pass(place: Pl
 def test_every_cell_of_the_door_is_proved(place: Place) -> None:
     guard = proving.Guard(place.guard.url, judging.key(place.guard.folder), {})
     rows = list(proving.proofs(guard))
-    assert {row.place for row in rows} == set(probe.PLACES) and not [row for row in rows if row.gap], rows
+    own = {row.place for row in rows if row.mount == "litellm"}
+    assert own == set(probe.PLACES[:5]) and not [row for row in rows if row.gap], rows
 
 
 # The door alone.
@@ -310,7 +311,7 @@ class Alone:
         self.door = running.Door(folder, lambda asked: running.Said([b"{}"]), policy)
         self.desk = self.door.proxy.desk
         self.desk.brain.warm()  # patterns compile for longer than a step may take
-        given = door.Given(self.desk, Mounts([]), b"", {"mode": "enforce", **common})
+        given = door.Given(self.desk, Mounts([]), common={"mode": "enforce", **common})
         self.asked: Any = door.PATHS[kind](given)
         self.door.proxy.doors = {kind: self.asked}
 
@@ -402,7 +403,7 @@ def test_a_brain_that_raises_passes_or_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_error: str, action: str
 ) -> None:
     one = Alone(tmp_path, on_error=on_error)
-    monkeypatch.setattr(one.desk.brain, "inspect", lambda *_: 1 / 0)
+    monkeypatch.setattr(one.desk.brain, "inspect", lambda *_, **__: 1 / 0)
     (found,) = one.post(question("request", "hi"))
     assert found.json()["action"] == action
     assert own(one.door.lines()[0])["unjudged"][0]["reason"] == "exception:ZeroDivisionError"

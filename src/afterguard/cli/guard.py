@@ -102,7 +102,9 @@ def run(
     }  # fmt: skip
     session = _open(common, flags)
     settings = session.config.guard
-    for address in (settings.listen, *(row.partition("=")[2] for row in settings.door)):
+    from afterguard.guard.door import addresses
+
+    for address in (settings.listen, *(where for _, where in addresses(settings.door))):
         host = address.rpartition(":")[0].strip("[]")
         if not _is_loopback(host) and not settings.token and not settings.client_ca:
             raise UsageError(

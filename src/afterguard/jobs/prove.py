@@ -68,6 +68,10 @@ class Guard:
         """A probe's (status, headers, body). Raises Unreachable."""
         return self._ask(self.through, "POST", path, cell, body, **headers)
 
+    def show(self, path: str, cell: str, body: bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """The same for a door off the path, which nothing stands in front of. Raises Unreachable."""
+        return self._ask(self.parts, "POST", path, cell, body, **headers)
+
     def ask(self, method: str, path: str, cell: str) -> tuple[int, dict[str, str], bytes]:
         """What the guard itself says. Raises Unreachable."""
         return self._ask(self.parts, method, path, cell)
@@ -132,15 +136,16 @@ def proofs(
                 count += 1
                 progress(count)
     for name, cell in _aside(guard):
-        yield _proved(guard, "", name, "observe", cell, _straight(guard, name))
+        yield _proved(guard, "", name, "observe", cell, _straight(guard, name, guard.show))
         count += 1
         progress(count)
 
 
 def _aside(guard: Guard) -> Iterator[tuple[str, probe.Cell]]:
     """Cells of the doors off the path."""
-    for name, kind, _, _ in guard.mounts()[0]:
-        yield from (("mirror/" + name, cell) for cell in probe.mirrored(kind))
+    for name, kind, _, upstream in guard.mounts()[0]:
+        if upstream:
+            yield from (("mirror/" + name, cell) for cell in probe.mirrored(kind))
     yield from (("otlp", cell) for cell in probe.cells("otlp"))
 
 
@@ -149,11 +154,12 @@ def doors(rows: list[str], token: str) -> dict[str, Door]:
     return {name: Door(address, token) for name, address in door_addresses(rows) if name == "icap"}
 
 
-def _straight(guard: Guard, mount: str) -> Way:
+def _straight(guard: Guard, mount: str, send: Callable[..., tuple[int, dict[str, str], bytes]] | None = None) -> Way:
     """The way through the reverse proxy."""
+    send = send or guard.send
 
     def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
-        status, found, reply = guard.send(f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
+        status, found, reply = send(f"/{mount}{probe.path(cell)}", probe.named(cell), body, **headers)
         return Got(status, found, reply, found.get("x-afterguard-decision", ""))
 
     return ask

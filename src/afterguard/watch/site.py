@@ -135,7 +135,7 @@ class Site:
     def _newcomers(self, who: Column, first: Numbers, day: np.uint64, now: float) -> Column:
         """Events of identities that were first seen today or yesterday."""
         known = np.isin(who.hashes, first)
-        for when in (day, day - np.uint64(1)):
+        for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
             known |= self.seen.has(_pairs(self.salt, 2, who.hashes, who.hashes ^ when))
         places = np.flatnonzero(known)
         return Column([who.values[i] for i in places.tolist()], who.events[places], who.hashes[places])

@@ -245,12 +245,12 @@ def test_a_brain_that_raises_or_is_slow(
     one = here(on_error=on_error, budget_ms=200)
     looks = type(one.brain()).inspect
 
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError
 
-    def slow(*given: Any) -> Any:
+    def slow(*given: Any, **how: Any) -> Any:
         time.sleep(0.6)
-        return looks(*given)
+        return looks(*given, **how)
 
     with client(provider, max_retries=0) as found:
         for fault in (broken, slow):
@@ -536,9 +536,9 @@ def test_an_application_whose_guard_is_slow(
     one = here(on_error=on_error, budget_ms=100, **chats(folder=tmp_path))
     looks = type(one.brain()).inspect
 
-    def slow(*given: Any) -> Any:
+    def slow(*given: Any, **how: Any) -> Any:
         time.sleep(0.5)
-        return looks(*given)
+        return looks(*given, **how)
 
     with served(make(one)) as url:
         monkeypatch.setattr(type(one.brain()), "inspect", slow)

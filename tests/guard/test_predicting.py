@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from afterguard.errors import UsageError
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import predict_servers  # noqa: E402

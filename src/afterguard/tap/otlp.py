@@ -56,15 +56,6 @@ class Item(NamedTuple):
     """Why it was not read, a reason of model.Unjudged; then there is no record."""
 
 
-def has_protobuf() -> bool:
-    """Whether the stubs are there."""
-    try:
-        import opentelemetry.proto.collector.trace.v1.trace_service_pb2  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def read(body: bytes, what: What, is_json: bool) -> Iterator[Item | None]:
     """Items, one by one. Raises Unreadable, before the first item."""
     return _json(body, what) if is_json else _protobuf(body, what)

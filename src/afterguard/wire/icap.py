@@ -121,6 +121,7 @@ class Receiver:
     """What comes over one connection. `feed` and `resume` raise BadIcap, and then nothing more is read."""
 
     def __init__(self) -> None:
+        self._broken: BadIcap | None = None
         self._buffer = bytearray()
         self._step = self._head
         self._left = 0
@@ -142,14 +143,27 @@ class Receiver:
 
     def more(self) -> list[Event]:
         """What the bytes that are already here say: of one request at most."""
+        self.check()
         out: list[Event] = []
         while True:
-            event = self._step()
+            try:
+                event = self._step()
+            except BadIcap as error:
+                if not out:
+                    raise
+                # What stands before it is told first, as if it had come in a piece of its own.
+                self._broken = error
+                return out
             if event is None:
                 return out
             out += event
             if event and isinstance(event[-1], End):
                 return out
+
+    def check(self) -> None:
+        """Raise what is wrong behind the events that were told last."""
+        if self._broken is not None:
+            raise self._broken
 
     def resume(self) -> list[Event]:
         """The server has said 100 Continue: what follows of the body."""

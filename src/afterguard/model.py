@@ -437,6 +437,10 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """Revision of the policy: its name and the first 12 hex digits of its SHA-256."""
 
 
+NOTHING = Verdict()
+"""What is said where nobody has anything to say."""
+
+
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hits of one cause, merged. Suspected until a person confirms it."""
 

@@ -22,12 +22,16 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+
+from httptools import HttpResponseParser
 
 from afterguard.detect import NONE, Context, Past
 from afterguard.guard.brain import Brain
+from afterguard.guard.connection import Reply
 from afterguard.guard.desk import Desk
+from afterguard.guard.gate import Gate, GatedConnection
 from afterguard.guard.journal import Journal
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.passage import Settings
@@ -304,19 +308,67 @@ class Upstream:
         self.asked.append(Asked(method, target, headers, body))
         return self.answer(self.asked[-1])
 
+    def start(
+        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes, tell: Callable[[], None]
+    ) -> Reply:
+        """The same, for whoever is told of news."""
+        reply = Reply(b"", body, False, tell)
+        asyncio.get_running_loop().create_task(self._tell(reply, Asked(method, target, headers, body)))  # noqa: RUF006
+        return reply
+
+    async def _tell(self, reply: Reply, asked: Asked) -> None:
+        self.asked.append(asked)
+        said = self.answer(asked)
+        reply.status, reply.headers, reply.headed = said.status, said.headers, True
+        while chunk := await said.chunk():
+            reply.pending.append(chunk)
+            reply.news()
+        reply.done = True
+        reply.news()
+
     async def close(self) -> None:
         pass
 
 
-class Got:
+class Got(asyncio.Transport):
     """What a client got: status, headers, body as pieces, and the seconds until the first of it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
         self.first = 0.0
         self.id = ""
+        self.began = time.perf_counter()
+        self.over = asyncio.Event()
+        self._parser = HttpResponseParser(self)
+
+    def write(self, data: Any) -> None:
+        self.first = self.first or time.perf_counter() - self.began
+        self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self.id = self.headers.get(b"x-afterguard-decision", b"").decode()
+
+    def on_body(self, body: bytes) -> None:
+        self.pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        self.over.set()
+
+    def is_closing(self) -> bool:
+        return self.over.is_set()
+
+    def close(self) -> None:
+        self.over.set()
+
+    def abort(self) -> None:
+        self.over.set()
 
     @property
     def body(self) -> bytes:
@@ -347,33 +399,19 @@ class Door:
     async def ask(self, body: bytes, path: str = "/openai/v1/chat/completions", *headers: tuple[bytes, bytes]) -> Got:
         """One exchange."""
         got = Got()
-        began = time.perf_counter()
-        sent = False
-
-        async def receive() -> dict[str, Any]:
-            nonlocal sent
-            if sent:
-                await asyncio.Event().wait()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            got.first = got.first or time.perf_counter() - began
-            if message["type"] == "http.response.start":
-                got.status, got.headers = message["status"], dict(message["headers"])
-                got.id = got.headers.get(b"x-afterguard-decision", b"").decode()
-            elif message["body"]:
-                got.pieces.append(message["body"])
-
-        scope = {
-            "type": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "method": "POST",
-            "headers": list(headers),
-        }
-        await self.proxy(scope, receive, send)
+        state: Any = SimpleNamespace(connections=set(), tasks=set())
+        gate = Gate()
+        gate.door = self.proxy
+        config: Any = SimpleNamespace(gate=gate, loaded_app=self.proxy)
+        connection = GatedConnection(config, state, {})
+        connection.connection_made(got)
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        connection.data_received(
+            b"POST %b HTTP/1.1\r\nhost: guard\r\n%bcontent-length: %d\r\n\r\n" % (path.encode(), lines, len(body))
+            + body
+        )
+        await got.over.wait()
+        await asyncio.gather(*state.tasks)
         return got
 
     def run(self, work: Callable[[], Awaitable[Any]], limit: float = 20.0) -> Any:

@@ -20,8 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterguard.guard.decision import Decision, line, whole
-from afterguard.model import Action
+from afterguard.detect import Context
+from afterguard.guard.brain import Brain
+from afterguard.guard.decision import is_quiet, line, quiet, seen
+from afterguard.guard.route import Route
+from afterguard.guard.session import Session
+from afterguard.model import Verdict
+from afterguard.wire.endpoint import Endpoint
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -278,10 +283,19 @@ def test_every_identifier_is_written_once(guard: Any) -> None:
 def test_the_short_way_to_a_line_writes_what_the_long_way_does(
     model: str, conversation: str, status: int, tokens: int | None, policy: str, seconds: float
 ) -> None:
-    one = Decision(
-        id="01a2267a-eb15-7984-815e-d9e61084a131", time=1.8e9, seconds=seconds, judging=seconds / 7, route="r\"x", provider="openai",
-        operation="chat", mode="enforce", action=Action.allow, would=Action.allow, app="a\\b", model=model, identity="ab12",
-        conversation=conversation, policy=policy, status=status, bytes=7, input_tokens=tokens, output_tokens=tokens,
-    )  # fmt: skip
-    short, long = line(one, "1.0"), whole(one, "1.0")
+    brain = Brain(Context(str), key=b"k" * 32)
+    session = Session(
+        brain, Route('r"x', "openai", "", mode="enforce", app="a\\b"), Endpoint("openai", "chat", "openai"), ID, []
+    )
+    session.identity, session.conversation, session.parts.model = "ab12", conversation, model
+    session.verdict, session.status, session.size = Verdict(policy=policy), status, 7
+    session.parts.input_tokens = session.parts.output_tokens = tokens
+    assert is_quiet(session)
+    short, long = (
+        quiet(session, 1.8e9, seconds, seconds / 7, "1.0"),
+        line(seen(session, 1.8e9, seconds, seconds / 7), "1.0"),
+    )
     assert short.endswith(b"\n") and json.loads(short) == json.loads(long)
+
+
+ID = "01a2267a-eb15-7984-815e-d9e61084a131"

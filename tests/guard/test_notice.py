@@ -9,6 +9,7 @@ import pytest
 
 from afterguard.detect import Context
 from afterguard.guard.brain import Brain
+from afterguard.guard.decision import seen
 from afterguard.guard.notice import Client, Marks, client, event
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
@@ -58,7 +59,7 @@ def test_an_exchange_in_one_row() -> None:
         "function": {"name": "send_money", "arguments": '{"recipient": "Anna", "amount": 20}'},
     }
     session = over(ASKED, said({"content": "Done.", "tool_calls": [call]}))
-    found = event(session, session.decision(100.0, 2.0, 0.1), Client(user="u", family="curl"), pseudonym, cost=0.5)
+    found = event(session, seen(session, 100.0, 2.0, 0.1), Client(user="u", family="curl"), pseudonym, cost=0.5)
     assert (found.time, found.app, found.model, found.version, found.turn) == (102.0, "shop", "m-1", "fp_7", 2)
     assert (found.input_tokens, found.output_tokens, found.cost, found.user) == (30, 7, 0.5, "u")
     assert found.calls == ("send_money",) and found.moves[0].amount == 20 and found.moves[0].payee.startswith("h")
@@ -73,7 +74,7 @@ def test_an_exchange_in_one_row() -> None:
 )
 def test_how_it_ended(content: str, status: int, outcome: str) -> None:
     session = over(ASKED, said({"content": content}), status)
-    found = event(session, session.decision(1.0, 0.0, 0.0), Client(), pseudonym)
+    found = event(session, seen(session, 1.0, 0.0, 0.0), Client(), pseudonym)
     assert found.outcome == outcome and not found.invalid
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from afterguard.detect import NONE, Context, Past
 from afterguard.detect.placeholders import Vault
-from afterguard.guard import desk, passage
+from afterguard.guard import desk, inline
 from afterguard.guard.brain import Brain
 from afterguard.guard.pool import Busy
 from afterguard.guard.route import Route
@@ -404,7 +404,7 @@ def test_a_stream_whose_judge_is_too_slow(tmp_path: Path, is_open: bool) -> None
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_reply_that_is_too_long_to_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool) -> None:
-    monkeypatch.setattr(passage, "REPLY_CAP", 10_000)
+    monkeypatch.setattr(inline, "REPLY_CAP", 10_000)
     body = running.reply("long " * 10_000)
     pieces = [body[at : at + 4_000] for at in range(0, len(body), 4_000)]
     said = running.Said(list(pieces))

@@ -335,12 +335,13 @@ def test_a_head_just_under_the_cap(net: Any, peer: Any) -> None:
 def test_no_bytes_raise_or_hang(noise: bytes, cut: int, chunked: bool) -> None:
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" if chunked else b"HTTP/1.1 200 OK\r\n"
     connection = wired()
-    reply = connection.begin(b"", b"", False)
+    reply = Reply(b"", b"", False)
+    connection.begin(reply)
     for piece in (start[:cut], start[cut:] + noise):
         if not connection.transport.closed:  # type: ignore[attr-defined]
             connection.data_received(piece)
     connection.connection_lost(None)
-    assert reply._done
+    assert reply.done
 
 
 class Wire:
@@ -385,13 +386,14 @@ FUTURES.close()
 def test_many_tiny_chunks_take_linear_time() -> None:
     piece = b"1\r\na\r\n" * 40_000
     connection = wired()
-    reply = connection.begin(b"", b"", False)
+    reply = Reply(b"", b"", False)
+    connection.begin(reply)
     connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     began = time.perf_counter()
     connection.data_received(piece)
     connection.data_received(b"0\r\n\r\n")
     assert time.perf_counter() - began < 1.0
-    assert reply._unread == 40_000 and reply._done
+    assert reply.unread == 40_000 and reply.done
 
 
 # Connections that end.
@@ -690,7 +692,7 @@ def test_a_slow_reader_of_a_large_reply_takes_little_memory(net: Any, peer: Any)
             got = 0
             for _ in range(10):
                 got += len(await reply.chunk())
-                assert reply._unread <= UNREAD + (1 << 20)
+                assert reply.unread <= UNREAD + (1 << 20)
                 await asyncio.sleep(0.01)
             while piece := await reply.chunk():
                 got += len(piece)
@@ -728,7 +730,7 @@ def test_a_reply_read_late_frees_its_connection_early(net: Any, peer: Any) -> No
             for _ in range(3):
                 reply = await upstream.send(b"GET", b"/", [], b"")
                 first = await reply.chunk()
-                while not reply._done:
+                while not reply.done:
                     first += await reply.chunk()
                 late.append((reply, first))
                 await asyncio.sleep(0.02)

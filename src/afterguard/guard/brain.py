@@ -18,12 +18,11 @@ from afterguard.guard.approvals import Book
 from afterguard.guard.history import History
 from afterguard.guard.models import Models
 from afterguard.guard.route import Route
-from afterguard.model import Action, Exchange, Hit, Origin, Text, Trust, Verdict
+from afterguard.model import NOTHING, Action, Exchange, Hit, Origin, Text, Trust, Verdict
 from afterguard.policy.decide import decide
 from afterguard.policy.document import Document, Limits
 from afterguard.policy.load import Policy, settings
 
-NOTHING = Verdict()
 LETTERS = 200_000
 """So many fresh letters double the budget."""
 

@@ -210,7 +210,9 @@ class Collector:
         started = time.perf_counter() - seconds(record)
         status = exchange.status or (500 if is_error(record) else 200)
         wall = one.wall if exchange.time is None else exchange.time
-        await self.desk.settle(Late(session, b"", "", status, "", "", [], size, started, wall, one.is_probe))
+        await self.desk.settle(
+            Late(session, b"", "", status, "", "", [], size, started, time.perf_counter(), wall, one.is_probe)
+        )
 
     def _route(self, about: dict[str, Any], provider: str) -> Route:
         """The mount of the name of the service, or a route of its own."""

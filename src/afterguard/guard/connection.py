@@ -4,7 +4,7 @@ In: the bytes of one request at a time, then whatever the peer sends. Out: a `Re
 It will not open connections, choose between them, or try anything twice; that is `upstream`.
 
 How it works. A connection is an `asyncio.Protocol` with one response parser (llhttp, strict). The parser's callbacks append to the `Reply` in hand;
-whoever awaits it is woken once for each read of the socket, however many chunks were in it. The moment a reply is whole its connection goes back to
+whoever awaits it is woken, or whoever asked to be told is called, once for each read of the socket, however many chunks were in it. The moment a reply is whole its connection goes back to
 the pool, so a slow reader holds bytes and not a connection. There is no timer for each request: the pool's sweep looks at the times written
 down here. The rules that keep two requests apart: bytes that nobody asked for close the connection; a connection is used again only after a
 reply with a declared end, with nothing of the request left unsent and nothing left over behind the reply.
@@ -15,17 +15,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from afterguard.guard.batch import Batch, Cork
+
 Header = tuple[bytes, bytes]
 
 UNREAD = 256 * 1024
 """Bytes of a reply that may lie here unread before the upstream is told to wait."""
-JOINED = 64 * 1024
-"""A body up to this size is sent in one piece with its head; copying more than that costs more than a second write."""
 INFORMATIONAL = 32
 """Most 1xx replies before the real one."""
 
@@ -78,74 +79,148 @@ class Pool(Protocol):
     """Who opened a connection and takes it back."""
 
     loop: asyncio.AbstractEventLoop
+    batch: Batch
     limits: Limits
 
     def give_back(self, connection: Connection) -> None: ...
 
     def forget(self, connection: Connection) -> None: ...
 
+    def again(self, connection: Connection, reply: Reply) -> bool:
+        """Whether the request of `reply`, to which no byte was answered, is sent once more."""
+
 
 class Reply:
-    """What the upstream answered, and the rest of it as it comes. `headers` and `trailers` are spelled as received."""
+    """What the upstream answers to one request, as it comes. `headers` and `trailers` are spelled as received."""
 
     __slots__ = (
-        "_connection",
-        "_done",
-        "_error",
-        "_headed",
-        "_headless",
-        "_pending",
-        "_unread",
-        "_waiter",
+        "body",
+        "connection",
+        "done",
+        "error",
+        "head",
+        "headed",
         "headers",
+        "headless",
+        "opening",
+        "pending",
         "reason",
         "status",
+        "tell",
         "trailers",
+        "tried",
+        "unread",
+        "unreachable",
+        "waiter",
     )
 
-    def __init__(self, connection: Connection, headless: bool, waiter: asyncio.Future[None]) -> None:
+    def __init__(self, head: bytes, body: bytes, headless: bool, tell: Callable[[], None] | None = None) -> None:
+        self.head = head
+        self.body = body
+        self.headless = headless
+        self.tell = tell
+        """Called when there is something new: the head, some of the body, the end, a failure. None: it is awaited."""
         self.status = 0
         self.reason = b""
         self.headers: list[Header] = []
         self.trailers: list[Header] = []
-        self._connection: Connection | None = connection
-        self._headless = headless
-        self._waiter: asyncio.Future[None] | None = waiter
-        self._pending: list[bytes] = []
-        self._unread = 0
-        self._headed = False
-        self._done = False
-        self._error = ""
+        self.connection: Connection | None = None
+        """Whose bytes these are, until the last of them."""
+        self.opening: asyncio.Task[None] | None = None
+        """What opens a connection for it."""
+        self.waiter: asyncio.Future[None] | None = None
+        self.pending: list[bytes] = []
+        self.unread = 0
+        self.headed = False
+        self.done = False
+        """Nothing more will come; what has come may still lie in `pending`."""
+        self.error = ""
+        """Why it is broken, or why nothing could be asked (`unreachable`)."""
+        self.unreachable = False
+        self.tried = False
+        """Whether it was sent before, on a connection that turned out to be closed."""
 
     @property
     def ended(self) -> bool:
         """Nothing more will come: the last byte has been handed out. False also means "not known yet"."""
-        return self._done and not self._pending and not self._error
+        return self.done and not self.pending and not self.error
+
+    def news(self) -> None:
+        """There is something new."""
+        if self.tell is not None:
+            self.tell()
+        elif (waiter := self.waiter) is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def failure(self) -> Exception:
+        """What is raised for `error`."""
+        return UpstreamUnreachable(self.error) if self.unreachable else UpstreamBroken(self.error)
+
+    def take(self) -> bytes:
+        """What has come since the last call, b"" where nothing has."""
+        pending = self.pending
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        pending.clear()
+        self.unread = 0
+        return data
+
+    async def begun(self) -> None:
+        """Wait for status and headers. Raises UpstreamUnreachable and UpstreamBroken; cancelling it closes the connection."""
+        try:
+            while not (self.headed or self.error):
+                await self._new()
+        except BaseException:
+            self.cancel()
+            raise
+        if not self.headed:
+            raise self.failure()
 
     async def chunk(self) -> bytes:
         """What has come since the last call, at least one byte; b"" at the end. Raises UpstreamBroken after the last good byte."""
-        while not (pending := self._pending):
-            if self._error:
-                raise UpstreamBroken(self._error)
-            if self._done:
+        while not self.pending:
+            if self.error:
+                raise UpstreamBroken(self.error)
+            if self.done:
                 return b""
-            assert self._connection is not None
-            self._waiter = waiter = self._connection.pool.loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._waiter = None
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
-        pending.clear()
-        self._unread = 0
-        if (connection := self._connection) is not None and connection.paused:
-            connection.resume()
+            await self._new()
+        data = self.take()
+        self.go_on()
         return data
+
+    async def _new(self) -> None:
+        self.waiter = waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        finally:
+            self.waiter = None
+
+    def hold(self) -> None:
+        """The reader's own reader is slow: the upstream is to wait."""
+        if (connection := self.connection) is not None and not connection.paused:
+            connection.paused = True
+            connection.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """The reader takes more."""
+        if (connection := self.connection) is not None and connection.paused:
+            connection.resume()
+
+    def fail(self, reason: str, *, unreachable: bool = False) -> None:
+        """It ends here, broken."""
+        if not self.done:
+            self.error, self.unreachable, self.done = reason, unreachable, True
+            self.news()
+            self.tell = None
 
     def cancel(self) -> None:
         """The reader has left: closes the upstream connection at once, unless the reply is whole and the connection no longer ours."""
-        if (connection := self._connection) is not None:
+        self.tell = None
+        if (connection := self.connection) is not None:
             connection.fail("cancelled")
+        elif not self.done:
+            if self.opening is not None:
+                self.opening.cancel()
+            self.fail("cancelled")
 
 
 class _Stop(Exception):
@@ -156,6 +231,7 @@ class Connection(asyncio.Protocol):
     """One connection: parser callbacks (`on_*`), transport callbacks, and one reply at a time."""
 
     __slots__ = (
+        "cork",
         "finished",
         "heard",
         "informational",
@@ -189,6 +265,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self.cork = Cork(self.pool.batch, self.transport)
         watch_peer(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -209,22 +286,22 @@ class Connection(asyncio.Protocol):
             self.settle(reply)
         elif self.quiet > self.pool.limits.header_bytes:
             self.fail("headers")
-        elif reply._headed and (waiter := reply._waiter) is not None and not waiter.done():
-            waiter.set_result(None)
+        elif reply.headed:
+            reply.news()
 
     def connection_lost(self, error: Exception | None) -> None:
         if (reply := self.reply) is not None:
-            if error is None and reply._headed and not self.keep and not _has_end(reply.headers):
+            if error is None and reply.headed and not self.keep and not _has_end(reply.headers):
                 self.finish(reply)
-            else:
-                self.fail(self._lost(reply, error))
+            elif (reason := self._lost(reply, error)) != "no_answer" or not self.pool.again(self, reply):
+                self.fail(reason)
         self.pool.forget(self)
         self.parser = None  # type: ignore[assignment] # it holds our methods: without this only the collector frees us
 
     def _lost(self, reply: Reply, error: Exception | None) -> str:
         if isinstance(error, ssl.SSLError):
             return "tls"
-        if not reply._headed and not self.quiet:
+        if not reply.headed and not self.quiet:
             return "no_answer"
         return "truncated" if error is None else "reset"
 
@@ -241,7 +318,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         reply = self.reply
         assert reply is not None
-        if reply._headed:
+        if reply.headed:
             reply.trailers.append((name, value))
         else:
             reply.headers.append((name, value))
@@ -261,10 +338,10 @@ class Connection(asyncio.Protocol):
             if len(name) == 17 and name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
                 raise _Stop("framing")
         reply.status = status
-        reply._headed = True
+        reply.headed = True
         self.quiet = 0
         self.keep = parser.should_keep_alive()
-        if reply._headless:
+        if reply.headless:
             self.keep = False
             self.finished = True
 
@@ -281,57 +358,57 @@ class Connection(asyncio.Protocol):
         if self.finished:
             return
         self.quiet = 0
-        reply._pending.append(body)
-        reply._unread += len(body)
-        if reply._unread > UNREAD and not self.paused:
+        reply.pending.append(body)
+        reply.unread += len(body)
+        if reply.unread > UNREAD and not self.paused:
             self.paused = True
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self.reply is not None and self.reply._headed:
+        if self.reply is not None and self.reply.headed:
             self.finished = True
 
     # The pool's side.
 
-    def begin(self, head: bytes, body: bytes, headless: bool) -> Reply:
-        """Send one request. The reply's waiter ends when there is a head, or the reply has failed."""
-        loop = self.pool.loop
-        self.reply = reply = Reply(self, headless, loop.create_future())
+    def begin(self, reply: Reply) -> None:
+        """Send the request of a reply."""
+        self.reply = reply
+        reply.connection = self
         self.finished = False
         self.quiet = self.informational = 0
-        self.sent = self.heard = loop.time()
-        if len(body) > JOINED:
-            self.transport.writelines((head, body))
-        else:
-            self.transport.write(head + body)
-        return reply
+        self.sent = self.heard = self.pool.loop.time()
+        self.cork.write(reply.head)
+        if reply.body:
+            self.cork.write(reply.body)
 
     def settle(self, reply: Reply) -> None:
         """The reply is whole: back to the pool, or closed."""
-        self.finish(reply)
         transport = self.transport
         if self.paused:
             self.paused = False
             transport.resume_reading()
-        if self.keep and not transport.is_closing() and not transport.get_write_buffer_size():
+        self.reply = reply.connection = None
+        if self.keep and not transport.is_closing() and not self.cork.waiting and not transport.get_write_buffer_size():
             self.pool.give_back(self)
         else:
             transport.abort()
+        self.finish(reply)
 
     def finish(self, reply: Reply) -> None:
-        reply._done = True
-        reply._connection = None
-        self.reply = None
-        if (waiter := reply._waiter) is not None and not waiter.done():
-            waiter.set_result(None)
+        """Nothing more will come."""
+        self.reply = reply.connection = None
+        reply.done = True
+        reply.news()
+        reply.tell = None
 
     def fail(self, reason: str) -> None:
         """The reply ends here, broken; so does the connection."""
-        if (reply := self.reply) is not None:
-            reply._error = reason
-            self.finish(reply)
         self.keep = False
+        reply, self.reply = self.reply, None
         self.transport.abort()
+        if reply is not None:
+            reply.connection = None
+            reply.fail(reason)
 
     def resume(self) -> None:
         self.paused = False
@@ -346,7 +423,7 @@ class Connection(asyncio.Protocol):
             return "idle" if now - self.heard > limits.idle else ""
         if self.paused:
             return "stalled" if now - self.heard > limits.unread else ""
-        if not reply._headed:
+        if not reply.headed:
             return "timeout" if now - self.sent > limits.first_byte else ""
         return "timeout" if now - self.heard > limits.idle_read else ""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from afterguard.detect import Past
 from afterguard.guard.brain import SMALL, Brain
-from afterguard.guard.decision import Decision, count, line
+from afterguard.guard.decision import Decision, count, count_any, is_quiet, line, quiet, seen
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
@@ -26,7 +26,7 @@ from afterguard.guard.predicting import PredictSession
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
 from afterguard.guard.who import Headers
-from afterguard.model import Exchange, Hit
+from afterguard.model import Action, Exchange, Hit
 from afterguard.wire.encoding import BadEncoding
 from afterguard.wire.endpoint import Endpoint
 
@@ -57,6 +57,8 @@ class Late(NamedTuple):
     reply: list[bytes]
     size: int
     started: float
+    ended: float
+    """When the last byte had passed; both by time.perf_counter."""
     wall: float
     is_probe: bool = False
 
@@ -93,6 +95,7 @@ class Desk:
         self.probes: OrderedDict[str, Decision] = OrderedDict()
         self._behind: deque[Late] = deque()
         self._behind_bytes = 0
+        self._unread: list[Late] = []
         self._worker: asyncio.Task[None] | None = None
         self.closing: list[Callable[[], Awaitable[None]]] = []
         """What doors still have to bring here before the journal closes."""
@@ -106,6 +109,7 @@ class Desk:
         """Judge what still waits, write what still waits."""
         for last in self.closing:
             await last()
+        self._read_all()
         if self._worker is not None:
             await self._worker
         if self.ending is not None:
@@ -168,21 +172,29 @@ class Desk:
     def late(self, one: Late) -> None:
         """Judge an observed exchange when there is time; read it at once where nothing is judged."""
         if not self.brain.detectors:
-            self._read(one)
+            if not self._unread:
+                asyncio.get_running_loop().call_soon(self._read_all)
+            self._unread.append(one)
             return
         if len(self._behind) >= BEHIND or self._behind_bytes + one.size > BEHIND_BYTES:
             one.session.fail("overload")
-            self.write(one.session, one.wall, time.perf_counter() - one.started, 0.0)
+            self.write(one.session, one.wall, one.ended - one.started, 0.0)
             return
         self._behind.append(one)
         self._behind_bytes += one.size
         if self._worker is None or self._worker.done():
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
+    def _read_all(self) -> None:
+        """Behind what this turn of the loop has to write: nobody waits for it."""
+        unread, self._unread = self._unread, []
+        for one in unread:
+            self._read(one)
+
     def _read(self, one: Late) -> None:
         """Understand an exchange and write it down, no more."""
         session = one.session
-        seconds = time.perf_counter() - one.started
+        seconds = one.ended - one.started
         try:
             session.hears(one.body, one.encoding)
             if one.status:
@@ -190,9 +202,7 @@ class Desk:
                 session.passed(one.status, one.content_type, one.reply_encoding, reply)
         except Exception as error:
             session.fail(why(error))
-        written = self.write(session, one.wall, seconds, 0.0)
-        if one.is_probe:
-            self.remember(written)
+        self.write(session, one.wall, seconds, 0.0, is_probe=one.is_probe)
 
     async def _work(self) -> None:
         while self._behind:
@@ -208,9 +218,8 @@ class Desk:
             await self._judge_behind(one)
         except Exception as error:
             one.session.fail(why(error))
-        written = self.write(one.session, one.wall, began - one.started, time.perf_counter() - began)
-        if one.is_probe:
-            self.remember(written)
+        judging = time.perf_counter() - began
+        self.write(one.session, one.wall, one.ended - one.started, judging, is_probe=one.is_probe)
 
     async def _judge_behind(self, one: Late) -> None:
         """The same as in line, but that nothing waits for it and nothing becomes of it."""
@@ -230,21 +239,30 @@ class Desk:
             if found is not None:
                 session.backward(reply, exchange, found[0])
 
-    def write(self, session: Session, wall: float, seconds: float, judging: float) -> Decision:
-        """Write the decision down and count it."""
-        one = session.decision(wall, seconds, judging)
+    def write(self, session: Session, wall: float, seconds: float, judging: float, *, is_probe: bool = False) -> None:
+        """Write the decision down and count it; keep that of a probe, for whoever sent it to ask."""
+        session.closed()
+        if self.lookout is None and not is_probe and is_quiet(session):
+            if session.is_weighed:
+                self.brain.counted += 1
+            count_any(self.metrics, session, Action.allow, seconds, judging)
+            if self.journal is not None:
+                self.journal.write(quiet(session, wall, seconds, judging, self.version))
+            return
+        one = seen(session, wall, seconds, judging)
         if session.is_weighed:
             self.brain.counted += 1
             self.brain.acted += one.action not in ("allow", "flag")
-        count(self.metrics, session, one, seconds, judging)
+        count_any(self.metrics, session, one.action, seconds, judging)
+        count(self.metrics, session, one)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
         if self.lookout is not None:
             self.lookout(session, one)
-        return one
+        if is_probe:
+            self._remember(one)
 
-    def remember(self, one: Decision) -> None:
-        """Keep what was decided about a probe, for whoever sent it to ask."""
+    def _remember(self, one: Decision) -> None:
         self.probes[one.id] = one
         while len(self.probes) > PROBES:
             self.probes.popitem(last=False)

@@ -1,6 +1,6 @@
 """The server side of one client connection: uvicorn's HTTP/1.1 protocol, made strict and bounded.
 
-In: bytes from a client. Out: requests to the ASGI application; a refusal to whoever does not speak HTTP. It will not judge, route or log a request.
+In: bytes from a client. Out: requests, as turns (turn.py): to the door where it has a place for the path, to the ASGI application otherwise; a refusal to whoever does not speak HTTP. It will not judge or log a request.
 
 What llhttp refuses by itself (both framings, two lengths, lengths and chunk sizes that are not plain numbers, folded lines, bare LF or CR, control
 characters) is answered 400 and the connection closed. Added here: a transfer coding other than `chunked`, or any in HTTP/1.0; more or fewer
@@ -14,17 +14,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 import uvicorn
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
+from afterguard.guard.batch import Batch, Cork
+from afterguard.guard.client import Client, Door
 from afterguard.guard.connection import watch_peer
-from afterguard.guard.cycle import Cycle
+from afterguard.guard.turn import Cycle, Turn
 
 LAST = 1.0
 """Seconds that a connection stays open while the process is leaving, when the head of its answer had promised that it would: a client that uses it at once must not find it closed."""
@@ -61,6 +66,9 @@ class Gate:
     def __init__(self, bounds: Bounds | None = None, refuse: Refusal = refusal) -> None:
         self.bounds = bounds or Bounds()
         self.refuse = refuse
+        self.door: Door | None = None
+        """Who takes requests without an application."""
+        self.batch: Batch | None = None
         self.draining = False
         self.refused: Counter[str] = Counter()
         """Requests that never reached the application, by reason; and connections the sweep closed."""
@@ -81,77 +89,76 @@ class _Refused(Exception):
         self.reason = reason
 
 
-class Corked:
-    """A transport for one answer at a time: what is written in the turn of the loop in which an answer begins leaves in one piece, head and body together. Half
-    of what a small request costs is the number of times that the kernel is asked. What comes later in the same answer is a stream, and leaves at once."""
-
-    __slots__ = ("is_over", "is_streaming", "loop", "transport", "waiting")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self.transport = transport
-        self.loop = loop
-        self.waiting: list[bytes] = []
-        self.is_over = self.is_streaming = False
-
-    def write(self, data: bytes) -> None:
-        """Write at the end of this turn, or now."""
-        if self.is_streaming:
-            if not self.transport.is_closing():
-                self.transport.write(data)
-            return
-        if not self.waiting:
-            self.loop.call_soon(self.flush)
-        self.is_over = False
-        self.waiting.append(data)
-
-    def ended(self) -> None:
-        """The answer is whole; the next one begins anew."""
-        self.is_over, self.is_streaming = True, False
-
-    def flush(self) -> None:
-        """Write what waits."""
-        if self.waiting:
-            self.is_streaming = not self.is_over
-            waiting, self.waiting = self.waiting, []
-            if not self.transport.is_closing():
-                self.transport.write(b"".join(waiting))
-
-    def is_closing(self) -> bool:
-        """Whether nothing can be written any more."""
-        return self.transport.is_closing()
-
-    def close(self) -> None:
-        """Write what waits, then close."""
-        self.flush()
-        self.transport.close()
-
-
 WATCHED = frozenset((b"host", b"transfer-encoding", b"expect"))
 
 
-class GatedConnection(HttpToolsProtocol):
-    """One client connection."""
+class GatedConnection(asyncio.Protocol):
+    """One client connection, as uvicorn's server makes them: parser callbacks (`on_*`), transport callbacks, and one turn at a time."""
 
-    config: GatedConfig
+    parser: HttpRequestParser
+    transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.gate = self.config.gate
-        self.corked = Corked(transport, self.loop)
+    def __init__(
+        self,
+        config: GatedConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.gate = config.gate
+        self.app = config.loaded_app
+        self.state = app_state
+        self.loop = _loop or asyncio.get_running_loop()
+        self.connections = server_state.connections
+        self.tasks = server_state.tasks
+        self.parser = HttpRequestParser(self)
+        # What follows a request that asks for the end of the connection is not read (`deaf`), and is no reason to leave that request without an answer.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.header_bytes = self.gate.bounds.header_bytes
-        self.quiet = 0  # bytes since the last whole head or piece of body
+        self.turn: Turn | None = None
+        """The newest request."""
+        self.pipeline: deque[Turn] = deque()
+        """Requests that wait for the answers before them, the oldest at the right."""
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.expects = False
+        self.quiet = 0
+        """Bytes since the last whole head or piece of body."""
         self.heading = True
         self.hosts = 0
-        self.deaf = False  # what comes now is no request of ours
-        self.again = False  # this head is to be read once more, without the upgrade it offers
+        self.deaf = False
+        """What comes now is no request of ours."""
+        self.again = False
+        """This head is to be read once more, without the upgrade it offers."""
         self.rereading = False
         self.begun = self.heard = time.monotonic()
         self.stuck = 0.0
+        self.is_stuck = False
+        """Whether the client reads too slowly for more."""
+        self.is_paused = False
+        self._drained: asyncio.Event | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        if self.gate.batch is None or self.gate.batch.loop is not self.loop:
+            self.gate.batch = Batch(self.loop)
+        self.cork = Cork(self.gate.batch, self.transport)
+        self.connections.add(self)  # type: ignore[arg-type]
+        self.server, self.client = get_local_addr(self.transport), get_remote_addr(self.transport)
+        self.peer = self.client[0] if self.client else ""
+        self.scheme = "https" if is_ssl(self.transport) else "http"
         watch_peer(transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+    def connection_lost(self, error: Exception | None) -> None:
+        self.connections.discard(self)  # type: ignore[arg-type]
+        self.deaf = True
+        turns = [*self.pipeline] if self.turn is None else [self.turn, *self.pipeline]
         self.pipeline.clear()
+        for turn in turns:
+            if not turn.is_over:
+                turn.gone()
+        self._flows()
+        self.parser = None  # type: ignore[assignment] # it holds our methods: without this only the collector frees us
 
     def data_received(self, data: bytes) -> None:
         if self.deaf:
@@ -169,21 +176,62 @@ class GatedConnection(HttpToolsProtocol):
             if self.quiet > self.header_bytes:
                 self._refuse(_Refused(431, "headers_too_large"))
 
+    # Flow.
+
+    def pause_reading(self) -> None:
+        """The client is to wait."""
+        if not self.is_paused:
+            self.is_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client may go on."""
+        if self.is_paused:
+            self.is_paused = False
+            self.transport.resume_reading()
+
     def pause_writing(self) -> None:
         self.stuck = time.monotonic()
-        super().pause_writing()
+        self.is_stuck = True
 
     def resume_writing(self) -> None:
-        self.stuck = 0.0
-        super().resume_writing()
+        self._flows()
+        if self.turn is not None:
+            for turn in (self.turn, *self.pipeline):
+                turn.writable()
+
+    def _flows(self) -> None:
+        self.stuck, self.is_stuck = 0.0, False
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    async def drained(self) -> None:
+        """Wait until the client has read, or has left."""
+        if self.is_stuck:
+            if self._drained is None:
+                self._drained = asyncio.Event()
+            await self._drained.wait()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run an answer; the process does not leave before it is over."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     # The parser's side.
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expects = False
         self.heading = True
         self.hosts = 0
         self.begun = time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.heading:
@@ -197,7 +245,7 @@ class GatedConnection(HttpToolsProtocol):
         if name == b"host":
             self.hosts += 1
         elif name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
+            self.expects = value.lower() == b"100-continue"
         elif value.lower() != b"chunked":
             raise _Refused(400, "transfer_encoding")
 
@@ -212,7 +260,8 @@ class GatedConnection(HttpToolsProtocol):
         upgrade = self.parser.should_upgrade()
         self.again = upgrade and self._offers_only()
         if not self.again:
-            self._begin(version == "1.1" and not upgrade and not self.gate.draining and self.parser.should_keep_alive())
+            keeps = version == "1.1" and not upgrade and not self.gate.draining and self.parser.should_keep_alive()
+            self._begin(version, keeps)
 
     def _odd_version(self, version: str) -> None:
         if version not in ("1.1", "1.0"):
@@ -221,11 +270,10 @@ class GatedConnection(HttpToolsProtocol):
             raise _Refused(400, "host_missing_or_repeated")
         if any(name == b"transfer-encoding" for name, _ in self.headers):
             raise _Refused(400, "transfer_encoding")
-        self.scope["http_version"] = version
 
-    def _begin(self, keep_alive: bool) -> None:
-        """Hand the request to the application, now or behind the one before."""
-        scope, url = self.scope, self.url
+    def _begin(self, version: str, keep_alive: bool) -> None:
+        """Hand the request on, now or behind the one before."""
+        url = self.url
         if b"#" in url:
             raise _Refused(400, "fragment_in_target")
         if url[:1] == b"/":
@@ -233,46 +281,57 @@ class GatedConnection(HttpToolsProtocol):
         else:
             parts = parse_url(url)
             path, query = parts.path or b"/", parts.query or b""
-        text = path.decode("ascii")
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["path"] = unquote(text) if "%" in text else text
-        scope["raw_path"] = path
-        scope["query_string"] = query
-        before = self.cycle
-        self.cycle = Cycle(
-            scope=scope,
-            transport=self.corked,  # type: ignore[arg-type]
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
-        if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+        method, door = self.parser.get_method(), self.gate.door
+        place = None if door is None else door.place(path)
+        turn: Turn
+        if door is not None and place is not None:
+            turn = Client(self, method, version, keep_alive, door, place, path, query)
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            turn = Cycle(self, method, version, keep_alive, self._scope(method, version, path, query), self.app)
+        before, self.turn = self.turn, turn
+        if before is None or before.is_over:
+            turn.start()
+        else:
+            self.pause_reading()
+            self.pipeline.appendleft(turn)
+
+    def _scope(self, method: bytes, version: str, path: bytes, query: bytes) -> dict[str, Any]:
+        """The request as ASGI has it."""
+        text = path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.state.copy(),
+            "method": method.decode("ascii"),
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+        }
 
     def on_body(self, body: bytes) -> None:
         self.quiet = 0
-        super().on_body(body)
+        if self.turn is not None and not self.turn.is_over:
+            self.turn.feed(body)
 
     def on_message_complete(self) -> None:
         if not self.again:
             self.quiet = 0
-            super().on_message_complete()
+            if self.turn is not None and not self.turn.is_over:
+                self.turn.whole()
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _offers_only(self) -> bool:
         """The client offers another protocol and can do without; a WebSocket and a tunnel can not."""
-        return self.parser.get_method() != b"CONNECT" and self._get_upgrade() != b"websocket"
+        offered = [value.lower() for name, value in self.headers if name == b"upgrade"]
+        return self.parser.get_method() != b"CONNECT" and offered[-1:] != [b"websocket"]
 
     def _upgraded(self, rest: bytes) -> None:
         """The parser has stopped behind a head that speaks of another protocol."""
@@ -298,57 +357,62 @@ class GatedConnection(HttpToolsProtocol):
         """Answer what can not be read, and close; but only where no other answer is due before."""
         self.deaf = True
         self.gate.refused[why.reason] += 1
-        cycle = self.cycle
-        owed = cycle is not None and not cycle.response_complete
-        if owed and (self.pipeline or not cycle.more_body):
+        turn = self.turn
+        owed = turn is not None and not turn.is_over
+        if turn is not None and owed and (self.pipeline or turn.is_whole):
+            for waiting in self.pipeline:
+                waiting.gone()
             self.pipeline.clear()
-            return  # on_response_complete closes
-        if owed:
-            cycle.disconnected = True
-            cycle.message_event.set()
-            if cycle.response_started:
-                self.corked.close()
+            return  # `over` closes
+        if turn is not None and owed:
+            turn.gone()
+            if turn.is_begun:
+                turn.flush()
+                self.cork.close()
                 return
         self._say(why)
 
     def _say(self, why: _Refused) -> None:
-        kind, body = self.gate.refuse(getattr(self, "url", b"").partition(b"?")[0], why.status, why.reason)
+        kind, body = self.gate.refuse(self.url.partition(b"?")[0], why.status, why.reason)
         head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (kind, len(body))
-        self.corked.write(STATUS_LINE[why.status] + head + body)
-        self.corked.close()
+        self.cork.write(STATUS_LINE[why.status] + head + body)
+        self.cork.close()
 
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        self.corked.ended()
+    def over(self, turn: Turn) -> None:
+        """An answer is given, or broken off."""
         if self.transport.is_closing():
             return
-        if self.deaf:
-            self.corked.close()
+        if self.deaf or not turn.keep_alive:
+            self.deaf = True
+            self.cork.close()
             return
-        self.flow.resume_reading()
+        self.resume_reading()
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        else:
-            self.begun = self.heard = time.monotonic()
-            if self.gate.draining:
-                self.loop.call_later(LAST, self._leave)
+            self.pipeline.pop().start()
+            return
+        self.begun = self.heard = time.monotonic()
+        if self.gate.draining:
+            self.loop.call_later(LAST, self._leave)
 
     def last_request(self) -> None:
         """The process is leaving: the answer under way, or the next, says so to the client. One whose head is already sent has promised that the connection stays."""
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = False
+        if self.turn is not None and not self.turn.is_begun:
+            self.turn.keep_alive = False
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.turn is None or self.turn.is_over
 
     def shutdown(self) -> None:
         """What is idle is closed; what is under way ends, and is closed after it."""
-        if self.cycle is None or self.cycle.response_complete:
-            self.corked.close()
+        if self._is_idle:
+            self.cork.close()
         else:
             self.last_request()
 
     def _leave(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.corked.close()
+        if self._is_idle:
+            self.cork.close()
 
     def sweep(self, now: float) -> None:
         """Close a connection that has waited too long for its client."""
@@ -359,12 +423,12 @@ class GatedConnection(HttpToolsProtocol):
             self.transport.abort()
 
     def _overdue(self, now: float) -> str:
-        bounds, cycle = self.gate.bounds, self.cycle
+        bounds, turn = self.gate.bounds, self.turn
         if self.stuck:
             return "client_reads_nothing" if now - self.stuck > bounds.unread else ""
-        if cycle is None or cycle.response_complete:
+        if turn is None or turn.is_over:
             if self.quiet:
                 return "head_incomplete" if now - self.begun > bounds.head else ""
             return "idle" if now - self.heard > bounds.keep_alive else ""
         late = now - self.heard > bounds.body or now - self.begun > bounds.request
-        return "body_incomplete" if late and cycle.more_body and not self.flow.read_paused else ""
+        return "body_incomplete" if late and not turn.is_whole and not self.is_paused else ""

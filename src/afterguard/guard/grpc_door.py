@@ -119,7 +119,9 @@ class GrpcDoor:
         reply = await self._sent(METHOD, body, context, session)
         session.status = 200
         size = len(body) + len(reply)
-        self.desk.late(Late(session, body, "", 200, "application/grpc", "", [reply], size, started, wall))
+        self.desk.late(
+            Late(session, body, "", 200, "application/grpc", "", [reply], size, started, time.perf_counter(), wall)
+        )
         return reply
 
     async def _inline(self, session: PredictSession, body: bytes, context: Any, judging: list[float]) -> bytes:

@@ -48,7 +48,9 @@ class Mirror:
         self._count("too_long" if is_long else "taken")
         is_probe = probe.sent(scope["headers"], self.given.desk.brain.key, wall) is not None
         encoding = encoding_of(scope["headers"])
-        self.given.desk.late(Late(session, body, encoding, 0, "", "", [], len(body), started, wall, is_probe))
+        self.given.desk.late(
+            Late(session, body, encoding, 0, "", "", [], len(body), started, time.perf_counter(), wall, is_probe)
+        )
 
     def _session(self, place: Place, scope: Any) -> Aside:
         query = scope["query_string"].decode("latin-1")

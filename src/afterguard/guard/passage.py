@@ -1,25 +1,22 @@
-"""One request on its way through the reverse proxy: from the first byte that came in to the last that went out.
+"""A request on its way through the reverse proxy, and what every way has in common.
 
-In: an ASGI request and the door it came through. Out: ASGI messages, and what the session decided. It knows HTTP, waiting and failing; what is said and what becomes of it is the session's.
-
-Theory of operation. Three ways through: observed (bytes pass, what they said is handed over to be judged later), whole (the reply is held until it is judged) and streamed (released piece by piece). Whoever
-fails in between, the route says whether the rest passes or is refused; either way it is counted. Whether the client has left is watched only once an answer takes long.
+In: a client's request and the door it came through. Out: requests to the upstream, and the head of the answer. observed.py lets everything pass and hands over what was said; inline.py lets nothing pass
+unjudged. Whoever fails in between, the route says whether the rest passes or is refused; either way it is counted.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from afterguard.guard import probe
+from afterguard.guard.client import REQUEST_CAP, Client
 from afterguard.guard.credentials import Source, region_of
-from afterguard.guard.session import STREAMS, Answer, Session
+from afterguard.guard.session import Answer, Session
 from afterguard.guard.sigv4 import signed
-from afterguard.guard.upstream import Reply, UpstreamBroken, UpstreamUnreachable, forwardable
+from afterguard.guard.upstream import Reply, Upstream, forwardable
 from afterguard.guard.visit import Visit
 from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.refusal import refused
@@ -30,17 +27,15 @@ if TYPE_CHECKING:
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-REQUEST_CAP = 32 << 20
-"""Bytes of a request body; more is refused with 413."""
 REPLY_CAP = 32 << 20
 """Bytes of a whole reply that is held for judgement; what is longer passes unjudged or is refused, as the route says."""
-PATIENCE = 0.05
-"""Seconds after which the door begins to watch whether the client has left."""
 TOKEN = b"x-afterguard-token"
 DECISION = b"x-afterguard-decision"
 SERVICES = {"bedrock": "bedrock", "sagemaker": "sagemaker"}
 """Kinds of mounts whose requests are signed anew, and the service the signature is for."""
 DROPPED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", TOKEN})
+OF_BYTES = frozenset((b"content-encoding", b"digest", b"content-md5"))
+"""Fields of a request that speak of the bytes of its body."""
 JSON = [(b"content-type", b"application/json")]
 TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
@@ -65,264 +60,91 @@ class Canned:
             self.headers.append((b"content-encoding", made.encoding.encode()))
         self.ended = False
         third = len(made.body) // 3 + 1
-        self._chunks = [made.body[at : at + third] for at in range(0, len(made.body), third)]
+        self.chunks = [made.body[at : at + third] for at in range(0, len(made.body), third)]
 
     async def chunk(self) -> bytes:
         """The next piece, b"" at the end."""
-        return self._chunks.pop(0) if self._chunks else b""
+        return self.chunks.pop(0) if self.chunks else b""
 
     def cancel(self) -> None:
         """Nobody needs the rest."""
-        self._chunks.clear()
+        self.chunks.clear()
 
 
 class Passage(Visit):
     """One request on its way."""
 
-    __slots__ = (
-        "client_gone",
-        "door",
-        "is_begun",
-        "is_sent",
-        "path",
-        "receive",
-        "reply",
-        "scope",
-        "send",
-        "task",
-        "watcher",
-    )
+    __slots__ = ("client", "door", "reply")
 
-    def __init__(
-        self,
-        door: Proxy,
-        session: Session,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        started: float,
-        wall: float,
-        path: str,
-    ) -> None:
+    def __init__(self, door: Proxy, session: Session, client: Client, started: float, wall: float) -> None:
         super().__init__(door.desk, session, started, wall)
         self.door = door
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.path = path
-        self.task: asyncio.Task[Any] | None = None
-        self.is_begun = False
-        """Whether the client has been given a status."""
+        self.client = client
+        self.body = client.body
         self.reply: Reply | Canned | None = None
-        self.client_gone = False
-        self.watcher: asyncio.Task[None] | None = None
-        self.is_sent = False
-        """Whether the request was read whole and sent on."""
 
-    async def run(self) -> None:
-        self.task = asyncio.current_task()
-        try:
-            body = await self._body()
-            if body is None:
-                return
-            self.body = body
-            if self.session.ruling.is_inline:
-                await self._inline()
-            else:
-                await self._observed()
-        except asyncio.CancelledError:
-            if not self.client_gone:
-                raise
-        except UpstreamUnreachable as error:
-            await self._upstream_failed(error.reason, 502)
-        except UpstreamBroken as error:
-            await self._upstream_failed(error.reason, 502)
-        finally:
-            self._unwatch()
-            await self.leave()
+    def run(self) -> None:
+        """Begin."""
+        if self.client.is_gone:
+            Passage.gone(self)
+        elif self.client.is_too_long:
+            self.too_long()
+        else:
+            self.go()
+            return
+        self.desk.write(self.session, self.wall, time.perf_counter() - self.started, 0.0)
+        self.door.left(self)
 
-    async def _body(self) -> bytes | None:
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            self._gone()
-            return None
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-        pieces = [body]
-        size = len(body)
-        while message.get("more_body"):
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                self._gone()
-                return None
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > REQUEST_CAP:
-                self.session.fail("too_long")
-                await self._say(
-                    Answer(
-                        *refused(
-                            self.session.spot, "the request is too large for the guard", "afterguard_too_large", 413
-                        )
-                    )
-                )
-                return None
-            pieces.append(piece)
-        return b"".join(pieces)
+    def go(self) -> None:
+        """Take the request over and the answer back."""
+        raise NotImplementedError
 
-    def _encoding(self) -> str:
-        """Content-Encoding of the request."""
-        for name, value in self.scope["headers"]:
-            if name == b"content-encoding":
-                return str(value.decode("latin-1"))
-        return ""
-
-    def _gone(self) -> None:
-        self.client_gone = True
+    def gone(self) -> None:
+        """The client has left."""
         self.desk.metrics.add("afterguard_client_gone_total", self.route.name)
 
-    # -- observed: bytes pass, judgement comes later
+    def writable(self) -> None:
+        """A client that was slow reads on."""
 
-    async def _observed(self) -> None:
-        session = self.session
-        kept: list[bytes] = []
-        size = 0
-        status, content_type, encoding = 0, "", ""
-        try:
-            reply = await self._sent(self.body)
-            status = reply.status
-            content_type, encoding = typed(reply.headers)
-            await self._start(reply.status, reply.headers)
-            is_ended = False
-            while not is_ended:
-                chunk = await reply.chunk()
-                if not chunk or self.client_gone:
-                    await self._finish()
-                    break
-                if size < REPLY_CAP:
-                    kept.append(chunk)
-                    size += len(chunk)
-                is_ended = reply.ended
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": not is_ended})
-        finally:
-            session.status = status
-            if size >= REPLY_CAP:
-                session.parts.skip("too_long", "response", size)
-            self.passed(self._encoding(), status, content_type, encoding, kept)
+    def too_long(self) -> None:
+        """Refuse a request above the cap."""
+        self.session.fail("too_long")
+        says = "the request is too large for the guard"
+        self.say(Answer(*refused(self.session.spot, says, "afterguard_too_large", 413)))
 
-    # -- inline: nothing passes unjudged
+    # -- to the upstream
 
-    async def _inline(self) -> None:
-        ready = await self.ask(self.body, self._encoding())
-        if isinstance(ready, Answer):
-            await self._say(ready)
-            return
-        reply = await self._sent(ready)
-        content_type, encoding = typed(reply.headers)
-        if (
-            self.session.may_stream
-            and content_type.startswith(STREAMS)
-            and reply.status < 400
-            and is_readable(encoding)
-        ):
-            await self._streamed(reply, content_type, encoding)
-        else:
-            await self._whole(reply, encoding)
+    @property
+    def upstream(self) -> Upstream:
+        """Where the route leads."""
+        return self.door.upstreams[self.route.name]
 
-    async def _whole(self, reply: Reply | Canned, encoding: str) -> None:
-        pieces: list[bytes] = []
-        size = 0
-        async for chunk in self._chunks(reply):
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > REPLY_CAP:
-                await self._too_long(reply, pieces)
-                return
-        body = b"".join(pieces)
-        if self.client_gone:
-            return
-        ready = await self.answer(reply.status, body, encoding)
-        if self.session.again is not None:
-            following, self.session.again = self.session.again, None
-            reply = await self._sent(following)
-            await self._whole(reply, typed(reply.headers)[1])
-            return
-        if isinstance(ready, Answer):
-            await self._say(ready)
-            return
-        headers = self.session.heads
-        if ready is not body:
-            headers = [
-                (n, v) for n, v in headers if n.lower() not in (b"content-encoding", b"etag", b"digest", b"content-md5")
-            ]
-        await self._start(reply.status, headers, len(ready))
-        await self.send({"type": "http.response.body", "body": ready})
+    def encoding(self) -> str:
+        """Content-Encoding of the request."""
+        for name, value in self.client.headers:
+            if name == b"content-encoding":
+                return value.decode("latin-1")
+        return ""
 
-    async def _too_long(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
-        refusal = self.failed("too_long")
-        if refusal is not None:
-            reply.cancel()
-            await self._say(refusal)
-            return
-        await self._unseen(reply, pieces)
-
-    async def _unseen(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
-        """Pass a reply as it comes."""
-        await self._start(reply.status, reply.headers)
-        for piece in pieces:
-            await self._more(piece)
-        async for chunk in self._chunks(reply):
-            await self._more(chunk)
-        await self._finish()
-
-    async def _streamed(self, reply: Reply | Canned, content_type: str, encoding: str) -> None:
-        headers = reply.headers
-        if not self.begin(reply.status, content_type, encoding):
-            await self._unseen(reply, [])
-            return
-        if encoding and encoding != "identity":
-            headers = [(n, v) for n, v in headers if n.lower() != b"content-encoding"]
-        await self._start(reply.status, headers)
-        self.watch()
-        async for chunk in self._chunks(reply):
-            await self._more(self.feed(chunk))
-            if self.is_stopped:
-                reply.cancel()
-                break
-        if not self.client_gone:
-            async for piece in self.last():
-                await self._more(piece)
-        await self._finish()
-
-    # -- HTTP
-
-    async def _sent(self, body: bytes) -> Reply | Canned:
-        scope = self.scope
-        upstream = self.door.upstreams[self.route.name]
-        headers = forwardable(scope["headers"], DROPPED)
-        if body is not self.body:
-            headers = [(n, v) for n, v in headers if n not in (b"content-encoding", b"digest", b"content-md5")]
-        if self.session.ruling.is_inline:
-            headers = [(n, v) for n, v in headers if n != b"accept-encoding"]
-            headers.append((b"accept-encoding", b"identity"))
-        raw: bytes = scope.get("raw_path") or (f"/{self.route.name}" + self.path).encode("latin-1", "replace")
-        target = self.session.target(raw[len(self.route.name) + 1 :])
+    def target(self) -> bytes:
+        """What to ask the upstream for."""
+        client, upstream = self.client, self.upstream
+        target = self.session.target(client.path[len(self.route.name) + 1 :])
         if not target and not upstream.origin.base:
             target = b"/"
-        if scope["query_string"]:
-            target += b"?" + scope["query_string"]
+        return target + b"?" + client.query if client.query else target
+
+    def outgoing(self, target: bytes, body: bytes) -> list[tuple[bytes, bytes]]:
+        """Headers of the request as it is sent on."""
+        headers = forwardable(self.client.headers, DROPPED)
+        if body is not self.body:
+            headers = [pair for pair in headers if pair[0] not in OF_BYTES]
+        if self.session.ruling.is_inline:
+            headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
+            headers.append((b"accept-encoding", b"identity"))
         if self.route.kind in SERVICES:
             headers = self._signed(target, headers, body)
-        self.is_sent = True
-        reply: Reply | Canned
-        if self.cell is not None:
-            reply = Canned(probe.reply(self.cell, self.desk.brain.key))
-        else:
-            reply = await upstream.send(scope["method"].encode(), target, headers, body)
-        self.reply = reply
-        self.session.status, self.session.heads = reply.status, reply.headers
-        return reply
+        return headers
 
     def _signed(self, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
         """The headers with the guard's own signature, where it has credentials."""
@@ -335,78 +157,48 @@ class Passage(Visit):
         path, _, query = target.decode("latin-1").partition("?")
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.wall))
         signed_headers = signed(
-            self.scope["method"], upstream.path + path, query, [*kept, (b"host", host.encode())], body,
+            self.client.method.decode(), upstream.path + path, query, [*kept, (b"host", host.encode())], body,
             access_key=held.access_key, secret_key=held.secret_key, session_token=held.session_token,
             region=self.route.region or region_of(host.partition(":")[0]), service=SERVICES[self.route.kind], time=moment,
         )  # fmt: skip
         return [(n, v) for n, v in signed_headers if n.lower() != b"host"]
 
-    async def _chunks(self, reply: Reply | Canned) -> Any:
-        while True:
-            chunk = await reply.chunk()
-            if not chunk or self.client_gone:
-                return
-            yield chunk
+    def canned(self) -> Canned | None:
+        """The reply to a probe, None for anything else."""
+        return None if self.cell is None else Canned(probe.reply(self.cell, self.desk.brain.key))
 
-    async def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]], length: int = -1) -> None:
-        kept = forwardable(
-            headers, (b"content-length", b"transfer-encoding") if length >= 0 else (b"transfer-encoding",)
-        )
+    # -- to the client
+
+    def answers(self, status: int, headers: Iterable[tuple[bytes, bytes]], length: int = -1) -> None:
+        """Begin the answer."""
+        kept = forwardable(headers)
+        if length >= 0 or self.session.ruling.is_inline:
+            kept = [pair for pair in kept if pair[0].lower() != b"content-length"]
         if length >= 0:
-            kept.append((b"content-length", str(length).encode()))
-        elif self.session.ruling.is_inline:
-            kept = [(n, v) for n, v in kept if n.lower() != b"content-length"]
+            kept.append((b"content-length", b"%d" % length))
         kept.append((DECISION, self.session.id.encode()))
-        self.is_begun = True
-        await self.send({"type": "http.response.start", "status": status, "headers": kept})
+        self.client.begin(status, kept)
 
-    async def _more(self, chunk: bytes) -> None:
-        if chunk:
-            await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def _finish(self) -> None:
-        await self.send({"type": "http.response.body", "body": b""})
-
-    async def _say(self, answer: Answer) -> None:
+    def say(self, answer: Answer) -> None:
+        """Give an answer of the guard's own."""
         self.session.status = answer.status
-        self.is_begun = True
-        headers = [(n, v) for n, v in answer.headers if n != DECISION]
-        headers.append((DECISION, self.session.id.encode()))
-        await answered(self.send, answer._replace(headers=headers))
+        headers = [pair for pair in answer.headers if pair[0] not in (DECISION, b"content-length")]
+        headers += ((DECISION, self.session.id.encode()), (b"content-length", b"%d" % len(answer.body)))
+        self.client.begin(answer.status, headers)
+        self.client.write(answer.body, more=False)
 
-    async def _upstream_failed(self, reason: str, status: int) -> None:
+    def upstream_failed(self, reason: str) -> None:
+        """The upstream did not answer, or broke off."""
         self.desk.metrics.add("afterguard_upstream_errors_total", self.route.name, reason)
         self.session.parts.skip("upstream_" + reason, "response")
-        if self.client_gone:
+        if self.client.is_gone:
             return
-        if not self.is_begun:
-            said = f"the upstream of /{self.route.name} did not answer ({reason})"
-            await self._say(Answer(*refused(self.session.spot, said, "afterguard_upstream", status)))
+        if self.client.is_begun:
+            # The status is already sent, so an honest end is a broken one: close without the last chunk.
+            self.client.cut()
             return
-        # The status is already sent, so an honest end is a broken one: close without the last chunk.
-        raise ConnectionResetError(reason)
-
-    # -- has the client left?
-
-    def watch(self) -> None:
-        """The answer takes long: look out for the client's leaving."""
-        if self.watcher is None and self.is_sent:
-            self.watcher = asyncio.get_running_loop().create_task(self._until_gone())
-
-    async def _until_gone(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            while (await self.receive())["type"] != "http.disconnect":
-                pass
-            self._gone()
-            if self.reply is not None:
-                self.reply.cancel()
-            elif self.task is not None:
-                self.task.cancel()  # it waits for the upstream's first byte
-
-    def _unwatch(self) -> None:
-        if self.watcher is not None:
-            self.watcher.cancel()
-            self.watcher = None
+        said = f"the upstream of /{self.route.name} did not answer ({reason})"
+        self.say(Answer(*refused(self.session.spot, said, "afterguard_upstream", 502)))
 
 
 async def answered(send: Send, answer: Answer) -> None:
@@ -435,3 +227,6 @@ def typed(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
         elif lower == b"content-encoding":
             encoding = value.decode("latin-1").lower().strip()
     return kind, encoding
+
+
+__all__ = ["DECISION", "JSON", "REPLY_CAP", "REQUEST_CAP", "TEXT", "TOKEN", "Passage", "Receive", "Scope", "Send", "answered", "is_readable", "typed"]  # fmt: skip

@@ -1,30 +1,32 @@
-"""The reverse proxy: HTTP in, HTTP out, and a Session in between. A raw ASGI callable, to run under uvicorn (serve.py).
+"""The reverse proxy: HTTP in, HTTP out, and a Session in between.
 
-In: ASGI scopes. Out: ASGI messages, requests to upstreams, decisions to the journal, counts to the metrics. It decides nothing itself.
+In: requests under a mount (`take`), and ASGI scopes of everything else on this address: health, numbers, doors that speak HTTP themselves. Out: requests to upstreams, answers, decisions to the journal,
+counts to the metrics. It decides nothing itself.
 
-Theory of operation. In mode `observe` bytes pass as they come and nothing waits: what was said is judged afterwards, off the path, from a bounded queue. In every other mode the
-request waits until it is judged, a whole reply likewise, and a streamed reply is released piece by piece. Small texts are judged on the event loop, large ones in another process (pool.py).
-Whatever goes wrong in the guard itself (an exception, a full queue, a budget exceeded) ends in `_failed`, which passes or refuses as the route says, and counts.
+Theory of operation. In mode `observe` bytes pass as they come and nothing waits (observed.py): what was said is judged afterwards, off the path, from a bounded queue. In every other mode the
+request waits until it is judged (inline.py). Small texts are judged on the event loop, large ones in another process (pool.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from urllib.parse import unquote
 
 import msgspec
 
 from afterguard.guard import probe
 from afterguard.guard.asked import Asked
+from afterguard.guard.client import Client
 from afterguard.guard.desk import Desk
 from afterguard.guard.door import App, Listener
+from afterguard.guard.inline import Inline
 from afterguard.guard.metrics import Metrics
+from afterguard.guard.observed import Observed
 from afterguard.guard.passage import (
     JSON,
-    PATIENCE,
     PROMETHEUS,
     TEXT,
     TOKEN,
@@ -36,10 +38,16 @@ from afterguard.guard.passage import (
     answered,
 )
 from afterguard.guard.pool import Pool
-from afterguard.guard.route import Mounts
+from afterguard.guard.route import Mounts, Place
 from afterguard.guard.session import Answer
 from afterguard.guard.upstream import Upstream
 from afterguard.wire.endpoint import endpoint
+
+
+PLACES = 1024
+"""Paths whose place is remembered, and bytes of the longest of them."""
+OWN = (b"/livez", b"/readyz")
+UNKNOWN = Answer(401, TEXT, b"afterguard: send the header x-afterguard-token\n")
 
 
 class Proxy:
@@ -64,7 +72,7 @@ class Proxy:
         self.doors = doors or {}
         """Further doors on this address, by the first step of their path."""
         self.listeners = listeners
-        self._looking: asyncio.TimerHandle | None = None
+        self._places: dict[bytes, Place | None] = {}
         self.refused: Counter[str] = Counter()
         """What never came this far, by reason: the connections' side counts here."""
         self.is_draining = False
@@ -106,48 +114,57 @@ class Proxy:
 
     # -- one request
 
+    def place(self, path: bytes) -> Place | None:
+        """The mount of a path, percent-encoded as it came; None where nothing is mounted there."""
+        try:
+            return self._places[path]
+        except KeyError:
+            pass
+        text = path.decode("ascii")
+        found = None if path in OWN else self.mounts.find(unquote(text) if "%" in text else text)
+        if len(self._places) < PLACES and len(path) < PLACES:
+            self._places[path] = found
+        return found
+
+    def take(self, client: Client) -> None:
+        """Carry a request under a mount over, and its answer back."""
+        headers = client.headers
+        if self.settings.token and not _is_known(headers, self.settings.token):
+            client.begin(UNKNOWN.status, [*UNKNOWN.headers, (b"content-length", b"%d" % len(UNKNOWN.body))])
+            client.write(UNKNOWN.body, more=False)
+            return
+        started, wall = time.perf_counter(), time.time()
+        route, path = client.place
+        spot = endpoint(route.kind, client.method.decode(), path, client.query.decode("latin-1"))
+        session = self.desk.session(route, spot, headers)
+        session.peer = client.peer
+        kind = Inline if session.ruling.is_inline else Observed
+        passage: Passage = kind(self, session, client, started, wall)
+        for name, value in headers:
+            if name == probe.HEADER:
+                passage.cell = probe.verified(value, self.desk.brain.key, wall)
+        client.crossing = passage
+        self.desk.open[passage] = None
+        passage.run()
+
+    def left(self, passage: Passage) -> None:
+        """An exchange is over. Nobody holds on to anybody any more, so that all of it is freed at once, and not when the collector comes by."""
+        del self.desk.open[passage]
+        passage.client.crossing = None
+        passage.reply = None
+
+    # -- everything else on this address
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        place = self.mounts.find(path)
         if path == "/livez" or path == "/readyz":
             await self._own(path, send)
             return
         if self.settings.token and not _is_known(scope["headers"], self.settings.token):
-            await answered(send, Answer(401, TEXT, b"afterguard: send the header x-afterguard-token\n"))
+            await answered(send, UNKNOWN)
             return
-        if place is None:
-            door = self.doors.get(path.split("/", 2)[1])
-            await (door(scope, receive, send) if door else self._own(path, send, scope["headers"]))
-            return
-        started, wall = time.perf_counter(), time.time()
-        route = place.route
-        spot = endpoint(route.kind, scope["method"], place.path, scope["query_string"].decode("latin-1"))
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        session = self.desk.session(route, spot, headers)
-        peer = scope.get("client")
-        session.peer = peer[0] if peer else ""
-        exchange = Passage(self, session, scope, receive, send, started, wall, place.path)
-        for name, value in headers:
-            if name == probe.HEADER:
-                exchange.cell = probe.verified(value, self.desk.brain.key, wall)
-        self.desk.open[exchange] = None
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().call_later(PATIENCE, self._look_after)
-        try:
-            await exchange.run()
-        finally:
-            del self.desk.open[exchange]
-
-    def _look_after(self) -> None:
-        """Watch for clients that leave, of exchanges that take long: a timer for each would cost the many that do not."""
-        self._looking = None
-        now = time.perf_counter()
-        for one in self.desk.open:
-            if now - one.started < PATIENCE:
-                break
-            one.watch()
-        if self.desk.open:
-            self._looking = asyncio.get_running_loop().call_later(PATIENCE, self._look_after)
+        door = self.doors.get(path.split("/", 2)[1])
+        await (door(scope, receive, send) if door else self._own(path, send, scope["headers"]))
 
     async def _own(self, path: str, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if path == "/livez":

@@ -269,13 +269,7 @@ def configuration(app: Any, gate: Gate, terms: Terms) -> GatedConfig:
         ssl_context_factory=(lambda *_: factory()) if factory else None,
     )
     config.gate = gate
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return config
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """The application ends a reply it can not finish with ConnectionResetError; it has counted that already."""
-    return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
 
 
 def _many_files() -> None:

@@ -18,8 +18,7 @@ import msgspec
 
 from afterguard.detect import NONE, Past, canary
 from afterguard.detect.placeholders import Vault
-from afterguard.guard.brain import NOTHING, Brain
-from afterguard.guard.decision import Decision, seen
+from afterguard.guard.brain import Brain
 from afterguard.guard.history import Known
 from afterguard.guard.hold import Hold
 from afterguard.guard.route import Route
@@ -27,6 +26,7 @@ from afterguard.guard.stream import CAP, Stream, is_withheld, rank
 from afterguard.guard.who import Headers, named, opening, who
 from afterguard.model import (
     ACTIONS,
+    NOTHING,
     Action,
     Edit,
     Exchange,
@@ -73,6 +73,53 @@ class Session:
     is_weighed = True
     """Whether it counts when the policy's rate is held against what was expected: what only passed by elsewhere does not."""
 
+    # How every exchange begins. It stands here and not in __init__ because most exchanges change little of it, and a small one costs not much more than that would.
+    protocol = ""
+    asked: Any = None
+    peer = ""
+    """Address of the client's end of the connection."""
+    body = b""
+    verdict: Verdict = NOTHING
+    replied: Verdict = NOTHING
+    size = 0
+    status = 0
+    failed = ""
+    is_over = False
+    vault: Vault | None = None
+    sent = b""
+    """The request as it was sent on, where that is not what came."""
+    model = ""
+    """The model that policy sends it to, where that is not the one that was asked for."""
+    rows = 0
+    """Rows that a predictive model is asked about."""
+    version = ""
+    rescored = ""
+    """What became of its scores: rounded, withheld."""
+    again: bytes | None = None
+    """The request to send instead of giving this reply back."""
+    asked_again = 0
+    can_ask_again = True
+    """Whether the door can send a second request; one beside the path cannot."""
+    past = NONE
+    """What was judged: the history at first, then the request."""
+    known: Known | None = None
+    hold: Hold | None = None
+    """What a person has to approve, where anything is."""
+    late = 0
+    """Hits in a stream whose place had already left."""
+    asked_texts = 0
+    """Texts of the request; the same of calls and hits."""
+    asked_calls = 0
+    asked_hits = 0
+    answered: Any = None
+    _heard: bytes | None = None
+    """The request without its encoding: what edits are made in."""
+    _read: bytes | None = None
+    """The same of a whole reply."""
+    _facts: dict[str, Any] | None = None
+    _stream: Stream | None = None
+    _is_piece_over = False
+
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain
         self.route = route
@@ -81,56 +128,13 @@ class Session:
         self.spot = spot if route.mapping is None else Endpoint(spot.provider, "other", "plain")
         self.id = identifier
         self.parts = Parts()
-        self.protocol = ""
-        self.asked: Any = None
         self.headers = headers
-        self.peer = ""
-        """Address of the client's end of the connection."""
         self.identity, self.conversation = who(headers, brain.context.pseudonym)
         self.known_by = "key" if self.identity else ""
         """What names the identity: key, or a name in the body."""
-        self.body = b""
-        self.verdict: Verdict = NOTHING
-        self.replied: Verdict = NOTHING
         self.hits: list[Hit] = []
-        self.size = 0
-        self.status = 0
-        self.failed = ""
-        self.is_over = False
-        self.vault: Vault | None = None
         self.heads: list[tuple[bytes, bytes]] = []
         """Headers of the reply, as they will leave."""
-        self.sent = b""
-        """The request as it was sent on, where that is not what came."""
-        self.model = ""
-        """The model that policy sends it to, where that is not the one that was asked for."""
-        self.rows = 0
-        """Rows that a predictive model is asked about."""
-        self.version = ""
-        self.rescored = ""
-        """What became of its scores: rounded, withheld."""
-        self.again: bytes | None = None
-        """The request to send instead of giving this reply back."""
-        self.asked_again = 0
-        self.can_ask_again = True
-        """Whether the door can send a second request; one beside the path cannot."""
-        self.past = NONE
-        """What was judged: the history at first, then the request."""
-        self.known: Known | None = None
-        self.hold: Hold | None = None
-        """What a person has to approve, where anything is."""
-        self.late = 0
-        """Hits in a stream whose place had already left."""
-        self.asked_texts = self.asked_calls = self.asked_hits = 0
-        """Texts, calls and hits of the request."""
-        self.answered: Any = None
-        self._heard: bytes | None = None
-        """The request without its encoding: what edits are made in."""
-        self._read: bytes | None = None
-        """The same of a whole reply."""
-        self._facts: dict[str, Any] | None = None
-        self._stream: Stream | None = None
-        self._is_piece_over = False
 
     def only_look(self) -> None:
         """What passes here cannot be held or changed, whatever the route says: it is observed, and written down so."""
@@ -495,11 +499,10 @@ class Session:
         self.failed = why
         self.parts.skip(why, "guard", self.size)
 
-    def decision(self, time: float, seconds: float, judging: float) -> Decision:
-        """What is written down about this exchange, which is over."""
+    def closed(self) -> None:
+        """The exchange is over, and is to be written down."""
         if self.vault is not None and self.vault.forgotten:
             self.parts.skip("placeholder_forgotten", f"{self.vault.forgotten} values")
-        return seen(self, time, seconds, judging)
 
 
 def _place(edit: Edit) -> tuple[int, int]:

@@ -27,7 +27,7 @@ import msgspec
 from afterguard.detect import Past
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard.brain import SMALL, Brain
-from afterguard.guard.decision import Decision, count, line
+from afterguard.guard.decision import Decision, count, count_any, line, seen
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
@@ -394,8 +394,10 @@ class Door:
     def write(self, turn: _Turn) -> Decision:
         """Write the decision down and count it."""
         seconds = time.perf_counter() - turn.started
-        one = turn.session.decision(time.time() - seconds, seconds, turn.judging)
-        count(self.metrics, turn.session, one, seconds, turn.judging)
+        turn.session.closed()
+        one = seen(turn.session, time.time() - seconds, seconds, turn.judging)
+        count_any(self.metrics, turn.session, one.action, seconds, turn.judging)
+        count(self.metrics, turn.session, one)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
         return one

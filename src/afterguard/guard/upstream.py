@@ -12,11 +12,12 @@ import socket
 import ssl
 from base64 import b64encode
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from afterguard.errors import UsageError
+from afterguard.guard.batch import Batch
 from afterguard.guard.connection import (
     Connection,
     Header,
@@ -36,6 +37,8 @@ HOP_BY_HOP = frozenset(
     b"http2-settings expect".split()
 )
 """Fields of one hop (RFC 9110, 7.6.1), and `expect`, which is answered at the door."""
+USUAL = (b"keep-alive", b"close")
+"""What `Connection` nearly always says: nothing of other fields."""
 END_TO_END = frozenset((b"content-length", b"content-type", b"content-encoding"))
 """What `Connection` may not name: taking these away would change how the rest is read."""
 OURS = HOP_BY_HOP | {b"host", b"content-length"}
@@ -73,7 +76,7 @@ def forwardable(headers: Iterable[Header], drop: Collection[bytes] = ()) -> list
     for pair in headers:
         name = pair[0].lower()
         if name in HOP_BY_HOP:
-            if name == b"connection":
+            if name == b"connection" and pair[1] not in USUAL:
                 options = {option.strip() for option in pair[1].lower().split(b",")}
                 named = options if named is None else named | options
         elif name not in drop:
@@ -154,6 +157,7 @@ class Upstream:
     """A pool of connections to one origin. Belongs to the event loop in which it is first used."""
 
     loop: asyncio.AbstractEventLoop
+    batch: Batch
 
     def __init__(
         self, url: str, *, tls: ssl.SSLContext | None = None, proxy: str = "", limits: Limits | None = None
@@ -171,22 +175,34 @@ class Upstream:
         self._open: set[Connection] = set()
         self._slots = 0
         self._queue: deque[asyncio.Future[Connection | None]] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
         times = self.limits.idle, self.limits.first_byte, self.limits.idle_read, self.limits.unread
         self._interval = min(1.0, *(time / 4 for time in times))
 
+    def start(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Sequence[Header],
+        body: bytes = b"",
+        tell: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Send a request; what will be the reply. `tell`: see Reply. Raises Unsendable."""
+        reply = Reply(self._head(method, target, headers, body), body, method == b"HEAD", tell)
+        connection = self._reusable()
+        if connection is not None:
+            connection.begin(reply)
+        else:
+            self._open_for(reply)
+        return reply
+
     async def send(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes = b"") -> Reply:
-        """The head of the answer. Raises Unsendable, UpstreamUnreachable, UpstreamBroken. Cancelling it closes the connection."""
-        head = self._head(method, target, headers, body)
-        headless = method == b"HEAD"
-        connection = self._reusable() or await self._acquire()
-        try:
-            return await self._exchange(connection, head, body, headless)
-        except UpstreamBroken as error:
-            if error.reason != "no_answer" or not self._was_race(connection):
-                raise
-        return await self._exchange(await self._acquire(), head, body, headless)
+        """The same, with the head of the answer. Raises Unsendable, UpstreamUnreachable, UpstreamBroken. Cancelling it closes the connection."""
+        reply = self.start(method, target, headers, body)
+        await reply.begun()
+        return reply
 
     async def close(self) -> None:
         """Close every connection; what is under way breaks. The pool can not be used again."""
@@ -196,28 +212,41 @@ class Upstream:
         while self._queue:
             if not (turn := self._queue.popleft()).done():
                 turn.set_exception(UpstreamUnreachable("busy"))
+        for opening in self._opening:
+            opening.cancel()
         for _ in range(10):  # turns of the loop in which the sockets close; under TLS it takes more than one
             if self._open:
                 await asyncio.sleep(0)
         if self._sweeping is not None:
             self._sweeping.cancel()
 
-    async def _exchange(self, connection: Connection, head: bytes, body: bytes, headless: bool) -> Reply:
-        reply = connection.begin(head, body, headless)
-        assert reply._waiter is not None
-        try:
-            await reply._waiter
-        except BaseException:
-            reply.cancel()
-            raise
-        reply._waiter = None
-        if not reply._headed:
-            raise UpstreamBroken(reply._error)
-        return reply
+    def _open_for(self, reply: Reply) -> None:
+        reply.opening = task = asyncio.get_running_loop().create_task(self._opened_for(reply))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
-    def _was_race(self, connection: Connection) -> bool:
-        """The peer closed an idle connection just as we used it: nothing of an answer, and at once."""
-        return connection.reused and self.loop.time() - connection.sent < RACE_S
+    async def _opened_for(self, reply: Reply) -> None:
+        """Sends a request as soon as there is a connection."""
+        try:
+            connection = await self._acquire()
+        except UpstreamUnreachable as error:
+            reply.fail(error.reason, unreachable=True)
+            return
+        except BaseException:
+            reply.fail("busy", unreachable=True)
+            raise
+        reply.opening = None
+        connection.begin(reply)
+
+    def again(self, connection: Connection, reply: Reply) -> bool:
+        """The peer closed an idle connection just as we used it, with nothing of an answer, and at once: then the request goes out once more."""
+        was_race = connection.reused and self.loop.time() - connection.sent < RACE_S
+        if not was_race or reply.tried or self._closed:
+            return False
+        reply.tried = True
+        reply.connection = connection.reply = None
+        self._open_for(reply)
+        return True
 
     def _head(self, method: bytes, target: bytes, headers: Sequence[Header], body: bytes) -> bytes:
         """Request line and fields; refuses whatever would make it more, or other, than one request."""
@@ -325,7 +354,9 @@ class Upstream:
 
     async def _connect(self) -> Connection:
         """Opens one; the slot is counted already."""
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if getattr(self, "loop", None) is not loop:
+            self.loop, self.batch = loop, Batch(loop)
         connection = Connection(self)
         try:
             async with asyncio.timeout(self.limits.connect):

@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator
 
 from afterguard.guard import probe
-from afterguard.guard.decision import Decision
 from afterguard.guard.desk import Desk, Late, why
 from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
@@ -58,9 +57,6 @@ class Visit:
         """Whether it is judged, and written down, later."""
         self.body = b""
         self.cell: probe.Cell | None = None
-
-    def watch(self) -> None:
-        """The exchange takes long."""
 
     # -- the request
 
@@ -196,7 +192,7 @@ class Visit:
         self.desk.late(
             Late(
                 self.session, self.body, encoding, status, content_type, reply_encoding, reply, size,
-                self.started, self.wall, self.cell is not None,
+                self.started, time.perf_counter(), self.wall, self.cell is not None,
             )
         )  # fmt: skip
 
@@ -217,16 +213,13 @@ class Visit:
         says = "the guard could not judge this request"
         return Answer(*refused(self.session.spot, says, "afterguard_unjudged", status))
 
-    async def leave(self) -> Decision | None:
-        """The exchange is over: its tokens count, its decision is written down. None where that comes later."""
+    async def leave(self) -> None:
+        """The exchange is over: its tokens count, its decision is written down, unless that comes later."""
         if self.is_counted:
             await self._uncount()
-        if self.is_handed_over:
-            return None
-        one = self.desk.write(self.session, self.wall, time.perf_counter() - self.started, self.judging)
-        if self.cell is not None:
-            self.desk.remember(one)
-        return one
+        if not self.is_handed_over:
+            seconds = time.perf_counter() - self.started
+            self.desk.write(self.session, self.wall, seconds, self.judging, is_probe=self.cell is not None)
 
     async def pause(self) -> None:
         """Nothing is under way until the client tries again."""

@@ -319,6 +319,7 @@ class Guard(Judging):
             ],
         )
         self.proxy.refused = gate.refused
+        gate.door = self.proxy
         self._profiles_due = time.monotonic() + KEEP
         self._profiles_seen = 0
         if any(one.is_predictive for one in made.routes):

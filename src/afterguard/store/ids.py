@@ -19,25 +19,35 @@ def uuid7(seconds: float, randomness: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-POOL = 2_560
+POOL = 2_048
 """Random bytes that are asked for at once."""
+STEPS = 1 << 12
+"""Identifiers of one millisecond; the next one is dated a millisecond later."""
 
 
 def maker(clock: Callable[[], float], random: Callable[[int], bytes]) -> Callable[[], str]:
-    """A source of identifiers that only grow, within one millisecond and however the clock jumps."""
-    last = 0
-    pool, at = b"", 0
+    """A source of identifiers that only grow, within one millisecond and however the clock jumps (RFC 9562, section 6.2, method 1: a counter behind the time)."""
+    last = step = 0
+    start = ""
+    pool, at = "", 0
 
     def make() -> str:
-        nonlocal last, pool, at
-        if at + 10 > len(pool):
-            pool, at = random(POOL), 0
-        bits = int.from_bytes(pool[at : at + 10], "big")
-        at += 10
-        millis = max(0, min(int(clock() * 1000), (1 << 48) - 1))
-        fresh = millis << 80 | 0x7 << 76 | (bits >> 68) << 64 | 0b10 << 62 | bits & ((1 << 62) - 1)
-        last = fresh if fresh > last else last + 1
-        text = f"{last:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        nonlocal last, step, start, pool, at
+        millis = int(clock() * 1000)
+        step += 1
+        if millis > last or step == STEPS:
+            last = max(millis if millis < 1 << 48 else 0, last + (step == STEPS))
+            step = 0
+            text = f"{last:012x}"
+            start = f"{text[:8]}-{text[8:]}-7"
+        if at + 16 > len(pool):
+            pool, at = random(POOL).hex(), 0
+        bits = pool[at : at + 16]
+        at += 16
+        return f"{start}{step:03x}-{VARIANT[bits[0]]}{bits[1:4]}-{bits[4:]}"
 
     return make
+
+
+VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""The two bits of RFC 9562's variant, and two of chance."""

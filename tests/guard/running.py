@@ -313,7 +313,7 @@ class Upstream:
     ) -> Reply:
         """The same, for whoever is told of news."""
         reply = Reply(b"", body, False, tell)
-        asyncio.get_running_loop().create_task(self._tell(reply, Asked(method, target, headers, body)))  # noqa: RUF006
+        asyncio.get_running_loop().create_task(self._tell(reply, Asked(method, target, headers, body)))
         return reply
 
     async def _tell(self, reply: Reply, asked: Asked) -> None:

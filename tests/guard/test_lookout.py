@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from afterguard.guard.decision import seen
 from afterguard.guard.journal import Journal
 from afterguard.guard.lookout import FILE, Lookout
 from afterguard.guard.metrics import Metrics
@@ -31,7 +32,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 def test_exchanges_become_events_and_what_is_usual_is_kept(tmp_path: Path) -> None:
     one = lookout(tmp_path)
     session = over(ASKED, said({"content": "Done."}))
-    one.saw(session, session.decision(1_000.0, 1.0, 0.1))
+    one.saw(session, seen(session, 1_000.0, 1.0, 0.1))
     asyncio.run(one.close())
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
     again = lookout(tmp_path)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from afterguard.errors import UsageError
 from afterguard.guard import tls
+from afterguard.guard.batch import Batch, Cork
 from afterguard.guard.connection import UNREAD, Connection, Limits, Reply
 from afterguard.guard.upstream import (
     Unsendable,
@@ -370,17 +371,14 @@ class Wire:
 def wired() -> Connection:
     class Loop:
         time = staticmethod(time.monotonic)
-        create_future = staticmethod(lambda: FUTURES.create_future())
+        call_soon = staticmethod(lambda callback: None)
 
     upstream = Upstream("http://localhost")
     upstream.loop = Loop()  # type: ignore[assignment]
     connection = Connection(upstream)
     connection.transport = Wire()  # type: ignore[assignment]
+    connection.cork = Cork(Batch(upstream.loop), connection.transport)
     return connection
-
-
-FUTURES = asyncio.new_event_loop()
-FUTURES.close()
 
 
 def test_many_tiny_chunks_take_linear_time() -> None:

@@ -109,8 +109,8 @@ class Reply:
         "tell",
         "trailers",
         "tried",
-        "unread",
         "unreachable",
+        "unread",
         "waiter",
     )
 

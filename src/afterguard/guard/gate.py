@@ -150,7 +150,7 @@ class GatedConnection(asyncio.Protocol):
         watch_peer(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.connections.discard(self)  # type: ignore[arg-type]
+        self.connections.discard(self)
         self.deaf = True
         turns = [*self.pipeline] if self.turn is None else [self.turn, *self.pipeline]
         self.pipeline.clear()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import multiprocessing
 import os
 import threading
@@ -26,6 +25,7 @@ from afterguard.detect.judge import tier_two
 from afterguard.detect.judged import key_of
 from afterguard.detect.prefilter import Memory, memory, remember
 from afterguard.guard.brain import Agreed, Brain
+from afterguard.guard.garbage import settled
 from afterguard.guard.who import pseudonym
 from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 
@@ -121,13 +121,6 @@ def _begin(data: bytes, kept: Memory | None = None) -> None:
     texts = tuple(Text("ready when you are", origin, Trust.user, "warm") for origin in Origin)
     look_on(Exchange("warm", "", 0, "openai", texts=texts), context)
     settled()
-
-
-def settled() -> None:
-    """What was made at the start stays for good: the collector need not walk over it again and again, which takes a tenth of a second each time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _leave_with_parent() -> None:

@@ -43,7 +43,6 @@ from afterguard.guard.session import Answer
 from afterguard.guard.upstream import Upstream
 from afterguard.wire.endpoint import endpoint
 
-
 PLACES = 1024
 """Paths whose place is remembered, and bytes of the longest of them."""
 OWN = (b"/livez", b"/readyz")

@@ -503,6 +503,7 @@ class Session:
         """The exchange is over, and is to be written down."""
         if self.vault is not None and self.vault.forgotten:
             self.parts.skip("placeholder_forgotten", f"{self.vault.forgotten} values")
+        self._facts = None  # it holds a method of ours: without this only the collector frees us
 
 
 def _place(edit: Edit) -> tuple[int, int]:

@@ -21,11 +21,11 @@ from afterguard.errors import UsageError
 from afterguard.guard import door, mapping, schema, tls
 from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
+from afterguard.guard.garbage import settled
 from afterguard.guard.gate import Gate
 from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
 from afterguard.guard.hosts import Hosts
 from afterguard.guard.passage import Settings
-from afterguard.guard.pool import settled
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, listeners, serve

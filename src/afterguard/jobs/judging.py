@@ -22,6 +22,7 @@ from afterguard.guard import probe
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
 from afterguard.guard.desk import Desk
+from afterguard.guard.garbage import Collector
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.lookout import Lookout, together
@@ -131,6 +132,7 @@ class Judging:
         self.lookout = self._lookout(secret) if settings.watch else None
         if self.lookout is not None:
             self.desk.lookout, self.desk.ending = self.lookout.saw, self.lookout.close
+        self.collector = Collector(time.monotonic())
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
         self._stamp = self._stamped()
@@ -260,6 +262,7 @@ class Judging:
             if self.pull is not None:
                 self._note_pull(self.pull)
             self.looked()
+            self.collector.tick(time.monotonic(), is_idle=not self.desk.open)
             await asyncio.sleep(LOOK)
 
     async def _pull(self, pull: Pull) -> None:

@@ -322,7 +322,11 @@ class Upstream:
         reply.status, reply.headers, reply.headed = said.status, said.headers, True
         while chunk := await said.chunk():
             reply.pending.append(chunk)
+            reply.unread += len(chunk)
             reply.news()
+            if reply.error:
+                said.cancel()
+                return
         reply.done = True
         reply.news()
 

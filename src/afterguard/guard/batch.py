@@ -11,14 +11,20 @@ JOINED = 64 * 1024
 """Bytes up to which pieces are copied into one; above, copying costs more than a second write."""
 
 
+QUIET = 0.0005
+"""Seconds without a write after which the next one does not wait for others."""
+
+
 class Batch:
     """What waits to be written by the connections of one event loop."""
 
-    __slots__ = ("corks", "loop")
+    __slots__ = ("corks", "last", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.corks: list[Cork] = []
+        self.last = 0.0
+        """When it was last asked to write, in the loop's time."""
 
     def flush(self) -> None:
         """Write what waits."""
@@ -38,12 +44,17 @@ class Cork:
         self.waiting: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """Write soon."""
+        """Write soon; at once where there is nobody to wait for."""
+        batch = self.batch
         if not self.waiting:
-            corks = self.batch.corks
-            if not corks:
-                self.batch.loop.call_soon(self.batch.flush)
-            corks.append(self)
+            if not batch.corks:
+                now = batch.loop.time()
+                is_quiet, batch.last = now - batch.last > QUIET, now
+                if is_quiet and not self.transport.is_closing():
+                    self.transport.write(data)
+                    return
+                batch.loop.call_soon(batch.flush)
+            batch.corks.append(self)
         self.waiting.append(data)
 
     def flush(self) -> None:

@@ -21,7 +21,7 @@ from typing import Protocol
 import msgspec
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from afterguard.guard.batch import Batch, Cork
+from afterguard.guard.batch import JOINED, Batch, Cork
 
 Header = tuple[bytes, bytes]
 
@@ -377,8 +377,10 @@ class Connection(asyncio.Protocol):
         self.finished = False
         self.quiet = self.informational = 0
         self.sent = self.heard = self.pool.loop.time()
-        self.cork.write(reply.head)
-        if reply.body:
+        if len(reply.body) <= JOINED:
+            self.cork.write(reply.head + reply.body)
+        else:
+            self.cork.write(reply.head)
             self.cork.write(reply.body)
 
     def settle(self, reply: Reply) -> None:

@@ -137,6 +137,20 @@ class Desk:
         numbers.set("afterguard_in_flight", self.in_flight, "all")
         return numbers
 
+    def judge_now(self, session: Session, exchange: Exchange, *, is_last: bool = False) -> Judged | None:
+        """What `judge` would say, None where somebody has to be waited for."""
+        brain, past = self.brain, session.past
+        doubts = brain.context.doubts
+        if self.far is not None and brain.detectors:
+            fresh = sum(len(text.value) for text in exchange.texts[past.texts :])
+            if fresh > SMALL:
+                return None
+        found = brain.inspect(exchange, past, is_last=is_last)
+        if self.far is not None and brain.context.doubts != doubts:
+            return None
+        session.judged(found[1])
+        return found
+
     async def judge(self, session: Session, exchange: Exchange, *, is_last: bool = False) -> Judged | None:
         """Hits in what was not judged before. None: nobody looked in time."""
         found = await self._judged(session, exchange, is_last)

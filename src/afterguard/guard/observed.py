@@ -7,7 +7,8 @@ there is something new, the client's side `writable` when there is room again. T
 from __future__ import annotations
 
 from afterguard.guard.passage import REPLY_CAP, Canned, Passage, typed
-from afterguard.guard.upstream import Reply, Unsendable
+from afterguard.guard.turn import log
+from afterguard.guard.upstream import Reply, UpstreamBroken
 
 
 class Observed(Passage):
@@ -28,11 +29,7 @@ class Observed(Passage):
             return
         target = self.target()
         headers = self.outgoing(target, self.body)
-        try:
-            self.reply = self.upstream.start(self.client.method, target, headers, self.body, self.news)
-        except Unsendable as error:
-            self.upstream_failed(error.reason)
-            self._settle()
+        self.reply = self.upstream.start(self.client.method, target, headers, self.body, self.news)
 
     def _probed(self, canned: Canned) -> None:
         self.reply = canned
@@ -44,8 +41,24 @@ class Observed(Passage):
         self.client.write(b"", more=False)
         self._settle()
 
+    def broke(self, error: Exception) -> None:
+        """It cannot go on."""
+        if isinstance(error, UpstreamBroken):
+            self.upstream_failed(error.reason)
+        else:
+            log.error("an exchange failed", exc_info=error)
+            if not (self.client.is_gone or self.client.is_over):
+                self.client.fail()
+        self._settle()
+
     def news(self) -> None:
         """There is more of the reply."""
+        try:
+            self._news()
+        except Exception as error:
+            self.broke(error)
+
+    def _news(self) -> None:
         reply, client = self.reply, self.client
         assert isinstance(reply, Reply)
         if reply.headed and not client.is_begun:
@@ -82,6 +95,7 @@ class Observed(Passage):
         super().gone()
         if self.reply is not None:
             self.reply.cancel()
+            self.session.parts.skip("upstream_cancelled", "response")
         self._settle()
 
     def _settle(self) -> None:

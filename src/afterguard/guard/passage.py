@@ -90,13 +90,20 @@ class Passage(Visit):
         elif self.client.is_too_long:
             self.too_long()
         else:
-            self.go()
+            try:
+                self.go()
+            except Exception as error:
+                self.broke(error)
             return
         self.desk.write(self.session, self.wall, time.perf_counter() - self.started, 0.0)
         self.door.left(self)
 
     def go(self) -> None:
         """Take the request over and the answer back."""
+        raise NotImplementedError
+
+    def broke(self, error: Exception) -> None:
+        """It cannot go on."""
         raise NotImplementedError
 
     def gone(self) -> None:
@@ -189,10 +196,10 @@ class Passage(Visit):
 
     def upstream_failed(self, reason: str) -> None:
         """The upstream did not answer, or broke off."""
-        self.desk.metrics.add("afterguard_upstream_errors_total", self.route.name, reason)
         self.session.parts.skip("upstream_" + reason, "response")
         if self.client.is_gone:
-            return
+            return  # nothing is wrong with the upstream: nobody waits for it any more
+        self.desk.metrics.add("afterguard_upstream_errors_total", self.route.name, reason)
         if self.client.is_begun:
             # The status is already sent, so an honest end is a broken one: close without the last chunk.
             self.client.cut()

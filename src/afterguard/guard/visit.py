@@ -17,7 +17,7 @@ from afterguard.guard import probe
 from afterguard.guard.desk import Desk, Late, why
 from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
-from afterguard.model import Action
+from afterguard.model import Action, Exchange
 from afterguard.wire.encoding import BadEncoding
 from afterguard.wire.refusal import refused
 
@@ -30,6 +30,7 @@ class Visit:
         "caller",
         "cell",
         "desk",
+        "exchange",
         "is_counted",
         "is_handed_over",
         "is_passing",
@@ -56,32 +57,58 @@ class Visit:
         self.is_handed_over = False
         """Whether it is judged, and written down, later."""
         self.body = b""
+        self.exchange: Exchange | None = None
+        """What is known so far."""
         self.cell: probe.Cell | None = None
 
     # -- the request
 
     async def ask(self, body: bytes, encoding: str = "") -> bytes | Answer:
         """The request to send on, or what to say instead."""
+        ready = self.ask_now(body, encoding)
+        return ready if ready is not None else await self.ask_rest()
+
+    def ask_now(self, body: bytes, encoding: str = "") -> bytes | Answer | None:
+        """The same where nobody has to be waited for; None where `ask_rest` has to follow."""
         self.body = body
         try:
-            return await self._asked(body, encoding)
+            return self._asked(body, encoding)
         except Exception as error:
             return self.failed(why(error)) or body
 
-    async def _asked(self, body: bytes, encoding: str) -> bytes | Answer:
+    def _asked(self, body: bytes, encoding: str) -> bytes | Answer | None:
         session, desk = self.session, self.desk
         if self.is_killed():
             return body
         if desk.is_full:
             return self.failed("overload") or body
         began = time.perf_counter()
-        exchange = session.request(body, encoding)
+        exchange = self.exchange = session.request(body, encoding)
+        if desk.brain.limits is not None:
+            return None
+        if exchange is None:
+            return body
+        found = desk.judge_now(session, exchange)
+        ready = None if found is None else session.forward(body, exchange, *found)
+        self.judging += time.perf_counter() - began
+        return ready
+
+    async def ask_rest(self) -> bytes | Answer:
+        """What `ask_now` left."""
+        try:
+            return await self._asked_rest()
+        except Exception as error:
+            return self.failed(why(error)) or self.body
+
+    async def _asked_rest(self) -> bytes | Answer:
+        session, body, exchange = self.session, self.body, self.exchange
+        began = time.perf_counter()
         refusal = await self._over()
         if refusal is not None:
             return refusal
         if exchange is None:
             return body
-        found = await desk.judge(session, exchange)
+        found = await self.desk.judge(session, exchange)
         if found is None:
             return self.failed("budget") or body
         ready = session.forward(body, exchange, *found)
@@ -108,23 +135,40 @@ class Visit:
 
     async def answer(self, status: int, body: bytes, encoding: str = "") -> bytes | Answer:
         """The reply to give, or what to say instead. Where `session.again` is set after it, the model is to be asked that first."""
+        ready = self.answer_now(status, body, encoding)
+        return ready if ready is not None else await self.answer_rest(body)
+
+    def answer_now(self, status: int, body: bytes, encoding: str = "") -> bytes | Answer | None:
+        """The same where nobody has to be waited for; None where `answer_rest` has to follow."""
         try:
-            return await self._answered(status, body, encoding)
+            return self._answered(status, body, encoding)
         except Exception as error:
             return self.failed(why(error)) or body
 
-    async def _answered(self, status: int, body: bytes, encoding: str) -> bytes | Answer:
+    def _answered(self, status: int, body: bytes, encoding: str) -> bytes | Answer | None:
         session = self.session
         if self.is_killed():
             return body
         began = time.perf_counter()
-        exchange = session.response(status, body, encoding)
+        exchange = self.exchange = session.response(status, body, encoding)
         if exchange is None:
             return body
-        found = await self.desk.judge(session, exchange, is_last=True)
-        if found is None:
-            return self.failed("budget") or body
-        ready = session.backward(body, exchange, found[0])
+        found = self.desk.judge_now(session, exchange, is_last=True)
+        ready = None if found is None else session.backward(body, exchange, found[0])
+        self.judging += time.perf_counter() - began
+        return ready
+
+    async def answer_rest(self, body: bytes) -> bytes | Answer:
+        """What `answer_now` left."""
+        assert self.exchange is not None
+        began = time.perf_counter()
+        try:
+            found = await self.desk.judge(self.session, self.exchange, is_last=True)
+            if found is None:
+                return self.failed("budget") or body
+            ready = self.session.backward(body, self.exchange, found[0])
+        except Exception as error:
+            return self.failed(why(error)) or body
         self.judging += time.perf_counter() - began
         return ready
 
@@ -217,6 +261,10 @@ class Visit:
         """The exchange is over: its tokens count, its decision is written down, unless that comes later."""
         if self.is_counted:
             await self._uncount()
+        self.written()
+
+    def written(self) -> None:
+        """Its decision is written down, unless that comes later."""
         if not self.is_handed_over:
             seconds = time.perf_counter() - self.started
             self.desk.write(self.session, self.wall, seconds, self.judging, is_probe=self.cell is not None)

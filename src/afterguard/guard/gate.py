@@ -157,6 +157,7 @@ class GatedConnection(asyncio.Protocol):
         for turn in turns:
             if not turn.is_over:
                 turn.gone()
+        self.turn = None
         self._flows()
         self.parser = None  # type: ignore[assignment] # it holds our methods: without this only the collector frees us
 

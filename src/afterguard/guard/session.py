@@ -503,7 +503,11 @@ class Session:
         """The exchange is over, and is to be written down."""
         if self.vault is not None and self.vault.forgotten:
             self.parts.skip("placeholder_forgotten", f"{self.vault.forgotten} values")
-        self._facts = None  # it holds a method of ours: without this only the collector frees us
+        # Both hold what holds us: without this only the collector frees it all.
+        self._facts = None
+        if self._stream is not None:
+            del self._stream.release
+            self._stream = None
 
 
 def _place(edit: Edit) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The server side of one client connection: uvicorn's HTTP/1.1 protocol, made strict and bounded.
+"""The server side of one client connection: HTTP/1.1, strict and bounded, under uvicorn's server.
 
 In: bytes from a client. Out: requests, as turns (turn.py): to the door where it has a place for the path, to the ASGI application otherwise; a refusal to whoever does not speak HTTP. It will not judge or log a request.
 

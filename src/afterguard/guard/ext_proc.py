@@ -23,10 +23,10 @@ from google.protobuf.message import DecodeError
 
 from afterguard.errors import UsageError
 from afterguard.guard import http2, tls
-from afterguard.guard.door import Given
-from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, Room, head
+from afterguard.guard.door import Given, Room
+from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
-from afterguard.guard.http2 import Call, Connection, Refused
+from afterguard.guard.http2 import Call, Connection, Held, Refused
 from afterguard.guard.route import Place
 from afterguard.wire.endpoint import endpoint
 
@@ -42,6 +42,15 @@ STREAMS = 4_096
 """Exchanges of one process at once; one more is turned away."""
 ROOM = 256 << 20
 """Bytes of exchanges that are only observed, until they are judged."""
+UNREAD = 512 << 20
+"""Bytes of messages that wait to be read, over all connections of a process."""
+BROKEN = {
+    http2.REFUSED: "too_many_connections",
+    http2.CALM: "flood",
+    http2.FLOW_CONTROL: "flow_control",
+    http2.COMPRESSION: "bad_headers",
+}
+"""Why a connection was ended -> what is counted; else it is no HTTP/2."""
 PROCESS, HEALTH = f"/{SERVICE}/Process", "/grpc.health.v1.Health/Check"
 MOUNT, PREFIX, SECRET = "x-afterguard-mount", "x-afterguard-prefix", "x-afterguard-token"
 SERVING, LEAVING = b"\x08\x01", b"\x08\x02"
@@ -58,7 +67,7 @@ class ExtProc:
         self.room = Room(ROOM)
         self.is_leaving = False
         self.by_host = _by_host(given)
-        self.lines: set[Connection] = set()
+        self.held = Held(UNREAD, self._broken)
         self.streams = 0
         self._server: asyncio.AbstractServer | None = None
 
@@ -71,7 +80,7 @@ class ExtProc:
             context.set_alpn_protocols(["h2"])
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self._call, MESSAGE_CAP, self.lines),
+                lambda: Connection(self._call, MESSAGE_CAP, self.held),
                 host.strip("[]"),
                 int(port),
                 ssl=context,
@@ -89,14 +98,17 @@ class ExtProc:
         self.is_leaving = True
         if self._server is not None:
             self._server.close()
-        for line in list(self.lines):
+        for line in list(self.held.lines):
             line.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
-                for line in list(self.lines):
+                for line in list(self.held.lines):
                     await line.gone.wait()
-        for line in list(self.lines):
+        for line in list(self.held.lines):
             line.transport.abort()
+
+    def _broken(self, code: int) -> None:
+        self.desk.metrics.add("afterguard_refused_total", "ext_proc_" + BROKEN.get(code, "bad_http2"))
 
     # -- one stream
 
@@ -143,6 +155,7 @@ class ExtProc:
         except TimeoutError:
             self._refuse("slow_peer", http2.DEADLINE, "no message for too long")
         finally:
+            call.part()
             if exchange is not None:
                 self.desk.open.pop(exchange, None)
                 await exchange.end()

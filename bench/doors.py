@@ -37,7 +37,7 @@ FORMAT = "afterguard.bench-doors/1"
 POLICY = {"mode": "enforce", "policy": "strict"}
 CHAT = "/v1/chat/completions"
 SQUID = """\
-http_port 127.0.0.1:{port} accel defaultsite=127.0.0.1 no-vhost
+http_port 127.0.0.1:{port} accel defaultsite=127.0.0.1 no-vhost vport={upstream}
 cache_peer 127.0.0.1 parent {upstream} 0 no-query originserver name=model
 http_access allow all
 cache deny all

@@ -340,7 +340,7 @@ def test_who_leaves_lets_streams_end_and_takes_no_new_ones() -> None:
 
 def test_connections_are_bounded_and_idle_ones_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http2, "CONNECTIONS", 1)
-    monkeypatch.setattr(http2, "GREETING", 0.2)
+    monkeypatch.setattr(http2, "LOOK", 0.05)
     monkeypatch.setattr(http2, "IDLE", 0.3)
 
     async def whole() -> None:
@@ -354,6 +354,61 @@ def test_connections_are_bounded_and_idle_ones_end(monkeypatch: pytest.MonkeyPat
             peer.say(HELLO)
             assert await peer.ended() == http2.NO_ERROR
             assert peer.codes == [http2.REFUSED]
+
+    run(whole)
+
+
+def test_a_greeting_may_not_be_drawn_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "LOOK", 0.05)
+    monkeypatch.setattr(http2, "GREETING", 0.4)
+
+    async def whole() -> None:
+        async with Peer(echo) as peer:
+            for at in range(8):
+                peer.say(HELLO[at : at + 1])
+                await asyncio.sleep(0.1)
+                if peer.codes:
+                    break
+            await asyncio.wait_for(peer.lines[0].gone.wait(), 5)
+            assert peer.codes == [http2.PROTOCOL]
+
+    run(whole)
+
+
+def test_a_stream_that_says_nothing_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "LOOK", 0.05)
+    ways: list[str] = []
+
+    async def listen(call: Any) -> None:
+        try:
+            await call.read(0.2)
+        except TimeoutError:
+            ways.append("late")
+
+    async def whole() -> None:
+        async with Peer(listen) as peer:
+            peer.say(HELLO, opened(1))
+            await peer.hear(lambda out: any(one[0] == HEADERS for one in out))
+            assert ways == ["late"]
+
+    run(whole)
+
+
+def test_header_blocks_of_indexes_follow_the_table() -> None:
+    """The same bytes mean something else once the table has changed, and must not be taken for what they were."""
+    paths: list[str] = []
+
+    async def note(call: Any) -> None:
+        paths.append(call.path)
+
+    async def whole() -> None:
+        async with Peer(note) as peer:
+            entry = b"\x83\x86\x44\x02/a"  # :path /a, into the table
+            again = b"\x83\x86\xbe"  # the newest entry of the table
+            blocks = [entry, again, again, b"\x83\x86\x44\x02/b", again, again]
+            peer.say(HELLO, *[frame(HEADERS, 5, 2 * n + 1, block) for n, block in enumerate(blocks)])
+            await peer.hear(lambda out: sum(one[0] == HEADERS for one in out) == len(blocks))
+            assert paths == ["/a", "/a", "/a", "/b", "/b", "/b"]
 
     run(whole)
 

@@ -4,7 +4,7 @@ In: gRPC streams, one an HTTP exchange, from Envoys that are configured by hand 
 
 Theory of operation. Which mount an exchange belongs to is told in the metadata of the gRPC stream (`x-afterguard-mount`, and in `x-afterguard-prefix` what of the path stands before the provider's own):
 only Envoy writes there, a client cannot. Where nothing is told, the path says it as it does at the guard's own address, or else the host, where it is that of one upstream alone. What belongs to no mount, and
-what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes.
+what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes (http2.IDLE): models think for long, and Envoy's own time-outs come first.
 
 Every serving process listens on the same address (SO_REUSEPORT). While it leaves it says so to health checks, takes nothing new and lets what is under way end.
 """
@@ -34,8 +34,6 @@ MESSAGE_CAP = 33 << 20
 """Bytes of one message: a whole body and what is around it."""
 FIRST = 10.0
 """Seconds until the first message of a stream."""
-IDLE = 900.0
-"""Seconds between two messages: models think for minutes, and Envoy's own time-outs come first."""
 GRACE = 10.0
 """Seconds for what is under way when the door closes."""
 STREAMS = 4_096
@@ -134,8 +132,7 @@ class ExtProc:
             self._refuse("no_token", http2.UNAUTHENTICATED, f"send the metadata {SECRET}")
         exchange: EnvoyExchange | None = None
         try:
-            async with asyncio.timeout(FIRST):
-                kind, message, is_shown = _read(await call.read())
+            kind, message, is_shown = _read(await call.read(FIRST))
             if kind == "":
                 return
             if kind != "request_headers":
@@ -163,9 +160,7 @@ class ExtProc:
     async def _follow(self, exchange: EnvoyExchange, call: Call) -> None:
         """Every message after the first."""
         while not exchange.is_over:
-            async with asyncio.timeout(IDLE):
-                raw = await call.read()
-            kind, message, _ = _read(raw)
+            kind, message, _ = _read(await call.read())
             if kind == "":
                 return
             async for answer in exchange.receive(kind, message):

@@ -40,6 +40,8 @@ LIST_CAP = 64 << 10
 """Bytes of a header block, unpacked."""
 MESSAGES = 10_000
 """Messages of a stream that may lie unread."""
+KNOWN = 100
+"""Header blocks that are remembered."""
 STREAMS = 1_000
 """Streams of one connection at once."""
 CONNECTIONS = 1_000
@@ -50,14 +52,14 @@ SETTINGS_MOST = 32
 """Rows of one SETTINGS frame: each may touch every stream."""
 DRIBBLE = 256
 """Bytes of DATA below which a frame that completes nothing is counted as costing little."""
-OUT = 1 << 20
-"""Bytes waiting to be sent above which messages wait."""
 OUT_CAP = 8 << 20
-"""The same, above which the connection ends: its peer asks and does not read."""
+"""Bytes waiting to be sent above which the connection ends: its peer asks and does not read."""
 STALL = 30.0
 """Seconds for which a message may wait until the peer takes it."""
 IDLE = 900.0
-"""Seconds for which a connection may lie without a stream and say nothing."""
+"""Seconds for which a stream may say nothing, and a connection may lie without one."""
+LOOK = 1.0
+"""Seconds between looks at what is late: a timer for each message would cost more than reading it."""
 GREETING = 10.0
 """Seconds until the preface."""
 PARTING = 2.0
@@ -147,10 +149,13 @@ class Call:
         self.is_said = False
         """Whether we have said all."""
         self._waiter: asyncio.Future[None] | None = None
+        self._until = 0.0
+        """When a message has to be there."""
         self._sender: asyncio.Future[None] | None = None
 
-    async def read(self) -> bytes | None:
-        """The next message, None at the end."""
+    async def read(self, limit: float = IDLE) -> bytes | None:
+        """The next message, None at the end. Raises TimeoutError where none comes within so many seconds, and a little."""
+        self._until = self.line.loop.time() + limit
         while not self._messages:
             if self.is_ended:
                 return None
@@ -207,7 +212,7 @@ class Call:
 
     def _may_send(self) -> int:
         line = self.line
-        return 0 if line.is_full else min(self.window, line.window, line.frame_cap)
+        return 0 if line.is_paused else min(self.window, line.window, line.frame_cap)
 
     def _spend(self, size: int) -> None:
         self.window -= size
@@ -253,6 +258,11 @@ class Call:
         self._owed += len(data)
         self._open()
         self._heard()
+
+    def look(self, now: float) -> None:
+        """Whether a message is too late."""
+        if now > self._until and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def finish(self) -> None:
         """The peer has said all."""
@@ -308,23 +318,25 @@ class Connection(asyncio.Protocol):
         self.window = self.initial = 65_535
         self.frame_cap = 16_384
         self.is_leaving = False
-        self._is_paused = False
+        self.is_paused = False
+        """Whether messages wait, because the peer does not take what is there."""
         self._buffer = bytearray()
         self._decoder = Decoder(LIST_CAP)
         self._last = 0
         self._block: tuple[int, int, bytearray] | None = None
         """Stream, flags and bytes of a header block that goes on."""
-        self._is_greeted = self._is_set = self._is_closed = self._is_heard = False
+        self._is_greeted = self._is_set = self._is_closed = False
+        self._since_heard = 0.0
+        self._known: dict[bytes, dict[str, str] | None] = {}
+        """Header blocks that were read since the table last changed."""
         self._used = 0
         self._floods, self._since = 0, 0.0
-        self._out: list[bytes] = []
-        self._waits = 0
-        """Bytes of `_out`."""
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._timer = self.loop.call_later(GREETING, self._ungreeted)
+        self._since_heard = self.loop.time()
+        self._timer = self.loop.call_later(LOOK, self._look)
         if len(self.held.lines) >= CONNECTIONS:
             self._is_closed = True
             self.held.on_broken(REFUSED)
@@ -335,19 +347,17 @@ class Connection(asyncio.Protocol):
         settings = b"".join(key.to_bytes(2, "big") + _number(value) for key, value in rows)
         self.transport.write(frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, _number(WIDE - 65_535)))
 
-    def _ungreeted(self) -> None:
-        if not self._is_set:
-            self.held.on_broken(PROTOCOL)
-            self.transport.abort()
-        else:
-            self._idle()
-
-    def _idle(self) -> None:
-        """End a connection that nobody uses: its peer may be gone without a word."""
-        if not self._is_heard and not self.calls:
+    def _look(self) -> None:
+        """End what says nothing for too long: its peer may be gone without a word."""
+        now = self.loop.time()
+        for call in self.calls.values():
+            call.look(now)
+        silent = now - self._since_heard
+        if not self._is_set and silent > GREETING:
+            self._break(PROTOCOL)
+        elif not self.calls and silent > IDLE:
             self._close(NO_ERROR)
-        self._is_heard = False
-        self._timer = self.loop.call_later(IDLE, self._idle)
+        self._timer = self.loop.call_later(LOOK, self._look)
 
     def connection_lost(self, _: Exception | None) -> None:
         self._is_closed = True
@@ -358,44 +368,29 @@ class Connection(asyncio.Protocol):
             call.cancel()
 
     def pause_writing(self) -> None:
-        self._is_paused = True
+        self.is_paused = True
 
     def resume_writing(self) -> None:
-        self._is_paused = False
+        self.is_paused = False
         self._wake()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether messages wait, because the peer does not take what is there."""
-        return self._is_paused or self._waits > OUT
 
     def _wake(self) -> None:
         for call in list(self.waiting.values()):
             call.wake()
 
     def send(self, data: bytes) -> None:
-        """Write, joined with what else is written in this turn of the loop."""
+        """Write; uvloop joins what is written in one turn of the loop."""
         if self._is_closed or not data:
             return
-        if not self._out:
-            self.loop.call_soon(self._flush)
-        self._out.append(data)
-        self._waits += len(data)
-        if self._is_paused and self._waits + self.transport.get_write_buffer_size() > OUT_CAP:
+        self.transport.write(data)
+        if self.is_paused and self.transport.get_write_buffer_size() > OUT_CAP:
             self._break(CALM)
-
-    def _flush(self) -> None:
-        data, was_full = b"".join(self._out), self._waits > OUT
-        self._out, self._waits = [], 0
-        if data and not self._is_closed:
-            self.transport.write(data)
-        if was_full:
-            self._wake()
 
     def data_received(self, data: bytes) -> None:
         if self._is_closed:
             return
-        self._is_heard = True
+        if self._is_set:  # a greeting may not be drawn out
+            self._since_heard = self.loop.time()
         buffer = self._buffer
         if buffer:
             buffer += data
@@ -419,9 +414,7 @@ class Connection(asyncio.Protocol):
         """Say why, and go; a peer that reads nothing is not waited for."""
         if self._is_closed:
             return
-        data = b"".join(self._out) + frame(GOAWAY, 0, 0, _number(self._last) + _number(code))
-        self._out, self._waits = [], 0
-        self.transport.write(data)
+        self.transport.write(frame(GOAWAY, 0, 0, _number(self._last) + _number(code)))
         self._is_closed = True
         for call in list(self.calls.values()):
             call.cancel()
@@ -436,7 +429,6 @@ class Connection(asyncio.Protocol):
 
     def _done(self) -> None:
         if self.is_leaving and not self.calls and not self._is_closed:
-            self._flush()
             self._is_closed = True
             self.transport.close()
             self.loop.call_later(PARTING, self.transport.abort)
@@ -566,10 +558,7 @@ class Connection(asyncio.Protocol):
     def _opened(self) -> None:
         assert self._block is not None
         (stream, flags, block), self._block = self._block, None
-        try:
-            rows = self._decoder.decode(_sized(bytes(block)), raw=True)
-        except (HPACKError, IndexError, ValueError):
-            raise Broken(COMPRESSION) from None
+        headers = self._read(bytes(block))
         call = self.calls.get(stream)
         if call is not None:
             self._trailers(call, flags)
@@ -577,7 +566,22 @@ class Connection(asyncio.Protocol):
             self.control()  # it may have been on its way when the stream ended
         else:
             self._last = stream
-            self._begin(stream, flags, headers_of(rows))
+            self._begin(stream, flags, headers)
+
+    def _read(self, block: bytes) -> dict[str, str] | None:
+        """See headers_of. A block of nothing but indexes changes no table, and Envoy says the same for every stream: it is read once."""
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        try:
+            headers = headers_of(self._decoder.decode(_sized(block), raw=True))
+        except (HPACKError, IndexError, ValueError):
+            raise Broken(COMPRESSION) from None
+        if min(block, default=0) <= 0x80 or max(block) == 0xFF:  # more than indexes of one byte
+            self._known = {}
+        elif len(self._known) < KNOWN:
+            self._known[block] = headers
+        return headers
 
     def _trailers(self, call: Call, flags: int) -> None:
         if call.is_ended:

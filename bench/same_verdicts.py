@@ -119,35 +119,29 @@ def record(args: argparse.Namespace) -> int:
 
 
 def replayed(rows: list[Row], model: Model, send: Send, log: Path) -> list[Row]:
-    """What came of each request. They go one after another, so the decision that is new is its own."""
+    """What came of each request. They go one after another, so the order of the decisions is theirs."""
     out = []
-    lines = Lines(log)
     for row in rows:
         model.reply, model.got = row["reply"].encode(), []
         status, said = send(row["request"].encode())
-        out.append(
-            {"verdict": verdict(lines.next()), "sent": _bodies(model.got), "status": status, "said": _said(said)}
-        )
+        out.append({"sent": _bodies(model.got), "status": status, "said": _said(said)})
+    for one, line in zip(out, decisions(log, len(rows)), strict=True):
+        one["verdict"] = verdict(line)
     return out
 
 
-class Lines:
-    """The decision log, line by line as it grows."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.at = path, 0
-
-    def next(self, within: float = 20.0) -> Row:
-        """The next decision. Raises TimeoutError."""
-        end = time.monotonic() + within
-        while time.monotonic() < end:
-            text = self.path.read_bytes()[self.at :] if self.path.exists() else b""
-            line, mark, _ = text.partition(b"\n")
-            if mark:
-                self.at += len(line) + 1
-                return json.loads(line)  # type: ignore[no-any-return]
-            time.sleep(0.002)
-        raise TimeoutError("no decision was written")
+def decisions(log: Path, count: int, within: float = 30.0) -> list[Row]:
+    """So many decisions, in the order in which their exchanges began: gateways that ask show a reply as it grows, so the decision comes seconds after it. Raises LookupError."""
+    end = time.monotonic() + within
+    while True:
+        lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
+        found = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        if len(found) >= count or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    if len(found) != count:
+        raise LookupError(f"{len(found)} decisions about {count} exchanges")
+    return sorted(found, key=lambda line: line["time"])
 
 
 def verdict(line: Row) -> Row:
@@ -168,8 +162,9 @@ def _bodies(got: list[bytes]) -> Row:
 
 
 def _message(one: Row) -> Row:
-    """A message without what its writers leave out or write as null."""
-    return {key: value for key, value in one.items() if value is not None and value != []}
+    """A message without what its writers leave out or write as null; LiteLLM knows no developers."""
+    found = {key: value for key, value in one.items() if value is not None and value != []}
+    return found | {"role": "system"} if found.get("role") == "developer" else found
 
 
 def _said(said: bytes) -> Row:

@@ -34,7 +34,7 @@ import gateway
 from gateway import Row
 
 FORMAT = "afterguard.bench-doors/1"
-POLICY = {"mode": "enforce", "policy": "strict"}
+POLICY: dict[str, Any] = {"mode": "enforce", "policy": "strict"}
 CHAT = "/v1/chat/completions"
 SQUID = """\
 http_port 127.0.0.1:{port} accel defaultsite=127.0.0.1 no-vhost vport={upstream}
@@ -75,7 +75,7 @@ class Place:
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
         self.doors = {name: gateway.free_port() for name in ("ext_proc", "icap")}
-        arguments = [f"--{name}={value}" for name, value in POLICY.items()]
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in POLICY.items()]
         arguments += ["--quiet", "--gateway=litellm"]
         arguments += [f"--door={name}=127.0.0.1:{port}" for name, port in self.doors.items()]
         made = gateway.guard(scratch, "guard", arguments)

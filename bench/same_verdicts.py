@@ -36,6 +36,8 @@ DOORS = ("proxy", "envoy", "squid", "httpx", "asgi", "wsgi", "litellm")
 CHAT = "/v1/chat/completions"
 INSIDE = ("httpx", "asgi", "wsgi")
 NAMED = re.compile(r"decision [0-9a-f-]{36}|afterguard-[0-9a-f-]{36}")
+PATIENT: dict[str, Any] = {"budget_ms": 20_000.0}
+"""Verdicts are compared, not speed: on a busy machine the usual budget would make them differ."""
 HEADERS = {"content-type": "application/json", "authorization": f"Bearer {gateway.KEY}"}
 Send = Callable[[bytes], tuple[int, bytes]]
 Row = dict[str, Any]
@@ -219,7 +221,7 @@ def _alike(one: Any, other: Any) -> bool:
 def outside(name: str, model: Model, policy: str, scratch: Path) -> Iterator[tuple[Send, Path]]:
     """A fresh guard and, before it, a real Envoy, Squid or LiteLLM."""
     gateway.UPSTREAM_PORT = model.port
-    doors.POLICY["policy"] = policy
+    doors.POLICY |= PATIENT | {"policy": policy}
     place = doors.Place(scratch)
     groups = {"envoy": doors.envoys, "squid": doors.squids, "litellm": doors.litellms}
     ways = [place.guard]
@@ -248,7 +250,7 @@ def inside(kind: str, policy: str, model: Model, scratch: Path) -> tuple[Send, P
     from afterguard import clients
 
     log = scratch / "decisions.jsonl"
-    settings: dict[str, Any] = doors.POLICY | {"policy": policy, "folder": str(scratch), "log": str(log)}
+    settings: dict[str, Any] = doors.POLICY | PATIENT | {"policy": policy, "folder": str(scratch), "log": str(log)}
     clients.guard(None, endpoint=["openai=/v1/*"], **settings)
     if kind == "httpx":
         http = clients.guarded(httpx.Client(base_url=f"http://127.0.0.1:{model.port}", timeout=60), "openai")

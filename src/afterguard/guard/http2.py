@@ -2,7 +2,7 @@
 
 In: bytes of a connection. Out: a `Call` for each stream, to read messages from and write messages to. It knows no service, compresses nothing and pushes nothing.
 
-Why not the published gRPC server: it hands every message through three threads, which costs more time than judging it does (bench/door_envoy.py). HPACK, the part of HTTP/2 with a memory, is the package hpack.
+Why not the published gRPC server: it hands every message through three threads, which costs more time than judging it does (bench/doors.py). HPACK, the part of HTTP/2 with a memory, is the package hpack.
 
 Theory of operation. A connection is an asyncio.Protocol. Frames are read as they come; each stream has a task that runs the handler, reading from a queue of whole messages. What a peer may make this process hold or do
 is bounded: the size of frames, of header blocks and of messages, the number of streams and of connections, unread bytes of a stream (its window is not opened again before they are read) and of all streams of the process

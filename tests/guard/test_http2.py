@@ -235,6 +235,24 @@ def test_unread_bytes_of_all_streams_are_bounded_together() -> None:
     run(whole)
 
 
+def test_bodies_count_as_held_until_the_stream_ends() -> None:
+    async def keep(call: Any) -> None:
+        bodies = [await call.read() for _ in range(2)]
+        await call.read()
+        assert bodies
+
+    async def whole() -> None:
+        async with Peer(keep) as peer:
+            body = message(b"x" * 1_000_000)
+            pieces = [frame(DATA, 0, 1, body[at : at + 100_000]) for at in range(0, len(body), 100_000)]
+            peer.say(HELLO, opened(1), frame(DATA, 0, 1, message(b"small" * 100)), *pieces)
+            await asyncio.sleep(0.3)
+            assert peer.held.room.left == ROOM - len(body)
+        assert peer.held.room.left == ROOM
+
+    run(whole)
+
+
 def test_a_window_is_not_opened_before_what_came_is_read() -> None:
     async def whole() -> None:
         async with Peer(sleep) as peer:

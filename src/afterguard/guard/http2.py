@@ -38,6 +38,9 @@ BLOCK_CAP = 16 << 10
 """Bytes of a header block, packed. gRPC's metadata is small, and unpacking what is made for it costs a second a megabyte."""
 LIST_CAP = 64 << 10
 """Bytes of a header block, unpacked."""
+BODY = 256 << 10
+"""A message above this is taken for a body that whoever reads it keeps: it counts as held until the stream ends, up to KEPT bytes a stream."""
+KEPT = 64 << 20
 MESSAGES = 10_000
 """Messages of a stream that may lie unread."""
 KNOWN = 100
@@ -142,7 +145,7 @@ class Call:
         self._is_parted = False
         self._messages: deque[bytes] = deque()
         self._buffer = bytearray()
-        self._unread = self._owed = self._held = 0
+        self._unread = self._owed = self._held = self._kept = 0
         self.is_ended = False
         """Whether the peer has said all."""
         self._is_begun = False
@@ -167,7 +170,10 @@ class Call:
         message = self._messages.popleft()
         size = len(message) + 5
         self._unread -= size
-        self._give_back(size)
+        if size > BODY and self._kept + size <= KEPT:
+            self._kept += size
+        else:
+            self._give_back(size)
         self._open()
         return message
 

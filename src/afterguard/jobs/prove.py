@@ -64,6 +64,14 @@ class Proof(msgspec.Struct, frozen=True):
     decision: str = ""
 
 
+class Decided(Protocol):
+    """What says what was decided about a probe."""
+
+    key: bytes
+
+    def decision(self, identifier: str) -> Any: ...
+
+
 class Guard:
     """A running guard, asked over HTTP."""
 
@@ -144,11 +152,11 @@ def proofs(
                 continue  # a gateway that asks: it stands behind no further door
             way = _through(guard, (doors or {})[door], name, upstream) if door else _straight(guard, name)
             for cell in probe.cells(kind):
-                yield _proved(guard, door, name, mode, cell, way)
+                yield proved(guard, door, name, mode, cell, way)
                 count += 1
                 progress(count)
     for name, cell in _aside(guard):
-        yield _proved(guard, "", name, "observe", cell, _straight(guard, name, guard.show))
+        yield proved(guard, "", name, "observe", cell, _straight(guard, name, guard.show))
         count += 1
         progress(count)
 
@@ -192,7 +200,8 @@ def _through(guard: Guard, door: Door, mount: str, upstream: str) -> Way:
     return ask
 
 
-def _proved(guard: Guard, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
+def proved(guard: Decided, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
+    """One probe, sent a way, and what came of it."""
     body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{mount.replace('/', '-')}-{int(time.time() * 1000)}")
     headers = {
         "content_type": "application/json",

@@ -186,7 +186,8 @@ def guard(upstream: str, folder: Path, policy: str = "", *flags: str, mounts: An
         "--folder",
         str(folder),
     ]
-    command += ["--helpers", "0", "--judge", "one", "--log", str(folder / "decisions.jsonl"), *flags]
+    command += [] if "--helpers" in flags else ["--helpers", "0"]
+    command += ["--judge", "one", "--log", str(folder / "decisions.jsonl"), *flags]
     places = mounts if isinstance(mounts, dict) else {name: f"{upstream}/{name}" for name in mounts}
     command += [f"--upstream={name}={to}" for name, to in places.items()]
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "AKIDSTANDIN", "AWS_SECRET_ACCESS_KEY": AWS_SECRET}

@@ -355,6 +355,9 @@ def test_any_frames_end_a_connection_or_are_read(frames: list[bytes]) -> None:
         def write(self, data: bytes) -> None:
             self.sent += data
 
+        def get_write_buffer_size(self) -> int:
+            return 0
+
         def close(self) -> None:
             pass
 
@@ -365,8 +368,8 @@ def test_any_frames_end_a_connection_or_are_read(frames: list[bytes]) -> None:
             while (message := await call.read()) is not None:
                 await call.write(message)
 
-        lines: set[Any] = set()
-        line = http2.Connection(echo, 1 << 20, lines)
+        held = http2.Held(1 << 20)
+        line = http2.Connection(echo, 1 << 20, held)
         line.connection_made(Wire())  # type: ignore[arg-type]
         for piece in [GREETING, *frames]:
             line.data_received(piece)
@@ -374,6 +377,6 @@ def test_any_frames_end_a_connection_or_are_read(frames: list[bytes]) -> None:
         tasks = [call.task for call in line.calls.values() if call.task is not None]
         line.connection_lost(None)
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert not lines
+        assert not held.lines and not line.calls and held.room.left == 1 << 20
 
     asyncio.run(whole())

@@ -9,13 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from afterguard.guard import probe
+from afterguard.guard import door, probe
 from afterguard.policy.shipped import shipped_text
 
 if "guard_running" not in sys.modules:
@@ -48,9 +49,10 @@ def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     nowhere = f"http://127.0.0.1:{running.free_port()}"
     policy = shipped_text("strict").replace("mode: observe", f"mode: {request.param}")
     mounts = {name: f"{nowhere}/{name}" for name in MOUNTS}
-    door = f"--door=icap=127.0.0.1:{running.free_port()}"
-    with running.guard("", folder, policy, door, mounts=mounts) as one:
-        one.door = door
+    doors = [f"--door={name}=127.0.0.1:{running.free_port()}" for name in ("icap", "ext_proc")]
+    gateways = [f"--gateway={name}" for name in door.ON_REQUEST]
+    with running.guard("", folder, policy, *doors, *gateways, mounts=mounts) as one:
+        one.doors = doors
         yield one
 
 
@@ -70,25 +72,33 @@ def prove(one: Any, folder: Path, *words: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_every_cell_is_seen_and_no_upstream_is_asked(guard: Any) -> None:
-    done = prove(guard, guard.folder, "--format", "json")
+def test_every_cell_of_every_door_is_seen_and_no_upstream_is_asked(guard: Any) -> None:
+    """All at once: the mounts, the gateways that ask, traces, mirrors, and every door on an address of its own."""
+    done = prove(guard, guard.folder, "--format", "json", *guard.doors)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     cells = json.loads(done.stdout)["cells"]
     kinds = [kind.partition("/")[0] for kind in MOUNTS]
-    aside = sum(len(list(probe.mirrored(kind))) for kind in kinds) + len(list(probe.cells("otlp")))
-    assert len(cells) == sum(len(list(probe.cells(kind))) for kind in kinds) + aside
+    each = sum(len(list(probe.cells(kind))) for kind in kinds)
+    found = Counter(cell["door"] or cell["mount"].partition("/")[0] for cell in cells)
+    assert {name: found[name] for name in door.LISTENERS} == {"icap": each, "ext_proc": each}
+    assert {name: found[name] for name in door.ON_REQUEST} == {
+        name: len(list(probe.cells(name))) for name in door.ON_REQUEST
+    }
+    assert found["otlp"] == len(list(probe.cells("otlp")))
+    assert found["mirror"] == sum(len(list(probe.mirrored(kind))) for kind in kinds)
+    assert set(door.PATHS) | set(door.LISTENERS) <= set(found), "a door that nothing proves"
     assert all(cell["seen"] for cell in cells)
     assert guard.metric("afterguard_upstream_errors_total") == 0
 
 
-def test_every_cell_is_seen_through_icap(guard: Any) -> None:
-    done = prove(guard, guard.folder, "--format", "json", guard.door)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    cells = [cell for cell in json.loads(done.stdout)["cells"] if cell["door"] == "icap"]
-    assert len(cells) == sum(len(list(probe.cells(kind.partition("/")[0]))) for kind in MOUNTS)
-    assert all(cell["seen"] for cell in cells)
-    table = prove(guard, guard.folder, guard.door).stdout
-    assert "icap/openai chat" in table and "GAP" not in table
+def test_the_table_names_the_door(guard: Any) -> None:
+    table = prove(guard, guard.folder, *guard.doors).stdout
+    assert "icap/openai chat" in table and "ext_proc/openai chat" in table and "GAP" not in table
+
+
+def test_a_door_that_is_not_there_is_said(guard: Any) -> None:
+    done = prove(guard, guard.folder, f"--door=ext_proc=127.0.0.1:{running.free_port()}")
+    assert done.returncode == 4 and "no door ext_proc" in done.stderr
 
 
 def test_another_key_is_no_probe(guard: Any, tmp_path: Path) -> None:

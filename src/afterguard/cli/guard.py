@@ -316,7 +316,7 @@ def prove(
     listen
         Where the guard listens.
     door
-        A further door to prove, as the guard was started with it: icap=HOST:PORT. Repeatable.
+        A further door to prove, as the guard was started with it: ext_proc=HOST:PORT, icap=HOST:PORT. Repeatable.
     tls
         Whether it speaks TLS.
     folder
@@ -329,7 +329,7 @@ def prove(
 
     session = _open(common, {"folder": folder, "listen": listen, "door": door})
     settings = session.config.guard
-    doors = proving.doors(settings.door, settings.token)
+    doors = proving.doors(settings.door, settings.token, tls)
     headers = {"x-afterguard-token": settings.token} if settings.token else {}
     address = f"{'https' if tls else 'http'}://{settings.listen}"
     running = proving.Guard(address, judging.key(_folder(session)), headers, through)

@@ -19,7 +19,7 @@ from afterguard.guard.through import AsyncThrough, Through
 from afterguard.guard.transport import AsyncTransport, Transport
 from afterguard.jobs.inside import Made, made
 
-__all__ = ["AsyncTransport", "Made", "Transport", "asgi", "guard", "guarded", "metrics", "through", "wsgi"]
+__all__ = ["AsyncTransport", "Made", "Transport", "asgi", "guard", "guarded", "metrics", "prove", "through", "wsgi"]
 
 C = TypeVar("C")
 _lock = threading.Lock()
@@ -44,6 +44,18 @@ def guard(config: str | Path | None = None, **settings: Any) -> Made:
 def metrics() -> bytes:
     """The numbers of this process's guard, as Prometheus reads them."""
     return guard().inside.page()
+
+
+def prove(*kinds: str) -> str:
+    """Harmless probes through the doors inside this process, for these kinds of provider (openai and anthropic where none is named): the table that `afterguard guard prove` prints, with a line GAP for each cell that was not seen. Neither the application
+    nor a provider is asked."""
+    from afterguard.jobs import prove as proving
+    from afterguard.jobs import prove_inside
+
+    made = guard()
+    policy = made.inside.held().desk.brain.policy
+    rows = list(prove_inside.proofs(made, kinds or ("openai", "anthropic")))
+    return proving.table(rows, policy.revision if policy else "none")
 
 
 def asgi(app: Any, config: str | Path | None = None, **settings: Any) -> Any:

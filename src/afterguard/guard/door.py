@@ -19,6 +19,20 @@ App = Callable[
 ]
 
 
+class Room:
+    """Bytes that may lie somewhere at once, over all exchanges of a process."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def take(self, size: int) -> bool:
+        """Whether there is room; then it is taken."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
 class Given(NamedTuple):
     """What a door gets."""
 

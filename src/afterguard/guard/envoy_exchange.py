@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from afterguard.guard import probe
 from afterguard.guard.desk import Desk
+from afterguard.guard.door import Room
 from afterguard.guard.envoy_messages import (
     BUFFERED,
     BUFFERED_PARTIAL,
@@ -81,20 +82,6 @@ def head(message: Any) -> Head:
     if size > HEADERS_CAP:
         raise Disorder("headers too large")
     return Head(pseudo, rest)
-
-
-class Room:
-    """Bytes that may lie here until they are judged, over all exchanges that are only observed."""
-
-    def __init__(self, most: int) -> None:
-        self.left = most
-
-    def take(self, size: int) -> bool:
-        """Whether there is room; then it is taken."""
-        if size > self.left:
-            return False
-        self.left -= size
-        return True
 
 
 class Kept:

@@ -4,7 +4,7 @@ In: gRPC streams, one an HTTP exchange, from Envoys that are configured by hand 
 
 Theory of operation. Which mount an exchange belongs to is told in the metadata of the gRPC stream (`x-afterguard-mount`, and in `x-afterguard-prefix` what of the path stands before the provider's own):
 only Envoy writes there, a client cannot. Where nothing is told, the path says it as it does at the guard's own address, or else the host, where it is that of one upstream alone. What belongs to no mount, and
-what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes.
+what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes (http2.IDLE): models think for long, and Envoy's own time-outs come first.
 
 Every serving process listens on the same address (SO_REUSEPORT). While it leaves it says so to health checks, takes nothing new and lets what is under way end.
 """
@@ -23,10 +23,10 @@ from google.protobuf.message import DecodeError
 
 from afterguard.errors import UsageError
 from afterguard.guard import http2, tls
-from afterguard.guard.door import Given
-from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, Room, head
+from afterguard.guard.door import Given, Room
+from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
-from afterguard.guard.http2 import Call, Connection, Refused
+from afterguard.guard.http2 import Call, Connection, Held, Refused
 from afterguard.guard.route import Place
 from afterguard.wire.endpoint import endpoint
 
@@ -34,14 +34,21 @@ MESSAGE_CAP = 33 << 20
 """Bytes of one message: a whole body and what is around it."""
 FIRST = 10.0
 """Seconds until the first message of a stream."""
-IDLE = 900.0
-"""Seconds between two messages: models think for minutes, and Envoy's own time-outs come first."""
 GRACE = 10.0
 """Seconds for what is under way when the door closes."""
 STREAMS = 4_096
 """Exchanges of one process at once; one more is turned away."""
 ROOM = 256 << 20
 """Bytes of exchanges that are only observed, until they are judged."""
+UNREAD = 512 << 20
+"""Bytes of messages that wait to be read, over all connections of a process."""
+BROKEN = {
+    http2.REFUSED: "too_many_connections",
+    http2.CALM: "flood",
+    http2.FLOW_CONTROL: "flow_control",
+    http2.COMPRESSION: "bad_headers",
+}
+"""Why a connection was ended -> what is counted; else it is no HTTP/2."""
 PROCESS, HEALTH = f"/{SERVICE}/Process", "/grpc.health.v1.Health/Check"
 MOUNT, PREFIX, SECRET = "x-afterguard-mount", "x-afterguard-prefix", "x-afterguard-token"
 SERVING, LEAVING = b"\x08\x01", b"\x08\x02"
@@ -58,7 +65,7 @@ class ExtProc:
         self.room = Room(ROOM)
         self.is_leaving = False
         self.by_host = _by_host(given)
-        self.lines: set[Connection] = set()
+        self.held = Held(UNREAD, self._broken)
         self.streams = 0
         self._server: asyncio.AbstractServer | None = None
 
@@ -71,7 +78,7 @@ class ExtProc:
             context.set_alpn_protocols(["h2"])
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self._call, MESSAGE_CAP, self.lines),
+                lambda: Connection(self._call, MESSAGE_CAP, self.held),
                 host.strip("[]"),
                 int(port),
                 ssl=context,
@@ -89,14 +96,17 @@ class ExtProc:
         self.is_leaving = True
         if self._server is not None:
             self._server.close()
-        for line in list(self.lines):
+        for line in list(self.held.lines):
             line.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
-                for line in list(self.lines):
+                for line in list(self.held.lines):
                     await line.gone.wait()
-        for line in list(self.lines):
+        for line in list(self.held.lines):
             line.transport.abort()
+
+    def _broken(self, code: int) -> None:
+        self.desk.metrics.add("afterguard_refused_total", "ext_proc_" + BROKEN.get(code, "bad_http2"))
 
     # -- one stream
 
@@ -122,8 +132,7 @@ class ExtProc:
             self._refuse("no_token", http2.UNAUTHENTICATED, f"send the metadata {SECRET}")
         exchange: EnvoyExchange | None = None
         try:
-            async with asyncio.timeout(FIRST):
-                kind, message, is_shown = _read(await call.read())
+            kind, message, is_shown = _read(await call.read(FIRST))
             if kind == "":
                 return
             if kind != "request_headers":
@@ -143,6 +152,7 @@ class ExtProc:
         except TimeoutError:
             self._refuse("slow_peer", http2.DEADLINE, "no message for too long")
         finally:
+            call.part()
             if exchange is not None:
                 self.desk.open.pop(exchange, None)
                 await exchange.end()
@@ -150,9 +160,7 @@ class ExtProc:
     async def _follow(self, exchange: EnvoyExchange, call: Call) -> None:
         """Every message after the first."""
         while not exchange.is_over:
-            async with asyncio.timeout(IDLE):
-                raw = await call.read()
-            kind, message, _ = _read(raw)
+            kind, message, _ = _read(await call.read())
             if kind == "":
                 return
             async for answer in exchange.receive(kind, message):

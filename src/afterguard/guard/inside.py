@@ -21,6 +21,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
+from afterguard.guard import probe
 from afterguard.guard.brain import Ruling
 from afterguard.guard.desk import Desk
 from afterguard.guard.route import Route
@@ -240,6 +241,7 @@ class Call:
                 session.asked_again = 1 << 30
             self.inside.rulings[self.route.name] = session.ruling
             self.visit = Visit(desk, session, self.started, self.wall)
+            self.visit.cell = probe.sent(self.headers, desk.brain.key, self.wall)
             desk.open[self.visit] = None
         return self.visit
 

@@ -380,7 +380,8 @@ class Session:
             return False
         self.asked_again += 1
         self.sent = self.again
-        self.verdict = max(self.verdict, verdict, key=rank)
+        matched = tuple(dict.fromkeys((*self.verdict.matched, *verdict.matched)))
+        self.verdict = msgspec.structs.replace(max(self.verdict, verdict, key=rank), matched=matched)
         # The next reply takes the place of this one.
         del self.parts.texts[self.asked_texts :], self.parts.calls[self.asked_calls :]
         return True

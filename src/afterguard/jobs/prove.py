@@ -11,7 +11,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -20,11 +20,21 @@ from afterguard.errors import Unreachable
 from afterguard.guard import probe
 from afterguard.guard.door import addresses as door_addresses
 from afterguard.guard.stream import event_of
-from afterguard.jobs.prove_icap import Door, Got
+from afterguard.jobs import prove_ext_proc, prove_icap
+from afterguard.jobs.prove_icap import Got
 from afterguard.wire.deltas import Deltas
 from afterguard.wire.endpoint import endpoint
 from afterguard.wire.frames import framer
 from afterguard.wire.parts import Parts
+
+
+class Door(Protocol):
+    """A door on an address of its own, asked as what stands in front of it asks."""
+
+    def ask(
+        self, mount: str, upstream: str, cell: probe.Cell, body: bytes, headers: Mapping[str, str], reply: probe.Canned
+    ) -> Got: ...
+
 
 Way = Callable[[probe.Cell, bytes, dict[str, str]], Got]
 """A probe sent, and what came back."""
@@ -52,6 +62,14 @@ class Proof(msgspec.Struct, frozen=True):
     gap: str = ""
     """Why it counts as a gap; "" where the mark was seen."""
     decision: str = ""
+
+
+class Decided(Protocol):
+    """What says what was decided about a probe."""
+
+    key: bytes
+
+    def decision(self, identifier: str) -> Any: ...
 
 
 class Guard:
@@ -130,13 +148,15 @@ def proofs(
     count = 0
     for door in ("", *(doors or {})):
         for name, kind, mode, upstream in guard.mounts()[0]:
-            way = _through(guard, (doors or {})[door], upstream) if door else _straight(guard, name)
+            if door and not upstream:
+                continue  # a gateway that asks: it stands behind no further door
+            way = _through(guard, (doors or {})[door], name, upstream) if door else _straight(guard, name)
             for cell in probe.cells(kind):
-                yield _proved(guard, door, name, mode, cell, way)
+                yield proved(guard, door, name, mode, cell, way)
                 count += 1
                 progress(count)
     for name, cell in _aside(guard):
-        yield _proved(guard, "", name, "observe", cell, _straight(guard, name, guard.show))
+        yield proved(guard, "", name, "observe", cell, _straight(guard, name, guard.show))
         count += 1
         progress(count)
 
@@ -149,9 +169,13 @@ def _aside(guard: Guard) -> Iterator[tuple[str, probe.Cell]]:
     yield from (("otlp", cell) for cell in probe.cells("otlp"))
 
 
-def doors(rows: list[str], token: str) -> dict[str, Door]:
+def doors(rows: list[str], token: str, is_tls: bool = False) -> dict[str, Door]:
     """The doors that can be proven, by name. Raises UsageError."""
-    return {name: Door(address, token) for name, address in door_addresses(rows) if name == "icap"}
+    made: dict[str, Callable[[str], Door]] = {
+        "icap": lambda address: prove_icap.Door(address, token),
+        "ext_proc": lambda address: prove_ext_proc.Door(address, token, is_tls),
+    }
+    return {name: made[name](address) for name, address in door_addresses(rows)}
 
 
 def _straight(guard: Guard, mount: str, send: Callable[..., tuple[int, dict[str, str], bytes]] | None = None) -> Way:
@@ -165,18 +189,19 @@ def _straight(guard: Guard, mount: str, send: Callable[..., tuple[int, dict[str,
     return ask
 
 
-def _through(guard: Guard, door: Door, upstream: str) -> Way:
-    """The way through an ICAP door."""
+def _through(guard: Guard, door: Door, mount: str, upstream: str) -> Way:
+    """The way through a door on an address of its own."""
 
     def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
         told = {name.replace("_", "-"): value for name, value in headers.items()}
         told[probe.HEADER.decode()] = probe.signature(guard.key, probe.named(cell), int(time.time())).decode()
-        return door.ask(upstream, cell, body, told, probe.reply(cell, guard.key))
+        return door.ask(mount, upstream, cell, body, told, probe.reply(cell, guard.key))
 
     return ask
 
 
-def _proved(guard: Guard, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
+def proved(guard: Decided, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
+    """One probe, sent a way, and what came of it."""
     body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{mount.replace('/', '-')}-{int(time.time() * 1000)}")
     headers = {
         "content_type": "application/json",

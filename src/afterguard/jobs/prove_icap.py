@@ -47,7 +47,9 @@ class Door:
         self.address = address
         self.token = token.encode()
 
-    def ask(self, upstream: str, cell: probe.Cell, body: bytes, headers: Mapping[str, str], reply: probe.Canned) -> Got:
+    def ask(
+        self, _mount: str, upstream: str, cell: probe.Cell, body: bytes, headers: Mapping[str, str], reply: probe.Canned
+    ) -> Got:
         """A probe and its reply. Raises Unreachable."""
         rows = [(name.encode(), value.encode()) for name, value in headers.items()]
         rows.append((b"Content-Length", str(len(body)).encode()))

@@ -21,15 +21,18 @@ from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard import probe
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
+from afterguard.guard.decision import Decision
 from afterguard.guard.desk import Desk
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.lookout import Lookout, together
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.notice import Marks
+from afterguard.guard.patrol import Patrol
 from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
 from afterguard.guard.price import prices
 from afterguard.guard.route import Route
+from afterguard.guard.session import Session
 from afterguard.guard.shelf import shelf
 from afterguard.jobs import bundle as bundles
 from afterguard.jobs.bundle import Bundle
@@ -130,7 +133,8 @@ class Judging:
         )
         self.lookout = self._lookout(secret) if settings.watch else None
         if self.lookout is not None:
-            self.desk.lookout, self.desk.ending = self.lookout.saw, self.lookout.close
+            self.patrol = self._patrol()
+            self.desk.lookout, self.desk.ending = self._saw, self._end
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
         self._stamp = self._stamped()
@@ -149,6 +153,7 @@ class Judging:
             ]
             if self.lookout is not None:
                 self._watching.append(loop.create_task(self.lookout.keep()))
+                self._watching.append(loop.create_task(self.patrol.keep()))
             if self.pull is not None:
                 self._watching.append(loop.create_task(self._pull(self.pull)))
 
@@ -161,17 +166,46 @@ class Judging:
     def _lookout(self, secret: bytes) -> Lookout:
         """The watch over time, as the settings say."""
         given = self.settings
-        headers = (given.user_header, given.address_header, given.device_header, given.region_header)
         return Lookout(
             self.folder,
             self.journal,
             self.metrics,
             self.brain.context.pseudonym,
             version=__version__,
-            marks=Marks(*(name.lower().encode() for name in headers)),
+            marks=self._marks(),
             prices=prices(given.price),
             together=together(given.redis, self.desk.new_id(), self.metrics) if given.redis else None,
         )
+
+    def _patrol(self) -> Patrol:
+        """The watch over predictive models."""
+        return Patrol(
+            self.folder,
+            self.journal,
+            self.metrics,
+            self.brain.models,
+            self.brain.context.pseudonym,
+            version=__version__,
+            marks=self._marks(),
+            redis=self.settings.redis,
+            brain=self.desk.new_id(),
+        )
+
+    def _marks(self) -> Marks:
+        given = self.settings
+        headers = (given.user_header, given.address_header, given.device_header, given.region_header)
+        return Marks(*(name.lower().encode() for name in headers))
+
+    def _saw(self, session: Session, one: Decision) -> None:
+        """An exchange is over: both watches are told."""
+        if self.lookout is not None:
+            self.lookout.saw(session, one)
+            self.patrol.saw(session, one)
+
+    async def _end(self) -> None:
+        if self.lookout is not None:
+            await self.lookout.close()
+            await self.patrol.close()
 
     def looked(self) -> None:
         """The files were looked at."""

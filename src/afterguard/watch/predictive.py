@@ -30,7 +30,9 @@ WIDEST = 4_096
 class Predictive:
     """State of all models."""
 
-    def __init__(self) -> None:
+    def __init__(self, length: float = SLICE) -> None:
+        self.length = length
+        """Seconds of a slice. Longer ones cost less where rows are few, and are judged later."""
         self.models: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
         self.open: dict[tuple[str, str, str], list[Event]] = {}
         self.second = -math.inf
@@ -45,11 +47,11 @@ class Predictive:
             self.refused += 1
             return []
         out: list[Alert] = []
-        if event.time >= self.second + SLICE:
+        if event.time >= self.second + self.length:
             if event.time > self.second + AHEAD > -math.inf and not self._believes():
                 return []
             out = self._close()
-            self.second = event.time // SLICE * SLICE
+            self.second = event.time // self.length * self.length
         elif event.time < self.second:
             self.late += 1
         self._ahead = 0
@@ -66,7 +68,7 @@ class Predictive:
 
     def tick(self, now: float) -> list[Alert]:
         """It is `now`: ends the slice when it is over."""
-        return self._close() if self.open and math.isfinite(now) and now >= self.second + SLICE else []
+        return self._close() if self.open and math.isfinite(now) and now >= self.second + self.length else []
 
     def _close(self) -> list[Alert]:
         return [alert for key in sorted(self.open) for alert in self._judge(key)]

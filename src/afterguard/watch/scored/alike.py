@@ -7,6 +7,7 @@ group, a probe of membership many small groups. Only near rows cost more than ar
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ STRANGERS = 4
 """Other rows between two steps of a walk, at most: walks are interleaved."""
 GAP = 6 * 3600.0
 STEPS, TURNS = 15, 2
+SURE = 6.0
+"""Standard deviations by which a chain must be denser than near rows are without a walk: who has habits asks alike."""
+KNOWN = 20
 MEMBERS = 3
 """Different rows that make a neighbourhood."""
 WHOLE = 20
@@ -59,6 +63,8 @@ def look(
     if is_warm:
         distance, nearest = _nearest(here, own, rank, ones, caps)
         near_rows = np.flatnonzero(distance < near * near)
+        ones.near += len(near_rows)
+        ones.compared += int((group > 0).sum())
         found = _chains(block.times[rows], own, group, ones, choices[rows], near_rows, nearest)
     at = (ones.different[own] + rank) % RING  # of more than RING rows the last stay
     ones.ring[own, at], ones.ring_marks[own, at] = here, block.marks[rows]
@@ -133,8 +139,20 @@ def _step(ones: Ones, place: int, ordinal: int, before: int, choice: int, time: 
     strayed = ordinal - int(ones.stepped[place]) - 1
     is_new = not ones.steps[place] or strayed >= STRANGERS or not -60.0 <= time - ones.walked[place] <= GAP
     if is_new:
-        ones.steps[place], ones.turns[place], ones.choice[place], ones.began[place] = 1, 0, before, time
+        ones.steps[place], ones.turns[place], ones.choice[place], ones.from_row[place] = 1, 0, before, ordinal - 1
     ones.steps[place] += 1
     ones.turns[place] += ones.choice[place] != choice
     ones.choice[place], ones.stepped[place], ones.walked[place] = choice, ordinal, time
-    return bool(ones.steps[place] >= STEPS and ones.turns[place] >= TURNS)
+    ones.near_rows[place] += 1
+    steps, rows = int(ones.steps[place]), ordinal + 1 - int(ones.from_row[place])
+    if steps < STEPS or ones.turns[place] < TURNS:
+        return False
+    usual = _usual(ones, place, steps, ordinal + 1 - rows)
+    return steps >= rows * usual + SURE * math.sqrt(rows * usual * (1 - usual))
+
+
+def _usual(ones: Ones, place: int, steps: int, before: int) -> float:
+    """The share of rows that are near without a walk: the asker's own before this chain where enough is known, at least everybody's."""
+    everybody = (ones.near + 1) / (ones.compared + 20)
+    own = (int(ones.near_rows[place]) - steps) / before if before >= KNOWN else 0.0
+    return min(0.95, max(everybody, own))

@@ -31,6 +31,8 @@ SCORES = 2_000
 AGAIN = 500
 """Rows after which the band is worked out again."""
 INSIDE, SHARE = 100, 0.5
+UNLIKE = 0.5
+"""Of everybody's spread that rows near the boundary must have: who has doubtful cases of one kind asks alike, who follows a boundary goes along it."""
 HARVESTED = 2_000
 UNIQUE = 0.97
 TIMES = 20.0
@@ -182,7 +184,20 @@ def _boundary(scores: Array, own: Array, ones: Ones, everybody: Everybody) -> li
             f"{ones.inside[at]} of {ones.scored[at]} different inputs lie within {everybody.band:.3g} of the score {everybody.place:.3g} where decisions turn; {BAND:.0%} of everybody's do",
         )
         for at in some.tolist()
+        if _unlike(ones.bins[at], everybody.bins) >= UNLIKE
     ]
+
+
+def _unlike(own: Array, everybody: Array) -> float:
+    """How much rows of one vary, as a share of what everybody's do: the middle over the features."""
+    place = np.arange(BINS)
+    spread = []
+    for counts in (own.astype(float), everybody):
+        total = np.maximum(counts.sum(axis=1), 1)
+        mean = counts @ place / total
+        spread.append(counts @ place**2 / total - mean**2)
+    usable = spread[1] > 0.1
+    return float(np.median(spread[0][usable] / spread[1][usable])) if usable.any() else 0.0
 
 
 def _harvests(ones: Ones, at: int) -> str:

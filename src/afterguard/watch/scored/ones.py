@@ -41,6 +41,8 @@ class Ones:
         self.rows: dict[str, int] = {}
         self.names: list[str] = []
         self.evicted = 0
+        self.near = self.compared = 0
+        """Rows that were near an earlier one of their asker, of all that could be."""
         self.admitted = 0
         self._make(min(FIRST, self.size))
 
@@ -65,7 +67,8 @@ class Ones:
     choice: Array
     stepped: Array
     walked: Array
-    began: Array
+    from_row: Array
+    near_rows: Array
     scored: Array
     inside: Array
     part_count: Array
@@ -84,7 +87,7 @@ class Ones:
             ("single", (), np.int64, 0), ("before", (width,), float, np.nan), ("bins", (width, BINS), np.int32, 0),
             ("ring", (RING, width), np.float32, np.inf), ("ring_marks", (RING,), np.uint64, 0), ("ring_group", (RING,), np.int64, -1), ("ring_choice", (RING,), np.int64, -1),
             ("members", (RING,), np.int64, 0), ("member_of", (RING,), np.int64, -1), ("whole", (), np.int64, 0),
-            ("steps", (), np.int64, 0), ("turns", (), np.int64, 0), ("choice", (), np.int64, -1), ("stepped", (), np.int64, -1), ("walked", (), float, 0), ("began", (), float, 0),
+            ("steps", (), np.int64, 0), ("turns", (), np.int64, 0), ("choice", (), np.int64, -1), ("stepped", (), np.int64, -1), ("walked", (), float, 0), ("from_row", (), np.int64, 0), ("near_rows", (), np.int64, 0),
             ("scored", (), np.int64, 0), ("inside", (), np.int64, 0),
             ("part_count", (PARTS,), np.int64, 0), ("part_sum", (PARTS, width), float, 0), ("part", (), np.int64, 0), ("part_size", (), np.int64, 16),
             ("told", (len(TOLD),), float, -np.inf), ("due", (len(TOLD),), np.int64, 0),
@@ -143,6 +146,6 @@ TOLD = ("evasion_walk", "membership_probing", "model_extraction", "boundary", "l
 AT: dict[str, int] = {kind: place for place, kind in enumerate(TOLD)}
 CLEAR: tuple[tuple[str, Any], ...] = (
     ("asked", 0), ("different", 0), ("single", 0), ("before", np.nan), ("bins", 0), ("ring", np.inf), ("ring_marks", 0), ("ring_group", -1), ("ring_choice", -1),
-    ("members", 0), ("member_of", -1), ("whole", 0), ("steps", 0), ("turns", 0), ("choice", -1), ("stepped", -1), ("walked", 0), ("began", 0), ("scored", 0), ("inside", 0),
+    ("members", 0), ("member_of", -1), ("whole", 0), ("steps", 0), ("turns", 0), ("choice", -1), ("stepped", -1), ("walked", 0), ("from_row", 0), ("near_rows", 0), ("scored", 0), ("inside", 0),
     ("part_count", 0), ("part_sum", 0), ("part", 0), ("part_size", 16), ("told", -np.inf), ("due", 0),
 )  # fmt: skip

@@ -152,10 +152,13 @@ class Patrol:
 
     async def close(self) -> None:
         """Look once more, and keep what is known."""
-        await self.step(time.time())
         if self.joined is not None:
+            if self._rows or self.joined.judging is not None:
+                await self.step(time.time())
             await self.joined.close()
-        elif self.watch.models:
+            return
+        await self.step(time.time())
+        if self.watch.models:
             self._keep()
 
 

@@ -132,9 +132,8 @@ class Judging:
             version=__version__,
         )
         self.lookout = self._lookout(secret) if settings.watch else None
-        if self.lookout is not None:
-            self.patrol = self._patrol()
-            self.desk.lookout, self.desk.ending = self._saw, self._end
+        self.patrol = self._patrol()
+        self.desk.lookout, self.desk.ending = self._saw, self._end
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
         self._stamp = self._stamped()
@@ -153,6 +152,7 @@ class Judging:
             ]
             if self.lookout is not None:
                 self._watching.append(loop.create_task(self.lookout.keep()))
+            if any(one.is_predictive for one in self.routes):
                 self._watching.append(loop.create_task(self.patrol.keep()))
             if self.pull is not None:
                 self._watching.append(loop.create_task(self._pull(self.pull)))
@@ -200,12 +200,12 @@ class Judging:
         """An exchange is over: both watches are told."""
         if self.lookout is not None:
             self.lookout.saw(session, one)
-            self.patrol.saw(session, one)
+        self.patrol.saw(session, one)
 
     async def _end(self) -> None:
         if self.lookout is not None:
             await self.lookout.close()
-            await self.patrol.close()
+        await self.patrol.close()
 
     def looked(self) -> None:
         """The files were looked at."""

@@ -29,8 +29,8 @@ INSIDE = 3.5
 RARE = 0.01
 SHARE = 0.06
 """Of rare remainders in a window."""
-TIMES = 5.0
-MATERIAL = 0.1
+TIMES = 4.0
+MATERIAL = 0.05
 """How large rare remainders must be, in deviations of the scores: a fit that leaves next to nothing over would make much of little."""
 WORDS = 6
 LIMIT = 1e9
@@ -132,7 +132,7 @@ class Swapped:
     # -- inputs like those before
 
     def _other(self, block: Block, part: slice) -> Swap | None:
-        rows = np.flatnonzero(np.isfinite(block.scores[part])) + part.start
+        rows = np.flatnonzero(_is_open(block.scores[part])) + part.start
         if not len(rows):
             return None
         values, scores = block.values[rows], _logit(block.scores[rows])
@@ -164,7 +164,9 @@ class Swapped:
         rare: list[Moment] = [(name, time) for is_rare, _, name, time in self.last if is_rare]
         share = len(rare) / WINDOW
         if share < max(SHARE, TIMES * max(RARE, self.usual)):
-            self.usual += (share - self.usual) / 20
+            if share <= 2 * max(RARE, self.usual) + RARE:
+                self.usual += (share - self.usual) / 20
+                self.told = False  # the model is itself again
             return None
         return Swap(
             rare,
@@ -227,6 +229,15 @@ def _logit(scores: Array) -> Array:
     is_share = (scores >= 0) & (scores <= 1)
     inside = np.clip(np.where(is_share, scores, 0.5), EDGE, 1 - EDGE)
     return np.where(is_share, np.log(inside / (1 - inside)), np.clip(scores, -LIMIT, LIMIT))
+
+
+def _is_open(scores: Array) -> Array:
+    """Which scores say something: a share at its end hides how far beyond it the model would be."""
+    is_edge = (
+        (scores >= 0) & (scores <= 1) & ((scores <= EDGE) | (scores >= 1 - EDGE)) & ((scores != 0) & (scores != 1))
+    )
+    found: Array = np.isfinite(scores) & ~is_edge
+    return found
 
 
 def _is_same(a: float, b: float) -> bool:

@@ -37,6 +37,8 @@ HARVESTED = 2_000
 UNIQUE = 0.97
 TIMES = 20.0
 OTHERS = 20
+SINCE, LONG = 12 * 3600.0, 10 * 86_400.0
+"""Who asked from the first half day on, or for longer than this, is an application: its key asks about everybody."""
 MOVED = 1.0
 """Deviations by which a feature's mean must have moved, in small steps, to be a poisoner's."""
 SURE = 8.0
@@ -56,11 +58,14 @@ class Everybody:
         self.scores = np.zeros(0)
         self.choices: list[str] = []
         self.rows = 0
+        self.began = 0.0
         self.worked = 0
         self.place = self.band = math.nan
 
     def learn(self, block: Block) -> None:
         """Take a block in."""
+        if not self.rows:
+            self.began = float(block.times[0])
         self.rows += len(block.ids)
         weight = 1 - math.exp(-len(block.ids) / FAST)
         self.now += (np.clip(block.standard, -6, 6).mean(axis=0) - self.now) * weight
@@ -112,7 +117,7 @@ def look(
             says = _moves(ones, at, numeric)
             if says:
                 found.append(Found(at, "poisoning_suspected", says))
-            says = _harvests(ones, at)
+            says = _harvests(ones, at, everybody.began)
             if says:
                 found.append(Found(at, "label_harvesting", says))
     return found
@@ -200,7 +205,9 @@ def _unlike(own: Array, everybody: Array) -> float:
     return float(np.median(spread[0][usable] / spread[1][usable])) if usable.any() else 0.0
 
 
-def _harvests(ones: Ones, at: int) -> str:
+def _harvests(ones: Ones, at: int, began: float) -> str:
+    if ones.first[at] - began < SINCE or ones.last[at] - ones.first[at] > LONG:
+        return ""
     different, asked = int(ones.different[at]), int(ones.asked[at])
     if different < HARVESTED or different < UNIQUE * asked:
         return ""

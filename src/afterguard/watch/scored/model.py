@@ -1,6 +1,6 @@
 """Everything that is known of one predictive model's use, and what a block of its rows shows.
 
-In: blocks of events in the order of time. Out: Alerts. Bounded by its parts: about 20 MB where all of them are full. Rows of another width than the model's are counted and not looked at, until STRANGE of them come in a row: then the model is another one, and is learned anew.
+In: blocks of events in the order of time. Out: Alerts. Bounded by its parts: about 45 MB where all of them are full. Rows of another width than the model's are counted and not looked at, until STRANGE of them come in a row: then the model is another one, and is learned anew.
 """
 
 from __future__ import annotations

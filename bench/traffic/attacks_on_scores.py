@@ -68,7 +68,7 @@ def membership_harvest(days: Days, one: Campaign) -> Rows:
     each = max(5, round(one.intensity * (10 if one.spread else 900)))
     who = each_of(one, each)
     rng, n = one.rng(), len(who)
-    x = cases(one, np.arange(n) // 5)
+    x = cases(one, np.arange(n // 5 + 1))[np.arange(n) // 5]  # drawn once: a case asked again is the same case
     beside = np.arange(n) % 5 > 2
     x[beside] += rng.normal(0, 0.004, (int(beside.sum()), x.shape[1]))
     rows = crew(days, one, who, devices=40 if one.spread else 1) | {"time": scripted(one, who, each)}

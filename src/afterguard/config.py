@@ -92,7 +92,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: list[str] = []
     """MOUNT=FILE or MOUNT/MODEL=FILE: what the features of a predictive model may be. A schema of one's own, an MLmodel file, or what GET /v2/models/NAME answers."""
     grpc: list[str] = []
-    """Ports for KServe v2 over gRPC: MOUNT@HOST:PORT=grpc://TARGET (grpcs:// with TLS), beside a mount of kind kserve. Needs the extra grpc."""
+    """Ports for KServe v2 over gRPC: MOUNT@HOST:PORT=grpc://TARGET (grpcs:// with TLS), beside a mount of kind kserve. TLS, client certificates and private authorities are those of the HTTP door. Needs the extra grpc."""
     mode: str = ""
     """observe, shadow, share or enforce, for every mount. Empty: what the policy says for each route; observe where it says nothing."""
     share: float = -1.0
@@ -146,7 +146,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proxy: str = ""
     """CONNECT proxy on the way to upstreams: http://HOST:PORT"""
     redis: str = ""
-    """redis:// address of shared state (limits, approvals), for several workers or replicas."""
+    """redis:// address of shared state (limits, approvals, the watches over time), for several workers or replicas."""
     workers: int = 1
     """Processes that serve requests. More than one needs guard.redis for limits that are shared."""
     watch: bool = False

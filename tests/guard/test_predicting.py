@@ -5,8 +5,10 @@ The server is a stand-in (predict_servers.py).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from afterguard.errors import UsageError
+from afterguard.guard.patrol import Patrol
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -241,6 +244,9 @@ class Models:
             return running.Said([json.dumps(body).encode()])
 
         self.door = running.Door(folder, answer, policy, kind="kserve", **settings)
+        desk = self.door.proxy.desk
+        self.patrol = Patrol(folder, desk.journal, desk.metrics, desk.brain.models, running.pseudonym)
+        desk.lookout = self.patrol.saw
         self.chance = np.random.default_rng(7)
 
     async def ask(self, row: Any, caller: str) -> Any:
@@ -260,6 +266,9 @@ def test_who_walks_around_a_decision_loses_the_scores(tmp_path: Path, mode: str)
             await models.ask(models.chance.normal(size=4), f"user{n % 60}")
         point = np.zeros(4)
         walked = [await models.ask(point + 0.1 * models.chance.normal(size=4), "walker") for _ in range(40)]
+        await asyncio.sleep(1.1)
+        await models.patrol.step(time.time())
+        walked.append(await models.ask(point, "walker"))
         return walked, await models.ask(models.chance.normal(size=4), "user1")
 
     walked, other = models.door.run(work, 60)
@@ -271,7 +280,7 @@ def test_who_walks_around_a_decision_loses_the_scores(tmp_path: Path, mode: str)
         assert last in (0.0, 1.0)
         assert models.door.metric("afterguard_scores_changed_total", "withheld") >= 1
     else:
-        assert 0 < last < 1 and len(models.door.lines()) == 441
+        assert 0 < last < 1 and len(models.door.lines()) == 443
 
 
 def test_inputs_are_learned_quietly_and_what_is_unlike_is_told(tmp_path: Path) -> None:

@@ -7,15 +7,20 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from predictive_traffic import DAY, START, WIDTH, World, mixed
 
+from afterguard.errors import AfterguardError
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
+from afterguard.watch.predictions import hashed
 from afterguard.watch.predictive import Predictive
 
 BEGIN = START + 0.8 * DAY
@@ -209,3 +214,72 @@ def test_a_million_distinct_callers_and_wide_rows_stay_in_bounds() -> None:
     end = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert end < 1.35 * half and end < 120 << 20, (half >> 20, end >> 20)
+
+
+NUMBERS = st.one_of(st.floats(width=64), st.integers(0, 2**32 - 1).map(hashed), st.sampled_from([0.0, 1.0, 1e308]))
+TIMES = st.one_of(
+    st.floats(START, START + 50), st.sampled_from([float("nan"), float("inf"), -5.0, 0.0, START + 1e9, 1e300])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            TIMES, st.lists(NUMBERS, max_size=5), st.one_of(st.none(), st.floats()), st.text(max_size=3), st.text(max_size=2)
+        ),
+        max_size=60,
+    ),
+    st.integers(0, 3),
+)  # fmt: skip
+def test_whatever_comes_is_taken_and_kept(rows: list[Any], width: int) -> None:
+    watch = Predictive()
+    for time, features, score, decision, caller in rows:
+        some = tuple(features if width == 0 else (features * 3)[:width])
+        watch.feed(Event(time, id=caller, features=some, score=score, decision=decision, key=caller, network="n"))
+    watch.tick(START + 100)
+    again = Predictive.restored(watch.kept())
+    assert again.standing() == watch.standing() and again.refused == watch.refused
+
+
+def test_a_million_names_a_minute_do_not_push_out_who_asked_much() -> None:
+    world = World(51, has_text=False)
+    watch = Predictive()
+    for n in range(120):
+        watch.feed(world.event(world.usual(), START + n / 4, "steady"))
+    for n in range(40_000):
+        watch.feed(world.event(world.usual(), START + 30 + n * 60 / 1_000_000, f"name{n}"))
+    watch.tick(START + 100)
+    (model,) = watch.models.values()
+    ones = model.ones["caller"]
+    assert "steady" in ones.rows and len(ones.names) <= ones.size and ones.evicted > 30_000
+
+
+def test_a_clock_that_runs_backwards_or_ahead_is_counted_and_stops_nothing() -> None:
+    world = World(52, has_text=False)
+    watch = Predictive()
+    for n in range(300):
+        at = START + n if n % 3 else START - n * 100
+        watch.feed(world.event(world.usual(), at, "a"))
+    watch.feed(world.event(world.usual(), START + 1e8, "a"))
+    watch.tick(START + 400)
+    assert watch.late and watch.ahead == 1 and watch.standing()[0]["rows"] == 300
+
+
+def test_rows_of_another_width_are_counted_and_only_many_of_them_are_another_model() -> None:
+    world = World(53, has_text=False)
+    watch = Predictive()
+    for n in range(600):
+        row = world.usual()
+        watch.feed(world.event(row, START + n, "a"))
+        if n % 5 == 0:
+            watch.feed(Event(START + n, id="w", route="fraud", model="fraud", features=(1.0, 2.0), score=0.5))
+    watch.tick(START + 900)
+    assert watch.standing()[0]["rows"] == 600 and watch.standing()[0]["overlooked"] == 120
+
+
+def test_bytes_that_are_no_state_are_refused() -> None:
+    good = Predictive().kept()
+    for bad in (b"", b"x" * 40, good[:-3]):
+        with pytest.raises(AfterguardError, match="cannot be read"):
+            Predictive.restored(bad)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+REGION = re.compile(r"[a-z]{2}(?:-[a-z]{2,12}){1,3}-\d{1,2}")
 
 
 class Credentials(NamedTuple):
@@ -63,8 +66,8 @@ def _read(file: Path, profile: str) -> Credentials | None:
 
 
 def region_of(host: str, default: str = "us-east-1") -> str:
-    """bedrock-runtime.eu-west-1.amazonaws.com -> eu-west-1"""
-    parts = host.split(".")
-    if len(parts) >= 4 and parts[0].startswith("bedrock") and parts[-2] in ("amazonaws", "com"):
-        return parts[1]
-    return default
+    """bedrock-runtime.eu-west-1.amazonaws.com, runtime.sagemaker.eu-west-1.amazonaws.com -> eu-west-1; also behind private endpoints and in China."""
+    parts = host.lower().removesuffix(".cn").split(".")
+    if parts[-2:] != ["amazonaws", "com"]:
+        return default
+    return next((part for part in reversed(parts) if REGION.fullmatch(part)), default)

@@ -88,6 +88,8 @@ class Desk:
         self.most = in_flight
         self.lookout: Callable[[Session, Decision], None] | None = None
         """Who is told of every exchange that is over."""
+        self.patrol: Callable[[Session, Decision], None] | None = None
+        """Who is told of those in which a predictive model was asked about rows."""
         self.ending: Callable[[], Awaitable[None]] | None = None
         """What is to be done when every decision is made."""
         self.open: dict[Visit, None] = {}
@@ -273,6 +275,8 @@ class Desk:
             self.journal.write(line(one, self.version))
         if self.lookout is not None:
             self.lookout(session, one)
+        if self.patrol is not None and one.rows:
+            self.patrol(session, one)
         if is_probe:
             self._remember(one)
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
+import os
+import ssl
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 from afterguard.errors import UsageError
+from afterguard.guard import tls
 from afterguard.guard.desk import Desk, Late, why
 from afterguard.guard.passage import TOKEN
 from afterguard.guard.predicting import STEP_UP, PredictSession
@@ -25,6 +31,7 @@ from afterguard.wire.kserve_grpc import METHOD
 if TYPE_CHECKING:
     from afterguard.guard.route import Route
 
+log = logging.getLogger("afterguard.guard")
 CAP = 32 << 20
 """Bytes of a message, either way."""
 BOUND = 256
@@ -53,10 +60,24 @@ def port(text: str) -> Port:
     return Port(mount, listen, place, scheme == "grpcs")
 
 
+class Secured(NamedTuple):
+    """PEM files of both sides, as they hold for the HTTP door; "" for none."""
+
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    """Only clients with a certificate from it get in."""
+    upstream_ca: str = ""
+    """Trusted beside the system's store, for grpcs:// targets."""
+    upstream_certificate: str = ""
+    """Certificate and key that are shown to a target that asks."""
+
+
 class GrpcDoor:
     """One port, serving."""
 
-    def __init__(self, desk: Desk, token: bytes, route: Route, place: Port) -> None:
+    def __init__(self, desk: Desk, token: bytes, route: Route, place: Port, secured: Secured = Secured()) -> None:  # noqa: B008
+        self.secured = secured
         self.desk, self.token, self.route, self.place = desk, token, route, place
         self._grpc = library()
         self._server: Any = None
@@ -66,16 +87,18 @@ class GrpcDoor:
         """Listen; the port. Raises UsageError where that is not possible."""
         aio = self._grpc.aio
         options = [("grpc.max_receive_message_length", CAP), ("grpc.max_send_message_length", CAP)]
-        secure = self._grpc.ssl_channel_credentials()
         self._channel = (
-            aio.secure_channel(self.place.target, secure, options=options)
+            aio.secure_channel(self.place.target, _shown(self._grpc, self.secured), options=options)
             if self.place.is_secure
             else aio.insecure_channel(self.place.target, options=options)
         )
         self._server = aio.server(options=options, maximum_concurrent_rpcs=BOUND)
         self._server.add_generic_rpc_handlers((_handler(self._grpc, self),))
         try:
-            found = self._server.add_insecure_port(self.place.listen)
+            if self.secured.certificate:
+                found = self._server.add_secure_port(self.place.listen, _offered(self._grpc, self.secured))
+            else:
+                found = self._server.add_insecure_port(self.place.listen)
         except RuntimeError:
             raise UsageError(
                 f"cannot listen on {self.place.listen} for gRPC",
@@ -101,6 +124,7 @@ class GrpcDoor:
         headers = [(key.encode(), value if isinstance(value, bytes) else value.encode()) for key, value in metadata]
         spot = Endpoint(self.route.kind, "predict", "kserve_grpc", "", False)
         session = PredictSession(self.desk.brain, self.route, spot, self.desk.new_id(), headers)
+        session.peer = _peer(context.peer())
         if not session.ruling.is_inline:
             return await self._observed(session, body, context, started, wall)
         judging = [0.0]
@@ -234,6 +258,12 @@ class GrpcDoor:
             raise
 
 
+def _peer(text: str) -> str:
+    """ipv4:10.0.0.7:4711, ipv6:%5B::1%5D:4711 -> the address."""
+    kind, _, rest = unquote(text).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
+
+
 def library() -> Any:
     """grpcio. Raises UsageError where it is not installed."""
     try:
@@ -244,6 +274,51 @@ def library() -> Any:
             "the gRPC door needs grpcio", hint='pip install "afterguard[grpc]"', slug="missing-extra"
         ) from None
     return grpc
+
+
+def _offered(grpc: Any, secured: Secured) -> Any:
+    """TLS of the port. Certificate and key are read again when their files change. Raises UsageError."""
+    tls.server_context(secured.certificate, secured.key, client_ca=secured.client_ca)  # says what is wrong with a file
+    authority = _read(secured.client_ca)
+
+    def files() -> Any:
+        pair = [(_read(secured.key or secured.certificate), _read(secured.certificate))]
+        return grpc.ssl_server_certificate_configuration(pair, root_certificates=authority)
+
+    def stamps() -> tuple[int, ...]:
+        return tuple(os.stat(name).st_mtime_ns for name in (secured.certificate, secured.key) if name)
+
+    known = [stamps()]
+
+    def fresh() -> Any:
+        """The files as they are now, None where nothing changed or they cannot be read: the old ones stay."""
+        try:
+            now = stamps()
+            if now == known[0]:
+                return None
+            tls.server_context(secured.certificate, secured.key)
+            known[0] = now
+            return files()
+        except (OSError, UsageError) as error:
+            log.error("the gRPC port keeps its old certificate: %s", error)
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(files(), fresh, authority is not None)
+
+
+def _shown(grpc: Any, secured: Secured) -> Any:
+    """TLS towards the target. Raises UsageError."""
+    tls.client_context(ca=secured.upstream_ca, certificate=secured.upstream_certificate)
+    own = _read(secured.upstream_certificate)
+    roots = _read(secured.upstream_ca)
+    system = ssl.get_default_verify_paths().cafile
+    if roots and system:
+        roots = (_read(system) or b"") + b"\n" + roots
+    return grpc.ssl_channel_credentials(roots, own, own)
+
+
+def _read(name: str) -> bytes | None:
+    return Path(name).read_bytes() if name else None
 
 
 def _passed(context: Any) -> list[tuple[str, Any]]:

@@ -1,21 +1,20 @@
-"""What the guard knows of each predictive model: the features that were agreed, what its inputs are usually like, what goes on over time, and callers that stood out.
+"""What the guard knows of each predictive model: the features that were agreed, what its inputs are usually like, and callers that stood out.
 
-In: Batches and Events. Out: Hits. One a process, in memory and bounded: MODELS models, SUSPECTS callers. What inputs are usually like can be kept over a restart (`kept`, `take`); what goes on over time begins anew. It opens nothing.
+In: Batches, and callers that stood out. Out: Hits. One a process, in memory and bounded: MODELS models, SUSPECTS callers. What inputs are usually like can be kept over a restart (`kept`, `take`); what goes on over time is watched in patrol.py. It opens nothing.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from afterguard.detect.feature_profile import Profile, State
 from afterguard.detect.feature_schema import Checked, Schema
 from afterguard.model import Batch, Hit
-from afterguard.watch.event import Event
-from afterguard.watch.predictive import Predictive
 
 MODELS = 200
 SUSPECTS = 10_000
@@ -27,6 +26,11 @@ HOLD = 3_600.0
 
 NOTHING_AGREED = Checked(Schema({}, extra=True))
 """Where nothing is agreed or learned yet: numbers that are none are told all the same."""
+
+
+def identities(session: Any) -> tuple[str, ...]:
+    """Where nobody says more of callers than their credentials."""
+    return (session.identity,)
 
 
 class Model:
@@ -45,7 +49,8 @@ class Models:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self.watch = Predictive()
+        self.callers: Callable[[Any], tuple[str, ...]] = identities
+        """Session -> the keyed hashes its caller goes by in the watch over time."""
         self._known: OrderedDict[tuple[str, str], Model] = OrderedDict()
         self._suspects: OrderedDict[tuple[str, str], tuple[float, Hit]] = OrderedDict()
 
@@ -93,24 +98,18 @@ class Models:
             return model.profile.look(batch, exchange)
         return NOTHING_AGREED.look(batch, exchange)
 
-    def suspected(self, route: str, caller: str, exchange: str) -> list[Hit]:
-        """The hit of a caller that stood out within HOLD, for the exchange at hand."""
-        if not caller:
-            return []
-        found = self._suspects.get((route, caller))
-        if found is None or not 0 <= self.clock() - found[0] <= HOLD:
-            return []
-        return [msgspec.structs.replace(found[1], exchange=exchange)]
+    def suspected(self, route: str, callers: Sequence[str], exchange: str) -> list[Hit]:
+        """The hit of a caller that stood out within HOLD, for the exchange at hand. `callers`: all it goes by."""
+        for caller in callers:
+            found = self._suspects.get((route, caller)) if caller else None
+            if found is not None and -HOLD <= self.clock() - found[0] <= HOLD:
+                return [msgspec.structs.replace(found[1], exchange=exchange)]
+        return []
 
-    def feed(self, event: Event) -> list[Hit]:
-        """What an event shows over time. Callers an alert names are suspects from now on."""
-        hits = []
-        for alert in self.watch.feed(event):
-            hit = msgspec.structs.replace(alert.hit, exchange=event.id)
-            hits.append(hit)
-            for caller in hit.identifiers:
-                self._suspects[event.route, caller] = (self.clock(), hit)
-                self._suspects.move_to_end((event.route, caller))
+    def suspect(self, route: str, hit: Hit, since: float) -> None:
+        """Callers an alert names are suspects from now on."""
+        for caller in hit.identifiers:
+            self._suspects[route, caller] = (since, hit)
+            self._suspects.move_to_end((route, caller))
         while len(self._suspects) > SUSPECTS:
             self._suspects.popitem(last=False)
-        return hits

@@ -7,9 +7,7 @@ that cannot be found, the route decides, as for everything the guard cannot do.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -20,8 +18,6 @@ from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
 from afterguard.guard.who import Headers
 from afterguard.model import Action, Batch, Exchange, Hit, Verdict
-from afterguard.watch.event import Event
-from afterguard.watch.predictions import hashed
 from afterguard.wire import kserve_grpc, predictive
 from afterguard.wire.endpoint import Endpoint, pinned
 from afterguard.wire.scores import Told
@@ -32,8 +28,6 @@ STEP_UP = b"x-afterguard-step-up"
 """Header of a reply whose caller the application should check further: the id of the rule that wants it."""
 PINNED = ("kserve", "tfserving", "torchserve", "kserve_grpc")
 """Dialects whose path or message has a place for a version."""
-EVENTS = 32
-"""Rows of one request that the watch over time sees."""
 REFUSALS = (Action.block, Action.ask, Action.throttle)
 
 
@@ -54,6 +48,8 @@ class PredictSession(Session):
         self.known_model: Model | None = None
         self.is_usual = False
         """Whether nothing is wrong with its features."""
+        self.is_learned = False
+        """Whether a model has answered, so that its rows are for the watch over time."""
 
     # -- the request
 
@@ -122,7 +118,7 @@ class PredictSession(Session):
         self.known_model = model = models.find(self.route.name, self.spot.model, self.route.schemas)
         found = models.look(model, batch, self.id)
         self.is_usual = not found
-        return found + models.suspected(self.route.name, self.identity, self.id)
+        return found + models.suspected(self.route.name, models.callers(self), self.id)
 
     def _pin(self, version: str) -> None:
         """Send it to that version. Raises Unspliceable where the path has no place for one and the route fails closed."""
@@ -174,7 +170,8 @@ class PredictSession(Session):
 
     def backward(self, body: bytes, exchange: Exchange, hits: Sequence[Hit]) -> bytes | Answer:
         """The reply to send back, or a refusal. Raises Unspliceable."""
-        fresh = [*hits, *self._watched(exchange)]
+        fresh = list(hits)
+        self._learn(exchange)
         self.hits += fresh
         self.replied = verdict = self.decide(exchange, fresh, "response")
         if verdict.action in REFUSALS:
@@ -202,43 +199,12 @@ class PredictSession(Session):
         self.heads = [(name, changed.get(name.lower(), value)) for name, value in self.heads]
         return new
 
-    def _watched(self, exchange: Exchange) -> list[Hit]:
-        """What these rows show over time. Rows without a hit, which the model has answered, are learned."""
+    def _learn(self, exchange: Exchange) -> None:
+        """A model has answered: rows without a hit are learned, and all are for the watch over time (patrol.py)."""
         batch, model = exchange.batch, self.known_model
         if batch is None or model is None or not self.brain.detectors:
-            return []
-        out: list[Hit] = []
+            return
         self.brain.models.keep(self.route.name, self.spot.model, model)
         if self.is_usual:
             model.profile.learn(batch, self.identity)
-        for event in self._events(batch, self.brain.models.clock()):
-            out += self.brain.models.feed(event)
-        return out
-
-    def _events(self, batch: Batch, now: float) -> list[Event]:
-        return [
-            Event(
-                time=now,
-                id=self.id,
-                app=self.route.app,
-                route=self.route.name,
-                key=self.identity,
-                conversation=self.conversation,
-                model=self.spot.model,
-                version=batch.version,
-                operation="predict",
-                features=features(batch, row),
-                score=batch.scores[row] if row < len(batch.scores) else None,
-                decision=batch.decisions[row] if row < len(batch.decisions) else "",
-            )
-            for row in range(min(batch.rows, EVENTS))
-        ]
-
-
-def features(batch: Batch, row: int) -> tuple[float, ...]:
-    """A row as numbers: texts by hash."""
-    numbers: list[Any] = [float(one) for one in batch.numbers[row].tolist()]
-    for place, texts in batch.texts.items():
-        if texts[row]:
-            numbers[place] = hashed(zlib.crc32(texts[row].encode("utf-8", "replace")))
-    return tuple(numbers)
+        self.is_learned = True

@@ -23,7 +23,7 @@ from afterguard.guard.brain import Brain
 from afterguard.guard.credentials import Source
 from afterguard.guard.garbage import settled
 from afterguard.guard.gate import Gate
-from afterguard.guard.grpc_door import GrpcDoor, Port, library, port
+from afterguard.guard.grpc_door import GrpcDoor, Port, Secured, library, port
 from afterguard.guard.hosts import Hosts
 from afterguard.guard.passage import Settings
 from afterguard.guard.proxy import Proxy
@@ -218,10 +218,10 @@ def _ports(guard: GuardConfig, known: dict[str, Route]) -> list[Port]:
                 hint=f"--upstream {one.mount}:kserve=http://HOST:PORT, the same server over HTTP",
                 slug="bad-grpc",
             )
-        if not one.listen.startswith(("127.", "localhost:", "[::1]:")) and not guard.token:
+        if not one.listen.startswith(("127.", "localhost:", "[::1]:")) and not (guard.token or guard.client_ca):
             raise UsageError(
                 f"{one.listen} can be reached by others",
-                hint="set AFTERGUARD_GUARD_TOKEN, or listen on 127.0.0.1",
+                hint="set AFTERGUARD_GUARD_TOKEN, or TLS with guard.client_ca, or listen on 127.0.0.1",
                 slug="unprotected-listener",
             )
     if found:
@@ -306,6 +306,7 @@ class Guard(Judging):
             (settings.tls_certificate, settings.tls_key, settings.client_ca),
             common(made.config),
         )
+        secured = Secured(*given.tls, settings.upstream_ca, settings.upstream_certificate)
         self.proxy = Proxy(
             given.mounts,
             upstreams,
@@ -315,7 +316,7 @@ class Guard(Judging):
             doors={name: make(given) for name, make in door.PATHS.items() if name in door.open_paths(settings.gateway)},
             listeners=[
                 *(door.LISTENERS[name](given, where) for name, where in door.addresses(settings.door)),
-                *(GrpcDoor(self.desk, given.token, given.mounts.routes[one.mount], one) for one in made.ports),
+                *(GrpcDoor(self.desk, given.token, given.mounts.routes[one.mount], one, secured) for one in made.ports),
             ],
         )
         self.proxy.refused = gate.refused

@@ -28,6 +28,7 @@ from afterguard.guard.limits import Local, Meter, Shared
 from afterguard.guard.lookout import Lookout, together
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.notice import Marks
+from afterguard.guard.patrol import Patrol
 from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
 from afterguard.guard.price import prices
 from afterguard.guard.route import Route
@@ -130,8 +131,10 @@ class Judging:
             version=__version__,
         )
         self.lookout = self._lookout(secret) if settings.watch else None
+        self.patrol = self._patrol()
+        self.desk.patrol, self.desk.ending = self.patrol.saw, self._end
         if self.lookout is not None:
-            self.desk.lookout, self.desk.ending = self.lookout.saw, self.lookout.close
+            self.desk.lookout = self.lookout.saw
         self.collector = Collector(time.monotonic())
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
@@ -151,6 +154,8 @@ class Judging:
             ]
             if self.lookout is not None:
                 self._watching.append(loop.create_task(self.lookout.keep()))
+            if any(one.is_predictive for one in self.routes):
+                self._watching.append(loop.create_task(self.patrol.keep()))
             if self.pull is not None:
                 self._watching.append(loop.create_task(self._pull(self.pull)))
 
@@ -163,17 +168,40 @@ class Judging:
     def _lookout(self, secret: bytes) -> Lookout:
         """The watch over time, as the settings say."""
         given = self.settings
-        headers = (given.user_header, given.address_header, given.device_header, given.region_header)
         return Lookout(
             self.folder,
             self.journal,
             self.metrics,
             self.brain.context.pseudonym,
             version=__version__,
-            marks=Marks(*(name.lower().encode() for name in headers)),
+            marks=self._marks(),
             prices=prices(given.price),
             together=together(given.redis, self.desk.new_id(), self.metrics) if given.redis else None,
         )
+
+    def _patrol(self) -> Patrol:
+        """The watch over predictive models."""
+        return Patrol(
+            self.folder,
+            self.journal,
+            self.metrics,
+            self.brain.models,
+            self.brain.context.pseudonym,
+            version=__version__,
+            marks=self._marks(),
+            redis=self.settings.redis,
+            brain=self.desk.new_id(),
+        )
+
+    def _marks(self) -> Marks:
+        given = self.settings
+        headers = (given.user_header, given.address_header, given.device_header, given.region_header)
+        return Marks(*(name.lower().encode() for name in headers))
+
+    async def _end(self) -> None:
+        if self.lookout is not None:
+            await self.lookout.close()
+        await self.patrol.close()
 
     def looked(self) -> None:
         """The files were looked at."""

@@ -54,6 +54,8 @@ class Alert(NamedTuple):
     exchanges: tuple[Moment, ...]
     why: Why | None = None
     """Of the watch over time; the look-back says it in the hit's own words."""
+    route: str = ""
+    """Mount, where an alert is about one."""
 
 
 def of(

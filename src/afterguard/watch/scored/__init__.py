@@ -1,0 +1,1 @@
+"""Predictive models over time, worked out a block of rows at once."""

@@ -96,6 +96,7 @@ def _site(site: Site) -> dict[str, Any]:
         "told": [[list(key), row] for key, row in site.cooling.told.items()],
         "causes": [[list(key), until] for key, until in site.cooling.causes.items()],
         "rises": [[list(key), time] for key, time in site.rises.items()],
+        "storms": site.storms.kept(),
     }
 
 
@@ -125,6 +126,8 @@ def _fill(site: Site, kept: dict[str, Any]) -> None:
     site.cooling.told.update({(k[0], k[1], k[2]): row for k, row in kept["told"]})
     site.cooling.causes.update({(k[0], k[1], k[2]): until for k, until in kept["causes"]})
     site.rises.update({(k[0], k[1], k[2]): time for k, time in kept["rises"]})
+    if "storms" in kept:  # a state of before there were any goes on without
+        site.storms.take(kept["storms"])
 
 
 def _fill_table(table: Table, kept: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ class Replies:
             stream.first_far = stream.first_far or began
             return self._told(key, stream, seen, far, now) if stream.far >= ROW else None
         stream.far, stream.first_far = 0, 0.0
-        stream.version = stream.version or stream.latest
+        stream.version = stream.latest
         _learn(stream, seen, words)
         return None
 

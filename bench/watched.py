@@ -60,3 +60,10 @@ def named(alert: Alert, event: Event) -> Told:
     """An alarm about a predictive model and, where they are known, its callers."""
     callers = tuple(("caller", name) for name in alert.hit.identifiers)
     return Told(alert.hit.kind, alert.hit.cause, event.app, event.model, callers, alert.hit.rule)
+
+
+class Series(Watch):
+    """Identities and groups over time alone."""
+
+    def feed(self, event: Event) -> list[Told]:
+        return list(alarms(self.live.feed(event)))

@@ -98,6 +98,8 @@ class Site:
         self.budgets = Budgets(settings.budgets)
         self.cooling = Cooling()
         self.storms = Storms()
+        self.acts = False
+        """Whether its tools do something. Where they do not, nobody asks from where."""
         self.begun = 0.0
         self.events = 0
         self.last = 0.0
@@ -141,6 +143,38 @@ class Site:
         first_today = np.unique(who.hashes[new[who.events]])
         self.seen.new(_pairs(self.salt, 2, first_today, first_today ^ day), now)
         columns.fields["new"] = self._newcomers(who, first_today, day, now)
+        self._strange(columns, day, now)
+
+    def _strange(self, columns: Columns, day: np.uint64, now: float) -> None:
+        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
+        moves = columns.measures[:, AT["moves"]]
+        self.acts = self.acts or bool(moves.any())
+        user = columns.fields["user"]
+        if not self.acts or not len(user.events):
+            return
+        strange = np.ones(len(columns.events), dtype=bool)
+        # To one that is new, or came back after weeks and is forgotten, everything is new.
+        strange[columns.fields["new"].events] = False
+        for number, name in enumerate(("device", "network", "region")):
+            strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day, now)
+        columns.measures[:, AT["strange_moves"]] = moves * strange
+
+    def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64, now: float) -> Numbers:
+        """For each event, whether its user and this value came together for the first time today or yesterday."""
+        whose = np.zeros(count, dtype=np.uint64)
+        whose[user.events] = user.hashes
+        has = np.zeros(count, dtype=bool)
+        has[user.events] = True
+        both = has[other.events]
+        events, mine, theirs = other.events[both], whose[other.events[both]], other.hashes[both]
+        new = self.seen.new(_pairs(self.salt, number, mine, theirs), now)
+        self.seen.new(_pairs(self.salt, number + 1, mine[new], theirs[new] ^ day), now)
+        late = np.zeros(len(events), dtype=bool)
+        for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
+            late |= self.seen.has(_pairs(self.salt, number + 1, mine, theirs ^ when))
+        answer = np.zeros(count, dtype=bool)
+        answer[events] = late
+        return answer
 
     def _newcomers(self, who: Column, first: Numbers, day: np.uint64, now: float) -> Column:
         """Events of identities that were first seen today or yesterday."""

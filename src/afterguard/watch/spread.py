@@ -43,12 +43,6 @@ DEVIATIONS = 6.0
 EVEN = 0.25
 """Length of the mean direction of rare rows up to which they go everywhere."""
 QUIET = 24 * 3600.0
-MORE = 2
-"""Times as many callers for which the same is told again within the day."""
-ASKED = 4_000
-"""Callers whose rare inputs are counted."""
-STRANGE = 0.25
-"""Of a caller's inputs that are rare: five times what is usual."""
 
 
 class Cell:
@@ -91,10 +85,6 @@ class Spread:
         self._rare: deque[tuple[np.ndarray, str, Moment]] = deque(maxlen=RARE)
         self._counted = self._far = self._strange = 0
         self._quiet = -math.inf
-        self._asked: OrderedDict[str, list[int]] = OrderedDict()
-        """Caller -> inputs of his, and rare ones among them."""
-        self._named = 0
-        """Callers that the last alert named."""
 
     def feed(self, row: Row, standard: np.ndarray) -> list[Alert]:
         """Count a row."""
@@ -184,7 +174,6 @@ class Spread:
         white = (standard - metric.middle) @ metric.root
         length = float(np.sqrt(white @ white))
         self._counted += 1
-        self._count(row.caller, length > metric.limit)
         if length > metric.limit:
             self._far += 1
             self._rare.append((white / length, row.caller, (row.id, row.time)))
@@ -192,7 +181,7 @@ class Spread:
             return []
         counted, far, self._counted, self._far = self._counted, self._far, 0, 0
         error = math.sqrt(USUAL * (1 - USUAL) * (1 / counted + 1 / SAMPLE))
-        if (far / counted - USUAL) / error < DEVIATIONS:
+        if (far / counted - USUAL) / error < DEVIATIONS or now - self._quiet < QUIET:
             return []
         recent = list(self._rare)[-min(far, RARE) :]
         directions = np.array([one for one, _, _ in recent])
@@ -200,34 +189,16 @@ class Spread:
         main = float(np.linalg.eigvalsh(directions.T @ directions / len(directions))[-1])
         if drift > EVEN or main > max(3.0 / len(standard), 0.5):
             return []
-        callers = self._strangers()
-        # Told again within the day only when it names many more.
-        if now - self._quiet < QUIET and len(callers) < MORE * max(FEW, self._named):
-            return []
-        self._quiet, self._named = now, len(callers)
+        self._quiet = now
+        callers = Counter(who for _, who, _ in recent if who)
         return [
             of(
                 "model_extraction", ID, COPY, [moment for _, _, moment in recent], severity=Severity.medium, confidence=Confidence.medium,
-                cause="queries in every corner of the input space", callers=callers if len(callers) >= FEW else (),
-                rule=f"{far / counted:.0%} of the last {counted} inputs are as rare as {USUAL:.0%} usually are, and they go in every direction (mean direction {drift:.2f}); {len(callers)} callers of whose inputs most are rare",
+                cause="queries in every corner of the input space", callers=tuple(callers) if len(callers) >= FEW else (),
+                rule=f"{far / counted:.0%} of the last {counted} inputs are as rare as {USUAL:.0%} usually are, and they go in every direction (mean direction {drift:.2f}); {len(callers)} callers among the last {len(recent)}",
                 would_change="a test with made-up inputs, or several new kinds of customers at once",
             )
         ]  # fmt: skip
-
-    def _count(self, caller: str, is_rare: bool) -> None:
-        """How many rare inputs each caller of late had."""
-        if not caller:
-            return
-        row = self._asked.setdefault(caller, [0, 0])
-        row[0] += 1
-        row[1] += is_rare
-        self._asked.move_to_end(caller)
-        while len(self._asked) > ASKED:
-            self._asked.popitem(last=False)
-
-    def _strangers(self) -> tuple[str, ...]:
-        """Callers of late whose inputs are rare far more often than chance has it."""
-        return tuple(who for who, (asked, rare) in self._asked.items() if rare >= 2 and rare >= STRANGE * asked)
 
 
 def _metric(rows: np.ndarray) -> _Metric:

@@ -88,9 +88,9 @@ class Table:
         self.looked = np.zeros(len(WINDOWS))
         self.newcomer = np.zeros(wide, dtype=np.float32)
         """What one that is new may do: the usual of an active peer."""
-        self.is_place = np.array([MEASURES[c] == "new_places" for c in self.columns])
+        self.is_place = np.array([MEASURES[c] in ("new_places", "strange_moves") for c in self.columns])
         self.is_of_many = np.array([MEASURES[c].endswith("identities") for c in self.columns])
-        self.is_account = np.array([r is not None and r.taxonomies == ACCOUNT for r in self.rule_of])
+        self.is_account = np.array([r is not None and r.taxonomies[: len(ACCOUNT)] == ACCOUNT for r in self.rule_of])
         self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
         self.make_room(min(FIRST, size))
 

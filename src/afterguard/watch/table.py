@@ -8,6 +8,7 @@ peers go over theirs, and once a row is known, the usual rises at most RISE a da
 it behind. `jump` is by how much rows go over their own usual now and then: the quantile 1 - 1/rows^0.7 of the excess, learnt over days.
 The score of a row is (seen / everybody + jump) / (usual + jump): it needs both an excess over its own past and one that peers do not show.
 `everybody` is how many times its usual the middle of the population does, without the top tenth: one abuser cannot hide behind himself.
+One that is younger than LEARN days is expected to do what others did that were new within the last week (`newcomer`), those who came for a day and went included: what old and busy rows do says nothing of it.
 The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
 
 Memory is bounded as in Space-Saving (Metwally et al. 2005): when the table is full, rows with the least activity of the last day give way. Whoever does

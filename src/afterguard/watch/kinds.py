@@ -72,7 +72,7 @@ RULES: tuple[Rule, ...] = (
     Rule("chat_extraction", "new_shapes", ("user", "key", "address", "device", "network"), (60, 180, 350, 1_000), "questions unlike any it asked before", "an evaluation its owner runs", THEFT),
     Rule("refusal_burst", "refused", (*ALL, "model", "prompt"), (7, 12, 20, 50), "refusals by the model", "a topic in the news, or a stricter model", PROBING),
     Rule("error_burst", "errors", ("model",), (15, 40, 80, 250), "errors", "an outage of the provider", CONSUMPTION, Severity.info, 5),
-    Rule("payee_of_many", "identities", ("payee",), (10, 12, 15, 30), "identities that never paid it before", "a new landlord, shop or appeal that many pay", AGENT, Severity.high, 5),
+    Rule("payee_of_many", "identities", ("payee",), (10, 12, 15, 30), "identities that never paid it before", "a new landlord, shop or appeal that many pay", AGENT, Severity.high, 3),
     Rule("campaign", "identities", ("shape", "network", "client", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 7),
     Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "device", "payee", "document", "address"), (30, 35, 50, 100), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
 )  # fmt: skip

@@ -103,7 +103,8 @@ class Site:
         self.begun = 0.0
         self.events = 0
         self.last = 0.0
-        self.rises: dict[tuple[str, str, str], float] = {}
+        self.rises: dict[tuple[str, str, str], tuple[float, float]] = {}
+        """(kind, scope, who) -> since when it stands out, and when it last did."""
 
     def is_learning(self, now: float) -> bool:
         """Whether too little is known of this application to trust limits."""
@@ -263,7 +264,8 @@ class Site:
         limit = table.limit() * (UNSURE if is_learning else 1.0)
         floors = table.floors * (UNSURE if is_learning else 1.0)
         loud = (excess >= table.floors) & (scores >= limit / 2)
-        over = loud & (excess >= floors) & (scores >= limit) & table.goes_on(rows)
+        stands_out = loud & (excess >= floors) & (scores >= limit)
+        over = stands_out & table.goes_on(rows)
         # What everybody does together is nobody's abuse: of such a row only misuse of the credential itself is told.
         over &= ~large[:, None, None] | table.is_account & ((excess >= 2 * floors) & (scores >= CAUTION * limit))
         # A past of a few days says little of busy hours.
@@ -272,7 +274,8 @@ class Site:
         if now - self.begun < QUIET * DAY:
             over[:] = False
         else:
-            quiet = np.where(over | ~np.isfinite(scores), 0, scores)
+            # What stood out is no measure of what is quiet, told or not; nor is what everybody does together.
+            quiet = np.where(stands_out | large[:, None, None] | ~np.isfinite(scores), 0, scores)
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
         return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, crowd, now)
@@ -289,11 +292,13 @@ class Site:
         return large, large, share
 
     def _rise(self, table: Table, rows: Numbers, loud: Numbers, now: float) -> None:
-        """Remember since when somebody stands out."""
+        """Remember since when somebody stands out; after a calm day it begins anew."""
         for row, _, at in np.argwhere(loud).tolist():
             rule = table.rule_of[at]
             if rule is not None:
-                self.rises.setdefault((rule.kind, table.scope, str(table.names[rows[row]])), now)
+                key = (rule.kind, table.scope, str(table.names[rows[row]]))
+                since, last = self.rises.pop(key, (now, now))
+                self.rises[key] = (since if now - last < DAY else now, now)
         while len(self.rises) > 20_000:
             del self.rises[next(iter(self.rises))]
 
@@ -350,7 +355,7 @@ class Site:
             peers=round(float(max(table.jump[window, at], table.least[window, at])), 3),
             seen=round(float(table.sums[row, window, at]), 3),
             window=WINDOWS[window],
-            since=self.rises.get((rule.kind, table.scope, who), now),
+            since=self.rises.get((rule.kind, table.scope, who), (now, now))[0],
             until=now,
             times=round(score, 2),
             limit=round(limit, 2),

@@ -44,7 +44,7 @@ LARGE = 0.2
 CAUTION = 1.5
 """How many times the limit is demanded of those."""
 WEEK = 7
-YOUNG = 2.0
+YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""

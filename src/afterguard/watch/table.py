@@ -294,18 +294,21 @@ class Table:
             if len(rows) < PEERS:
                 self.everybody[window] = 1
                 if window == len(WINDOWS) - 1:
-                    self._newcomer(count, now)
+                    self._newcomer(count, now, passed, is_learning)
                 continue
             sample = rows[:: -(-len(rows) // SAMPLE)]
             fade = np.exp(-(now - self.last[sample]) / WINDOWS[window]).astype(np.float32)
             sums = self.sums[sample, window] * fade[:, None]
             if window == len(WINDOWS) - 1:
-                self._newcomer(count, now)
+                self._newcomer(count, now, passed, is_learning)
             self._everybody(window, sums, passed, is_learning)
             self._jump(window, sample, sums, len(rows), passed, is_learning)
 
-    def _newcomer(self, count: int, now: float) -> None:
-        """What one that is new may do is what others did that were new within the last week; those who came for one day only count too."""
+    def _newcomer(self, count: int, now: float, passed: float, is_learning: bool) -> None:
+        """What one that is new may do is what others did that were new within the last week; those who came for one day only count too.
+
+        It rises a tenth a day at most: the new networks of one campaign do not excuse each other.
+        """
         over = np.flatnonzero((self.days[:count] < 1) & (now - self.rolled[:count] >= DAY))
         if len(over):
             self._end_day(over, now)
@@ -316,7 +319,10 @@ class Table:
         if len(known):
             known = known[:: -(-len(known) // (2 * SAMPLE))]
             usual = np.maximum(self.usual[known][:, None, :] * SHARE, self.peak[known])
-            self.newcomer = _quantile(usual, 1 - 1 / len(known) ** TAIL).astype(np.float32)
+            seen = _quantile(usual, 1 - 1 / len(known) ** TAIL)
+            if not is_learning and self.newcomer.any():
+                seen = np.minimum(seen, (self.newcomer + self.least) * (1 + 0.1 * passed / DAY) - self.least)
+            self.newcomer = seen.astype(np.float32)
 
     def _everybody(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
         count = len(sums)

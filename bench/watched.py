@@ -51,8 +51,8 @@ def of_series(alert: Alert) -> Told:
     why = alert.why
     assert why is not None
     model = why.who.split()[0] if why.scope == "model" and why.who else ""
-    who = () if why.scope in ("app", "model") else ((why.scope, why.who),)
-    who += tuple((why.scope, name) for name in alert.hit.identifiers)
+    names = dict.fromkeys((why.who, *alert.hit.identifiers))
+    who = () if why.scope in ("app", "model") else tuple((why.scope, name) for name in names)
     return Told(alert.hit.kind, alert.hit.cause, why.app, model, who, alert.hit.rule)
 
 

@@ -21,7 +21,7 @@ from afterguard.watch.site import Settings, Site
 
 SLICE = 60.0
 PATIENCE = 300.0
-FEW = 1_000
+FEW = 300
 """A slice of fewer events than this stays open for up to PATIENCE seconds: judging costs the same for one event as for hundreds."""
 MOST = 50_000
 """Events after which a slice ends early."""
@@ -101,6 +101,8 @@ class Watch:
             for app in sorted(due):
                 alerts += self.sites[app].judge(self.waiting.pop(app), now)
             minute += 1
+        for app in sorted(self.sites):
+            alerts += self.sites[app].storms.gather([], last * SLICE)
         return alerts
 
     def _name(self, app: str) -> str:

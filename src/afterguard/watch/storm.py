@@ -19,6 +19,8 @@ WAIT = 600.0
 LONGEST = 6 * HOUR
 HELD = 2_000
 SHOWN = 5
+WIDE = ("app", "model", "client", "prompt", "tenant")
+"""Of these there are few, and each says another thing."""
 EVIDENCE = 100
 
 
@@ -46,7 +48,7 @@ class Storms:
 
     def _holds(self, alert: Alert, now: float) -> bool:
         kind = alert.hit.kind
-        if alert.why is None or alert.why.scope in ("app", "model"):
+        if alert.why is None or alert.why.scope in WIDE:
             return False
         recent = [time for time in self.told.get(kind, []) if now - time < HOUR]
         self.told[kind] = [*recent, now][-FIRST - 1 :]

@@ -34,6 +34,7 @@ MEASURES = (
     "under_limit",
     "refunds",
     "trouble",
+    "strange_moves",
     "new_payees",
     "new_documents",
     "new_shapes",

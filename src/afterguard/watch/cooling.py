@@ -14,11 +14,17 @@ PAUSE = 86_400.0
 LONGEST = 30 * 86_400.0
 CAP = 50_000
 EXPLAINED = 0.5
-FIELDS = ("key", "user", "address", "network", "device", "conversation", "shape")
+FIELDS = ("conversation", "user", "device", "address", "shape", "key", "network")
+RANK = {
+    name: place
+    for place, name in enumerate((*FIELDS, "payee", "document", "client", "model", "prompt", "tenant", "app"))
+}
+RANK |= {"device": RANK["user"], "address": RANK["user"], "document": RANK["payee"]}
+"""From one person to all: who is behind a wide one may be news although the wide one was told, not the other way round."""
 FAMILIES = {
     "consumption": ("burst", "token_burst", "cost_anomaly", "concurrency", "scripted_abuse", "template_abuse", "no_sleep"),
-    "account": ("credential_shared", "key_misuse", "key_probing", "parameter_probing"),
-    "money": ("payment_velocity", "payment_amount", "new_payees", "amounts_under_limit", "refund_pattern"),
+    "account": ("account_takeover", "credential_shared", "key_misuse", "key_probing", "parameter_probing"),
+    "money": ("payment_velocity", "payment_amount", "new_payees", "amounts_under_limit", "refund_pattern", "payee_of_many"),
     "many": ("campaign", "campaign_of_new", "identities_of_device"),
     "theft": ("scraping", "chat_extraction"),
     "attack": ("escalation", "repeated_attacks", "refusal_burst"),
@@ -40,13 +46,15 @@ class Cooling:
         row = self.told.get((kind, scope, who))
         return row is not None and now < row[0]
 
-    def is_news(self, kind: str, scope: str, who: str, events: list[Event], now: float) -> bool:
-        """Whether to tell it. It is remembered either way."""
+    def is_news(
+        self, kind: str, scope: str, who: str, events: list[Event], now: float, *, is_cause: bool = True
+    ) -> bool:
+        """Whether to tell it. It is remembered either way. `is_cause`: whether it explains others; the key that a whole application shares explains nothing."""
         explained = self._is_explained(FAMILY.get(kind, kind), scope, who, events, now)
         row = self.told.pop((kind, scope, who), None)
         pause = min(LONGEST, row[1] * 2) if row and now - row[0] < 7 * PAUSE else PAUSE
         self.told[kind, scope, who] = [now + (PAUSE / 24 if explained else pause), pause]
-        if not explained:
+        if not explained and is_cause:
             self.causes[FAMILY.get(kind, kind), scope, who] = now + pause
         for rows in (self.told, self.causes):
             while len(rows) > CAP:
@@ -57,7 +65,8 @@ class Cooling:
         if self.causes.get((family, scope, who), 0.0) > now:
             return True
         known = 0
+        fields = [field for field in FIELDS if RANK[field] <= RANK.get(scope, len(RANK))]
         for event in events:
-            names = ((field, str(getattr(event, field))) for field in FIELDS)
+            names = ((field, str(getattr(event, field))) for field in fields)
             known += any(self.causes.get((family, field, name), 0.0) > now for field, name in names)
         return bool(events) and known > EXPLAINED * len(events)

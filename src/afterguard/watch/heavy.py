@@ -1,7 +1,7 @@
 """Which requests are far heavier than usual for their model: cost, output, seconds.
 
 In: one row a request. Out: True where any of the three is TIMES the 99th percentile of its model. The percentiles are learnt from the
-last SAMPLE requests a model and rise at most RISE a day once known.
+last SAMPLE requests a model and rise or fall at most MOVES a day once known: many small requests of one campaign do not make everybody else's heavy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TIMES = 2.5
 SAMPLE = 2_000
 LEAST = 300
 MODELS = 64
-RISE = 0.1
+MOVES = 0.1
 DAY = 86_400.0
 FLOOR = np.array([0.01, 1_000.0, 20.0])
 """US dollars, tokens and seconds below which no request is heavy."""
@@ -53,7 +53,8 @@ class Heavy:
             return
         seen = np.quantile(np.array(sample), 0.99, axis=0)
         if line is not None and not is_learning:
-            seen = np.minimum(seen, np.array(line) * (1 + RISE * (now - self.moved[model]) / DAY))
+            step = min(0.5, MOVES * (now - self.moved[model]) / DAY)
+            seen = np.clip(seen, np.array(line) * (1 - step), np.array(line) * (1 + step))
         old = seen if line is None else np.array(line)
         self.lines[model] = ((old * 0.8 + seen * 0.2) if line is not None else seen).tolist()
         self.sample[model], self.moved[model] = [], now

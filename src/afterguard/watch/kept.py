@@ -20,7 +20,7 @@ from afterguard.watch.table import Table
 if TYPE_CHECKING:
     from afterguard.watch.live import Watch
 
-FORMAT = "afterguard.watch/1"
+FORMAT = "afterguard.watch/2"
 LARGEST = 1 << 30
 """Bytes after unpacking."""
 ROWS = ("sums", "usual", "today", "peak", "peak_today", "last", "first", "rolled", "days", "hour", "gap", "at")
@@ -95,7 +95,8 @@ def _site(site: Site) -> dict[str, Any]:
         "budgets": [[list(key), row] for key, row in site.budgets.rows.items()],
         "told": [[list(key), row] for key, row in site.cooling.told.items()],
         "causes": [[list(key), until] for key, until in site.cooling.causes.items()],
-        "rises": [[list(key), time] for key, time in site.rises.items()],
+        "rises": [[list(key), times] for key, times in site.rises.items()],
+        "storms": site.storms.kept(),
     }
 
 
@@ -124,7 +125,8 @@ def _fill(site: Site, kept: dict[str, Any]) -> None:
     site.budgets.rows.update({(k[0], k[1]): row for k, row in kept["budgets"] if k[0] < len(site.budgets.budgets)})
     site.cooling.told.update({(k[0], k[1], k[2]): row for k, row in kept["told"]})
     site.cooling.causes.update({(k[0], k[1], k[2]): until for k, until in kept["causes"]})
-    site.rises.update({(k[0], k[1], k[2]): time for k, time in kept["rises"]})
+    site.rises.update({(k[0], k[1], k[2]): (times[0], times[1]) for k, times in kept["rises"]})
+    site.storms.take(kept["storms"])
 
 
 def _fill_table(table: Table, kept: dict[str, Any]) -> None:

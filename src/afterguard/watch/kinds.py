@@ -61,8 +61,9 @@ RULES: tuple[Rule, ...] = (
     Rule("off_purpose", "off_topic", (*ONES, "shape", "client", "tenant", "app"), (12, 18, 25, 60), "questions far from what this application is asked", "the application was given a new purpose", ("LLM10:2025", "LLM06:2026", "ASI02:2026", "AML.T0034", "CWE-840"), times=6),
     Rule("payment_velocity", "moves", (*ONES, "payee", "client"), (6, 9, 14, 30), "actions by tools", SHOP, AGENT, Severity.high),
     Rule("payment_amount", "money", (*ONES, "payee"), (6_000, 8_000, 15_000, 40_000), "in money moved", SHOP, AGENT, Severity.high, 6),
+    Rule("account_takeover", "strange_moves", ("user",), (2, 2, 2, 4), "actions by tools from a device, a network and a region that were all new to it", "the person travels with a new telephone", (*ACCOUNT, "AML.T0053"), Severity.high),
     Rule("new_payees", "new_payees", (*ONES, "client"), (3, 4, 6, 12), "payees it never paid before", SHOP, AGENT, Severity.high),
-    Rule("amounts_under_limit", "under_limit", (*ALL, "payee"), (3, 4, 5, 8), "amounts just under a limit", "prices that end just below the limit", AGENT, Severity.high, 5),
+    Rule("amounts_under_limit", "under_limit", (*ALL, "payee"), (3, 4, 5, 8), "amounts just under a limit", "prices that end just below the limit", AGENT, Severity.high, 3),
     Rule("refund_pattern", "refunds", (*ALL, "payee"), (3, 4, 6, 10), "refunds", "a recall or a cancelled event", AGENT, Severity.high),
     Rule("identities_of_device", "identities", ("device",), (4, 5, 6, 9), "identities that never used it before", "a shared or a test device", ACCOUNT, Severity.high),
     Rule("escalation", "trouble", ("conversation",), (4, 5, 6, 8), "turns that hit a rule or were refused", "a security test, or a topic that is always refused", PROBING, Severity.high, 4),
@@ -70,8 +71,9 @@ RULES: tuple[Rule, ...] = (
     Rule("scraping", "new_documents", ALL, (30, 60, 110, 300), "documents it never asked for before", "an index is being built with its owner's consent", ("LLM02:2025", "LLM02:2026", "AML.T0024", "CWE-799"), Severity.high),
     Rule("chat_extraction", "new_shapes", ("user", "key", "address", "device", "network"), (60, 180, 350, 1_000), "questions unlike any it asked before", "an evaluation its owner runs", THEFT),
     Rule("refusal_burst", "refused", (*ALL, "model", "prompt"), (7, 12, 20, 50), "refusals by the model", "a topic in the news, or a stricter model", PROBING),
-    Rule("error_burst", "errors", ("model",), (15, 40, 80, 250), "errors", "an outage of the provider", CONSUMPTION, Severity.low, 5),
-    Rule("campaign", "identities", ("shape", "network", "client", "payee", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 7),
+    Rule("error_burst", "errors", ("model",), (15, 40, 80, 250), "errors", "an outage of the provider", CONSUMPTION, Severity.info, 5),
+    Rule("payee_of_many", "identities", ("payee",), (10, 12, 15, 30), "identities that never paid it before", "a new landlord, shop or appeal that many pay", AGENT, Severity.high, 3),
+    Rule("campaign", "identities", ("shape", "network", "client", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 7),
     Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "device", "payee", "document", "address"), (30, 35, 50, 100), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
 )  # fmt: skip
 

@@ -101,6 +101,8 @@ class Watch:
             for app in sorted(due):
                 alerts += self.sites[app].judge(self.waiting.pop(app), now)
             minute += 1
+        for app in sorted(self.sites):
+            alerts += self.sites[app].storms.gather([], last * SLICE)
         return alerts
 
     def _name(self, app: str) -> str:

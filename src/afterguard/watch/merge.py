@@ -72,6 +72,8 @@ TITLES = {
     "new_payees": "Payees that were never paid before",
     "amounts_under_limit": "Amounts just under a limit",
     "refund_pattern": "Far more refunds than usual",
+    "payee_of_many": "A payee that many pay all at once",
+    "account_takeover": "A known account acts from a strange device, network and region",
     "identities_of_device": "Many identities on one device",
     "escalation": "A conversation that goes further with each turn",
     "repeated_attacks": "One after another that hits a rule",

@@ -23,6 +23,8 @@ DAYS = 1.5
 ROW = 3
 """Chunks in a row that must be far off."""
 FAR = 6.0
+SETTLED = 4
+"""Chunks until a version is the known one."""
 STREAMS = 200
 NAMES = ("answer length", "refusal rate", "seconds a token", "wording of replies")
 FLOORS = np.array([0.2, 0.06, 0.9, 0.0])
@@ -60,6 +62,8 @@ class Stream:
         self.far = 0
         self.first_far = 0.0
         self.version = ""
+        self.versions: list[str] = []
+        """Of the last chunks that were as usual; the one before them counts as known, since a release falls into the middle of a chunk."""
         self.latest = ""
 
 
@@ -114,7 +118,8 @@ class Replies:
             stream.first_far = stream.first_far or began
             return self._told(key, stream, seen, far, now) if stream.far >= ROW else None
         stream.far, stream.first_far = 0, 0.0
-        stream.version = stream.version or stream.latest
+        stream.versions = [*stream.versions, stream.latest][-SETTLED:]
+        stream.version = stream.versions[0]
         _learn(stream, seen, words)
         return None
 

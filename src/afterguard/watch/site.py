@@ -24,7 +24,8 @@ from afterguard.watch.kinds import CONSUMPTION, SAID, SCOPES, WALLET, WINDOWS, R
 from afterguard.watch.replies import Change, Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
-from afterguard.watch.table import CROWD, DAY, LEARN, Table
+from afterguard.watch.storm import Storms
+from afterguard.watch.table import DAY, LEARN, PEERS, Table
 from afterguard.watch.topics import Topics
 
 ID = "watch"
@@ -38,6 +39,13 @@ FREE = 8.0
 """Days in which the past is taken as it is, a whole week and a day."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
+LARGE = 0.2
+"""Of the application's requests of a day: one with more is no single one."""
+CAUTION = 1.5
+"""How many times the limit is demanded of those."""
+WEEK = 7
+YOUNG = 1.5
+"""How many times the limit is demanded in one's own first week."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
 EVIDENCE = 100
@@ -89,10 +97,14 @@ class Site:
         self.replies = Replies()
         self.budgets = Budgets(settings.budgets)
         self.cooling = Cooling()
+        self.storms = Storms()
+        self.acts = False
+        """Whether its tools do something. Where they do not, nobody asks from where."""
         self.begun = 0.0
         self.events = 0
         self.last = 0.0
-        self.rises: dict[tuple[str, str, str], float] = {}
+        self.rises: dict[tuple[str, str, str], tuple[float, float]] = {}
+        """(kind, scope, who) -> since when it stands out, and when it last did."""
 
     def is_learning(self, now: float) -> bool:
         """Whether too little is known of this application to trust limits."""
@@ -108,6 +120,7 @@ class Site:
         is_learning = self.is_learning(now)
         self._weigh(columns, now, is_learning)
         alerts = [alert for scope in SCOPES for alert in self._scope(scope, columns, now, passed)]
+        alerts = self.storms.gather(alerts, now)
         alerts += self._surge(columns, now)
         alerts += self._spending(columns, now)
         alerts += [self._changed(change, columns, now) for change in self.replies.look(list(events), now)]
@@ -131,6 +144,38 @@ class Site:
         first_today = np.unique(who.hashes[new[who.events]])
         self.seen.new(_pairs(self.salt, 2, first_today, first_today ^ day), now)
         columns.fields["new"] = self._newcomers(who, first_today, day, now)
+        self._strange(columns, day, now)
+
+    def _strange(self, columns: Columns, day: np.uint64, now: float) -> None:
+        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
+        moves = columns.measures[:, AT["moves"]]
+        self.acts = self.acts or bool(moves.any())
+        user = columns.fields["user"]
+        if not self.acts or not len(user.events):
+            return
+        strange = np.ones(len(columns.events), dtype=bool)
+        # To one that is new, or came back after weeks and is forgotten, everything is new.
+        strange[columns.fields["new"].events] = False
+        for number, name in enumerate(("device", "network", "region")):
+            strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day, now)
+        columns.measures[:, AT["strange_moves"]] = moves * strange
+
+    def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64, now: float) -> Numbers:
+        """For each event, whether its user and this value came together for the first time today or yesterday."""
+        whose = np.zeros(count, dtype=np.uint64)
+        whose[user.events] = user.hashes
+        has = np.zeros(count, dtype=bool)
+        has[user.events] = True
+        both = has[other.events]
+        events, mine, theirs = other.events[both], whose[other.events[both]], other.hashes[both]
+        new = self.seen.new(_pairs(self.salt, number, mine, theirs), now)
+        self.seen.new(_pairs(self.salt, number + 1, mine[new], theirs[new] ^ day), now)
+        late = np.zeros(len(events), dtype=bool)
+        for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
+            late |= self.seen.has(_pairs(self.salt, number + 1, mine, theirs ^ when))
+        answer = np.zeros(count, dtype=bool)
+        answer[events] = late
+        return answer
 
     def _newcomers(self, who: Column, first: Numbers, day: np.uint64, now: float) -> Column:
         """Events of identities that were first seen today or yesterday."""
@@ -213,27 +258,47 @@ class Site:
         now: float,
         passed: float,
     ) -> list[Alert]:
-        breadth = self.season.rise(now) if table.scope in FEW or len(table.names) < CROWD else 1.0
-        scores, excess, expected = table.score(rows, self.season.shape(now), breadth)
+        crowd, large, share = self._crowd(table, rows)
+        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share)
         is_learning = self.is_learning(now)
         limit = table.limit() * (UNSURE if is_learning else 1.0)
         floors = table.floors * (UNSURE if is_learning else 1.0)
         loud = (excess >= table.floors) & (scores >= limit / 2)
-        over = loud & (excess >= floors) & (scores >= limit)
+        stands_out = loud & (excess >= floors) & (scores >= limit)
+        over = stands_out & table.goes_on(rows)
+        # What everybody does together is nobody's abuse: of such a row only misuse of the credential itself is told.
+        over &= ~large[:, None, None] | table.is_account & ((excess >= 2 * floors) & (scores >= CAUTION * limit))
+        # A past of a few days says little of busy hours.
+        young = (table.days[rows] >= 1) & (table.days[rows] < WEEK)
+        over[:, :2] &= ~young[:, None, None] | (scores >= YOUNG * limit)[:, :2]
         if now - self.begun < QUIET * DAY:
             over[:] = False
         else:
-            quiet = np.where(over | ~np.isfinite(scores), 0, scores)
+            # What stood out is no measure of what is quiet, told or not; nor is what everybody does together.
+            quiet = np.where(stands_out | large[:, None, None] | ~np.isfinite(scores), 0, scores)
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
-        return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
+        return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, crowd, now)
+
+    def _crowd(self, table: Table, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        """Which of these rows rise and fall with everybody, which of them because they are a good part of the application (its own key, the address of its gateway), and the share of each in the requests of two hours."""
+        whole = self.tables["app"]
+        if not whole.names:
+            return np.full(len(rows), table.scope in FEW), np.zeros(len(rows), dtype=bool), np.zeros(len(rows))
+        share = np.minimum(1, table.sums[rows, 1, 0] / np.maximum(1, whole.sums[0, 1, 0]))
+        if table.scope in FEW or len(table.names) < PEERS:
+            return np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), share
+        large: Numbers = table.usual[rows, 0] > max(LARGE * whole.usual[0, 0], LEAST / 10)
+        return large, large, share
 
     def _rise(self, table: Table, rows: Numbers, loud: Numbers, now: float) -> None:
-        """Remember since when somebody stands out."""
+        """Remember since when somebody stands out; after a calm day it begins anew."""
         for row, _, at in np.argwhere(loud).tolist():
             rule = table.rule_of[at]
             if rule is not None:
-                self.rises.setdefault((rule.kind, table.scope, str(table.names[rows[row]])), now)
+                key = (rule.kind, table.scope, str(table.names[rows[row]]))
+                since, last = self.rises.pop(key, (now, now))
+                self.rises[key] = (since if now - last < DAY else now, now)
         while len(self.rises) > 20_000:
             del self.rises[next(iter(self.rises))]
 
@@ -248,6 +313,7 @@ class Site:
         scores: Numbers,
         expected: Numbers,
         limit: Numbers,
+        crowd: Numbers,
         now: float,
     ) -> list[Alert]:
         best: dict[tuple[int, int], tuple[float, int]] = {}
@@ -263,7 +329,7 @@ class Site:
             mine = owners[inverse == row]
             counted = mine[columns.measures[mine, table.columns[at]] > 0]
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
-            if self.cooling.is_news(rule.kind, table.scope, who, events, now):
+            if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not crowd[row]):
                 why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), float(expected[row, window, at]), float(limit[window, at]), now)  # fmt: skip
                 alerts.append(self._alert(rule, why, events, ratio, window))
         return alerts
@@ -289,7 +355,7 @@ class Site:
             peers=round(float(max(table.jump[window, at], table.least[window, at])), 3),
             seen=round(float(table.sums[row, window, at]), 3),
             window=WINDOWS[window],
-            since=self.rises.get((rule.kind, table.scope, who), now),
+            since=self.rises.get((rule.kind, table.scope, who), (now, now))[0],
             until=now,
             times=round(score, 2),
             limit=round(limit, 2),
@@ -379,7 +445,7 @@ class Site:
             ID,
             ("LLM04:2025", "LLM05:2026", "AML.T0020", "CWE-349"),
             moments[:EVIDENCE],
-            severity=Severity.low if is_told else Severity.medium,
+            severity=Severity.info if is_told else Severity.medium,
             confidence=Confidence.medium,
             cause=f"model {who}",
             rule=said,

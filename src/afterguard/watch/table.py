@@ -8,6 +8,7 @@ peers go over theirs, and once a row is known, the usual rises at most RISE a da
 it behind. `jump` is by how much rows go over their own usual now and then: the quantile 1 - 1/rows^0.7 of the excess, learnt over days.
 The score of a row is (seen / everybody + jump) / (usual + jump): it needs both an excess over its own past and one that peers do not show.
 `everybody` is how many times its usual the middle of the population does, without the top tenth: one abuser cannot hide behind himself.
+One that is younger than LEARN days is expected to do what others did that were new within the last week (`newcomer`), those who came for a day and went included: what old and busy rows do says nothing of it.
 The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
 
 Memory is bounded as in Space-Saving (Metwally et al. 2005): when the table is full, rows with the least activity of the last day give way. Whoever does
@@ -23,7 +24,7 @@ from itertools import repeat
 import numpy as np
 
 from afterguard.watch.columns import AT, MEASURES
-from afterguard.watch.kinds import NEVER, WINDOWS, Rule
+from afterguard.watch.kinds import ACCOUNT, NEVER, WINDOWS, Rule
 from afterguard.watch.seen import Numbers
 
 DAY = 86_400.0
@@ -32,6 +33,7 @@ LEARN = 3.0
 """Days until limits are trusted."""
 MEMORY = 14.0
 """Days a usual day is the mean of."""
+FRESH = 7 * DAY
 RISE = 0.02
 FADE = 0.99
 """Of a peak, a day."""
@@ -43,6 +45,10 @@ PEERS = 8
 CROWD = 30
 """Active rows below which nothing is said of everybody."""
 SAMPLE = 1_000
+GOES_ON = 0.25
+"""Of what a day or a week had over the usual, so much of its pace must be there now."""
+LOOK = (600.0, 1_800.0, HOUR, HOUR)
+"""Seconds from one look at the population to the next, for each window."""
 FIRST = 256
 CROWDS = ("client", "model", "tenant", "app", "prompt")
 TAU = np.array(WINDOWS)
@@ -83,7 +89,9 @@ class Table:
         self.looked = np.zeros(len(WINDOWS))
         self.newcomer = np.zeros(wide, dtype=np.float32)
         """What one that is new may do: the usual of an active peer."""
-        self.is_place = np.array([MEASURES[c] == "new_places" for c in self.columns])
+        self.is_place = np.array([MEASURES[c] in ("new_places", "strange_moves") for c in self.columns])
+        self.is_of_many = np.array([MEASURES[c].endswith("identities") for c in self.columns])
+        self.is_account = np.array([r is not None and r.taxonomies[: len(ACCOUNT)] == ACCOUNT for r in self.rule_of])
         self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
         self.make_room(min(FIRST, size))
 
@@ -220,21 +228,48 @@ class Table:
         """What is usual in each window and measure, from the own past, and of those that are young from their peers'."""
         usual: Numbers = self.usual[rows][:, None, :] * SHARE.astype(np.float32)
         usual[:, :2] *= max(1.0, season)
-        usual = np.maximum(usual, self.peak[rows])
+        return self._of_young(rows, np.maximum(usual, self.peak[rows]), self.newcomer)
+
+    def expected_in(self, rows: Numbers, window: int) -> Numbers:
+        """The same in one window, whatever the season."""
+        usual = self.usual[rows] * np.float32(SHARE[window, 0])
+        return self._of_young(rows, np.maximum(usual, self.peak[rows, window]), self.newcomer[window])
+
+    def _of_young(self, rows: Numbers, usual: Numbers, newcomer: Numbers) -> Numbers:
+        """Those that are young are expected to do what their peers do."""
         days = self.days[rows]
-        young = days < LEARN
-        usual[young] = np.maximum(usual[young], self.newcomer)
-        # Every place is new to one that is new; and few keys have no peers that show how much of the rest is.
-        unfair = self.is_first if len(self.names) < CROWD and self.scope == "key" else self.is_place
-        usual[days < 1] = np.where(unfair, np.float32(1e9), usual[days < 1])
+        young, new = days < LEARN, days < 1
+        if young.any():
+            usual[young] = np.maximum(usual[young], newcomer)
+        if new.any():
+            # Every place is new to one that is new; and few keys have no peers that show how much of the rest is.
+            unfair = self.is_first if len(self.names) < CROWD and self.scope == "key" else self.is_place
+            usual[new] = np.where(unfair, np.float32(1e9), usual[new])
         return usual
 
-    def score(self, rows: Numbers, season: float, breadth: float) -> tuple[Numbers, Numbers, Numbers]:
-        """(score, excess, expected) a row, window and measure."""
+    def score(
+        self, rows: Numbers, season: float, rise: float, crowd: Numbers, share: Numbers
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """(score, excess, expected) a row, window and measure.
+
+        `rise`: how many times more are active than usual. It weighs on the rows in `crowd`, and on what many do together, less so where the row has a large `share` in what goes on: it may be the cause.
+        """
         expected = self.expected(rows, season)
         jump = np.maximum(self.jump, self.least)
-        seen = self.sums[rows] / np.maximum(self.everybody, breadth)
+        seen = self.sums[rows] / self.everybody
+        if rise > 1:
+            of_row = np.where(crowd, rise, np.maximum(1.0, rise * (1 - share)))[:, None, None].astype(np.float32)
+            applies = self.is_of_many[None, None, :] | crowd[:, None, None]
+            seen = np.where(applies, np.minimum(seen, self.sums[rows] / of_row), seen)
         return (seen + jump) / (expected + jump), seen - expected, expected
+
+    def goes_on(self, rows: Numbers) -> Numbers:
+        """Whether a window is still filled: what is over long since fades slowly out of the longer ones, and is no news."""
+        over = self.sums[rows] - self.usual[rows][:, None, :] * SHARE.astype(np.float32)
+        answer = np.ones(over.shape, dtype=bool)
+        for window, short in ((2, 0), (3, 1)):
+            answer[:, window] = over[:, short] >= over[:, window] * (WINDOWS[short] / WINDOWS[window] * GOES_ON)
+        return answer
 
     def limit(self) -> Numbers:
         """At which score a row stands out, a window and measure."""
@@ -250,7 +285,7 @@ class Table:
     def look_at_all(self, now: float, is_learning: bool) -> None:
         """Measure the population: every slice over ten minutes, more rarely over longer windows."""
         count = len(self.names)
-        for window, every in enumerate((240.0, 900.0, HOUR, HOUR)):
+        for window, every in enumerate(LOOK):
             if now - self.looked[window] < every:
                 continue
             passed = now - self.looked[window] if self.looked[window] else every
@@ -259,22 +294,35 @@ class Table:
             if len(rows) < PEERS:
                 self.everybody[window] = 1
                 if window == len(WINDOWS) - 1:
-                    self._newcomer(count)
+                    self._newcomer(count, now, passed, is_learning)
                 continue
             sample = rows[:: -(-len(rows) // SAMPLE)]
             fade = np.exp(-(now - self.last[sample]) / WINDOWS[window]).astype(np.float32)
             sums = self.sums[sample, window] * fade[:, None]
             if window == len(WINDOWS) - 1:
-                self._newcomer(count)
+                self._newcomer(count, now, passed, is_learning)
             self._everybody(window, sums, passed, is_learning)
             self._jump(window, sample, sums, len(rows), passed, is_learning)
 
-    def _newcomer(self, count: int) -> None:
+    def _newcomer(self, count: int, now: float, passed: float, is_learning: bool) -> None:
+        """What one that is new may do is what others did that were new within the last week; those who came for one day only count too.
+
+        It rises a tenth a day at most: the new networks of one campaign do not excuse each other.
+        """
+        over = np.flatnonzero((self.days[:count] < 1) & (now - self.rolled[:count] >= DAY))
+        if len(over):
+            self._end_day(over, now)
         known = np.flatnonzero(self.days[:count] >= 1)
+        fresh = known[now - self.first[known] <= FRESH]
+        if len(fresh) >= CROWD:
+            known = fresh
         if len(known):
             known = known[:: -(-len(known) // (2 * SAMPLE))]
             usual = np.maximum(self.usual[known][:, None, :] * SHARE, self.peak[known])
-            self.newcomer = np.quantile(usual, 1 - 1 / len(known) ** TAIL, axis=0).astype(np.float32)
+            seen = _quantile(usual, 1 - 1 / len(known) ** TAIL)
+            if not is_learning and self.newcomer.any():
+                seen = np.minimum(seen, (self.newcomer + self.least) * (1 + 0.1 * passed / DAY) - self.least)
+            self.newcomer = seen.astype(np.float32)
 
     def _everybody(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
         count = len(sums)
@@ -291,9 +339,16 @@ class Table:
         self.middle[window] = usual + (np.minimum(middle, middle if is_learning else 2 * usual + 1e-3) - usual) * pace
 
     def _jump(self, window: int, rows: Numbers, sums: Numbers, count: int, passed: float, is_learning: bool) -> None:
-        excess = np.maximum(0, sums / self.everybody[window] - self.expected(rows, 1.0)[:, window])
-        seen = np.quantile(excess, 1 - 1 / count**TAIL, axis=0)
+        excess = np.maximum(0, sums / self.everybody[window] - self.expected_in(rows, window))
+        seen = _quantile(excess, 1 - 1 / count**TAIL)
         jump = self.jump[window]
         up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
         down = jump + (seen - jump) * min(1.0, passed / (7 * DAY))
         self.jump[window] = np.where(seen > jump, up, down)
+
+
+def _quantile(values: Numbers, share: float) -> Numbers:
+    """Of each column, without interpolation: half the cost of NumPy's own, which counts here."""
+    place = min(len(values) - 1, int(np.ceil(share * (len(values) - 1))))
+    found: Numbers = np.partition(values, place, axis=0)[place]
+    return found

@@ -1,8 +1,8 @@
 """Which questions are far from what the application is usually asked, by their 64-bit sketches alone.
 
 In: SimHash sketches (Charikar 2002). Out: which are far off. A mixture of GROUPS Bernoulli vectors is learnt from the first FIRST sketches and then
-slowly from what is familiar only; far off is what fits none of them, below what all but FEW in a thousand fit, and that line moves at most a
-step a day, so that somebody who asks much cannot move it to where he is.
+slowly from what is familiar only, by the clock and not by the count: far off is what fits none of them, below what all but FEW in a thousand fit, and that line moves at most a
+step a day. So somebody who asks much can move neither to where he is.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ GROUPS = 24
 FIRST = 3_000
 FEW = 5
 STEP = 0.5
+LEAST = 20
+"""Questions from which a group learns."""
 DAY = 86_400.0
 EDGE = 0.02
+MEMORY = 7.0
+"""Days a group is the mean of."""
 
 
 class Topics:
@@ -28,6 +32,8 @@ class Topics:
         self.line = 0.0
         self.fits: list[float] = []
         self.moved = 0.0
+        self.asked = np.zeros((0, 65))
+        """Familiar questions since the groups moved: sums of bits, and how many, a group."""
 
     def far(self, sketches: Numbers, now: float, is_learning: bool) -> Numbers:
         """True where a question fits no usual topic; all False while too little is known."""
@@ -54,11 +60,12 @@ class Topics:
         return scores.max(axis=1), scores.argmax(axis=1)
 
     def _learn(self, bits: Numbers, nearest: Numbers) -> None:
+        if len(self.asked) != len(self.odds):
+            self.asked = np.zeros((len(self.odds), 65))
         for group in np.unique(nearest):
             mine = bits[nearest == group]
-            pace = min(0.05, len(mine) / 5_000)
-            self.odds[group] += (mine.mean(axis=0) - self.odds[group]) * pace
-        np.clip(self.odds, EDGE, 1 - EDGE, out=self.odds)
+            self.asked[group, :64] += mine.sum(axis=0)
+            self.asked[group, 64] += len(mine)
 
     def _move(self, fits: Numbers, now: float, is_learning: bool) -> None:
         self.fits += fits.tolist()
@@ -66,9 +73,17 @@ class Topics:
             return
         passed, self.moved = now - self.moved, now
         wanted = float(np.quantile(self.fits, FEW / 1000)) - self.line
+        self._shift(min(0.2, passed / (MEMORY * DAY) * (10 if is_learning else 1)))
         step = STEP * passed / DAY * (20 if is_learning else 1)
         self.line += min(step, max(-step, wanted))
         self.fits = []
+
+    def _shift(self, pace: float) -> None:
+        """Move each group towards what was asked since, by so much whatever the number."""
+        for group in np.flatnonzero(self.asked[:, 64] >= LEAST):
+            self.odds[group] += (self.asked[group, :64] / self.asked[group, 64] - self.odds[group]) * pace
+        np.clip(self.odds, EDGE, 1 - EDGE, out=self.odds)
+        self.asked[:] = 0
 
 
 def _bits(sketches: Numbers) -> Numbers:

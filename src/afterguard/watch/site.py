@@ -200,7 +200,7 @@ class Site:
         amounts = self._amounts(table, columns, field, kept, owners, inverse, rows, now)
         table.add(rows, amounts, now)
         table.look_at_all(now, self.is_learning(now))
-        return self._judge_rows(table, columns, rows, inverse, owners, now, passed)
+        return self._judge_rows(table, columns, rows, inverse, owners, amounts, now, passed)
 
     def _amounts(
         self,
@@ -255,6 +255,7 @@ class Site:
         rows: Numbers,
         inverse: Numbers,
         owners: Numbers,
+        amounts: Numbers,
         now: float,
         passed: float,
     ) -> list[Alert]:
@@ -265,7 +266,8 @@ class Site:
         floors = table.floors * (UNSURE if is_learning else 1.0)
         loud = (excess >= table.floors) & (scores >= limit / 2)
         stands_out = loud & (excess >= floors) & (scores >= limit)
-        over = stands_out & table.goes_on(rows)
+        # Of what did not happen in this slice there is no news, however full the longer windows are.
+        over = stands_out & table.goes_on(rows) & (amounts > 0)[:, None, :]
         # What everybody does together is nobody's abuse: of such a row only misuse of the credential itself is told.
         over &= ~large[:, None, None] | table.is_account & ((excess >= 2 * floors) & (scores >= CAUTION * limit))
         # A past of a few days says little of busy hours.
@@ -278,7 +280,7 @@ class Site:
             quiet = np.where(stands_out | large[:, None, None] | ~np.isfinite(scores), 0, scores)
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
-        return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, crowd, now)
+        return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
 
     def _crowd(self, table: Table, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Which of these rows rise and fall with everybody, which of them because they are a good part of the application (its own key, the address of its gateway), and the share of each in the requests of two hours."""
@@ -290,6 +292,14 @@ class Site:
             return np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), share
         large: Numbers = table.usual[rows, 0] > max(LARGE * whole.usual[0, 0], LEAST / 10)
         return large, large, share
+
+    def _is_common(self, table: Table, rows: Numbers) -> Numbers:
+        """Which of these rows usually stand for a good part of the application: what they do may be anybody's, so an alarm about one explains no other."""
+        whole = self.tables["app"]
+        if table.scope in FEW or not whole.names:
+            return np.ones(len(rows), dtype=bool)
+        common: Numbers = table.usual[rows, 0] > LARGE * whole.usual[0, 0]
+        return common
 
     def _rise(self, table: Table, rows: Numbers, loud: Numbers, now: float) -> None:
         """Remember since when somebody stands out; after a calm day it begins anew."""
@@ -313,9 +323,9 @@ class Site:
         scores: Numbers,
         expected: Numbers,
         limit: Numbers,
-        crowd: Numbers,
         now: float,
     ) -> list[Alert]:
+        common = self._is_common(table, rows)
         best: dict[tuple[int, int], tuple[float, int]] = {}
         for row, window, at in np.argwhere(over).tolist():
             ratio = float(scores[row, window, at] / limit[window, at])
@@ -329,7 +339,7 @@ class Site:
             mine = owners[inverse == row]
             counted = mine[columns.measures[mine, table.columns[at]] > 0]
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
-            if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not crowd[row]):
+            if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not common[row]):
                 why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), float(expected[row, window, at]), float(limit[window, at]), now)  # fmt: skip
                 alerts.append(self._alert(rule, why, events, ratio, window))
         return alerts

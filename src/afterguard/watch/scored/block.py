@@ -98,9 +98,10 @@ class Scales:
         out = np.where(missing, 0.0, np.clip(out, -50.0, 50.0))
         text = np.flatnonzero(self.is_text)
         if len(text):
-            hashes = np.nan_to_num(np.abs(values[:, text])).astype(np.int64)
+            # A number may have come where texts used to, larger than any hash.
+            hashes = np.fmod(np.nan_to_num(np.abs(values[:, text])), 1 << 20).astype(np.int64)
             out[:, text] = np.where(missing[:, text], 0.0, 1.4 * (hashes & 1))
-            places[:, text] = np.where(missing[:, text], FAR, 2.0 * (hashes % (1 << 20)))
+            places[:, text] = np.where(missing[:, text], FAR, 2.0 * hashes)
         return out, places.astype(np.float32)
 
     @property

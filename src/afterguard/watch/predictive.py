@@ -23,6 +23,8 @@ MOST = 512
 AHEAD = 6 * 3_600.0
 TOGETHER = 20
 """Events in a row from far ahead that are believed."""
+NEVER = 1e11
+"""Seconds since the epoch that no clock shows: the year 5138."""
 WIDEST = 4_096
 """Features of a row."""
 
@@ -37,13 +39,13 @@ class Predictive:
         self.open: dict[tuple[str, str, str], list[Event]] = {}
         self.second = -math.inf
         self.refused = 0
-        """Events without features or time, or wider than WIDEST."""
+        """Events without features or a time that can be one, or wider than WIDEST."""
         self.late = self.ahead = 0
         self._ahead = 0
 
     def feed(self, event: Event) -> list[Alert]:
         """One event; the alerts of the slice that ends with it."""
-        if not 0 < len(event.features) <= WIDEST or not math.isfinite(event.time) or event.time <= 0:
+        if not 0 < len(event.features) <= WIDEST or not 0 < event.time < NEVER:
             self.refused += 1
             return []
         out: list[Alert] = []

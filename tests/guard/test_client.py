@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,12 @@ def guard(stand_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
         yield made
 
 
+def settled(guard: Any) -> int:
+    """How many lines there are, when all of them are written."""
+    running.until(lambda: guard.metric("afterguard_requests_total") == len(guard.lines()))
+    return len(guard.lines())
+
+
 @pytest.mark.parametrize("path", [CHAT, WATCHED])
 def test_pipelined_requests_are_answered_in_order(guard: Any, path: str) -> None:
     words = ["first", "second", "third"]
@@ -52,6 +59,19 @@ def test_pipelined_requests_are_answered_in_order(guard: Any, path: str) -> None
     assert said.count(b"HTTP/1.1 200") == 3
     places = [said.find(word.encode()) for word in words]
     assert -1 not in places and places == sorted(places)
+
+
+def test_thousands_behind_a_slow_one_are_answered(guard: Any) -> None:
+    first = running.post(CHAT, running.chat("Hi [[long: 5]] [[slow: 0.05]]", stream=True))
+    refused = running.post(CHAT, running.chat("x", model=running.BLOCK))
+    said = b""
+    with socket.create_connection(("127.0.0.1", guard.port), 20) as line:
+        threading.Thread(target=line.sendall, args=(first + refused * 1_500,), daemon=True).start()
+        while said.count(b"HTTP/1.1 400") < 1_500:
+            piece = line.recv(1 << 20)
+            assert piece, said[-300:]
+            said += piece
+    assert said.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("path", [CHAT, WATCHED])
@@ -92,7 +112,7 @@ def test_more_than_the_cap_is_refused_and_the_connection_goes_on(guard: Any, pat
 
 @pytest.mark.parametrize("path", [CHAT, WATCHED])
 def test_a_client_that_leaves_takes_the_upstream_with_it(guard: Any, path: str) -> None:
-    known = len(guard.lines())
+    known = settled(guard)
     body = running.chat("Hi [[long: 400]] [[slow: 0.02]]", stream=True)
     with socket.create_connection(("127.0.0.1", guard.port), 5) as line:
         line.sendall(running.post(path, body))
@@ -102,6 +122,17 @@ def test_a_client_that_leaves_takes_the_upstream_with_it(guard: Any, path: str) 
     assert "upstream_cancelled" in reasons
     assert guard.metric("afterguard_in_flight") == 0
     assert guard.metric("afterguard_upstream_errors_total") == 0, "nothing is wrong with the upstream"
+
+
+def test_a_client_that_leaves_behind_pipelined_requests_is_known_to_have_left(guard: Any) -> None:
+    known = settled(guard)
+    slow = running.post(WATCHED, running.chat("Hi [[long: 400]] [[slow: 0.02]]", stream=True))
+    with socket.create_connection(("127.0.0.1", guard.port), 5) as line:
+        line.sendall(slow + running.post(WATCHED, running.chat("[[say: never]]")))
+        line.recv(1000)
+    (one,) = running.until(lambda: guard.lines()[known:], 5)
+    assert "upstream_cancelled" in [row["reason"] for row in one["unmapped"]["afterguard"]["unjudged"]]
+    assert guard.metric("afterguard_in_flight") == 0
 
 
 class Long(running.Said):  # type: ignore[misc]

@@ -117,6 +117,8 @@ class GatedConnection(asyncio.Protocol):
         self.header_bytes = self.gate.bounds.header_bytes
         self.turn: Turn | None = None
         """The newest request."""
+        self.answering: Turn | None = None
+        """The one whose answer is due: the newest, or one before it."""
         self.pipeline: deque[Turn] = deque()
         """Requests that wait for the answers before them, the oldest at the right."""
         self.url = b""
@@ -152,12 +154,12 @@ class GatedConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.connections.discard(self)
         self.deaf = True
-        turns = [*self.pipeline] if self.turn is None else [self.turn, *self.pipeline]
+        turns = [*self.pipeline] if self.answering is None else [*self.pipeline, self.answering]
         self.pipeline.clear()
-        for turn in turns:
+        for turn in reversed(turns):
             if not turn.is_over:
                 turn.gone()
-        self.turn = None
+        self.turn = self.answering = None
         self._flows()
         self.parser = None  # type: ignore[assignment] # it holds our methods: without this only the collector frees us
 
@@ -197,9 +199,8 @@ class GatedConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._flows()
-        if self.turn is not None:
-            for turn in (self.turn, *self.pipeline):
-                turn.writable()
+        if self.answering is not None:
+            self.answering.writable()
 
     def _flows(self) -> None:
         self.stuck, self.is_stuck = 0.0, False
@@ -291,6 +292,7 @@ class GatedConnection(asyncio.Protocol):
             turn = Cycle(self, method, version, keep_alive, self._scope(method, version, path, query), self.app)
         before, self.turn = self.turn, turn
         if before is None or before.is_over:
+            self.answering = turn
             turn.start()
         else:
             self.pause_reading()
@@ -389,11 +391,19 @@ class GatedConnection(asyncio.Protocol):
             return
         self.resume_reading()
         if self.pipeline:
-            self.pipeline.pop().start()
+            self.answering = self.pipeline.pop()
+            self.loop.call_soon(
+                self._go_on
+            )  # not at once: thousands may be answered without waiting, one inside the other
             return
         self.begun = self.heard = time.monotonic()
         if self.gate.draining:
             self.loop.call_later(LAST, self._leave)
+
+    def _go_on(self) -> None:
+        """The next one's turn has come."""
+        if self.answering is not None and not self.transport.is_closing():
+            self.answering.start()
 
     def last_request(self) -> None:
         """The process is leaving: the answer under way, or the next, says so to the client. One whose head is already sent has promised that the connection stays."""

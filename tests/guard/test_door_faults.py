@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from afterguard.guard import probe
+from afterguard.guard import probe, probe_reply
 from afterguard.jobs import prove_icap
 
 if "guard_running" not in sys.modules:
@@ -91,7 +91,7 @@ def over_icap(address: str, upstream: str) -> Send:
     """As a Squid would ask: the request, and the reply it got for it."""
     door = prove_icap.Door(address)
     cell = next(probe.cells("openai"))
-    canned = probe.Canned("application/json", running.reply("Certainly."), "")
+    canned = probe_reply.Canned("application/json", running.reply("Certainly."), "")
 
     def send(text: str, model: str, who: str) -> tuple[int, str]:
         headers = {"content-type": "application/json", "authorization": f"Bearer {who}"}

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afterguard.errors import UsageError
-from afterguard.guard import asked, door, probe
+from afterguard.guard import asked, door, probe, probe_request
 from afterguard.guard.route import Mounts
 from afterguard.jobs import judging
 from afterguard.jobs import prove as proving
@@ -502,7 +502,7 @@ def test_every_cell_of_agentgateways_door_is_proved(tmp_path: Path) -> None:
             signed = probe.signature(b"k" * 32, probe.named(cell), int(time.time()))
             path = f"/{kind}{probe.path(cell)}"
             (found,) = one.post(
-                probe.request(cell, b"k" * 32), path=path, headers={probe.HEADER.decode(): signed.decode()}
+                probe_request.request(cell, b"k" * 32), path=path, headers={probe.HEADER.decode(): signed.decode()}
             )
             made = one.desk.probes[found.headers["x-afterguard-decision"]]
             assert probe.KINDS[cell.place] in [hit.kind for hit in made.hits], cell

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from afterguard.guard import door, probe
+from afterguard.guard import door, probe, probe_request
 from afterguard.policy.shipped import shipped_text
 
 if "guard_running" not in sys.modules:
@@ -110,7 +110,9 @@ def test_a_header_that_is_not_signed_is_only_a_header(guard: Any) -> None:
     cell = next(probe.cells("openai"))
     forged = probe.signature(b"x" * 32, probe.named(cell), int(time.time()))
     asked = urllib.request.Request(
-        guard.url + "/openai" + probe.path(cell), probe.request(cell, KEY), {"x-afterguard-probe": forged.decode()}
+        guard.url + "/openai" + probe.path(cell),
+        probe_request.request(cell, KEY),
+        {"x-afterguard-probe": forged.decode()},
     )
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(asked, timeout=10)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from afterguard.guard import probe
+from afterguard.guard import probe, probe_reply
 from afterguard.guard.desk import Desk
 from afterguard.guard.door import Room
 from afterguard.guard.envoy_messages import (
@@ -281,7 +281,7 @@ class EnvoyExchange(Visit):
     def _probed(self, answer: Any) -> Any:
         """On an observed route: as an upstream would have answered."""
         assert self.cell is not None
-        made = probe.reply(self.cell, self.desk.brain.key)
+        made = probe_reply.reply(self.cell, self.desk.brain.key)
         self.session.status = 200
         self.replying = made.content_type, made.encoding
         self.given.add(made.body)
@@ -289,7 +289,7 @@ class EnvoyExchange(Visit):
 
     async def _canned(self) -> Any:
         assert self.cell is not None
-        made = probe.reply(self.cell, self.desk.brain.key)
+        made = probe_reply.reply(self.cell, self.desk.brain.key)
         if not made.content_type.startswith(STREAMS):
             ready = await self.answer(200, made.body, made.encoding)
             if isinstance(ready, Answer):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from afterguard.guard import probe
+from afterguard.guard import probe_reply
 from afterguard.guard.client import REQUEST_CAP, Client
 from afterguard.guard.credentials import Source, region_of
 from afterguard.guard.session import Answer, Session
@@ -53,7 +53,7 @@ class Settings(NamedTuple):
 class Canned:
     """The reply to a probe, as an upstream would give it."""
 
-    def __init__(self, made: probe.Canned) -> None:
+    def __init__(self, made: probe_reply.Canned) -> None:
         self.status = 200
         self.headers = [(b"content-type", made.content_type.encode())]
         if made.encoding:
@@ -172,7 +172,7 @@ class Passage(Visit):
 
     def canned(self) -> Canned | None:
         """The reply to a probe, None for anything else."""
-        return None if self.cell is None else Canned(probe.reply(self.cell, self.desk.brain.key))
+        return None if self.cell is None else Canned(probe_reply.reply(self.cell, self.desk.brain.key))
 
     # -- to the client
 

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from afterguard.errors import Unreachable
-from afterguard.guard import probe
+from afterguard.guard import probe, probe_reply, probe_request
 from afterguard.guard.door import addresses as door_addresses
 from afterguard.guard.stream import event_of
 from afterguard.jobs import prove_ext_proc, prove_icap
@@ -32,7 +32,13 @@ class Door(Protocol):
     """A door on an address of its own, asked as what stands in front of it asks."""
 
     def ask(
-        self, mount: str, upstream: str, cell: probe.Cell, body: bytes, headers: Mapping[str, str], reply: probe.Canned
+        self,
+        mount: str,
+        upstream: str,
+        cell: probe.Cell,
+        body: bytes,
+        headers: Mapping[str, str],
+        reply: probe_reply.Canned,
     ) -> Got: ...
 
 
@@ -195,14 +201,16 @@ def _through(guard: Guard, door: Door, mount: str, upstream: str) -> Way:
     def ask(cell: probe.Cell, body: bytes, headers: dict[str, str]) -> Got:
         told = {name.replace("_", "-"): value for name, value in headers.items()}
         told[probe.HEADER.decode()] = probe.signature(guard.key, probe.named(cell), int(time.time())).decode()
-        return door.ask(mount, upstream, cell, body, told, probe.reply(cell, guard.key))
+        return door.ask(mount, upstream, cell, body, told, probe_reply.reply(cell, guard.key))
 
     return ask
 
 
 def proved(guard: Decided, door: str, mount: str, mode: str, cell: probe.Cell, way: Way) -> Proof:
     """One probe, sent a way, and what came of it."""
-    body = probe.request(cell, guard.key, f"-{door or 'proxy'}-{mount.replace('/', '-')}-{int(time.time() * 1000)}")
+    body = probe_request.request(
+        cell, guard.key, f"-{door or 'proxy'}-{mount.replace('/', '-')}-{int(time.time() * 1000)}"
+    )
     headers = {
         "content_type": "application/json",
         "authorization": "Bearer probe",

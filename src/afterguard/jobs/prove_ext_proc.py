@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from afterguard.errors import Unreachable
-from afterguard.guard import probe
+from afterguard.guard import probe, probe_reply
 from afterguard.jobs.prove_icap import Got
 
 WAIT = 30.0
@@ -36,7 +36,7 @@ class Door:
         cell: probe.Cell,
         body: bytes,
         headers: Mapping[str, str],
-        _reply: probe.Canned,
+        _reply: probe_reply.Canned,
     ) -> Got:
         """What comes of a probe. Raises Unreachable."""
         from afterguard.guard.envoy_messages import ProcessingRequest

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import IO, NamedTuple
 
 from afterguard.errors import Unreachable
-from afterguard.guard import probe
+from afterguard.guard import probe, probe_reply
 from afterguard.guard.icap_exchange import LINK
 from afterguard.wire import icap
 from afterguard.wire.icap import BadIcap, Http
@@ -48,7 +48,13 @@ class Door:
         self.token = token.encode()
 
     def ask(
-        self, _mount: str, upstream: str, cell: probe.Cell, body: bytes, headers: Mapping[str, str], reply: probe.Canned
+        self,
+        _mount: str,
+        upstream: str,
+        cell: probe.Cell,
+        body: bytes,
+        headers: Mapping[str, str],
+        reply: probe_reply.Canned,
     ) -> Got:
         """A probe and its reply. Raises Unreachable."""
         rows = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from afterguard.guard import asgi, probe, wsgi
+from afterguard.guard import asgi, probe, probe_reply, wsgi
 from afterguard.guard.route import Route
 from afterguard.guard.transport import Transport
 from afterguard.jobs.inside import Made
@@ -23,7 +23,7 @@ from afterguard.jobs.prove import WAIT, Proof, proved
 from afterguard.jobs.prove_icap import Got
 
 Heads = list[tuple[bytes, bytes]]
-Ask = Callable[[str, Heads, bytes, probe.Canned], tuple[int, Heads, bytes]]
+Ask = Callable[[str, Heads, bytes, probe_reply.Canned], tuple[int, Heads, bytes]]
 """(path and query, headers, body, the reply) -> (status, headers, body)."""
 
 
@@ -69,20 +69,20 @@ def _way(guard: Inside, ask: Ask) -> Callable[[probe.Cell, bytes, dict[str, str]
         rows.append((probe.HEADER, probe.signature(guard.key, probe.named(cell), int(time.time()))))
         rows.append((b"content-length", str(len(body)).encode()))
         known = set(guard.desk.probes)
-        status, told, said = ask(probe.path(cell), rows, body, probe.reply(cell, guard.key))
+        status, told, said = ask(probe.path(cell), rows, body, probe_reply.reply(cell, guard.key))
         found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in told}
         return Got(status, found, said, guard.newest(known))
 
     return way
 
 
-def _described(reply: probe.Canned) -> Heads:
+def _described(reply: probe_reply.Canned) -> Heads:
     rows = [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(reply.body)).encode())]
     return [*rows, (b"content-encoding", reply.encoding.encode())] if reply.encoding else rows
 
 
 def _asgi(made: Made, route: Route) -> Ask:
-    def ask(target: str, headers: Heads, body: bytes, reply: probe.Canned) -> tuple[int, Heads, bytes]:
+    def ask(target: str, headers: Heads, body: bytes, reply: probe_reply.Canned) -> tuple[int, Heads, bytes]:
         said: list[Any] = []
 
         async def app(_scope: Any, receive: Any, send: Any) -> None:
@@ -110,7 +110,7 @@ def _asgi(made: Made, route: Route) -> Ask:
 
 
 def _wsgi(made: Made, route: Route) -> Ask:
-    def ask(target: str, headers: Heads, body: bytes, reply: probe.Canned) -> tuple[int, Heads, bytes]:
+    def ask(target: str, headers: Heads, body: bytes, reply: probe_reply.Canned) -> tuple[int, Heads, bytes]:
         told: list[Any] = []
 
         def app(environ: Any, start: Any) -> list[bytes]:
@@ -149,7 +149,7 @@ def _httpx(made: Made, route: Route) -> Ask | None:
     except ImportError:
         return None
 
-    def ask(target: str, headers: Heads, body: bytes, reply: probe.Canned) -> tuple[int, Heads, bytes]:
+    def ask(target: str, headers: Heads, body: bytes, reply: probe_reply.Canned) -> tuple[int, Heads, bytes]:
         def answered(_: httpx.Request) -> httpx.Response:
             return httpx.Response(200, headers=_described(reply), stream=httpx.ByteStream(reply.body))
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from afterguard.guard.passage import REPLY_CAP, Canned, Passage, is_readable, typed
 from afterguard.guard.session import STREAMS, Answer
-from afterguard.guard.turn import log
-from afterguard.guard.upstream import Reply, UpstreamBroken, UpstreamUnreachable
+from afterguard.guard.upstream import Reply
 
 OF_REPLY = frozenset((b"content-encoding", b"etag", b"digest", b"content-md5"))
 """Fields of a reply that speak of the bytes of its body."""
@@ -49,26 +48,14 @@ class Inline(Passage):
         try:
             await work
         except asyncio.CancelledError:
+            self.end()
             if not self.client.is_gone:
                 raise
-            self._finish()
         except Exception as error:
             self.broke(error)
         finally:
             if self.task is asyncio.current_task():
                 self.task = None
-
-    def broke(self, error: Exception) -> None:
-        """It cannot go on."""
-        if isinstance(error, (UpstreamUnreachable, UpstreamBroken)):
-            self.upstream_failed(error.reason)
-        elif isinstance(error, ConnectionResetError):  # a stream that was promised to be readable and is not
-            self.client.cut()
-        else:
-            log.error("an exchange failed", exc_info=error)
-            if not (self.client.is_gone or self.client.is_over):
-                self.client.fail()
-        self._finish()
 
     def gone(self) -> None:
         """The client has left: nobody waits for the upstream any more, but what has come is still judged and written down."""
@@ -79,9 +66,9 @@ class Inline(Passage):
             self.task.cancel()
         if self.task is None:
             self.session.parts.skip("upstream_cancelled", "response")
-            self._finish()
+            self.end()
 
-    def _finish(self) -> None:
+    def end(self) -> None:
         """The exchange is over."""
         if self.is_finished:
             return
@@ -105,11 +92,11 @@ class Inline(Passage):
     def _forward(self, ready: bytes | Answer) -> None:
         """Send the request on, or answer it."""
         if self.client.is_gone:
-            self._finish()
+            self.end()
             return
         if isinstance(ready, Answer):
             self.say(ready)
-            self._finish()
+            self.end()
             return
         self.pieces: list[bytes] = []
         self.size = 0
@@ -138,14 +125,8 @@ class Inline(Passage):
 
     # -- the way back
 
-    def news(self) -> None:
+    def hear(self) -> None:
         """There is more of the reply."""
-        try:
-            self._news()
-        except Exception as error:
-            self.broke(error)
-
-    def _news(self) -> None:
         reply = self.reply
         assert isinstance(reply, Reply)
         if not reply.headed:
@@ -199,7 +180,7 @@ class Inline(Passage):
                     headers = [pair for pair in headers if pair[0].lower() not in OF_REPLY]
                 self.answers(status, headers, len(ready))
                 self.client.write(ready, more=False)
-        self._finish()
+        self.end()
 
     async def _too_long(self, reply: Reply) -> None:
         refusal = self.failed("too_long")
@@ -209,7 +190,7 @@ class Inline(Passage):
             reply.cancel()
             if not self.client.is_gone:
                 self.say(refusal)
-        self._finish()
+        self.end()
 
     async def _unseen(self, reply: Reply | Canned, pieces: list[bytes]) -> None:
         """Pass a reply as it comes."""
@@ -220,13 +201,13 @@ class Inline(Passage):
             await self._more(piece)
         async for chunk in self._chunks(reply):
             await self._more(chunk)
-        self._end()
+        self._last()
 
     async def _streamed(self, reply: Reply | Canned, kind: str, encoding: str) -> None:
         headers = reply.headers
         if not self.begin(reply.status, kind, encoding):
             await self._unseen(reply, [])
-            self._finish()
+            self.end()
             return
         if encoding and encoding != "identity":
             headers = [pair for pair in headers if pair[0].lower() != b"content-encoding"]
@@ -242,8 +223,8 @@ class Inline(Passage):
         if not self.client.is_gone:
             async for piece in self.last():
                 await self._more(piece)
-        self._end()
-        self._finish()
+        self._last()
+        self.end()
 
     async def _chunks(self, reply: Reply | Canned) -> AsyncIterator[bytes]:
         while True:
@@ -263,6 +244,6 @@ class Inline(Passage):
         else:
             client.flush()
 
-    def _end(self) -> None:
+    def _last(self) -> None:
         if not self.client.is_gone:
             self.client.write(b"", more=False)

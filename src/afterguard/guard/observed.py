@@ -7,8 +7,7 @@ there is something new, the client's side `writable` when there is room again. T
 from __future__ import annotations
 
 from afterguard.guard.passage import REPLY_CAP, Canned, Passage, typed
-from afterguard.guard.turn import log
-from afterguard.guard.upstream import Reply, UpstreamBroken
+from afterguard.guard.upstream import Reply
 
 
 class Observed(Passage):
@@ -39,26 +38,10 @@ class Observed(Passage):
             self._keep(chunk)
             self.client.write(chunk, more=True)
         self.client.write(b"", more=False)
-        self._settle()
+        self.end()
 
-    def broke(self, error: Exception) -> None:
-        """It cannot go on."""
-        if isinstance(error, UpstreamBroken):
-            self.upstream_failed(error.reason)
-        else:
-            log.error("an exchange failed", exc_info=error)
-            if not (self.client.is_gone or self.client.is_over):
-                self.client.fail()
-        self._settle()
-
-    def news(self) -> None:
+    def hear(self) -> None:
         """There is more of the reply."""
-        try:
-            self._news()
-        except Exception as error:
-            self.broke(error)
-
-    def _news(self) -> None:
         reply, client = self.reply, self.client
         assert isinstance(reply, Reply)
         if reply.headed and not client.is_begun:
@@ -73,7 +56,7 @@ class Observed(Passage):
         if reply.error:
             self.upstream_failed(reply.error)
         if reply.done:
-            self._settle()
+            self.end()
         elif client.is_stuck:
             reply.hold()
         else:
@@ -96,9 +79,9 @@ class Observed(Passage):
         if self.reply is not None:
             self.reply.cancel()
             self.session.parts.skip("upstream_cancelled", "response")
-        self._settle()
+        self.end()
 
-    def _settle(self) -> None:
+    def end(self) -> None:
         """It is over: hand over what was said."""
         if self.is_settled:
             return

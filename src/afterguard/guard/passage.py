@@ -16,7 +16,8 @@ from afterguard.guard.client import REQUEST_CAP, Client
 from afterguard.guard.credentials import Source, region_of
 from afterguard.guard.session import Answer, Session
 from afterguard.guard.sigv4 import signed
-from afterguard.guard.upstream import Reply, Upstream, forwardable
+from afterguard.guard.turn import log
+from afterguard.guard.upstream import Reply, Upstream, UpstreamBroken, UpstreamUnreachable, forwardable
 from afterguard.guard.visit import Visit
 from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.refusal import refused
@@ -102,9 +103,32 @@ class Passage(Visit):
         """Take the request over and the answer back."""
         raise NotImplementedError
 
+    def hear(self) -> None:
+        """There is more of the reply."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The exchange is over."""
+        raise NotImplementedError
+
+    def news(self) -> None:
+        """Called by the upstream's side when there is more of the reply."""
+        try:
+            self.hear()
+        except Exception as error:
+            self.broke(error)
+
     def broke(self, error: Exception) -> None:
         """It cannot go on."""
-        raise NotImplementedError
+        if isinstance(error, (UpstreamUnreachable, UpstreamBroken)):
+            self.upstream_failed(error.reason)
+        elif isinstance(error, ConnectionResetError):  # a stream that was promised to be readable and is not
+            self.client.cut()
+        else:
+            log.error("an exchange failed", exc_info=error)
+            if not (self.client.is_gone or self.client.is_over):
+                self.client.fail()
+        self.end()
 
     def gone(self) -> None:
         """The client has left."""

@@ -13,6 +13,7 @@ from afterguard.guard.decision import seen
 from afterguard.guard.journal import Journal
 from afterguard.guard.lookout import FILE, Lookout
 from afterguard.guard.metrics import Metrics
+from afterguard.guard.part import Place
 from afterguard.model import Severity
 from afterguard.watch.alert import of
 from afterguard.watch.live import Watch
@@ -22,7 +23,7 @@ from .test_notice import ASKED, over, said
 
 
 def lookout(folder: Path) -> Lookout:
-    return Lookout(folder, Journal(folder / "decisions.jsonl"), Metrics(), running.pseudonym)
+    return Lookout(Place(folder, Journal(folder / "decisions.jsonl"), Metrics(), running.pseudonym))
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

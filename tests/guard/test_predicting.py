@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from afterguard.errors import UsageError
+from afterguard.guard.part import Place
 from afterguard.guard.patrol import Patrol
 
 HERE = Path(__file__).parent
@@ -245,7 +246,7 @@ class Models:
 
         self.door = running.Door(folder, answer, policy, kind="kserve", **settings)
         desk = self.door.proxy.desk
-        self.patrol = Patrol(folder, desk.journal, desk.metrics, desk.brain.models, running.pseudonym)
+        self.patrol = Patrol(Place(folder, desk.journal, desk.metrics, running.pseudonym), desk.brain.models)
         desk.lookout = self.patrol.saw
         self.chance = np.random.default_rng(7)
 

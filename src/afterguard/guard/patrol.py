@@ -1,168 +1,112 @@
-"""The watch over predictive models inside a guard: rows that were answered in, alarms in the log and in the numbers, and callers whose next requests are hits.
+"""The watch over predictive models inside a guard: every row that was answered becomes an event, and callers that stood out are suspects at every brain.
 
-In: sessions that are over, with their decisions. Out: one line of OCSF JSON for each alarm; suspects in `Models`. What it knows is kept in the guard's folder; where Redis is set all guards that share it watch as one (joined.py). An alarm comes a second or two after what it is about: the
-request that completes a walk is answered, those after it meet the policy.
+In: sessions that are over, with their decisions. Out: see part.py; suspects in `Models`. An alarm comes a second or two after what it is about: the request that completes a walk is answered, those after it meet the policy.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from afterguard.errors import AfterguardError
-from afterguard.guard.decision import Decision, alarm
-from afterguard.guard.joined import Joined, Suspect
-from afterguard.guard.journal import Journal
-from afterguard.guard.metrics import Metrics
+from afterguard.guard.decision import Decision
 from afterguard.guard.models import HOLD, Models
 from afterguard.guard.notice import Client, Marks, client
+from afterguard.guard.part import Part, Place
 from afterguard.guard.predicting import PredictSession
 from afterguard.guard.session import Session
+from afterguard.guard.suspects import Suspect, Suspects
+from afterguard.guard.together import Together
 from afterguard.model import Batch
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
 from afterguard.watch.predictions import hashed
-from afterguard.watch.predictive import Predictive
+from afterguard.watch.predictive import SLICE, Predictive
 
-log = logging.getLogger("afterguard.guard")
 FILE = "scored"
-CAP = 512 << 20
-STEP = 0.5
-KEEP = 300.0
-WAITING = 50_000
-"""Rows that may wait for the next look; what comes on top is counted."""
+GRACE = 1.5
+KEEP = 120.0
 EVENTS = 32
 """Rows of one request that are seen; the others are counted."""
 
 
-class Patrol:
+class Patrol(Part[Predictive]):
     """One process's part in the watch over predictive models."""
+
+    name = "scored"
+    file_name = FILE
+    cap = 512 << 20
+    step_every = 0.5
+    keep_every = 300.0
+    waiting = 50_000
 
     def __init__(
         self,
-        folder: Path,
-        journal: Journal,
-        metrics: Metrics,
+        place: Place,
         models: Models,
-        pseudonym: Callable[[str], str],
         *,
-        version: str = "0",
         marks: Marks = Marks(),  # noqa: B008 - an immutable tuple
         redis: str = "",
         brain: str = "",
     ) -> None:
-        self.file = folder / FILE
-        self.journal, self.metrics, self.models, self.pseudonym = journal, metrics, models, pseudonym
-        self.version, self.marks = version, marks
-        self.joined = Joined(redis, brain, self._failed, self._suspect, time.time() - HOLD) if redis else None
-        self.watch = Predictive() if redis else self._restored()
+        self.models, self.marks = models, marks
+        super().__init__(place, Predictive, Predictive.restored, joint(redis, brain, self.failed) if redis else None)
+        self.suspects = Suspects(redis, self.failed, time.time() - HOLD) if redis else None
         models.callers = self.callers
-        self._rows: list[Event] = []
-        self._kept = time.monotonic()
 
-    def _restored(self) -> Predictive:
-        try:
-            with self.file.open("rb") as handle:
-                return Predictive.restored(handle.read(CAP))
-        except FileNotFoundError:
-            return Predictive()
-        except (OSError, AfterguardError) as error:
-            log.error("%s cannot be read, the watch over predictive models learns anew: %s", self.file, error)
-            self._failed("scored_state")
-            return Predictive()
-
-    def saw(self, session: Session, one: Decision) -> None:
-        """An exchange is over. Never raises: whoever answers must not fail because somebody counts."""
+    def events(self, session: Session, one: Decision) -> Sequence[Event]:
+        """The rows of the exchange."""
         if not isinstance(session, PredictSession) or not session.is_learned:
-            return
-        try:
-            batch = session.exchange().batch
-            if batch is None:
-                return
-            if len(self._rows) >= WAITING:
-                self._failed("scored_full")
-                return
-            if batch.rows > EVENTS:
-                self.metrics.add(
-                    "afterguard_unjudged_total", session.route.name, "rows_not_watched", by=batch.rows - EVENTS
-                )
-            at = client(dict(session.headers), session.peer, self.marks, self.pseudonym)
-            self._rows += events(session, one, batch, at)
-        except Exception as error:
-            self._failed(f"scored:{type(error).__name__}")
+            return ()
+        batch = session.exchange().batch
+        if batch is None:
+            return ()
+        if batch.rows > EVENTS:
+            more = batch.rows - EVENTS
+            self.metrics.add("afterguard_unjudged_total", session.route.name, "rows_not_watched", by=more)
+        at = client(dict(session.headers), session.peer, self.marks, self.pseudonym)
+        return rows(session, one, batch, at)
 
     def callers(self, session: Session) -> tuple[str, ...]:
         """The keyed hashes under which the watch knows a session's caller: the one it would call it by."""
         at = client(dict(session.headers), session.peer, self.marks, self.pseudonym)
         return (at.user or session.identity or at.address,)
 
-    def _failed(self, why: str) -> None:
-        self.metrics.add("afterguard_failures_total", "all", why, "yes")
+    async def step(self, now: float) -> None:
+        """Hand over what came since the last look; write alarms down."""
+        if self.suspects is not None:
+            for one in await self.suspects.heard():
+                self._suspect(one)
+        await super().step(now)
+
+    async def told(self, alerts: Sequence[Alert], now: float) -> None:
+        """Write alarms down; let every brain know of the callers."""
+        await super().told(alerts, now)
+        some = [Suspect(alert.route, now, alert.hit) for alert in alerts]
+        for one in some:
+            self._suspect(one)
+        if some and self.suspects is not None:
+            await self.suspects.tell(some)
 
     def _suspect(self, one: Suspect) -> None:
         self.models.suspect(one.route, one.hit, one.time)
 
-    async def keep(self) -> None:
-        """Look, twice a second, until cancelled."""
-        while True:
-            await asyncio.sleep(STEP)
-            await self.step(time.time())
-            if self.joined is None and time.monotonic() - self._kept >= KEEP:
-                await asyncio.to_thread(self._keep)
-
-    async def step(self, now: float) -> None:
-        """Hand over what came since the last look; write alarms down."""
-        rows, self._rows = self._rows, []
-        try:
-            if self.joined is not None:
-                alerts = await self.joined.step(rows, now)
-            else:
-                alerts = [alert for one in rows for alert in self.watch.feed(one)] + self.watch.tick(now)
-        except Exception as error:
-            log.exception("the watch over predictive models failed, and begins anew")
-            self._failed(f"scored:{type(error).__name__}")
-            self.watch = Predictive()
-            return
-        some = [self._tell(alert, now) for alert in alerts]
-        if some and self.joined is not None:
-            await self.joined.tell(some)
-
-    def _tell(self, alert: Alert, now: float) -> Suspect:
-        self.metrics.add("afterguard_alarms_total", alert.hit.kind)
-        self.journal.write(alarm(alert, now, self.version))
-        one = Suspect(alert.route, now, alert.hit)
-        self._suspect(one)
-        return one
-
-    def _keep(self) -> None:
-        self._kept = time.monotonic()
-        fresh = self.file.with_name(f"{FILE}.{os.getpid()}")
-        try:
-            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-                out.write(self.watch.kept())
-            fresh.replace(self.file)
-        except OSError as error:
-            log.error("what is known of predictive models cannot be kept: %s", error)
-            self._failed("scored_not_kept")
-
     async def close(self) -> None:
         """Look once more, and keep what is known."""
-        if self.joined is not None:
-            if self._rows or self.joined.judging is not None:
-                await self.step(time.time())
-            await self.joined.close()
-            return
-        await self.step(time.time())
-        if self.watch.models:
-            self._keep()
+        if self.watch.models or self._events or self.together is not None:
+            await super().close()
+        if self.suspects is not None:
+            await self.suspects.close()
 
 
-def events(session: PredictSession, one: Decision, batch: Batch, at: Client) -> Sequence[Event]:
+def joint(url: str, brain: str, failed: Callable[[str], None]) -> Together[Predictive]:
+    """The common watch of all that share a Redis."""
+    return Together(
+        url, brain, Patrol.name, Predictive, Predictive.restored, failed, length=SLICE, grace=GRACE, keep=KEEP
+    )
+
+
+def rows(session: PredictSession, one: Decision, batch: Batch, at: Client) -> Sequence[Event]:
     """The rows of one exchange."""
     return [
         Event(

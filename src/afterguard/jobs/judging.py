@@ -25,9 +25,10 @@ from afterguard.guard.desk import Desk
 from afterguard.guard.garbage import Collector
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter, Shared
-from afterguard.guard.lookout import Lookout, together
+from afterguard.guard.lookout import Lookout
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.notice import Marks
+from afterguard.guard.part import Place
 from afterguard.guard.patrol import Patrol
 from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
 from afterguard.guard.price import prices
@@ -130,7 +131,7 @@ class Judging:
             meter=Meter(Shared(settings.redis, self._redis_failed) if settings.redis else Local()),
             version=__version__,
         )
-        self.lookout = self._lookout(secret) if settings.watch else None
+        self.lookout = self._lookout() if settings.watch else None
         self.patrol = self._patrol()
         self.desk.patrol, self.desk.ending = self.patrol.saw, self._end
         if self.lookout is not None:
@@ -165,29 +166,25 @@ class Judging:
             task.cancel()
         self.approvals.now()
 
-    def _lookout(self, secret: bytes) -> Lookout:
+    def _place(self) -> Place:
+        return Place(self.folder, self.journal, self.metrics, self.brain.context.pseudonym, __version__)
+
+    def _lookout(self) -> Lookout:
         """The watch over time, as the settings say."""
         given = self.settings
         return Lookout(
-            self.folder,
-            self.journal,
-            self.metrics,
-            self.brain.context.pseudonym,
-            version=__version__,
+            self._place(),
             marks=self._marks(),
             prices=prices(given.price),
-            together=together(given.redis, self.desk.new_id(), self.metrics) if given.redis else None,
+            redis=given.redis,
+            brain=self.desk.new_id(),
         )
 
     def _patrol(self) -> Patrol:
         """The watch over predictive models."""
         return Patrol(
-            self.folder,
-            self.journal,
-            self.metrics,
+            self._place(),
             self.brain.models,
-            self.brain.context.pseudonym,
-            version=__version__,
             marks=self._marks(),
             redis=self.settings.redis,
             brain=self.desk.new_id(),

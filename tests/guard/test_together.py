@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from afterguard.guard.watching import LEASE, Together
+from afterguard.guard.lookout import joint
+from afterguard.guard.together import key
 from afterguard.watch import live
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
@@ -68,14 +69,14 @@ def minutes(events: list[Event], length: float = 1_800.0) -> list[tuple[float, l
 async def two_brains(url: str, events: list[Event], dies_at: float = 0.0) -> tuple[list[Alert], list[str]]:
     failures: list[str] = []
     settings = Settings()
-    brains = [Together(url, name, lambda: failures.append("away"), settings) for name in ("one", "two")]
+    brains = [joint(url, name, failures.append, settings) for name in ("one", "two")]
     alerts: list[Alert] = []
     last = 0.0
     for now, some in minutes(events):
         last = now
         if dies_at and now > dies_at and len(brains) == 2:
             dead = brains.pop(0)
-            await dead._redis.delete(LEASE)  # as if its ten seconds were over
+            await dead._redis.delete(key("watch", "judge"))  # as if its ten seconds were over
             await dead._redis.aclose()
         parts = [some[n :: len(brains)] for n in range(len(brains))]
         for part, brain in zip(parts[::-1], brains[::-1], strict=True):
@@ -107,7 +108,7 @@ def test_without_redis_each_watches_its_own() -> None:
     failures: list[str] = []
 
     async def work() -> list[Alert]:
-        brain = Together("redis://127.0.0.1:9", "one", lambda: failures.append("away"))
+        brain = joint("redis://127.0.0.1:9", "one", failures.append)
         brain.alone = Watch(bits=1 << 20)
         first = await brain.step(traffic()[:10], START + 60)
         await brain.close()

@@ -16,11 +16,14 @@ import running
 from predictive_traffic import World, mixed
 from test_predictive import copy, walk
 
-from afterguard.guard.joined import LEASE, STREAM, SUSPECTS, Joined, Suspect
 from afterguard.guard.journal import Journal
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.models import Models
-from afterguard.guard.patrol import FILE, Patrol
+from afterguard.guard.part import Place
+from afterguard.guard.patrol import FILE, Patrol, joint
+from afterguard.guard.suspects import STREAM as SUSPECTS
+from afterguard.guard.suspects import Suspect, Suspects
+from afterguard.guard.together import key
 from afterguard.model import Severity
 from afterguard.watch.alert import Alert, of
 from afterguard.watch.event import Event
@@ -57,7 +60,7 @@ def one_brain(events: list[Event]) -> list[Alert]:
 async def two_brains(url: str, events: list[Event], dies_at: float = 2.0) -> tuple[list[Alert], list[str]]:
     """Rows go to either brain by turns, half an hour at once, and reach Redis in another order than that of their times."""
     failures: list[str] = []
-    brains = [Joined(url, name, failures.append, lambda one: None, 0.0) for name in ("one", "two")]
+    brains = [joint(url, name, failures.append) for name in ("one", "two")]
     alerts: list[Alert] = await brains[0].step([], events[0].time)  # the judge, whose turn comes last
     begin, end, now = 0, len(events), 0.0
     while begin < end:
@@ -68,7 +71,7 @@ async def two_brains(url: str, events: list[Event], dies_at: float = 2.0) -> tup
             dead = brains.pop(0)
             if dead.judging is not None:
                 await dead._keep(dead.judging, now)
-            await dead._redis.delete(LEASE)  # as if its ten seconds were over
+            await dead._redis.delete(key("scored", "judge"))  # as if its ten seconds were over
             await dead._redis.aclose()
         for n, brain in reversed(list(enumerate(brains))):
             alerts += await brain.step(some[n :: len(brains)], now)
@@ -92,10 +95,11 @@ def test_callers_that_stood_out_are_known_to_all_brains_also_to_one_that_comes_l
     heard: list[Suspect] = []
 
     async def work() -> None:
-        one = Joined(empty, "one", lambda why: None, lambda s: None, 0.0)
+        one = Suspects(empty, lambda why: None, 0.0)
         await one.tell([Suspect("fraud", time.time(), hit)])
-        two = Joined(empty, "two", lambda why: None, heard.append, time.time() - 100)
-        await two.step([], time.time())
+        two = Suspects(empty, lambda why: None, time.time() - 100)
+        heard.extend(await two.heard())
+        assert await two.heard() == []
         await one.close()
         await two.close()
 
@@ -111,17 +115,19 @@ def test_entries_that_are_none_are_counted_and_stop_nobody(empty: str) -> None:
     import redis as client
 
     with client.Redis.from_url(empty) as one:
-        one.xadd(STREAM, {b"e": b"\xc1\xff"})
-        one.xadd(STREAM, {b"other": b"x"})
+        one.xadd(key("scored", "events"), {b"e": b"\xc1\xff"})
+        one.xadd(key("scored", "events"), {b"other": b"x"})
         one.xadd(SUSPECTS, {b"s": b"\x93\x01\x02\x03"})
         one.set("afterguard:scored:state", b"nothing")
         one.set("afterguard:scored:place", b"0")
     failures: list[str] = []
 
     async def work() -> list[Alert]:
-        brain = Joined(empty, "one", failures.append, lambda s: None, 0.0)
+        brain, suspects = joint(empty, "one", failures.append), Suspects(empty, failures.append, 0.0)
+        assert await suspects.heard() == []
         found = await brain.step(traffic()[:50], time.time())
         await brain.close()
+        await suspects.close()
         return found
 
     assert asyncio.run(work()) == []
@@ -132,7 +138,7 @@ def test_without_redis_each_watches_its_own_and_says_so(caplog: pytest.LogCaptur
     failures: list[str] = []
 
     async def work() -> Predictive:
-        brain = Joined("redis://127.0.0.1:9", "one", failures.append, lambda s: None, 0.0)
+        brain = joint("redis://127.0.0.1:9", "one", failures.append)
         await brain.step(traffic()[:300], traffic()[300].time)
         await brain.step([], traffic()[300].time + 60)
         await brain.close()
@@ -145,10 +151,10 @@ def test_without_redis_each_watches_its_own_and_says_so(caplog: pytest.LogCaptur
 
 def test_what_is_known_outlives_a_restart_and_a_damaged_file_is_said(tmp_path: Path) -> None:
     def patrol() -> Patrol:
-        return Patrol(tmp_path, Journal(tmp_path / "log"), Metrics(), Models(), running.pseudonym)
+        return Patrol(Place(tmp_path, Journal(tmp_path / "log"), Metrics(), running.pseudonym), Models())
 
     one = patrol()
-    one._rows = traffic()[:500]
+    one._events = traffic()[:500]
     asyncio.run(one.close())
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
     assert patrol().watch.standing() == one.watch.standing()

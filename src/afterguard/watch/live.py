@@ -21,7 +21,7 @@ from afterguard.watch.site import Settings, Site
 
 SLICE = 60.0
 PATIENCE = 300.0
-FEW = 300
+FEW = 1_000
 """A slice of fewer events than this stays open for up to PATIENCE seconds: judging costs the same for one event as for hundreds."""
 MOST = 50_000
 """Events after which a slice ends early."""

@@ -161,6 +161,8 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Header in which your content network names the client's country."""
     price: list[str] = []
     """What a model costs: MODEL=INPUT/OUTPUT in US dollars a million tokens; the longest beginning of a model's name counts. Models without a price cost nothing."""
+    watch_budget: list[str] = []
+    """Budgets that the watch over time holds callers against, with a forecast: SCOPE:MEASURE/PER=AMOUNT or SCOPE=WHO:MEASURE/PER=AMOUNT (user:tokens/day=2000000, tenant=acme:cost/month=500). An alarm, no refusal: those stand in the policy's limits."""
     hang: float = 5.0
     """Seconds a worker may stand still before it is replaced; computing counts a quarter, waiting for a CPU nothing. 0: never."""
     helpers: int = 1
@@ -389,6 +391,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.endpoint",
             "guard.policy_hosts",
             "guard.price",
+            "guard.watch_budget",
         )
     }
     out: dict[str, Any] = {}

@@ -35,11 +35,17 @@ class Lookout(Part[Watch]):
         *,
         marks: Marks = Marks(),  # noqa: B008 - an immutable tuple
         prices: tuple[Price, ...] = (),
+        settings: Settings | None = None,
         redis: str = "",
         brain: str = "",
     ) -> None:
         self.marks, self.prices = marks, prices
-        super().__init__(place, Watch, Watch.restored, joint(redis, brain, self.failed) if redis else None)
+        super().__init__(
+            place,
+            lambda: Watch(settings),
+            lambda data: Watch.restored(data, settings),
+            joint(redis, brain, self.failed, settings) if redis else None,
+        )
 
     def events(self, session: Session, one: Decision) -> Sequence[Event]:
         """The exchange as one event."""

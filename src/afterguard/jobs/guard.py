@@ -20,12 +20,14 @@ from afterguard.detect.feature_schema import Schema
 from afterguard.errors import UsageError
 from afterguard.guard import door, mapping, schema, tls
 from afterguard.guard.brain import Brain
+from afterguard.guard.budget import budgets
 from afterguard.guard.credentials import Source
 from afterguard.guard.garbage import settled
 from afterguard.guard.gate import Gate
 from afterguard.guard.grpc_door import GrpcDoor, Port, Secured, library, port
 from afterguard.guard.hosts import Hosts
 from afterguard.guard.passage import Settings
+from afterguard.guard.price import prices
 from afterguard.guard.proxy import Proxy
 from afterguard.guard.route import Mounts, Route, route
 from afterguard.guard.serve import Terms, listeners, serve
@@ -196,6 +198,13 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
             hint="set guard.tls_certificate and guard.tls_key",
             slug="bad-configuration",
         )
+    if budgets(guard.watch_budget) and not guard.watch:
+        raise UsageError(
+            "guard.watch_budget without the watch that would hold callers against it",
+            hint="set guard.watch to true",
+            slug="bad-configuration",
+        )
+    prices(guard.price)
     door.addresses(guard.door)
     door.open_paths(guard.gateway)
     key(folder)

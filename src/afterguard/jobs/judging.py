@@ -21,6 +21,7 @@ from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard import probe
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
+from afterguard.guard.budget import budgets
 from afterguard.guard.desk import Desk
 from afterguard.guard.garbage import Collector
 from afterguard.guard.journal import Journal
@@ -44,6 +45,7 @@ from afterguard.policy.load import load as load_policy
 from afterguard.policy.shipped import shipped
 from afterguard.store.ids import maker
 from afterguard.store.keys import create_key_file, load_key
+from afterguard.watch.site import Settings
 
 log = logging.getLogger("afterguard.guard")
 KEY = "guard.key"
@@ -176,6 +178,7 @@ class Judging:
             self._place(),
             marks=self._marks(),
             prices=prices(given.price),
+            settings=Settings(budgets=budgets(given.watch_budget)),
             redis=given.redis,
             brain=self.desk.new_id(),
         )

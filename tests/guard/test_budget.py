@@ -60,4 +60,4 @@ def test_a_budget_that_is_gone_is_a_line(tmp_path: Path) -> None:
     asyncio.run(one.step(5_000.0))
     one.journal.close()
     (row,) = [json.loads(line) for line in log.read_text().splitlines()]
-    assert row["unmapped"]["afterguard"]["kind"] == "budget_gone" and "2.00 requests a day is gone" in row["message"]
+    assert row["unmapped"]["afterguard"]["kind"] == "budget_gone" and "2.00 requests per day is gone" in row["message"]

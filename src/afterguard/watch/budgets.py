@@ -1,6 +1,6 @@
 """Budgets with a forecast: requests, tokens, cost or concurrency of each key, user or tenant in a minute, hour, day or month.
 
-In: sums a slice. Out: which budgets are gone, and which will be gone before their time at the pace of late. Windows are calendar windows in UTC.
+In: sums a slice, of concurrency the most at once. Out: which budgets are gone, and which will be gone before their time at the pace of late. Windows are calendar windows in UTC.
 Bounded: CAP counts; those not seen for longest are forgotten first.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -58,7 +59,9 @@ class Budgets:
             self.rows.popitem(last=False)
         if row[0] != start:
             row[0], row[1], row[4] = start, 0.0, 0.0
-        amount /= LENGTHS["minute"] if budget.measure == "concurrency" else 1.0
+        if budget.measure == "concurrency":
+            row[1] = max(row[1], amount)
+            return self._said(place, who, row, end, now)
         memory = LENGTHS[budget.per] / 30 if budget.per == "month" else LENGTHS[budget.per] / 12
         row[2] = row[2] * math.exp(-max(0.0, now - row[3]) / memory) + amount / memory
         row[1], row[3] = row[1] + amount, now
@@ -77,6 +80,16 @@ class Budgets:
                 row[4] = 1.0
                 return Spent(budget, who, used, gone, label)
         return None
+
+
+def peak(spans: Sequence[tuple[float, float]]) -> int:
+    """The most of these (start, end) that go on at once; one that ends when another begins does not go on with it."""
+    moments = sorted((at, step) for start, end in spans for at, step in ((start, 1), (max(start, end), -1)))
+    most = now = 0
+    for _, step in moments:
+        now += step
+        most = max(most, now)
+    return max(most, min(1, len(spans)))
 
 
 def window(per: str, now: float) -> tuple[float, float]:

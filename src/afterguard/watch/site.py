@@ -15,7 +15,7 @@ import numpy as np
 
 from afterguard.model import Confidence, Severity
 from afterguard.watch.alert import Alert, Why, of
-from afterguard.watch.budgets import Budget, Budgets, Spent
+from afterguard.watch.budgets import Budget, Budgets, Spent, peak
 from afterguard.watch.columns import AT, MEASURES, Column, Columns
 from afterguard.watch.cooling import Cooling
 from afterguard.watch.event import Event
@@ -406,11 +406,7 @@ class Site:
             field = columns.fields.get(budget.scope)
             if field is None:
                 continue
-            measure = "seconds" if budget.measure == "concurrency" else budget.measure
-            sums: dict[str, float] = {}
-            for value, event in zip(field.values, field.events.tolist(), strict=True):
-                sums[str(value)] = sums.get(str(value), 0.0) + float(columns.measures[event, AT[measure]])
-            for who, amount in sums.items():
+            for who, amount in _used(budget, field, columns).items():
                 if amount and budget.who in ("", who):
                     spent = self.budgets.add(place, who, amount, now)
                     if spent:
@@ -421,7 +417,8 @@ class Site:
         budget = spent.budget
         is_gone = spent.gone <= now
         when = "is gone" if is_gone else f"at this pace is gone on {_when(spent.gone)}"
-        said = f"{budget.scope} {spent.who[:16]}: the budget of {budget.amount:,.2f} {budget.measure} a {budget.per} {when}; {spent.used:,.2f} used since {spent.window} UTC"
+        measure = "at once" if budget.measure == "concurrency" else budget.measure
+        said = f"{budget.scope} {spent.who[:16]}: the budget of {budget.amount:,.2f} {measure} per {budget.per} {when}; {spent.used:,.2f} since {spent.window} UTC"
         why = Why(budget.scope, spent.who, budget.measure, budget.amount, 0.0, spent.used, 0.0, now, spent.gone, spent.used / budget.amount if budget.amount else 0.0, 1.0, 0.0, app=self.app)  # fmt: skip
         return of(
             "budget_gone" if is_gone else "budget_forecast",
@@ -462,6 +459,18 @@ class Site:
             would_change="the provider or the owner announced another model, or the work changed",
             why=why,
         )
+
+
+def _used(budget: Budget, field: Column, columns: Columns) -> dict[str, float]:
+    """What each used in this slice; of concurrency the most at once among what ended in it."""
+    mine: dict[str, list[int]] = {}
+    for value, event in zip(field.values, field.events.tolist(), strict=True):
+        mine.setdefault(str(value), []).append(event)
+    if budget.measure != "concurrency":
+        values = columns.measures[:, AT[budget.measure]]
+        return {who: float(values[events].sum()) for who, events in mine.items()}
+    spans = [(one.time - max(0.0, one.seconds), one.time) for one in columns.events]
+    return {who: float(peak([spans[event] for event in events])) for who, events in mine.items()}
 
 
 def _number(text: str) -> int:

@@ -1,18 +1,20 @@
-"""`afterguard guard learn` and `guard schema`: a mapping or a schema out of recorded samples.
+"""`afterguard guard learn`, `guard schema` and `guard rows`: a mapping or a schema out of recorded samples, and files held against a schema.
 
-In: samples. Out: a file to look at and to give to the guard, and what it is not sure of.
+In: samples, rows. Out: a file to look at and to give to the guard, and what it is not sure of; rows that are otherwise than agreed.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
 
-from afterguard.cli.options import DEFAULT, Common, open_session, writing
-from afterguard.errors import UsageError
+from afterguard.cli.options import DEFAULT, Common, Progress, open_session, writing
+from afterguard.errors import EXIT_GATE, NothingToExamine, UsageError
+from afterguard.safe import terminal
 
 
 def learn(
@@ -105,3 +107,64 @@ def schema(
             out.write(schema_files.dump(found))
     session.next("afterguard guard --upstream NAME:KIND=URL --schema NAME=FILE   (after a person has read it)")
     return 0
+
+
+def rows(
+    files: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    schema: Path,
+    ignore: Annotated[list[str] | None, Parameter(negative=())] = None,
+    good: str | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Hold files of rows against a schema before a model is asked about them: CSV, JSON lines, Parquet. Exits with 10 where a row is otherwise than agreed, or could not be read.
+
+    Parameters
+    ----------
+    files
+        Files or folders of them.
+    schema
+        What was agreed: a file that `guard schema` wrote, an MLmodel file, what a KServe server tells of a model.
+    ignore
+        A column that is no feature: an id, a label. Repeatable.
+    good
+        Write the rows that are as agreed here, as JSON lines.
+    """
+    from afterguard.files import limits_of, named, why
+    from afterguard.guard import schema as schema_files
+    from afterguard.jobs import feature_rows as job
+
+    session = open_session(common)
+    try:
+        agreed = schema_files.load(named(schema, schema_files.CAP).decode("utf-8"), str(schema))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"cannot read the schema {schema}: {why(error)}",
+            hint="afterguard guard schema SAMPLE... -o FILE",
+            slug="bad-schema",
+        ) from None
+    progress = Progress(session, "guard rows: looking")
+    encode = msgspec.json.Encoder().encode
+    with ExitStack() as stack:
+        stack.callback(progress.close)
+        sink = stack.enter_context(writing(good)) if good else None
+        found = job.check(
+            files,
+            agreed,
+            session.note,
+            ignore=ignore or (),
+            limits=limits_of(session.config.limits),
+            write=(lambda row: sink.write(encode(row).decode() + "\n")) if sink else None,
+            progress=lambda count, done: progress(count, "rows", done),
+        )
+    if not found.rows:
+        raise NothingToExamine("no rows in these files", hint="CSV, JSON lines or Parquet", slug="nothing-to-examine")
+    with writing(common.output) as out:
+        if common.format == "json":
+            out.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        else:
+            out.writelines(terminal(text) + "\n" for text in job.lines(found))
+    session.say(f"guard rows: {found.rows:,} rows, {found.good:,} as agreed, {found.unread:,} not readable")
+    session.next(f"afterguard guard --upstream NAME:KIND=URL --schema NAME={schema}")
+    return EXIT_GATE if found.good < found.rows and not common.no_fail else 0

@@ -66,6 +66,7 @@ def turn(brain: Brain, body: bytes, number: int) -> None:
     assert exchange is not None
     hits, past = brain.inspect(exchange, session.past)
     session.forward(body, exchange, hits, past)
+    session.keep()
     reply = {"role": "assistant", "content": f"Seat {number} is free."}
     answered = session.response(
         200, msgspec.json.encode({"object": "chat.completion", "choices": [{"message": reply}]})

@@ -108,6 +108,7 @@ def session(brain: Brain, one: Dialect) -> Session:
     exchange = found.request(asked(one))
     assert exchange is not None
     found.forward(asked(one), exchange, *brain.inspect(exchange, found.past))
+    found.keep()
     return found
 
 
@@ -209,6 +210,7 @@ def send(brain: Brain, body: bytes, mode: str = "enforce", answer: bytes = b"") 
     exchange = one.request(body)
     assert exchange is not None
     ready = one.forward(body, exchange, *brain.inspect(exchange, one.past))
+    one.keep()
     if answer and not isinstance(ready, Answer):
         exchange = one.response(200, answer)
         assert exchange is not None
@@ -444,6 +446,7 @@ def test_nothing_in_a_body_makes_a_session_raise(brain: Brain, kind: str) -> Non
         exchange = one.request(body)
         if exchange is not None:
             ready = one.forward(body, exchange, *brain.inspect(exchange, one.past))
+            one.keep()
             assert ready == body or isinstance(ready, Answer)
         for answer in bodies():
             found = one.response(200, answer)

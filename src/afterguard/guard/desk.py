@@ -248,6 +248,7 @@ class Desk:
             found = await self.judge(session, exchange)
             if found is not None:
                 session.forward(one.body, exchange, *found)
+                session.keep()
         reply = b"".join(one.reply)
         if one.status and session.passed(one.status, one.content_type, one.reply_encoding, reply):
             exchange = session.exchange()

@@ -102,12 +102,14 @@ class Inline(Passage):
         self.size = 0
         canned = self.canned()
         if canned is not None:
+            self.session.keep()
             self._heads(canned)
             self._later(self._probed(canned))
             return
         target = self.target()
         headers = self.outgoing(target, ready)
         self.reply = self.upstream.start(self.client.method, target, headers, ready, self.news)
+        self.session.keep()
 
     def _heads(self, reply: Reply | Canned) -> None:
         self.reply = reply

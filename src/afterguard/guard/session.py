@@ -118,6 +118,8 @@ class Session:
     """The same of a whole reply."""
     _facts: dict[str, Any] | None = None
     _stream: Stream | None = None
+    _judged: tuple[Exchange, Past, tuple[Hit, ...]] | None = None
+    """What is still to be remembered of a request that was let through."""
     _is_piece_over = False
 
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
@@ -235,7 +237,7 @@ class Session:
         ):
             return self.refuse(verdict)
         if self.brain.detectors:
-            self.brain.history.put(self.route.name, self.asked, self.parts, exchange, past, found, self.known)
+            self._judged = exchange, past, found
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
         if verdict.edits or verdict.tools or verdict.model:
@@ -244,6 +246,13 @@ class Session:
             self.model = verdict.model
             return self.sent
         return body
+
+    def keep(self) -> None:
+        """Remember a request that was judged and let through. Nobody has to wait for that: it is done when the request has been sent on."""
+        if self._judged is not None:
+            exchange, past, found = self._judged
+            self._judged = None
+            self.brain.history.put(self.route.name, self.asked, self.parts, exchange, past, found, self.known)
 
     def _can_reroute(self, model: str) -> None:
         """Whether the body or the path (`target`) has a place for another model. Raises Unspliceable where neither has and the route fails closed."""

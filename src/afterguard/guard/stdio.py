@@ -217,7 +217,11 @@ class Door:
             if await self._is_over(session, len(raw)):
                 return Answer(200, [], b"")
             found = await self._judged(session, exchange)
-            return (self._failed(session, "budget") or raw) if found is None else session.forward(raw, exchange, *found)
+            if found is None:
+                return self._failed(session, "budget") or raw
+            ready = session.forward(raw, exchange, *found)
+            session.keep()
+            return ready
         except Exception as error:
             return self._failed(session, f"exception:{type(error).__name__}") or raw
 

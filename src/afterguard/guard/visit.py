@@ -66,10 +66,13 @@ class Visit:
     async def ask(self, body: bytes, encoding: str = "") -> bytes | Answer:
         """The request to send on, or what to say instead."""
         ready = self.ask_now(body, encoding)
-        return ready if ready is not None else await self.ask_rest()
+        if ready is None:
+            ready = await self.ask_rest()
+        self.session.keep()
+        return ready
 
     def ask_now(self, body: bytes, encoding: str = "") -> bytes | Answer | None:
-        """The same where nobody has to be waited for; None where `ask_rest` has to follow."""
+        """The same where nobody has to be waited for; None where `ask_rest` has to follow. Once the request is on its way, `session.keep` is to be called."""
         self.body = body
         try:
             return self._asked(body, encoding)

@@ -18,6 +18,7 @@ import pytest
 
 from afterguard.guard.batch import Batch, Cork
 from afterguard.guard.connection import Reply
+from afterguard.guard.garbage import Collector
 from afterguard.guard.gate import Gate, GatedConnection
 
 if "guard_running" not in sys.modules:
@@ -253,3 +254,43 @@ def test_an_exchange_leaves_no_cycles(tmp_path: Path, name: str, mode: str) -> N
         gc.garbage.clear()
         gc.enable()
     assert not left
+
+
+def test_what_is_set_aside_was_looked_through() -> None:
+    class Knot:
+        """Holds itself."""
+
+        alive = 0
+
+        def __init__(self) -> None:
+            self.self = self
+            Knot.alive += 1
+
+        def __del__(self) -> None:
+            Knot.alive -= 1
+
+    thresholds = gc.get_threshold()
+    gc.disable()
+    try:
+        collector = Collector(0.0)
+        for moment in range(5):
+            for _ in range(10):
+                Knot()
+            collector.tick(float(moment), is_idle=False)
+        assert Knot.alive == 0
+        held = Knot()
+        collector.tick(5.0, is_idle=False)
+        del held
+        collector.tick(6.0, is_idle=False)
+        assert Knot.alive == 1, "set aside while it was alive"
+        collector.tick(3_600.0, is_idle=True)
+        assert Knot.alive == 0
+        held = Knot()
+        collector.tick(3_601.0, is_idle=False)
+        del held
+        collector.tick(3_600.0 * 8, is_idle=False)
+        assert Knot.alive == 0, "after six hours nobody waits for idleness"
+    finally:
+        gc.unfreeze()
+        gc.enable()
+        gc.set_threshold(*thresholds)

@@ -14,24 +14,11 @@ from afterguard import files
 from afterguard.model import Coverage
 from afterguard.tap import parquet, table
 from afterguard.tap.decode import Broken, decode
+from afterguard.tap.reading import Peeked
 from afterguard.wire.table import cell
 
 HEAD = 64 << 10
 Record = tuple[int, "dict[str, Any] | None"]
-
-
-class _Again:
-    """A stream whose first bytes were looked at."""
-
-    def __init__(self, head: bytes, inner: IO[bytes]) -> None:
-        self.head, self.inner = head, inner
-
-    def read(self, size: int = -1) -> bytes:
-        if not self.head:
-            return self.inner.read(size)
-        cut = len(self.head) if size < 0 else size
-        out, self.head = self.head[:cut], self.head[cut:]
-        return out
 
 
 def read(
@@ -49,7 +36,7 @@ def read(
             if head[:4] == b"PAR1":
                 yield from parquet.rows(path, name, note)
                 return
-            again: IO[bytes] = _Again(head, stream)  # type: ignore[assignment]
+            again: IO[bytes] = Peeked(head, stream)  # type: ignore[assignment]
             text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
             if not text:
                 note(Coverage(name, "unsupported", "the file is empty"))

@@ -79,7 +79,7 @@ def _is_record(line: bytes) -> bool:
         return False
 
 
-class _Peeked:
+class Peeked:
     """A stream whose first bytes were already looked at."""
 
     def __init__(self, head: bytes, inner: IO[bytes]) -> None:
@@ -128,7 +128,7 @@ def _read(
 ) -> Iterator[Exchange]:
     head = _head(stream)
     kind = recognise(name, head)
-    whole: IO[bytes] = _Peeked(head, stream)  # type: ignore[assignment]
+    whole: IO[bytes] = Peeked(head, stream)  # type: ignore[assignment]
     found: Iterator[tuple[Any, Place]]
     if kind == "empty":
         note(Coverage(name, "unsupported", "the log is empty"))

@@ -162,3 +162,26 @@ def test_what_is_known_outlives_a_restart_and_a_damaged_file_is_said(tmp_path: P
     again = patrol()
     assert again.watch.standing() == []
     assert again.metrics.numbers["afterguard_failures_total"] == {("all", "scored_state", "yes"): 1.0}
+
+
+def test_a_watch_that_fails_is_counted_and_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Patrol(Place(tmp_path, Journal(tmp_path / "log"), Metrics(), running.pseudonym), Models())
+    before = one.watch
+    monkeypatch.setattr(Predictive, "tick", lambda self, now: 1 / 0)
+    asyncio.run(one.step(5.0))
+    assert one.watch is not before
+    assert one.metrics.numbers["afterguard_failures_total"] == {("all", "scored:ZeroDivisionError", "yes"): 1.0}
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_lost_redis(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[str] = []
+    monkeypatch.setattr(Predictive, "tick", lambda self, now: 1 / 0)
+
+    async def work() -> None:
+        brain = joint(empty, "one", failures.append)
+        with pytest.raises(ZeroDivisionError):
+            await brain.step([], time.time())
+        await brain.close()
+
+    asyncio.run(work())
+    assert failures == []

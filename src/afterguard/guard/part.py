@@ -111,8 +111,12 @@ class Part(Generic[W]):
         except Exception as error:
             log.exception("a watch failed (%s)", self.name)
             self.failed(f"{self.name}:{type(error).__name__}")
+            self.broke()
             return
         await self.told(alerts, now)
+
+    def broke(self) -> None:
+        """The watch has failed over what it was given."""
 
     async def told(self, alerts: Sequence[Alert], now: float) -> None:
         """Write alarms down."""

@@ -79,6 +79,10 @@ class Patrol(Part[Predictive]):
                 self._suspect(one)
         await super().step(now)
 
+    def broke(self) -> None:
+        """It begins anew: what is known of models comes back in hours."""
+        self.watch = Predictive()
+
     async def told(self, alerts: Sequence[Alert], now: float) -> None:
         """Write alarms down; let every brain know of the callers."""
         await super().told(alerts, now)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from afterguard.guard.together import BATCH, PATIENCE, connection, key
+from afterguard.guard.together import BATCH, PATIENCE, away, connection, key
 from afterguard.model import Hit
 
 STREAM = key("scored", "suspects")
@@ -40,7 +40,7 @@ class Suspects:
             async with asyncio.timeout(PATIENCE):
                 for one in some:
                     await self._redis.xadd(STREAM, {b"s": msgspec.msgpack.encode(one)}, maxlen=MOST, approximate=True)
-        except Exception:  # whatever a client library raises when its server is away
+        except away():
             self.failed("scored_redis")
 
     async def heard(self) -> list[Suspect]:
@@ -48,7 +48,7 @@ class Suspects:
         try:
             async with asyncio.timeout(PATIENCE):
                 found = await self._redis.xread({STREAM: self._heard_up_to}, count=BATCH)
-        except Exception:
+        except away():
             self.failed("scored_redis")
             return []
         out = []

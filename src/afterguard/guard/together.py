@@ -62,6 +62,13 @@ def connection(url: str) -> Any:
     return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
 
 
+def away() -> tuple[type[Exception], ...]:
+    """What the client raises when its server is away. Anything else is a fault of ours, and is not to be taken for that."""
+    from redis.exceptions import RedisError
+
+    return RedisError, OSError, TimeoutError
+
+
 class Together(Generic[W]):
     """This brain's part in the common watch."""
 
@@ -112,7 +119,7 @@ class Together(Generic[W]):
             if not is_judge:
                 self.judging = None
             alerts = await self._judge(now) if is_judge else []
-        except Exception as error:  # whatever a client library raises when its server is away
+        except away() as error:
             if not self.is_away:
                 log.error("Redis does not answer (%s): this brain watches alone (%s)", error, self.name)
             self.is_away = True
@@ -191,6 +198,6 @@ class Together(Generic[W]):
                 if self.judging is not None and await self._is_judge():
                     await self._keep(self.judging, self._kept)
                     await self._redis.delete(self._key("judge"))
-        except Exception:  # what was kept last must do
+        except away():  # what was kept last must do
             self.failed(f"{self.name}_redis")
         await self._redis.aclose()

@@ -543,7 +543,7 @@ def test_a_guard_is_upgraded_under_load(far: Any, tmp_path: Path) -> None:
     door = running.free_port()
     first, _ = started(far, tmp_path, running.rules(head="mode: enforce\non_error: closed"), door=door)
     with first as old, fronted(far, tmp_path, [door], "--enforce", "--on-error", "closed") as envoy:
-        with Load(envoy.url) as a, Load(envoy.url, stream=True) as b:
+        with Load(envoy.url, threads=12) as a, Load(envoy.url, threads=12, stream=True) as b:
             time.sleep(1)
             other = tmp_path / "new"
             other.mkdir()

@@ -341,17 +341,33 @@ def test_a_peer_that_asks_and_does_not_read_is_ended(monkeypatch: pytest.MonkeyP
     run(whole)
 
 
-def test_who_leaves_lets_streams_end_and_takes_no_new_ones() -> None:
+def test_who_leaves_lets_streams_end_takes_those_on_their_way_and_then_no_new_ones() -> None:
     async def whole() -> None:
         async with Peer(echo) as peer:
             peer.say(HELLO, opened(1))
             await asyncio.sleep(0.1)
             peer.lines[0].leave()
-            peer.say(opened(3), frame(DATA, 1, 1, message(b"last")))
+            peer.say(opened(3), frame(DATA, 1, 3, message(b"on its way")))
+            peer.say(frame(http2.PING, 1, 0, http2.FAREWELL), opened(5), frame(DATA, 1, 1, message(b"last")))
             found = await peer.hear(lambda _: False)
-            assert (http2.GOAWAY, 0, 0, b"\0\0\0\x01\0\0\0\0") in found
-            assert (RST_STREAM, 0, 3, b"\0\0\0\x07") in found
+            ends = [data for kind, _, _, data in found if kind == http2.GOAWAY]
+            assert ends == [b"\x7f\xff\xff\xff\0\0\0\0", b"\0\0\0\x03\0\0\0\0"]
+            assert (DATA, 0, 3, message(b"on its way")) in found
+            assert (RST_STREAM, 0, 5, b"\0\0\0\x07") in found
             assert (DATA, 0, 1, message(b"last")) in found and not peer.codes
+
+    run(whole)
+
+
+def test_who_leaves_does_not_wait_for_a_peer_that_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "PARTING", 0.2)
+
+    async def whole() -> None:
+        async with Peer(echo) as peer:
+            peer.say(HELLO)
+            await asyncio.sleep(0.1)
+            peer.lines[0].leave()
+            await asyncio.wait_for(peer.lines[0].gone.wait(), 2)
 
     run(whole)
 

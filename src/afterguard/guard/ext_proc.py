@@ -15,18 +15,19 @@ import asyncio
 import contextlib
 import hmac
 import socket
+import ssl
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
-from afterguard.errors import UsageError
 from afterguard.guard import http2, tls
 from afterguard.guard.door import Given, Room
 from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
 from afterguard.guard.http2 import Call, Connection, Held, Refused
+from afterguard.guard.listening import BACKLOG, shared, stop
 from afterguard.guard.route import Place
 from afterguard.wire.endpoint import endpoint
 
@@ -68,34 +69,30 @@ class ExtProc:
         self.held = Held(UNREAD, self._broken)
         self.streams = 0
         self._server: asyncio.AbstractServer | None = None
+        self._socket: socket.socket | None = None
+        self._context: ssl.SSLContext | None = None
 
     async def start(self) -> int:
         """Listen; the port. Raises UsageError."""
-        host, _, port = self.address.rpartition(":")
         certificate, key, authority = self.given.tls
         context = tls.server_context(certificate, key, client_ca=authority) if certificate else None
         if context is not None:
             context.set_alpn_protocols(["h2"])
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self._call, MESSAGE_CAP, self.held),
-                host.strip("[]"),
-                int(port),
-                ssl=context,
-                reuse_port=hasattr(socket, "SO_REUSEPORT"),
-                backlog=1024,
-            )
-        except OSError as error:
-            raise UsageError(
-                f"can not listen on {self.address}: {error}", hint="choose another address", slug="guard-listen"
-            ) from None
-        return int(self._server.sockets[0].getsockname()[1])
+        self._context = context
+        self._socket = shared(self.address)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection, sock=self._socket, ssl=context, backlog=BACKLOG
+        )
+        return int(self._socket.getsockname()[1])
+
+    def _connection(self) -> Connection:
+        return Connection(self._call, MESSAGE_CAP, self.held)
 
     async def close(self) -> None:
         """Take nothing new, let what is under way end."""
         self.is_leaving = True
-        if self._server is not None:
-            self._server.close()
+        if self._server is not None and self._socket is not None:
+            await stop(self._server, self._socket, self._connection, self._context)
         for line in list(self.held.lines):
             line.leave()
         with contextlib.suppress(TimeoutError):

@@ -66,7 +66,9 @@ LOOK = 1.0
 GREETING = 10.0
 """Seconds until the preface."""
 PARTING = 2.0
-"""Seconds in which a peer may take the last bytes of a connection that ends."""
+"""Seconds in which a peer may take the last bytes of a connection that ends, or answer that it has heard that one does."""
+FAREWELL = b"farewell"
+"""In the PING whose answer says that the peer has heard it."""
 OK, CANCELLED, INVALID, DEADLINE, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAUTHENTICATED = (
     0,
     1,
@@ -323,7 +325,7 @@ class Connection(asyncio.Protocol):
         """Those that have something to send and may not."""
         self.window = self.initial = 65_535
         self.frame_cap = 16_384
-        self.is_leaving = False
+        self.is_leaving = self._is_parted = False
         self.is_paused = False
         """Whether messages wait, because the peer does not take what is there."""
         self._buffer = bytearray()
@@ -428,13 +430,23 @@ class Connection(asyncio.Protocol):
         self.loop.call_later(PARTING, self.transport.abort)
 
     def leave(self) -> None:
-        """Take no new streams."""
+        """Ask for no more streams; those that are on their way are still taken (RFC 9113, 6.8)."""
+        if self.is_leaving:
+            return
         self.is_leaving = True
+        self.send(frame(GOAWAY, 0, 0, _number(WIDE) + _number(NO_ERROR)) + frame(PING, 0, 0, FAREWELL))
+        self.loop.call_later(PARTING, self._part)
+
+    def _part(self) -> None:
+        """The peer has heard it, or says nothing: take no more streams."""
+        if self._is_parted or self._is_closed:
+            return
+        self._is_parted = True
         self.send(frame(GOAWAY, 0, 0, _number(self._last) + _number(NO_ERROR)))
         self._done()
 
     def _done(self) -> None:
-        if self.is_leaving and not self.calls and not self._is_closed:
+        if self._is_parted and not self.calls and not self._is_closed:
             self._is_closed = True
             self.transport.close()
             self.loop.call_later(PARTING, self.transport.abort)
@@ -484,6 +496,8 @@ class Connection(asyncio.Protocol):
                 raise Broken(PROTOCOL if stream else FRAME_SIZE)
             if not flags & ACK:
                 self.send(frame(PING, ACK, 0, payload))
+            elif self.is_leaving and payload == FAREWELL:
+                self._part()
         elif kind == RST_STREAM:
             self.control()
             if len(payload) != 4:
@@ -597,7 +611,7 @@ class Connection(asyncio.Protocol):
         call.finish()
 
     def _begin(self, stream: int, flags: int, headers: dict[str, str] | None) -> None:
-        if headers is None or self.is_leaving or len(self.calls) >= STREAMS:
+        if headers is None or self._is_parted or len(self.calls) >= STREAMS:
             self.control()
             self.send(frame(RST_STREAM, 0, stream, _number(PROTOCOL if headers is None else REFUSED)))
             return

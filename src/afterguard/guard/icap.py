@@ -28,6 +28,7 @@ from afterguard.guard.door import Given
 from afterguard.guard.hosts import Hosts
 from afterguard.guard.icap_exchange import LINK, Asked, Crossing, asked
 from afterguard.guard.icap_line import WRITE_WAIT, Gone, Line
+from afterguard.guard.listening import BACKLOG, shared, stop
 from afterguard.wire import icap
 from afterguard.wire.endpoint import endpoint
 from afterguard.wire.icap import BadIcap, Head, Http
@@ -43,6 +44,8 @@ LINGER = 600.0
 LOOK = 5.0
 DRAIN = 10.0
 """Seconds that exchanges under way get when the guard stops."""
+PARTING = 1.0
+"""Seconds that an idle connection gets for a last request: one may be on its way."""
 OPTIONS_TTL = 3600
 LINKED = re.compile(r"([0-9a-f]{16})\.([0-9A-Za-z-]{1,64})\Z")
 
@@ -69,8 +72,8 @@ class Icap:
 
     async def start(self) -> int:
         """Listen; the port."""
-        self._socket = bound(self.address)
-        self._servers = [await asyncio.start_server(self._connected, sock=self._socket, backlog=1024)]
+        self._socket = shared(self.address)
+        self._servers = [await asyncio.start_server(self._connected, sock=self._socket, backlog=BACKLOG)]
         with contextlib.suppress(OSError):  # where there are no such sockets, links to other processes lead nowhere
             self._servers.append(
                 await asyncio.start_unix_server(self._connected, sock=local(self.name, is_server=True))
@@ -81,13 +84,13 @@ class Icap:
     async def close(self) -> None:
         """Take nothing new, let what is under way end."""
         self.is_closing = True
-        if self._servers:
-            self._servers[0].close()
+        if self._servers and self._socket is not None:
+            await stop(self._servers[0], self._socket, self._stream)
         loop = asyncio.get_running_loop()
-        until = loop.time() + DRAIN
+        now = loop.time()
         for line in self.lines:
             line.is_last = True
-        while (self.parked or any(line.is_busy for line in self.lines)) and loop.time() < until:  # noqa: ASYNC110
+        while (self.lines and loop.time() < now + PARTING) or (self._is_busy() and loop.time() < now + DRAIN):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         for server in self._servers[1:]:
             server.close()
@@ -99,6 +102,12 @@ class Icap:
             self._looking.cancel()
         for name in list(self.parked):
             await self._given_up(name)
+
+    def _stream(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._connected)
+
+    def _is_busy(self) -> bool:
+        return bool(self.parked) or any(line.is_busy for line in self.lines)
 
     async def _look(self) -> None:
         """Give up on replies that do not come."""
@@ -340,19 +349,4 @@ def local(name: str, *, is_server: bool = False) -> socket.socket:
     except OSError:
         made.close()
         raise
-    return made
-
-
-def bound(address: str) -> socket.socket:
-    """A socket that other workers, and the guard that takes over, may bind too. Raises OSError."""
-    host, _, port = address.rpartition(":")
-    family, _, _, _, where = socket.getaddrinfo(
-        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "SO_REUSEPORT"):
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    made.setblocking(False)
-    made.bind(where)
     return made

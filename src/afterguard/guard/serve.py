@@ -42,6 +42,7 @@ import uvicorn
 
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard.gate import Bounds, Gate, GatedConfig, GatedConnection, Refusal, refusal
+from afterguard.guard.listening import bound, resolved, stop
 from afterguard.guard.liveness import Pulse
 
 Build = Callable[[Gate], Any]
@@ -98,49 +99,18 @@ def _always() -> bool:
 
 def listeners(terms: Terms) -> list[socket.socket]:
     """Bound sockets, one a worker, not listening yet: none gets a connection before its worker can answer."""
-    family, address = _address(terms.listen)
+    family, address = resolved(terms.listen)
     try:
         if not terms.takeover:
-            _bound(family, address, shared=False).close()
-        first = _bound(family, address, shared=True)
+            bound(family, address, shared=False).close()
+        first = bound(family, address, shared=True)
         address = (address[0], first.getsockname()[1], *address[2:])
-        return [first] + [_bound(family, address, shared=True) for _ in range(terms.workers - 1)]
+        return [first] + [bound(family, address, shared=True) for _ in range(terms.workers - 1)]
     except OSError as error:
         hint = "Choose another --listen, stop what is there, or take over from another guard with --takeover."
         raise UsageError(
             f"can not listen on {terms.listen}: {error.strerror}", hint=hint, slug="guard-listen"
         ) from error
-
-
-def _address(listen: str) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    hint = "Write host:port, for instance 127.0.0.1:8484 or [::1]:8484."
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"{listen!r} is not an address to listen on", hint=hint, slug="guard-listen")
-    try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"{host!r} is no host of this machine", hint=hint, slug="guard-listen") from error
-    return found[0][0], found[0][4]
-
-
-def _bound(family: socket.AddressFamily, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared and hasattr(socket, "SO_REUSEPORT"):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-        if not shared:
-            sock.listen(1)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 # One process that serves.
@@ -175,7 +145,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.config.gate.draining = True
-        await self._stop_accepting(sockets or [])
+        for server, sock in zip(self.servers, sockets or [], strict=False):
+            await stop(server, sock, self._connection, self.config.ssl)
         for connection in list(self.server_state.connections):
             if isinstance(connection, GatedConnection):
                 connection.last_request()
@@ -185,21 +156,6 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-
-    async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        """Take what has been waiting since the last turn of the loop, so that closing the socket resets nobody."""
-        loop = asyncio.get_running_loop()
-        for server, sock in zip(self.servers, sockets, strict=True):
-            waiting = []
-            with contextlib.suppress(OSError):
-                while True:
-                    waiting.append(sock.accept()[0])
-            server.close()
-            sock.close()
-            for accepted in waiting:
-                accepted.setblocking(False)
-                with contextlib.suppress(OSError):
-                    await loop.connect_accepted_socket(self._connection, accepted, ssl=self.config.ssl)
 
     def _connection(self) -> GatedConnection:
         return GatedConnection(self.config, self.server_state, self.lifespan.state)

@@ -4,12 +4,15 @@ In: bytes of a connection. Out: a `Call` for each stream, to read messages from 
 
 Why not the published gRPC server: it hands every message through three threads, which costs more time than judging it does (bench/doors.py). HPACK, the part of HTTP/2 with a memory, is the package hpack.
 
-Theory of operation. A connection is an asyncio.Protocol. Frames are read as they come; each stream has a task that runs the handler, reading from a queue of whole messages. What a peer may make this process hold or do
+Theory of operation. A connection is an asyncio.Protocol. Frames are read as they come; each stream has a coroutine, its handler, which reads from a queue of whole messages. The stream itself drives it, with no task of asyncio:
+a message that comes lets the handler run on at once, in the same turn of the loop, until it waits for the next one. It may wait for a message (`Call.read`), for room to send (`Call.write`), for its turn (`asyncio.sleep(0)`) and for
+any Future; what needs a task of its own, such as asyncio.timeout, belongs into one that the handler then waits for. What a peer may make this process hold or do
 is bounded: the size of frames, of header blocks and of messages, the number of streams and of connections, unread bytes of a stream (its window is not opened again before they are read) and of all streams of the process
 together (`Held.room`), what waits to be sent, the time for which a message may wait to be sent, and what costs the peer little (control frames, resets, frames without content, errors that make us reset a stream) a second. What
 is beyond a bound, or against RFC 9113, ends the connection with the error code that says so.
 
-A stream that the peer resets, or whose connection is lost, has its handler cancelled once, and not any more after the handler has said (`Call.part`) that it is only writing down what was.
+A stream that the peer resets, or whose connection is lost, has its handler cancelled once (CancelledError is raised where it waits, or where it waits next), and not any more after the handler has said (`Call.part`) that it is only
+writing down what was.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from typing import Any
 from urllib.parse import quote
 
 from hpack import Decoder
@@ -112,7 +116,18 @@ class Held:
         """Told the error code of a connection that was ended for what its peer did."""
 
 
-Handler = Callable[["Call"], Awaitable[None]]
+Handler = Callable[["Call"], Coroutine[Any, Any, None]]
+
+
+class Wait:
+    """What a handler waits for that is not a Future."""
+
+    def __await__(self) -> Generator[Wait, None, None]:
+        yield self
+
+
+MESSAGE, SPACE = Wait(), Wait()
+"""A message to read, and room to send one."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -143,8 +158,12 @@ class Call:
         """Bytes the peer may still send."""
         self.window = line.initial
         """Bytes we may still send."""
-        self.task: asyncio.Task[None] | None = None
-        self._is_parted = False
+        self._work: Coroutine[Any, Any, None] | None = None
+        """The handler, until it is over."""
+        self._waits: Wait | None = None
+        self._future: asyncio.Future[Any] | None = None
+        """Somebody else the handler waits for."""
+        self._is_parted = self._is_cancelled = self._is_running = False
         self._messages: deque[bytes] = deque()
         self._buffer = bytearray()
         self._unread = self._owed = self._held = self._kept = 0
@@ -153,10 +172,8 @@ class Call:
         self._is_begun = False
         self.is_said = False
         """Whether we have said all."""
-        self._waiter: asyncio.Future[None] | None = None
         self._until = 0.0
-        """When a message has to be there."""
-        self._sender: asyncio.Future[None] | None = None
+        """When what it waits for has to be there."""
 
     async def read(self, limit: float = IDLE) -> bytes | None:
         """The next message, None at the end. Raises TimeoutError where none comes within so many seconds, and a little."""
@@ -164,11 +181,7 @@ class Call:
         while not self._messages:
             if self.is_ended:
                 return None
-            self._waiter = self.line.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await MESSAGE
         message = self._messages.popleft()
         size = len(message) + 5
         self._unread -= size
@@ -179,15 +192,80 @@ class Call:
         self._open()
         return message
 
+    # -- the handler
+
+    def go(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let the handler begin."""
+        self._work = work
+        self._step()
+
+    def _step(self, error: BaseException | None = None) -> None:
+        """Let the handler run until it waits again."""
+        if self._work is None or self._is_running:
+            return
+        self._waits, self._is_running = None, True
+        code, says = OK, ""
+        try:
+            self._wait(self._run(self._work, error))
+            return
+        except StopIteration:
+            pass
+        except Refused as refused:
+            code, says = refused.code, str(refused)
+        except asyncio.CancelledError:
+            code = CANCELLED
+        except Exception as broken:
+            code, says = INTERNAL, type(broken).__name__
+        finally:
+            self._is_running = False
+            error = None  # which would hold this frame, and the frame it
+        self._work = None
+        if code != CANCELLED and not self.is_said:
+            self.end(code, says)
+        self.line.forget(self)
+
+    def _run(self, work: Coroutine[Any, Any, None], error: BaseException | None) -> Any:
+        """What the handler waits for next. Raises what it raises, StopIteration at its end."""
+        while True:
+            if self._is_cancelled:
+                self._is_cancelled, error = False, asyncio.CancelledError()
+            try:
+                waits = work.send(None) if error is None else work.throw(error)
+            finally:
+                error = None
+            if not self._is_cancelled or not (waits is None or isinstance(waits, Wait)):
+                return waits
+
+    def _wait(self, waits: Any) -> None:
+        """Find out what the handler waits for."""
+        if isinstance(waits, Wait):
+            self._waits = waits
+        elif waits is None:
+            self.line.loop.call_soon(self._step)
+        else:
+            waits._asyncio_future_blocking = False  # the sign that it was waited for as it should be
+            self._future = waits
+            waits.add_done_callback(self._woken)
+            if self._is_cancelled:
+                waits.cancel()
+
+    def _woken(self, _: asyncio.Future[Any]) -> None:
+        self._future = None
+        self._step()
+
     def cancel(self) -> None:
         """The peer has left: end the handler, once, and not while it is writing down what was."""
-        if not self._is_parted and self.task is not None:
-            self._is_parted = True
-            self.task.cancel()
+        if self._is_parted or self._work is None:
+            return
+        self._is_parted = True
+        if self._waits is not None:
+            self._step(asyncio.CancelledError())
+        elif self._future is None or not self._future.cancel():
+            self._is_cancelled = True  # it runs, or is about to
 
     def part(self) -> None:
         """Nothing the peer does ends the handler any more."""
-        self._is_parted = True
+        self._is_parted, self._is_cancelled = True, False
 
     def over(self) -> None:
         """Nothing is read any more."""
@@ -227,19 +305,17 @@ class Call:
         self.line.window -= size
 
     async def _room(self) -> None:
-        self._sender = self.line.loop.create_future()
+        self._until = self.line.loop.time() + STALL
         self.line.waiting[self.number] = self
         try:
-            async with asyncio.timeout(STALL):
-                await self._sender
+            await SPACE
         finally:
-            self._sender = None
             self.line.waiting.pop(self.number, None)
 
     def wake(self) -> None:
         """There may be room to send now."""
-        if self._sender is not None and not self._sender.done() and self._may_send() > 0:
-            self._sender.set_result(None)
+        if self._waits is SPACE and self._may_send() > 0:
+            self._step()
 
     def end(self, code: int, says: str = "") -> None:
         """The last frames of the stream."""
@@ -268,9 +344,9 @@ class Call:
         self._heard()
 
     def look(self, now: float) -> None:
-        """Whether a message is too late."""
-        if now > self._until and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
+        """Whether a message, or room for one, is too late."""
+        if self._waits is not None and now > self._until:
+            self._step(TimeoutError())
 
     def finish(self) -> None:
         """The peer has said all."""
@@ -278,8 +354,8 @@ class Call:
         self._heard()
 
     def _heard(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waits is MESSAGE and (self._messages or self.is_ended):
+            self._step()
 
     def _cut(self, data: memoryview, cap: int) -> None:
         """Messages out of bytes."""
@@ -358,7 +434,7 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         """End what says nothing for too long: its peer may be gone without a word."""
         now = self.loop.time()
-        for call in self.calls.values():
+        for call in list(self.calls.values()):
             call.look(now)
         silent = now - self._since_heard
         if not self._is_set and silent > GREETING:
@@ -617,8 +693,7 @@ class Connection(asyncio.Protocol):
             return
         call = self.calls[stream] = Call(self, stream, headers)
         call.is_ended = bool(flags & END_STREAM)
-        call.task = self.loop.create_task(self._run(call))
-        call.task.add_done_callback(lambda _: self._forget(call))
+        call.go(self.handler(call))
 
     def _window(self, stream: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -674,24 +749,12 @@ class Connection(asyncio.Protocol):
 
     # -- streams
 
-    async def _run(self, call: Call) -> None:
-        code, says = OK, ""
-        try:
-            await self.handler(call)
-        except Refused as error:
-            code, says = error.code, str(error)
-        except asyncio.CancelledError:
-            return
-        except Exception as error:
-            code, says = INTERNAL, type(error).__name__
-        self._end(call, code, says)
-
     def _end(self, call: Call, code: int, says: str) -> None:
         if not call.is_said:
             call.end(code, says)
 
-    def _forget(self, call: Call) -> None:
-        """Its task is over, which may be before it began."""
+    def forget(self, call: Call) -> None:
+        """Its handler is over."""
         call.over()
         if self.calls.pop(call.number, None) is not None:
             self._done()

@@ -1,11 +1,14 @@
 """One HTTP exchange as Envoy's external processing tells it: from the headers of the request to the end of the reply.
 
-In: messages of Envoy in the order in which they come, one at a time. Out: the messages to answer with. It knows what Envoy does in each mode of a body and nothing of gRPC; it opens nothing.
+In: messages of Envoy in the order in which they come, one at a time. Out: the message to answer each with. It knows what Envoy does in each mode of a body and nothing of gRPC; it opens nothing.
 
 Theory of operation. There are three ways, settled with the first message. Envoy only shows (`observability_mode`): everything is kept up to a cap, nothing is answered, and it is judged once it is over.
 The route is observed but Envoy waits: the same, and each message is answered at once without a change. The route is inline: the request comes whole (Envoy keeps it, BUFFERED), and so does a reply
 that is no stream, so that Envoy still has every byte if this process dies and can go on or refuse as its own fail setting says. A streamed reply comes in pieces (STREAMED): each is answered at once with
 what may leave by now, which is often not what came with it. FULL_DUPLEX_STREAMED would hand the pieces over for good, after which Envoy can no longer fail open, and would have no time-out.
+
+Envoy waits for every answer, four times an exchange. So what nobody has to wait for is left over until the answer is on its way (`settle`, `end`), and only what has to be waited for itself, another process that judges or limits that are shared,
+is a task.
 
 What cannot be done here: ask the model again (Envoy sends one request), end a stream early (what follows the legal end is swallowed), put bytes before trailers (a stream that ends in trailers while its last
 events wait is broken off; Envoy drops trailers of HTTP/1 unless it is told to pass them).
@@ -13,8 +16,9 @@ events wait is broken off; Envoy drops trailers of HTTP/1 unless it is told to p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 from afterguard.guard import probe, probe_reply
 from afterguard.guard.desk import Desk
@@ -41,6 +45,7 @@ HEADERS_MOST = 1_000
 STALE = (b"content-encoding", b"etag", b"digest", b"content-md5")
 """What is no longer true of a body that was changed."""
 Header = tuple[bytes, bytes]
+_Told = TypeVar("_Told")
 
 
 class Disorder(Exception):
@@ -153,23 +158,35 @@ class EnvoyExchange(Visit):
         """Whether nothing waits for a judgement."""
         return self.is_shown or self.is_echo
 
-    async def receive(self, kind: str, message: Any) -> AsyncIterator[Any]:
-        """What to answer. Raises Disorder."""
+    def more_time(self, kind: str, message: Any) -> Any | None:
+        """What to say before the answer, where that may take longer than Envoy waits."""
+        size = len(message.body) if kind == "request_body" and not self.only_looks else 0
+        if size <= LARGE:
+            return None
+        answer = ProcessingResponse()
+        answer.override_message_timeout.seconds = int(self.session.ruling.limit(size)) + 1
+        return answer
+
+    async def receive(self, kind: str, message: Any) -> Any | None:
+        """What to answer, None where nobody waits for that. Raises Disorder."""
         if kind == "request_body":
-            steps = self._request_body(message)
+            answer = await self._request_body(message)
         elif kind == "response_headers":
-            steps = self._response_headers(message)
+            answer = await self._response_headers(message)
         elif kind == "response_body":
-            steps = self._response_body(message)
+            answer = await self._response_body(message)
         elif kind == "response_trailers":
-            steps = self._response_trailers()
+            answer = await self._response_trailers()
         elif kind == "request_trailers" and self.reply is None:
-            steps = self._request_trailers()
+            answer = ProcessingResponse()
+            answer.request_trailers.SetInParent()
         else:
             raise Disorder(f"{kind} at this point")
-        async for one in steps:
-            if not self.is_shown:
-                yield one
+        return None if self.is_shown else answer
+
+    def settle(self) -> None:
+        """What is left to do once an answer is on its way."""
+        self.session.keep()
 
     async def end(self) -> None:
         """Nothing more comes: judge what passed, write it down."""
@@ -180,28 +197,28 @@ class EnvoyExchange(Visit):
             self.asked.room.left += self.asked.size + self.given.size
             content_type, encoding = self.replying
             self.passed(self._encoding(), self.session.status, content_type, encoding, self.given.pieces)
-        await self.leave()
+        if self.is_counted:
+            await _apart(self.leave())
+        else:
+            self.written()
 
     # -- the request
 
-    async def begin_request(self, is_last: bool) -> AsyncIterator[Any]:
-        """The answer to the headers of the request."""
+    async def begin_request(self, is_last: bool) -> Any | None:
+        """The answer to the headers of the request, None where nobody waits for that."""
         if self.is_shown:
-            return
+            return None
         if self.head.length > REQUEST_CAP and not self.is_echo:
             self.session.fail("too_long")
             says = "the request is too large for the guard"
-            yield self._say(Answer(*refused(self.session.spot, says, "afterguard_too_large", 413)))
-            return
-        if is_last and not self.is_echo:
-            async for one in self._judged(b"", ProcessingResponse(), "request_headers"):
-                yield one
-            return
+            return self._say(Answer(*refused(self.session.spot, says, "afterguard_too_large", 413)))
         answer = ProcessingResponse()
+        if is_last and not self.is_echo:
+            return await self._judged(b"", answer, "request_headers")
         self._clean(answer.request_headers.response.header_mutation)
         if self.is_echo and self.cell is None:
             _mode(answer, request=STREAMED, response=STREAMED)
-        yield answer
+        return answer
 
     def _clean(self, mutation: Any) -> None:
         """Take out what is for the guard only; ask for a reply that can be read."""
@@ -209,40 +226,29 @@ class EnvoyExchange(Visit):
         if self.session.ruling.is_inline:
             _set(mutation, b"accept-encoding", b"identity")
 
-    async def _request_body(self, message: Any) -> AsyncIterator[Any]:
+    async def _request_body(self, message: Any) -> Any:
         body: bytes = message.body
-        if self.only_looks and self.cell is None:
+        answer = ProcessingResponse()
+        if self.is_shown or (self.is_echo and self.cell is None):
             self.asked.add(body)
-            answer = ProcessingResponse()
             answer.request_body.SetInParent()
-            yield answer
-            return
-        if self.is_shown:
-            self.asked.add(body)
-            return
+            return answer
         if self.is_sent or self.reply is not None:
             raise Disorder("a second request body")
-        answer = ProcessingResponse()
         if self.is_echo:
             self.asked.add(body)
-            yield self._probed(answer)
-            return
-        if len(body) > LARGE:
-            more = ProcessingResponse()
-            more.override_message_timeout.seconds = int(self.session.ruling.limit(len(body))) + 1
-            yield more
-        async for one in self._judged(body, answer, "request_body"):
-            yield one
+            return self._probed(answer)
+        return await self._judged(body, answer, "request_body")
 
-    async def _judged(self, body: bytes, answer: Any, kind: str) -> AsyncIterator[Any]:
-        ready = await self.ask(body, self._encoding())
+    async def _judged(self, body: bytes, answer: Any, kind: str) -> Any:
+        ready = self.ask_now(body, self._encoding())
+        if ready is None:
+            ready = await _apart(self.ask_rest())
         self.way = "asked"
         if isinstance(ready, Answer):
-            yield self._say(ready)
-            return
+            return self._say(ready)
         if self.cell is not None:
-            yield await self._canned()
-            return
+            return await _apart(self._canned())
         common = getattr(answer, kind).response
         if kind == "request_headers":
             self._clean(common.header_mutation)
@@ -252,12 +258,7 @@ class EnvoyExchange(Visit):
         if target:
             _set(common.header_mutation, b":path", target)
         getattr(answer, kind).SetInParent()
-        yield answer
-
-    async def _request_trailers(self) -> AsyncIterator[Any]:
-        answer = ProcessingResponse()
-        answer.request_trailers.SetInParent()
-        yield answer
+        return answer
 
     @property
     def is_sent(self) -> bool:
@@ -298,13 +299,13 @@ class EnvoyExchange(Visit):
             return self._say(Answer(200, _described(made.content_type, encoding), ready))
         body = made.body
         if self.begin(200, made.content_type, made.encoding):
-            body = self.feed(body) + b"".join([piece async for piece in self.last()])
+            body = self.feed(body) + await self._left()
         encoding = made.encoding if self.is_passing else ""
         return self._say(Answer(200, _described(made.content_type, encoding), body))
 
     # -- the reply
 
-    async def _response_headers(self, message: Any) -> AsyncIterator[Any]:
+    async def _response_headers(self, message: Any) -> Any:
         if self.reply is not None:
             raise Disorder("a second reply")
         self.reply = found = head(message)
@@ -314,15 +315,13 @@ class EnvoyExchange(Visit):
         answer = ProcessingResponse()
         common = answer.response_headers.response
         _set(common.header_mutation, DECISION, self.session.id.encode())
-        if self.only_looks:
-            self.is_over = message.end_of_stream
-            yield answer
-        elif message.end_of_stream:
-            self.is_over = True
-            ready = await self.answer(self.session.status, b"") if self.is_sent else b""
-            yield self._say(ready) if isinstance(ready, Answer) else answer
-        else:
-            yield self._begun(answer, common)
+        if not message.end_of_stream:
+            return answer if self.only_looks else self._begun(answer, common)
+        self.is_over = True
+        if self.only_looks or not self.is_sent:
+            return answer
+        ready = await self._reply_judged(self.session.status, b"", "")
+        return self._say(ready) if isinstance(ready, Answer) else answer
 
     def _begun(self, answer: Any, common: Any) -> Any:
         """Settle how the body of the reply comes."""
@@ -353,39 +352,38 @@ class EnvoyExchange(Visit):
         _mode(answer, response=NONE)
         return answer
 
-    async def _response_body(self, message: Any) -> AsyncIterator[Any]:
+    async def _response_body(self, message: Any) -> Any:
         if self.reply is None:
             raise Disorder("a reply's body before its headers")
         body: bytes = message.body
         answer = ProcessingResponse()
         answer.response_body.SetInParent()
-        if self.only_looks:
-            self.given.add(body)
-            self.is_over = message.end_of_stream
-            yield answer
-        elif self.way == "stream":
-            yield await self._streamed(answer, body, message.end_of_stream)
-        elif self.way == "partial" and not message.end_of_stream:
+        if self.way == "partial" and not message.end_of_stream and not self.only_looks:
             self.is_over = True
             refusal = self.failed("too_long")
-            yield answer if refusal is None else self._say(refusal)
-        else:
-            self.is_over = message.end_of_stream
-            yield await self._whole(answer, body)
-
-    async def _whole(self, answer: Any, body: bytes) -> Any:
-        ready = await self.answer(self.session.status, body, self.replying[1])
+            return answer if refusal is None else self._say(refusal)
+        if self.way == "stream":
+            return await self._streamed(answer, body, message.end_of_stream)
+        self.is_over = message.end_of_stream
+        if self.only_looks:
+            self.given.add(body)
+            return answer
+        ready = await self._reply_judged(self.session.status, body, self.replying[1])
         if isinstance(ready, Answer):
             return self._say(ready)
         if ready is not body:
             _changed(answer.response_body.response, ready)
         return answer
 
+    async def _reply_judged(self, status: int, body: bytes, encoding: str) -> bytes | Answer:
+        ready = self.answer_now(status, body, encoding)
+        return ready if ready is not None else await _apart(self.answer_rest(body))
+
     async def _streamed(self, answer: Any, body: bytes, is_last: bool) -> Any:
         try:
             ready = self.feed(body) if body and not self.is_stopped else b""
             if is_last:
-                ready += b"".join([piece async for piece in self.last()])
+                ready += await _apart(self._left())
         except (ConnectionResetError, BadEncoding):
             return self._broken()
         self.is_over = is_last
@@ -398,17 +396,23 @@ class EnvoyExchange(Visit):
             mutation.clear_body = True
         return answer
 
-    async def _response_trailers(self) -> AsyncIterator[Any]:
+    async def _left(self) -> bytes:
+        """What leaves at the end of a stream."""
+        return b"".join([piece async for piece in self.last()])
+
+    async def _response_trailers(self) -> Any:
         if self.reply is None:
             raise Disorder("a reply's trailers before its headers")
         answer = ProcessingResponse()
         answer.response_trailers.SetInParent()
         self.is_over = True
-        if self.way == "stream" and b"".join([piece async for piece in self.last()]):
-            self.session.parts.skip("trailers", "response")
-            yield self._broken()
-            return
-        yield answer
+        if self.way != "stream":
+            return answer
+        left = await _apart(self._left())
+        if not left:
+            return answer
+        self.session.parts.skip("trailers", "response")
+        return self._broken()
 
     # -- answers
 
@@ -430,6 +434,11 @@ class EnvoyExchange(Visit):
     def _broken(self) -> Any:
         """Break the reply off: an honest end would say that it is whole. The headers have left, so Envoy resets the stream."""
         return self._say(Answer(502, [], b""))
+
+
+async def _apart(work: Coroutine[Any, Any, _Told]) -> _Told:
+    """What has to be waited for itself."""
+    return await asyncio.ensure_future(work)
 
 
 def _described(content_type: str, encoding: str) -> list[Header]:

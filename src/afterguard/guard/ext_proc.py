@@ -139,9 +139,13 @@ class ExtProc:
                 self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
                 return
             self.desk.open[exchange] = None
-            async for answer in exchange.begin_request(message.end_of_stream):
+            answer = await exchange.begin_request(message.end_of_stream)
+            if answer is not None:
                 await call.write(answer.SerializeToString())
             await self._follow(exchange, call)
+            call.end(http2.OK)
+            call.part()
+            await asyncio.sleep(0)  # the answer leaves before the decision is written down
         except Disorder as error:
             if exchange is not None:
                 exchange.session.fail("bad_peer")
@@ -160,8 +164,16 @@ class ExtProc:
             kind, message, _ = _read(await call.read())
             if kind == "":
                 return
-            async for answer in exchange.receive(kind, message):
-                await call.write(answer.SerializeToString())
+            more = exchange.more_time(kind, message)
+            if more is not None:
+                await call.write(more.SerializeToString())
+            answer = await exchange.receive(kind, message)
+            if answer is None:
+                continue
+            await call.write(answer.SerializeToString())
+            if kind == "request_body":
+                await asyncio.sleep(0)  # the answer leaves first
+                exchange.settle()
 
     def _refuse(self, reason: str, code: int, says: str) -> None:
         self.desk.metrics.add("afterguard_failures_total", "all", reason, "no")

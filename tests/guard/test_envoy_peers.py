@@ -256,7 +256,9 @@ def test_whatever_comes_in_whatever_order_is_answered_or_refused(
             for number, raw in enumerate([headers(), *messages]):
                 kind, found, _ = ext_proc._read(raw)
                 if number == 0:
-                    exchange = door._opened({"x-afterguard-mount": "openai"}, ext_proc.head(found), shown)
+                    asked = door._asked({"x-afterguard-mount": "openai"}, ext_proc.head(found))
+                    assert asked is not None
+                    exchange = door._opened(asked, shown)
                     answer = await exchange.begin_request(found.end_of_stream)
                 else:
                     answer = exchange.more_time(kind, found)

@@ -429,6 +429,34 @@ def test_a_stream_that_says_nothing_is_told_so(monkeypatch: pytest.MonkeyPatch) 
     run(whole)
 
 
+def test_a_peer_that_waits_for_nothing_is_read_in_turns_until_it_waits_for_something() -> None:
+    async def whole() -> None:
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def listen(call: Any) -> None:
+            while (one := await call.read()) is not None:
+                call.line.rests(is_awaited=one == b"answer me")
+                heard.put_nowait(one)
+
+        async with Peer(listen) as peer:
+            time_of = asyncio.get_running_loop().time
+            peer.say(HELLO, opened(1), frame(DATA, 0, 1, message(b"first")))
+            assert await heard.get() == b"first"
+            began = time_of()
+            for number in range(5):
+                peer.say(frame(DATA, 0, 1, message(b"%d" % number)))
+                assert await heard.get() == b"%d" % number
+            assert time_of() - began >= 4 * http2.REST, "late, but all is read"
+            peer.say(*[frame(DATA, 0, 1, message(b"x" * 100_000))] * 20)
+            assert [len(await heard.get()) for _ in range(20)] == [100_000] * 20
+            peer.say(frame(DATA, 0, 1, message(b"answer me")))
+            assert await heard.get() == b"answer me"
+            peer.lines[0].rests(is_awaited=False)
+            assert not peer.lines[0]._rests, "who waited once may wait again"
+
+    run(whole)
+
+
 def test_header_blocks_of_indexes_follow_the_table() -> None:
     """The same bytes mean something else once the table has changed, and must not be taken for what they were."""
     paths: list[str] = []

@@ -89,6 +89,12 @@ def head(message: Any) -> Head:
     return Head(pseudo, rest)
 
 
+def at_once(request: Head, is_inline: bool) -> Any | None:
+    """The answer to the headers of a request whose body follows, where it is the same whatever becomes of the exchange: Envoy sends the body only behind it. None where it is not."""
+    is_large = is_inline and request.length > REQUEST_CAP
+    return None if is_large or request.value(probe.HEADER) else _noted(request, is_inline, is_probe=False)
+
+
 class Kept:
     """A body as it passes, up to a cap."""
 
@@ -212,19 +218,9 @@ class EnvoyExchange(Visit):
             self.session.fail("too_long")
             says = "the request is too large for the guard"
             return self._say(Answer(*refused(self.session.spot, says, "afterguard_too_large", 413)))
-        answer = ProcessingResponse()
         if is_last and not self.is_echo:
-            return await self._judged(b"", answer, "request_headers")
-        self._clean(answer.request_headers.response.header_mutation)
-        if self.is_echo and self.cell is None:
-            _mode(answer, request=STREAMED, response=STREAMED)
-        return answer
-
-    def _clean(self, mutation: Any) -> None:
-        """Take out what is for the guard only; ask for a reply that can be read."""
-        mutation.remove_headers.extend(name for name in (TOKEN, probe.HEADER) if self.head.value(name))
-        if self.session.ruling.is_inline:
-            _set(mutation, b"accept-encoding", b"identity")
+            return await self._judged(b"", ProcessingResponse(), "request_headers")
+        return _noted(self.head, self.session.ruling.is_inline, is_probe=self.cell is not None)
 
     async def _request_body(self, message: Any) -> Any:
         body: bytes = message.body
@@ -251,7 +247,7 @@ class EnvoyExchange(Visit):
             return await _apart(self._canned())
         common = getattr(answer, kind).response
         if kind == "request_headers":
-            self._clean(common.header_mutation)
+            _clean(common.header_mutation, self.head, self.session.ruling.is_inline)
         if ready is not body:
             _changed(common, ready)
         target = self._target()
@@ -439,6 +435,22 @@ class EnvoyExchange(Visit):
 async def _apart(work: Coroutine[Any, Any, _Told]) -> _Told:
     """What has to be waited for itself."""
     return await asyncio.ensure_future(work)
+
+
+def _noted(request: Head, is_inline: bool, *, is_probe: bool) -> Any:
+    """The headers of a request are read, its body may come."""
+    answer = ProcessingResponse()
+    _clean(answer.request_headers.response.header_mutation, request, is_inline)
+    if not is_inline and not is_probe:
+        _mode(answer, request=STREAMED, response=STREAMED)
+    return answer
+
+
+def _clean(mutation: Any, request: Head, is_inline: bool) -> None:
+    """Take out what is for the guard only; ask for a reply that can be read."""
+    mutation.remove_headers.extend(name for name in (TOKEN, probe.HEADER) if request.value(name))
+    if is_inline:
+        _set(mutation, b"accept-encoding", b"identity")
 
 
 def _described(content_type: str, encoding: str) -> list[Header]:

@@ -17,14 +17,14 @@ import hmac
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
 from afterguard.guard import http2, tls
 from afterguard.guard.door import Given, Room
-from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, head
+from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, at_once, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
 from afterguard.guard.http2 import Call, Connection, Held, Refused
 from afterguard.guard.listening import BACKLOG, shared, stop
@@ -54,6 +54,18 @@ PROCESS, HEALTH = f"/{SERVICE}/Process", "/grpc.health.v1.Health/Check"
 MOUNT, PREFIX, SECRET = "x-afterguard-mount", "x-afterguard-prefix", "x-afterguard-token"
 SERVING, LEAVING = b"\x08\x01", b"\x08\x02"
 """grpc.health.v1.HealthCheckResponse, as bytes."""
+
+
+class Asked(NamedTuple):
+    """A request of which the headers are there."""
+
+    head: Head
+    place: Place
+    path: str
+    query: str
+    started: float
+    """By time.perf_counter."""
+    wall: float
 
 
 class ExtProc:
@@ -134,14 +146,23 @@ class ExtProc:
                 return
             if kind != "request_headers":
                 raise Disorder(f"{kind} as the first message")
-            exchange = self._opened(told, head(message), is_shown)
-            if exchange is None:
+            asked = self._asked(told, head(message))
+            if asked is None:
                 self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
                 return
-            self.desk.open[exchange] = None
-            answer = await exchange.begin_request(message.end_of_stream)
-            if answer is not None:
-                await call.write(answer.SerializeToString())
+            call.line.rests(is_awaited=not is_shown)
+            ruling = self.desk.brain.ruling(asked.place.route)
+            answer = None if is_shown or message.end_of_stream else at_once(asked.head, ruling.is_inline)
+            try:
+                if answer is not None:
+                    await self._say(call, answer)
+            finally:
+                exchange = self._opened(asked, is_shown)
+                self.desk.open[exchange] = None
+            if answer is None:
+                answer = await exchange.begin_request(message.end_of_stream)
+                if answer is not None:
+                    await call.write(answer.SerializeToString())
             await self._follow(exchange, call)
             call.end(http2.OK)
             call.part()
@@ -170,29 +191,37 @@ class ExtProc:
             answer = await exchange.receive(kind, message)
             if answer is None:
                 continue
-            await call.write(answer.SerializeToString())
             if kind == "request_body":
-                await asyncio.sleep(0)  # the answer leaves first
+                await self._say(call, answer)
                 exchange.settle()
+            else:
+                await call.write(answer.SerializeToString())
+
+    async def _say(self, call: Call, answer: Any) -> None:
+        """Answer, and let that leave before anything else is done."""
+        await call.write(answer.SerializeToString())
+        await asyncio.sleep(0)
 
     def _refuse(self, reason: str, code: int, says: str) -> None:
         self.desk.metrics.add("afterguard_failures_total", "all", reason, "no")
         raise Refused(code, f"afterguard: {says}")
 
-    def _opened(self, told: dict[str, Any], request: Head, is_shown: bool) -> EnvoyExchange | None:
-        """The exchange that begins, None where it belongs to no mount."""
+    def _asked(self, told: dict[str, Any], request: Head) -> Asked | None:
+        """What is asked where, None where it belongs to no mount."""
         whole = request.pseudo.get(b":path", b"/").decode("latin-1")
         path, _, query = whole.partition("?")
         place = self._place(told, path, request.pseudo.get(b":authority", b""))
-        if place is None:
-            return None
+        return None if place is None else Asked(request, place, path, query, time.perf_counter(), time.time())
+
+    def _opened(self, asked: Asked, is_shown: bool) -> EnvoyExchange:
+        """The exchange that begins."""
+        request, place, path = asked.head, asked.place, asked.path
         method = request.pseudo.get(b":method", b"").decode("latin-1")
-        started, wall = time.perf_counter(), time.time()
-        spot = endpoint(place.route.kind, method, place.path, query)
+        spot = endpoint(place.route.kind, method, place.path, asked.query)
         session = self.desk.session(place.route, spot, request.rest)
         prefix = path[: len(path) - len(place.path)].encode("latin-1")
         return EnvoyExchange(
-            self.desk, session, request, started, wall, is_shown=is_shown, prefix=prefix, room=self.room
+            self.desk, session, request, asked.started, asked.wall, is_shown=is_shown, prefix=prefix, room=self.room
         )
 
     def _place(self, told: dict[str, Any], path: str, authority: bytes) -> Place | None:

@@ -11,6 +11,9 @@ is bounded: the size of frames, of header blocks and of messages, the number of 
 together (`Held.room`), what waits to be sent, the time for which a message may wait to be sent, and what costs the peer little (control frames, resets, frames without content, errors that make us reset a stream) a second. What
 is beyond a bound, or against RFC 9113, ends the connection with the error code that says so.
 
+A peer that waits for no answer, because it only shows what passes, has other work to do, and to be woken for each of its packets slows it down: the kernel wakes us on its time. Such a connection is read in turns, with rests between
+them (`Connection.rests`).
+
 A stream that the peer resets, or whose connection is lost, has its handler cancelled once (CancelledError is raised where it waits, or where it waits next), and not any more after the handler has said (`Call.part`) that it is only
 writing down what was.
 """
@@ -71,6 +74,8 @@ GREETING = 10.0
 """Seconds until the preface."""
 PARTING = 2.0
 """Seconds in which a peer may take the last bytes of a connection that ends, or answer that it has heard that one does."""
+REST, SMALL = 0.02, 64 << 10
+"""Seconds for which a connection is not read whose peer waits for no answer, and bytes that must not have come at once for it: see `Connection.rests`."""
 FAREWELL = b"farewell"
 """In the PING whose answer says that the peer has heard it."""
 OK, CANCELLED, INVALID, DEADLINE, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAUTHENTICATED = (
@@ -404,6 +409,8 @@ class Connection(asyncio.Protocol):
         self.is_leaving = self._is_parted = False
         self.is_paused = False
         """Whether messages wait, because the peer does not take what is there."""
+        self._resting: asyncio.TimerHandle | None = None
+        self._rests = self._is_awaited = False
         self._buffer = bytearray()
         self._decoder = Decoder(LIST_CAP)
         self._last = 0
@@ -448,8 +455,25 @@ class Connection(asyncio.Protocol):
         self.held.lines.discard(self)
         self.gone.set()
         self._timer.cancel()
+        if self._resting is not None:
+            self._resting.cancel()
         for call in list(self.calls.values()):
             call.cancel()
+
+    def rests(self, is_awaited: bool) -> None:
+        """Its peer opened a stream, and waits for what is said there, or does not: read in turns as long as it never waited."""
+        self._is_awaited = self._is_awaited or is_awaited
+        self._rests = not self._is_awaited
+
+    def _rest(self) -> None:
+        if self._resting is None and not self._is_closed:
+            self.transport.pause_reading()
+            self._resting = self.loop.call_later(REST, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        if not self._is_closed:
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         self.is_paused = True
@@ -487,6 +511,8 @@ class Connection(asyncio.Protocol):
             del buffer[:at]
         elif at < len(data):
             buffer += data[at:]
+        if self._rests and len(data) < SMALL:
+            self._rest()
 
     def _break(self, code: int) -> None:
         """End the connection for what its peer did."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,9 +278,93 @@ def test_whatever_comes_in_whatever_order_is_answered_or_refused(
     asyncio.run(whole())
 
 
+GREETING = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0)
+
+
+class Wire:
+    """A connection that takes everything."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    abort = resume_reading = close
+
+
+def framed(raw: bytes) -> bytes:
+    return http2.frame(http2.DATA, 0, 0, b"\0" + len(raw).to_bytes(4, "big") + raw)
+
+
+WAYS = {
+    "whole": (headers(), body(running.chat("hello")), headers("response_headers", content_length="9"), body(running.reply("hi"), "response_body")),
+    "refused": (headers(), body(running.chat("hello", model=running.BLOCK))),
+    "shown": (headers(shown=True), body(running.chat("hello"), shown=True), headers("response_headers", shown=True), body(running.reply("hi"), "response_body", shown=True)),
+    "left": (headers(), body(running.chat("hello"))),
+    "disorder": (headers(), headers()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_an_exchange_leaves_no_cycles(name: str) -> None:
+    """What a garbage collector would have to find grows until it runs, and pauses everybody when it does."""
+
+    async def whole() -> Counter[str]:
+        desk = Desk(BRAIN, None, Metrics(), lambda: "id")
+        route = Route("openai", "openai", "http://nowhere", mode="enforce")
+        BRAIN.limit("")
+        door = ext_proc.ExtProc(Given(desk, Mounts([route])), "127.0.0.1:0")
+        line = door._connection()
+        wire = Wire()
+        line.connection_made(wire)  # type: ignore[arg-type]
+        line.data_received(GREETING)
+        told = [(":method", "POST"), (":path", ext_proc.PROCESS), ("x-afterguard-mount", "openai")]
+
+        async def ask(stream: int) -> None:
+            block = b"".join(b"\0" + bytes((len(k),)) + k.encode() + bytes((len(v),)) + v.encode() for k, v in told)
+            line.data_received(http2.frame(http2.HEADERS, 4, stream, block))
+            for raw in WAYS[name]:
+                data = framed(raw)
+                line.data_received(data[:5] + stream.to_bytes(4, "big") + data[9:])
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            if name == "left":
+                line.data_received(http2.frame(http2.RST_STREAM, 0, stream, b"\0\0\0\x08"))
+            await asyncio.sleep(0.01)
+            assert not line.calls and not desk.open
+
+        await ask(1)
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        for number in range(3, 43, 2):
+            await ask(number)
+        gc.collect()
+        gc.set_debug(0)
+        line.connection_lost(None)
+        await desk.close()
+        return Counter(type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("afterguard."))
+
+    gc.disable()
+    try:
+        assert not asyncio.run(whole())
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
 # HTTP/2 below gRPC.
 
-GREETING = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0)
 OPENING = b"\x83\x86\x44\x04/a/b\x41\x01x"  # :method POST, :scheme http, :path /a/b, :authority x
 
 
@@ -351,21 +437,6 @@ def test_frames_in_bites_are_read_alike(guard: Any) -> None:
 )  # fmt: skip
 @settings(max_examples=400, deadline=None)
 def test_any_frames_end_a_connection_or_are_read(frames: list[bytes]) -> None:
-    class Wire:
-        def __init__(self) -> None:
-            self.sent = b""
-
-        def write(self, data: bytes) -> None:
-            self.sent += data
-
-        def get_write_buffer_size(self) -> int:
-            return 0
-
-        def close(self) -> None:
-            pass
-
-        abort = close
-
     async def whole() -> None:
         async def echo(call: Any) -> None:
             while (message := await call.read()) is not None:

@@ -222,6 +222,62 @@ def test_what_is_being_written_down_is_not_cut_off(again: bytes) -> None:
     run(whole)
 
 
+def test_a_handler_waits_for_messages_turns_and_others_and_is_cancelled_where_it_waits() -> None:
+    """It is driven by the stream and not by a task: each kind of waiting ends with what was waited for, or with CancelledError once the peer has left."""
+    seen: list[str] = []
+
+    async def ask(call: Any) -> None:
+        how = await call.read()
+        try:
+            if how == b"future":
+                await asyncio.get_running_loop().create_future()
+            elif how == b"task":
+                await asyncio.ensure_future(asyncio.sleep(60))
+            elif how == b"room":
+                await call.write(b"x" * 70_000)
+            elif how == b"turn":
+                call.cancel()  # as when its own write breaks the connection
+                seen.append("runs on")
+                await asyncio.sleep(0)
+            elif how == b"failing":
+                await asyncio.ensure_future(asyncio.wait_for(asyncio.sleep(60), 0.01))
+            elif how == b"well":
+                await asyncio.sleep(0)
+                await asyncio.ensure_future(asyncio.sleep(0.01))
+                await asyncio.sleep(0.01)
+            await call.read()
+        except asyncio.CancelledError:
+            seen.append(f"{how.decode()} cancelled")
+            raise
+        except TimeoutError:
+            seen.append(f"{how.decode()} late")
+        else:
+            seen.append(f"{how.decode()} ended")
+
+    async def whole() -> None:
+        async with Peer(ask) as peer:
+            peer.say(HELLO)
+            ways = (b"future", b"task", b"room", b"message", b"turn", b"failing", b"well")
+            for number, how in enumerate(ways):
+                peer.say(opened(2 * number + 1), frame(DATA, 0, 2 * number + 1, message(how)))
+            await asyncio.sleep(0.3)
+            assert sorted(seen) == ["failing late", "runs on", "turn cancelled"]
+            seen.clear()
+            peer.say(frame(DATA, 1, 13))
+            peer.say(*[frame(RST_STREAM, 0, number, b"\0\0\0\x08") for number in (1, 3, 5, 7)])
+            await asyncio.sleep(0.3)
+            assert sorted(seen) == [
+                "future cancelled",
+                "message cancelled",
+                "room cancelled",
+                "task cancelled",
+                "well ended",
+            ]
+            assert not peer.lines[0].calls and not peer.lines[0].waiting
+
+    run(whole)
+
+
 def test_unread_bytes_of_all_streams_are_bounded_together() -> None:
     async def whole() -> None:
         async with Peer(sleep, room=8 << 20) as peer:

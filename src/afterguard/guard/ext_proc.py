@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from google.protobuf.message import DecodeError
 
 from afterguard.guard import http2, tls
+from afterguard.guard.brain import Ruling
 from afterguard.guard.door import Given, Room
 from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, at_once, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
@@ -61,6 +62,8 @@ class Asked(NamedTuple):
 
     head: Head
     place: Place
+    ruling: Ruling
+    """How strict the route is now: what was answered to the headers holds for the rest."""
     path: str
     query: str
     started: float
@@ -151,8 +154,7 @@ class ExtProc:
                 self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
                 return
             call.line.rests(is_awaited=not is_shown)
-            ruling = self.desk.brain.ruling(asked.place.route)
-            answer = None if is_shown or message.end_of_stream else at_once(asked.head, ruling.is_inline)
+            answer = None if is_shown or message.end_of_stream else at_once(asked.head, asked.ruling.is_inline)
             try:
                 if answer is not None:
                     await self._say(call, answer)
@@ -211,7 +213,10 @@ class ExtProc:
         whole = request.pseudo.get(b":path", b"/").decode("latin-1")
         path, _, query = whole.partition("?")
         place = self._place(told, path, request.pseudo.get(b":authority", b""))
-        return None if place is None else Asked(request, place, path, query, time.perf_counter(), time.time())
+        if place is None:
+            return None
+        ruling = self.desk.brain.ruling(place.route)
+        return Asked(request, place, ruling, path, query, time.perf_counter(), time.time())
 
     def _opened(self, asked: Asked, is_shown: bool) -> EnvoyExchange:
         """The exchange that begins."""
@@ -219,6 +224,7 @@ class ExtProc:
         method = request.pseudo.get(b":method", b"").decode("latin-1")
         spot = endpoint(place.route.kind, method, place.path, asked.query)
         session = self.desk.session(place.route, spot, request.rest)
+        session.ruling = asked.ruling
         prefix = path[: len(path) - len(place.path)].encode("latin-1")
         return EnvoyExchange(
             self.desk, session, request, asked.started, asked.wall, is_shown=is_shown, prefix=prefix, room=self.room

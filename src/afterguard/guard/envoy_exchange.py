@@ -17,6 +17,7 @@ events wait is broken off; Envoy drops trailers of HTTP/1 unless it is told to p
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Coroutine
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,10 +58,12 @@ class Head(NamedTuple):
 
     pseudo: dict[bytes, bytes]
     rest: list[Header]
+    first: dict[bytes, bytes]
+    """Of the rest, the first of each name."""
 
     def value(self, name: bytes) -> bytes:
         """The first of that name, b"" where there is none."""
-        return next((value for key, value in self.rest if key == name), b"")
+        return self.first.get(name, b"")
 
     @property
     def length(self) -> int:
@@ -76,6 +79,7 @@ def head(message: Any) -> Head:
         raise Disorder("too many headers")
     pseudo: dict[bytes, bytes] = {}
     rest: list[Header] = []
+    first: dict[bytes, bytes] = {}
     size = 0
     for row in rows:
         name, value = row.key, row.raw_value or row.value
@@ -84,15 +88,22 @@ def head(message: Any) -> Head:
             pseudo[name] = value
         else:
             rest.append((name, value))
+            first.setdefault(name, value)
     if size > HEADERS_CAP:
         raise Disorder("headers too large")
-    return Head(pseudo, rest)
+    return Head(pseudo, rest, first)
 
 
-def at_once(request: Head, is_inline: bool) -> Any | None:
-    """The answer to the headers of a request whose body follows, where it is the same whatever becomes of the exchange: Envoy sends the body only behind it. None where it is not."""
+def at_once(request: Head, is_inline: bool) -> bytes | None:
+    """The answer to the headers of a request whose body follows, as it is sent, where it is the same whatever becomes of the exchange: Envoy sends the body only behind it. None where it is not."""
     is_large = is_inline and request.length > REQUEST_CAP
-    return None if is_large or request.value(probe.HEADER) else _noted(request, is_inline, is_probe=False)
+    return None if is_large or probe.HEADER in request.first else _usual(is_inline, TOKEN in request.first)
+
+
+@functools.cache
+def _usual(is_inline: bool, has_token: bool) -> bytes:
+    names = {TOKEN: b"x"} if has_token else {}
+    return bytes(_noted(Head({}, [], names), is_inline, is_probe=False).SerializeToString())
 
 
 class Kept:
@@ -448,7 +459,7 @@ def _noted(request: Head, is_inline: bool, *, is_probe: bool) -> Any:
 
 def _clean(mutation: Any, request: Head, is_inline: bool) -> None:
     """Take out what is for the guard only; ask for a reply that can be read."""
-    mutation.remove_headers.extend(name for name in (TOKEN, probe.HEADER) if request.value(name))
+    mutation.remove_headers.extend(name for name in (TOKEN, probe.HEADER) if name in request.first)
     if is_inline:
         _set(mutation, b"accept-encoding", b"identity")
 

@@ -154,14 +154,14 @@ class ExtProc:
                 self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
                 return
             call.line.rests(is_awaited=not is_shown)
-            answer = None if is_shown or message.end_of_stream else at_once(asked.head, asked.ruling.is_inline)
+            ready = None if is_shown or message.end_of_stream else at_once(asked.head, asked.ruling.is_inline)
             try:
-                if answer is not None:
-                    await self._say(call, answer)
+                if ready is not None:
+                    await self._say(call, ready)
             finally:
                 exchange = self._opened(asked, is_shown)
                 self.desk.open[exchange] = None
-            if answer is None:
+            if ready is None:
                 answer = await exchange.begin_request(message.end_of_stream)
                 if answer is not None:
                     await call.write(answer.SerializeToString())
@@ -194,14 +194,14 @@ class ExtProc:
             if answer is None:
                 continue
             if kind == "request_body":
-                await self._say(call, answer)
+                await self._say(call, answer.SerializeToString())
                 exchange.settle()
             else:
                 await call.write(answer.SerializeToString())
 
-    async def _say(self, call: Call, answer: Any) -> None:
+    async def _say(self, call: Call, answer: bytes) -> None:
         """Answer, and let that leave before anything else is done."""
-        await call.write(answer.SerializeToString())
+        await call.write(answer)
         await asyncio.sleep(0)
 
     def _refuse(self, reason: str, code: int, says: str) -> None:

@@ -74,8 +74,8 @@ GREETING = 10.0
 """Seconds until the preface."""
 PARTING = 2.0
 """Seconds in which a peer may take the last bytes of a connection that ends, or answer that it has heard that one does."""
-REST, SMALL = 0.02, 64 << 10
-"""Seconds for which a connection is not read whose peer waits for no answer, and bytes that must not have come at once for it: see `Connection.rests`."""
+REST, SMALL = 0.02, 16 << 10
+"""Seconds for which a connection is not read whose peer waits for no answer, and bytes below which what came at once leaves time for it: the kernel takes 64 KiB before a peer has to hold back. See `Connection.rests`."""
 FAREWELL = b"farewell"
 """In the PING whose answer says that the peer has heard it."""
 OK, CANCELLED, INVALID, DEADLINE, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAUTHENTICATED = (
@@ -472,7 +472,7 @@ class Connection(asyncio.Protocol):
 
     def _rested(self) -> None:
         self._resting = None
-        if not self._is_closed:
+        if not self._is_closed and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def pause_writing(self) -> None:

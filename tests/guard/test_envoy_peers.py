@@ -258,9 +258,9 @@ def test_whatever_comes_in_whatever_order_is_answered_or_refused(
             for number, raw in enumerate([headers(), *messages]):
                 kind, found, _ = ext_proc._read(raw)
                 if number == 0:
-                    asked = door._asked({"x-afterguard-mount": "openai"}, ext_proc.head(found))
+                    asked = door._asked({"x-afterguard-mount": "openai"}, found, is_shown=shown)
                     assert asked is not None
-                    exchange = door._opened(asked, shown)
+                    exchange = door._opened(asked)
                     answer = await exchange.begin_request(found.end_of_stream)
                 else:
                     answer = exchange.more_time(kind, found)

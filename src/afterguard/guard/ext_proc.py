@@ -66,6 +66,10 @@ class Asked(NamedTuple):
     """How strict the route is now: what was answered to the headers holds for the rest."""
     path: str
     query: str
+    is_shown: bool
+    """Whether Envoy only shows it."""
+    is_last: bool
+    """Whether it has no body."""
     started: float
     """By time.perf_counter."""
     wall: float
@@ -138,31 +142,24 @@ class ExtProc:
                 self.streams -= 1
 
     async def _process(self, call: Call) -> None:
-        told = call.metadata
         token = self.given.token
-        if token and not hmac.compare_digest(told.get(SECRET, "").encode("latin-1"), token):
+        if token and not hmac.compare_digest(call.metadata.get(SECRET, "").encode("latin-1"), token):
             self._refuse("no_token", http2.UNAUTHENTICATED, f"send the metadata {SECRET}")
         exchange: EnvoyExchange | None = None
         try:
-            kind, message, is_shown = _read(await call.read(FIRST))
-            if kind == "":
-                return
-            if kind != "request_headers":
-                raise Disorder(f"{kind} as the first message")
-            asked = self._asked(told, head(message))
+            asked = await self._first(call)
             if asked is None:
-                self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
                 return
-            call.line.rests(is_awaited=not is_shown)
-            ready = None if is_shown or message.end_of_stream else at_once(asked.head, asked.ruling.is_inline)
+            is_settled = asked.is_shown or asked.is_last
+            ready = None if is_settled else at_once(asked.head, asked.ruling.is_inline)
             try:
                 if ready is not None:
                     await self._say(call, ready)
-            finally:
-                exchange = self._opened(asked, is_shown)
+            finally:  # and where the peer has left meanwhile it is written down
+                exchange = self._opened(asked)
                 self.desk.open[exchange] = None
             if ready is None:
-                answer = await exchange.begin_request(message.end_of_stream)
+                answer = await exchange.begin_request(asked.is_last)
                 if answer is not None:
                     await call.write(answer.SerializeToString())
             await self._follow(exchange, call)
@@ -180,6 +177,20 @@ class ExtProc:
             if exchange is not None:
                 self.desk.open.pop(exchange, None)
                 await exchange.end()
+
+    async def _first(self, call: Call) -> Asked | None:
+        """What the first message asks, None where there is none. Raises Disorder, TimeoutError, Refused."""
+        kind, message, is_shown = _read(await call.read(FIRST))
+        if kind == "":
+            return None
+        if kind != "request_headers":
+            raise Disorder(f"{kind} as the first message")
+        asked = self._asked(call.metadata, message, is_shown=is_shown)
+        if asked is None:
+            self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
+            return None
+        call.line.rests(is_awaited=not is_shown)
+        return asked
 
     async def _follow(self, exchange: EnvoyExchange, call: Call) -> None:
         """Every message after the first."""
@@ -208,17 +219,20 @@ class ExtProc:
         self.desk.metrics.add("afterguard_failures_total", "all", reason, "no")
         raise Refused(code, f"afterguard: {says}")
 
-    def _asked(self, told: dict[str, Any], request: Head) -> Asked | None:
-        """What is asked where, None where it belongs to no mount."""
+    def _asked(self, told: dict[str, Any], message: Any, *, is_shown: bool) -> Asked | None:
+        """What is asked where, None where it belongs to no mount. Raises Disorder."""
+        request = head(message)
         whole = request.pseudo.get(b":path", b"/").decode("latin-1")
         path, _, query = whole.partition("?")
         place = self._place(told, path, request.pseudo.get(b":authority", b""))
         if place is None:
             return None
         ruling = self.desk.brain.ruling(place.route)
-        return Asked(request, place, ruling, path, query, time.perf_counter(), time.time())
+        return Asked(
+            request, place, ruling, path, query, is_shown, message.end_of_stream, time.perf_counter(), time.time()
+        )
 
-    def _opened(self, asked: Asked, is_shown: bool) -> EnvoyExchange:
+    def _opened(self, asked: Asked) -> EnvoyExchange:
         """The exchange that begins."""
         request, place, path = asked.head, asked.place, asked.path
         method = request.pseudo.get(b":method", b"").decode("latin-1")
@@ -227,8 +241,9 @@ class ExtProc:
         session.ruling = asked.ruling
         prefix = path[: len(path) - len(place.path)].encode("latin-1")
         return EnvoyExchange(
-            self.desk, session, request, asked.started, asked.wall, is_shown=is_shown, prefix=prefix, room=self.room
-        )
+            self.desk, session, request, asked.started, asked.wall,
+            is_shown=asked.is_shown, prefix=prefix, room=self.room,
+        )  # fmt: skip
 
     def _place(self, told: dict[str, Any], path: str, authority: bytes) -> Place | None:
         mount = told.get(MOUNT, "")

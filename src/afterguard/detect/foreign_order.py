@@ -175,7 +175,7 @@ def _request(scene: Scene, tools: tuple[Profile, ...]) -> Request:
 def orders(
     scene: Scene, result: Result, tools: tuple[Profile, ...], request: Request, signs: Sequence[int]
 ) -> list[Order]:
-    """Passages of a result that give orders."""
+    """Passages of a result that give orders, remembered unless the network would have had a say and was not asked."""
     named = _is_named(scene, result, request)
     digest = hashlib.blake2b(
         "\x1f".join([result.value, request.text, str(named), *(tool.name for tool in tools)]).encode(
@@ -187,8 +187,10 @@ def orders(
     known = scene.context.notes.get(key)
     if isinstance(known, tuple):
         return list(known)
+    doubts = scene.context.doubts
     found = _orders(scene, result, tools, request, signs, named)
-    scene.context.notes.put(key, tuple(found))
+    if scene.context.doubts == doubts:
+        scene.context.notes.put(key, tuple(found))
     return found
 
 

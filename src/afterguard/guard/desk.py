@@ -135,6 +135,7 @@ class Desk:
         if self.journal is not None:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
+            numbers.set("afterguard_log_waiting_bytes", self.journal.waiting)
         numbers.set("afterguard_in_flight", self.in_flight, "all")
         return numbers
 

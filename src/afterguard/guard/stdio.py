@@ -419,6 +419,7 @@ class Door:
         if self.journal is not None:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
+            numbers.set("afterguard_log_waiting_bytes", self.journal.waiting)
         return numbers.page()
 
     async def publishing(self) -> None:

@@ -170,7 +170,8 @@ def summed(page: str, name: str, values: tuple[str, ...] = ()) -> float:
 
 @contextlib.contextmanager
 def guard(upstream: str, folder: Path, policy: str = "", *flags: str, mounts: Any = MOUNTS) -> Iterator[Guard]:
-    """A guard in front of one origin, or of mounts {name: URL}; `policy` is the text of one. The judge's network stays away: these tests are about what is done with hits."""
+    """A guard in front of one origin, or of mounts {name: URL}; `policy` is the text of one. The judge's network stays away unless it is asked for: most tests are about what is done
+    with hits."""
     file = folder / "policy.yaml"
     file.write_text(policy or rules(head="mode: enforce"))
     url = f"http://127.0.0.1:{free_port()}"
@@ -187,7 +188,8 @@ def guard(upstream: str, folder: Path, policy: str = "", *flags: str, mounts: An
         str(folder),
     ]
     command += [] if "--helpers" in flags else ["--helpers", "0"]
-    command += ["--judge", "one", "--log", str(folder / "decisions.jsonl"), *flags]
+    command += [] if "--judge" in flags else ["--judge", "one"]
+    command += ["--log", str(folder / "decisions.jsonl"), *flags]
     places = mounts if isinstance(mounts, dict) else {name: f"{upstream}/{name}" for name in mounts}
     command += [f"--upstream={name}={to}" for name, to in places.items()]
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "AKIDSTANDIN", "AWS_SECRET_ACCESS_KEY": AWS_SECRET}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from afterguard.guard import journal as journals
 from afterguard.guard.journal import PAUSE, Journal, estimate
 
 
@@ -81,3 +84,51 @@ def test_several_processes_share_one_file_and_lose_nothing(tmp_path: Path) -> No
 
 def test_the_estimate_is_of_the_right_size() -> None:
     assert 0.5e9 < estimate(1_000_000) < 3e9
+
+
+def test_a_disk_that_stands_still_holds_up_nothing_but_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe without a reader stands still as a dead network share does: opening it waits."""
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    monkeypatch.setattr(journals, "MOST", 1_000)
+    read: list[bytes] = []
+
+    async def work() -> None:
+        journal = Journal(path)
+        slowest = 0.0
+        for number in range(40):
+            began = time.perf_counter()
+            journal.write(b'{"number": "%060d"}\n' % number)
+            await asyncio.sleep(PAUSE * 2)
+            slowest = max(slowest, time.perf_counter() - began)
+        assert slowest < 1.0 and journal.waiting > 1_000 and 20 < journal.lost_ever < 30
+        reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+        reader.start()
+        journal.close()
+        reader.join(10)
+        assert journal.waiting == 0
+
+    asyncio.run(work())
+    found = [json.loads(line) for line in read[0].splitlines()]
+    lost = sum(int(one.get("lost", 0)) for one in found)
+    assert len(found) - 1 + lost == 40 and lost > 20, "each is in the log or counted there"
+
+
+def test_a_disk_that_never_comes_back_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    monkeypatch.setattr(journals, "CLOSING", 0.2)
+
+    async def work() -> None:
+        journal = Journal(path)
+        journal.write(b"{}\n")
+        began = time.perf_counter()
+        journal.close()
+        assert time.perf_counter() - began < 5
+
+    asyncio.run(work())
+    assert "stands still: 3 bytes of decisions" in caplog.text
+    path_of_thread = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # lets the thread go
+    os.close(path_of_thread)

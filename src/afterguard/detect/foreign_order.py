@@ -53,6 +53,9 @@ GIVEN_CAP = 20_000
 GIVEN_CALLS = 8
 SIGN = 1.0
 SIGNS_CAP = 200
+SPOKEN = 0.5
+"""What a sign counts in a sentence of the same field, at most NEARBY sentences away."""
+NEARBY = 3
 QUESTION = -2.0
 EXPLAINED = -3.0
 SOURCE = -2.0
@@ -105,7 +108,7 @@ class Weighed(NamedTuple):
     score: float
     odds: float | None
     fit: Fit
-    signs: int
+    signs: float
 
 
 class Order(NamedTuple):
@@ -175,7 +178,7 @@ def _request(scene: Scene, tools: tuple[Profile, ...]) -> Request:
 def orders(
     scene: Scene, result: Result, tools: tuple[Profile, ...], request: Request, signs: Sequence[int]
 ) -> list[Order]:
-    """Passages of a result that give orders."""
+    """Passages of a result that give orders, remembered unless the network would have had a say and was not asked."""
     named = _is_named(scene, result, request)
     digest = hashlib.blake2b(
         "\x1f".join([result.value, request.text, str(named), *(tool.name for tool in tools)]).encode(
@@ -187,8 +190,10 @@ def orders(
     known = scene.context.notes.get(key)
     if isinstance(known, tuple):
         return list(known)
+    doubts = scene.context.doubts
     found = _orders(scene, result, tools, request, signs, named)
-    scene.context.notes.put(key, tuple(found))
+    if scene.context.doubts == doubts:
+        scene.context.notes.put(key, tuple(found))
     return found
 
 
@@ -223,6 +228,7 @@ def _orders(
     view = mood.readable(result.value)
     found = mood.sentences(view, request.wanted)
     flagged = _flagged(view, found, signs)
+    spoken = _spoken(view, found, flagged)
     gated: list[tuple[float, int, Fit]] = []
     for number, one in enumerate(found):
         fit = _fit(view, one, tools) if one.asks else None
@@ -237,7 +243,7 @@ def _orders(
     stands = _listed(view, found, named and request.hands_over)
     weighed = {
         number: _weigh(
-            scene, view, found, number, fit, flagged[number], request, named, result, crowd + stands.get(number, 0.0)
+            scene, view, found, number, fit, spoken[number], request, named, result, crowd + stands.get(number, 0.0)
         )
         for _, number, fit in gated[:NETWORK_CAP]
     }
@@ -285,6 +291,20 @@ def _flagged(view: str, found: Sequence[Sentence], signs: Sequence[int]) -> list
     return out
 
 
+def _spoken(view: str, found: Sequence[Sentence], flagged: Sequence[int]) -> list[float]:
+    """Signs that count for each sentence: its own, or a part of one where a sentence close by in the same field has any. Whoever speaks to the model does so once, and then gives the order."""
+    out = [float(count) for count in flagged]
+    for number in [number for number, count in enumerate(flagged) if count]:
+        for step in (1, -1):
+            at = number
+            while 0 <= at + step < len(found) and abs(at + step - number) <= NEARBY:
+                if not borders.is_next(view, *sorted((found[at], found[at + step]), key=lambda one: one.start)):
+                    break
+                at += step
+                out[at] = max(out[at], SPOKEN)
+    return out
+
+
 def _fit(view: str, one: Sentence, tools: tuple[Profile, ...]) -> Fit | None:
     """The best fit of a sentence: a tool that changes something, or one that reaches out to an address it gives."""
     for fit in affinity.fits(view[one.start : one.end], one.asks, tools):
@@ -301,7 +321,7 @@ def _weigh(
     found: Sequence[Sentence],
     number: int,
     fit: Fit,
-    signs: int,
+    signs: float,
     request: Request,
     named: bool,
     result: Result,
@@ -318,7 +338,7 @@ def _weigh(
     return Weighed(one, (UNASKED if odds is None else odds) + rest, odds, fit, signs)
 
 
-def _rest(text: str, one: Sentence, fit: Fit, signs: int, request: Request, named: bool) -> float:
+def _rest(text: str, one: Sentence, fit: Fit, signs: float, request: Request, named: bool) -> float:
     """What is added to the network's log odds."""
     score = BIAS + FIT * min(fit.score, 3.0) + SAME * fit.same + HEAD * one.is_head + SIGN * min(signs, 2)
     if "_" in fit.tool.name and fit.tool.name in text:

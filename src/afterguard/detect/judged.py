@@ -59,13 +59,16 @@ def key_of(text: str, origin: str) -> str:
 
 
 def opinion_of(scene: Scene, text: Text) -> Judgement:
-    """What the judge says of a text, remembered."""
+    """What the judge says of a text, remembered unless it was in doubt: then somebody else says more, and that is remembered (guard/pool.py)."""
+    context = scene.context
     key = key_of(text.value, text.origin.value)
-    known = scene.context.judgements.get(key)
-    if known is None:
-        assert scene.context.opinion is not None
-        known = scene.context.judgements.put(key, scene.context.opinion(text.value, text.origin.value))
-    return known
+    known = context.judgements.get(key)
+    if known is not None:
+        return known
+    assert context.opinion is not None
+    doubts = context.doubts
+    found = context.opinion(text.value, text.origin.value)
+    return found if context.doubts != doubts else context.judgements.put(key, found)
 
 
 def _is_sure(scene: Scene, index: int, found: Judgement) -> bool:

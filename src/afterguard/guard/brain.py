@@ -44,6 +44,10 @@ def _canaries(document: Document) -> dict[str, str]:
     return {text: "the policy" for text in document.canaries if len(text) >= 4 and not text.startswith("$")}
 
 
+Judged = tuple[list[Hit], Past]
+"""(hits in what was not judged before, the past of the next turn)."""
+
+
 class Ruling(NamedTuple):
     """How strict a route is."""
 
@@ -152,7 +156,7 @@ class Brain:
         self.cap = cap
         self._rulings.clear()
 
-    def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> tuple[list[Hit], Past]:
+    def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> Judged:
         """(hits in what follows `past`, the past of the next turn)."""
         if not self.detectors:
             return [], past

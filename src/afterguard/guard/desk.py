@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, NamedTuple
 
 from afterguard.detect import Past
-from afterguard.guard.brain import SMALL, Brain
+from afterguard.guard.brain import SMALL, Brain, Judged
 from afterguard.guard.decision import Decision, count, count_any, is_quiet, line, quiet, seen
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
@@ -26,14 +26,13 @@ from afterguard.guard.predicting import PredictSession
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
 from afterguard.guard.who import Headers
-from afterguard.model import Action, Exchange, Hit
+from afterguard.model import Action, Exchange
 from afterguard.wire.encoding import BadEncoding
 from afterguard.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from afterguard.guard.visit import Visit
 
-Judged = tuple[list[Hit], Past]
 Judge = Callable[[Exchange, Past], Awaitable[Judged]]
 WHY: dict[type[Exception], str] = {Busy: "overload", BrokenProcessPool: "worker died", BadEncoding: "bad_encoding"}
 BEHIND = 256
@@ -136,44 +135,47 @@ class Desk:
         if self.journal is not None:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
+            numbers.set("afterguard_log_waiting_bytes", self.journal.waiting)
         numbers.set("afterguard_in_flight", self.in_flight, "all")
         return numbers
 
     def judge_now(self, session: Session, exchange: Exchange, *, is_last: bool = False) -> Judged | None:
         """What `judge` would say, None where somebody has to be waited for."""
-        brain, past = self.brain, session.past
-        doubts = brain.context.doubts
-        if self.far is not None and brain.detectors:
-            fresh = sum(len(text.value) for text in exchange.texts[past.texts :])
-            if fresh > SMALL:
-                return None
-        found = brain.inspect(exchange, past, is_last=is_last)
-        if self.far is not None and brain.context.doubts != doubts:
+        found, is_all = self._near(session, exchange, is_last)
+        if not is_all:
+            session.first = (exchange, found)
             return None
+        assert found is not None
         session.judged(found[1])
         return found
 
     async def judge(self, session: Session, exchange: Exchange, *, is_last: bool = False) -> Judged | None:
         """Hits in what was not judged before. None: nobody looked in time."""
-        found = await self._judged(session, exchange, is_last)
+        first, session.first = session.first, None
+        if first is not None and first[0] is exchange:
+            near, is_all = first[1], False
+        else:
+            near, is_all = self._near(session, exchange, is_last)
+        found = near if is_all else await self._asked(session, exchange, near)
         if found is not None:
             session.judged(found[1])
         return found
 
-    async def _judged(self, session: Session, exchange: Exchange, is_last: bool) -> Judged | None:
-        """Hits in what was not judged before: on this loop for little text, elsewhere for much and where the judge has doubts. None: nobody looked
-        in time. Where only the second opinion is missing the first one stands, and that is written down."""
+    def _near(self, session: Session, exchange: Exchange, is_last: bool) -> tuple[Judged | None, bool]:
+        """(hits in what was not judged before, whether that is all): on this loop where it is little text. Not all where the judge has doubts."""
         brain, past = self.brain, session.past
-        fresh = sum(len(text.value) for text in exchange.texts[past.texts :])
-        near: Judged | None = None
         if self.far is None or not brain.detectors:
-            return brain.inspect(exchange, past, is_last=is_last)
-        if fresh <= SMALL:
-            doubts = brain.context.doubts
-            near = brain.inspect(exchange, past, is_last=is_last)
-            if brain.context.doubts == doubts:
-                return near
-        limit = session.ruling.limit(fresh) if session.ruling.is_inline else None
+            return brain.inspect(exchange, past, is_last=is_last), True
+        if _fresh(exchange, past) > SMALL:
+            return None, False
+        doubts = brain.context.doubts
+        return brain.inspect(exchange, past, is_last=is_last), brain.context.doubts == doubts
+
+    async def _asked(self, session: Session, exchange: Exchange, near: Judged | None) -> Judged | None:
+        """What another process finds. None: it did not look in time. Where only a second opinion is missing the first one stands, and that is written down."""
+        assert self.far is not None
+        past = session.past
+        limit = session.ruling.limit(_fresh(exchange, past)) if session.ruling.is_inline else None
         try:
             async with asyncio.timeout(limit):
                 return await self.far(exchange, past)
@@ -285,6 +287,11 @@ class Desk:
         self.probes[one.id] = one
         while len(self.probes) > PROBES:
             self.probes.popitem(last=False)
+
+
+def _fresh(exchange: Exchange, past: Past) -> int:
+    """Characters that were not judged before."""
+    return sum(len(text.value) for text in exchange.texts[past.texts :])
 
 
 def why(error: Exception) -> str:

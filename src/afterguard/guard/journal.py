@@ -3,13 +3,18 @@
 In: lines. Out: files `decisions.jsonl`, `.1`, `.2`... Lines of a few milliseconds are written together, in one append: what was answered before them is on disk
 even after kill -9. Where the disk is full, lines are counted as lost; the count is written with the next line that finds room, and kept in a small file until then. A line
 of which only a part found room is taken back.
+
+Under an event loop a thread writes, so that a disk that stands still holds up no request. What waits for it is bounded; a line more is lost, and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import queue
+import threading
 import types
 from pathlib import Path
 
@@ -23,10 +28,16 @@ except ImportError:  # a system without flock: one process, one log
 
 PAUSE = 0.005
 """Seconds that a line may wait for others. A write for each would be a twentieth of what a small exchange costs."""
+MOST = 32 << 20
+"""Bytes that may wait for a disk that stands still."""
+CLOSING = 5.0
+"""Seconds that it gets for them when the log is closed."""
 LOOK = 64
 """Writes between two looks at what other processes did to the file."""
 SIZE = 100 << 20
 FILES = 10
+
+log = logging.getLogger("afterguard.guard")
 
 
 class Journal:
@@ -38,27 +49,93 @@ class Journal:
         self.files = files
         self.lost = self._remembered()
         """Lines that are still to be told in the log, an earlier process's among them."""
-        self.lost_ever = 0
-        """Lines that this process lost, which only grows."""
         self.written = 0
         self._waiting: list[bytes] = []
+        self._queue: queue.SimpleQueue[tuple[list[bytes], int] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        """Of the file."""
+        self._given = self._taken = 0
+        """Bytes that the thread was ever given, and those it is done with: each counted by one side only."""
+        self._over = self._told_over = 0
+        """Lines for which nothing had room, and those of them that are counted among the lost."""
+        self._lost_ever = 0
         self._handle = -1
         self._at = self._turns = 0
         self._is_torn = False
         """The file ends with a part of a line of ours."""
+
+    @property
+    def lost_ever(self) -> int:
+        """Lines that this process lost, which only grows."""
+        return self._lost_ever + self._over - self._told_over
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the disk."""
+        return self._given - self._taken
 
     def write(self, line: bytes) -> None:
         """Write within PAUSE, at once where no event loop runs."""
         self._waiting.append(line)
         if len(self._waiting) == 1:
             try:
-                asyncio.get_running_loop().call_later(PAUSE, self.flush)
+                asyncio.get_running_loop().call_later(PAUSE, self._hand_over)
             except RuntimeError:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits, here and now."""
         lines, self._waiting = self._waiting, []
+        with self._lock:
+            self._put(lines)
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self._hand_over()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(CLOSING)
+            if self._thread.is_alive():
+                log.error("%s stands still: %d bytes of decisions are not in it", self.path, self.waiting)
+                return
+            self._thread = None
+        self.flush()
+        self._shut()
+
+    def _hand_over(self) -> None:
+        """Give what waits to the thread that writes."""
+        lines, self._waiting = self._waiting, []
+        if not lines:
+            return
+        if self.waiting > MOST:
+            self._over += len(lines)
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
+            self._thread.start()
+        size = sum(map(len, lines))
+        self._given += size
+        self._queue.put((lines, size))
+
+    def _run(self) -> None:
+        while (given := self._queue.get()) is not None:
+            lines, size = given
+            with self._lock:
+                try:
+                    self._put(lines)
+                except Exception:
+                    log.exception("%d decisions are not in %s", len(lines), self.path)
+                    self.lost += len(lines)
+                    self._lost_ever += len(lines)
+            self._taken += size
+
+    def _put(self, lines: list[bytes]) -> None:
+        """Append the lines; count those that found no room."""
+        over = self._over - self._told_over
+        self._told_over += over
+        self._lost_ever += over
+        self.lost += over
         if not lines:
             return
         before, ours, told = len(lines), self._is_torn, self.lost
@@ -72,7 +149,7 @@ class Journal:
         done = max(0, kept - ours - bool(told))
         self.written += done
         self.lost += before - done
-        self.lost_ever += before - done
+        self._lost_ever += before - done
         if self.lost or told:
             self._remember()
         if self._at >= self.size:
@@ -103,11 +180,6 @@ class Journal:
                 self._at -= size
                 return True
         return False
-
-    def close(self) -> None:
-        """Write what waits and close the file."""
-        self.flush()
-        self._shut()
 
     def _shut(self) -> None:
         if self._handle >= 0:

@@ -37,6 +37,7 @@ METRICS = {
     "afterguard_rows_total": Metric("counter", ("route",), "Rows of features that predictive models were asked about."),
     "afterguard_scores_changed_total": Metric("counter", ("route", "how"), "Replies of predictive models whose scores were rounded or withheld."),
     "afterguard_log_lost_total": Metric("counter", (), "Decisions that could not be written."),
+    "afterguard_log_waiting_bytes": Metric("gauge", (), "Decisions that wait for the disk; above 32 MiB further ones are lost."),
     "afterguard_log_written_total": Metric("counter", (), "Decisions written."),
     "afterguard_in_flight": Metric("gauge", ("route",), "Exchanges that are open."),
     "afterguard_judging_seconds": Metric("histogram", ("route",), "Time that judging added to an exchange."),

@@ -18,7 +18,7 @@ import msgspec
 
 from afterguard.detect import NONE, Past, canary
 from afterguard.detect.placeholders import Vault
-from afterguard.guard.brain import Brain
+from afterguard.guard.brain import Brain, Judged
 from afterguard.guard.history import Known
 from afterguard.guard.hold import Hold
 from afterguard.guard.route import Route
@@ -100,6 +100,8 @@ class Session:
     asked_again = 0
     can_ask_again = True
     """Whether the door can send a second request; one beside the path cannot."""
+    first: tuple[Exchange, Judged | None] | None = None
+    """What was found in this before somebody else was asked about it."""
     past = NONE
     """What was judged: the history at first, then the request."""
     known: Known | None = None

@@ -24,9 +24,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from afterguard.detect import Past
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard.brain import SMALL, Brain
+from afterguard.guard.brain import SMALL, Brain, Judged
 from afterguard.guard.decision import Decision, count, count_any, line, seen
 from afterguard.guard.journal import Journal
 from afterguard.guard.limits import Local, Meter
@@ -34,7 +33,7 @@ from afterguard.guard.metrics import Metrics
 from afterguard.guard.pins import Pins
 from afterguard.guard.route import Route
 from afterguard.guard.session import Answer, Session
-from afterguard.model import Action, Exchange, Hit
+from afterguard.model import Action, Exchange
 from afterguard.wire import mcp
 from afterguard.wire.endpoint import Endpoint
 
@@ -53,9 +52,6 @@ ID_FIRST = re.compile(
     rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*[,}]'
 )
 ID_LAST = re.compile(rb',\s*"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,20})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
-
-
-Judged = tuple[list[Hit], Past]
 
 
 class Out(Protocol):
@@ -423,6 +419,7 @@ class Door:
         if self.journal is not None:
             numbers.set("afterguard_log_lost_total", self.journal.lost_ever)
             numbers.set("afterguard_log_written_total", self.journal.written)
+            numbers.set("afterguard_log_waiting_bytes", self.journal.waiting)
         return numbers.page()
 
     async def publishing(self) -> None:

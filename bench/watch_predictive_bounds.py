@@ -1,6 +1,6 @@
 """What the watch over predictive models holds when 1 and 10 million callers pass by, against what its constants allow; and whether it still sees abuse after them.
 
-    python bench/watch_predictive_bounds.py [--millions 1,10] [--days 0.5] [--width 12] [--json FILE]
+    python bench/watch_predictive_bounds.py [--millions 1,10] [--days 0.25] [--width 12] [--json FILE]
 
 Each size in a process of its own, through the guard's own part (`patrol.py`), which hands over what came, tells the time and keeps what it knows on disk. Nine tenths of the rows are of callers who come once, each
 with a device that nobody had before, twenty to a network; the others of 2,000 callers who come back. Then three campaigns begin beside them: one caller who walks around a decision, one who copies the model, and a
@@ -41,7 +41,7 @@ START = 1_780_272_000.0
 DAY = 86_400.0
 PEOPLE = 2_000
 STRANGERS = 0.9
-AFTER = 5_400.0
+AFTER = 1_800.0
 KEEP = 7_200.0
 """Seconds of the traffic's time from one writing of the state to the next: the guard does it every five minutes; what it takes is the same."""
 CAMPAIGNS = ("walk", "copy", "copy together")
@@ -119,14 +119,13 @@ class Crowd:
         )  # fmt: skip
 
     def campaigns(self, since: float, at: float) -> list[Event]:
-        """Of one second, `since` seconds after they began: a step of the walk each minute, a row of each copy every three and a half seconds."""
+        """Of one second, `since` seconds after they began: a step of the walk every twenty seconds, a row of each copy every second."""
         out = []
-        if int(since) % 60 == 0:
+        if int(since) % 20 == 0:
             row = self._point if since else self._begin()
             out.append(self.event(row + 0.12 * self.rng.normal(size=self.width), at, -1, "walk"))
-        if int(since * 2) % 7 == 0:
-            for name in ("copy", f"copy together {int(self.rng.integers(1_000))}"):
-                out.append(self.event(self.rng.uniform(-3.5, 3.5, size=self.width), at, -1, name))
+        for name in ("copy", f"copy together {int(self.rng.integers(1_000))}"):
+            out.append(self.event(self.rng.uniform(-3.5, 3.5, size=self.width), at, -1, name))
         return out
 
     def _begin(self) -> np.ndarray:
@@ -260,7 +259,7 @@ def show(one: dict[str, Any], width: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", default="1,10")
-    parser.add_argument("--days", type=float, default=0.5)
+    parser.add_argument("--days", type=float, default=0.25)
     parser.add_argument("--width", type=int, default=12)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)

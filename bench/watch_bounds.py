@@ -1,6 +1,6 @@
 """What the watch over time holds when 1, 10 and 100 million identities pass by, against what its constants allow; and whether it still sees abuse after them.
 
-    python bench/watch_bounds.py [--millions 1,10,100] [--days 10] [--json FILE]
+    python bench/watch_bounds.py [--millions 1,10,100] [--days 5] [--json FILE]
 
 Each size in a process of its own, through the guard's own part (`lookout.py`), which hands over what came, tells the time and keeps what it knows on disk. Nine tenths of the traffic are strangers who come
 once, each with a key, a user, an address, a network, a device, a conversation and two documents that nobody had before, every second with a new payee, most with a text of their own; the others
@@ -60,12 +60,16 @@ TEMPLATE = 0x5EED
 
 NAME = 320
 """Bytes of a row's name: two short texts' worth, its place in a list and in a dict that has just grown."""
-EVENT = 2_500
-"""Bytes of one event with its texts, and of its row in the columns while a slice is judged."""
 ENTRY = 700
 """Bytes of one entry of what was told, with its names."""
+EVENT = 2_500
+"""Bytes of one event with its texts, and of its row in the columns while a slice is judged."""
 ALARM = 25_000
 """Bytes of an alarm with a hundred moments."""
+FIT = 40
+"""Bytes of a number in a list that grows."""
+REST = 24 << 20
+"""Bytes of what is small: replies by model and prompt, samples of heavy requests, topics, seasons, and the arrays of one slice."""
 
 
 def table_bytes() -> dict[str, int]:
@@ -74,29 +78,33 @@ def table_bytes() -> dict[str, int]:
     for scope in SCOPES:
         rows = site.SIZES.get(scope, site.SIZE)
         table = Table(scope, measures(scope), 1)
-        out[scope] = rows * sum(getattr(table, name).nbytes for name in ROWS) + sum(
-            getattr(table, name).nbytes for name in MEASURED
-        )
+        each = sum(getattr(table, name).nbytes for name in ROWS)
+        out[scope] = rows * each + sum(getattr(table, name).nbytes for name in MEASURED)
     return out
 
 
 def bounds() -> dict[str, int]:
-    """Bytes that each part of one application's watch holds at most."""
+    """Bytes of what one application's watch knows, at most."""
     rows = sum(site.SIZES.get(scope, site.SIZE) for scope in SCOPES)
-    tables, names, pairs = sum(table_bytes().values()), rows * NAME, 2 * seen.BITS // 8
-    told = (2 * cooling.CAP + 20_000) * ENTRY
-    state = tables + names + pairs + told
     return {
-        "tables": tables,
-        "names": names,
-        "pairs": pairs,
-        "told": told,
-        "events": (Part.waiting + live.MOST + live.SITES * live.FEW) * EVENT,
-        "alarms held": len(KINDS) * storm.FIRST * ALARM,
-        "on disk": state,
-        # One copy of each part, the packed whole in a buffer that doubles, and what leaves the compressor.
-        "while keeping": 3 * state + pairs // 2,
+        "tables": sum(table_bytes().values()),
+        "names": rows * NAME,
+        "pairs": 2 * seen.BITS // 8,
+        "told": (2 * cooling.CAP + 20_000) * ENTRY,
+        "rest": REST,
     }
+
+
+def passing(events: int, alarms: int, questions: int) -> int:
+    """Bytes of what is there for a while: events of slices that are open, alarms that are held to come together, how well the questions of the last hour fitted."""
+    return events * EVENT + alarms * ALARM + questions * FIT
+
+
+MOST = {
+    "events": Part.waiting + live.MOST + live.SITES * live.FEW,
+    "alarms": len(KINDS) * storm.HELD,
+}
+"""How many of these the constants allow. Of the questions of an hour there are as many as come."""
 
 
 # -- traffic
@@ -154,12 +162,12 @@ def campaigns(at: float, seconds: float, begun: float, rng: np.random.Generator)
         who = "0000000000000007"
         yield Event(time=float(moment), id=f"v{n:x}", app="bench", key=f"key {who}", user=f"user {who}", address=f"a {who}", network="m0", region="DE", device=f"dev {who}", client="browser",
                     conversation=f"v{n // 3600:x}", model="m", prompt="p", seconds=1.5, input_tokens=400, output_tokens=200, cost=0.001, asked=int(rng.integers(1 << 62)), shape=int(rng.integers(1 << 62)),
-                    answer=1, moves=(Move("pay", 300.0, "EUR", f"mule {n:x}"),))  # fmt: skip
+                    answer=int(rng.integers(1 << 62)), moves=(Move("pay", 300.0, "EUR", f"mule {n:x}"),))  # fmt: skip
     for _ in range(int(rng.poisson(3_000 / AFTER * seconds))):
         who = f"t{int(rng.integers(1_000)):x}"
         yield Event(time=at + float(rng.random()) * seconds, id=f"t{rng.integers(1 << 62):x}", app="bench", key=f"key {who}", user=f"user {who}", address=f"a {who}", network=f"net {who}", region="DE",
                     device=f"dev {who}", client="browser", conversation=f"conv {who}", model="m", prompt="p", seconds=1.5, input_tokens=400, output_tokens=200, cost=0.001,
-                    asked=int(rng.integers(1 << 62)), shape=TEMPLATE, answer=1)  # fmt: skip
+                    asked=int(rng.integers(1 << 62)), shape=TEMPLATE, answer=int(rng.integers(1 << 62)))  # fmt: skip
 
 
 # -- one size
@@ -213,6 +221,8 @@ class Run:
         self.crowd = Crowd(identities, days)
         self.taken = 0.0
         self.kept = 0
+        self.most = {"events": 0, "alarms": 0, "questions": 0}
+        """How many there were at once."""
         self.marks: list[tuple[int, float]] = []
 
     async def pass_by(self) -> dict[str, Any]:
@@ -240,8 +250,17 @@ class Run:
     async def _look(self, events: list[Event], now: float) -> None:
         begun = time.process_time()
         self.part.take(events)
+        self._count(len(events))
         await self.part.step(now)
         self.taken += time.process_time() - begun
+
+    def _count(self, new: int) -> None:
+        watch = self.part.watch
+        waiting = new + len(watch.open) + sum(map(len, watch.waiting.values()))
+        held_ = sum(len(some) for one in watch.sites.values() for some in one.storms.held.values())
+        fits = sum(len(one.topics.fits) for one in watch.sites.values())
+        for name, count in (("events", waiting), ("alarms", held_), ("questions", fits)):
+            self.most[name] = max(self.most[name], count)
 
     def _mark(self) -> None:
         self.marks.append((self.crowd.identities, round((resident() - self.empty) / 2**20, 1)))
@@ -264,6 +283,7 @@ class Run:
             "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - self.empty / 2**20, 1),
             "end_mib": self.marks[-1][1],
             "held": held(self.part.watch),
+            "most": self.most,
             "kept_mb": round(self.kept / 1e6, 1),
             "minutes_to_find": {name: round((times[0] - begun) / 60, 1) if times else None for name, times in named.items()},
             "false_alarms": dict(false),
@@ -290,12 +310,14 @@ def over(one: dict[str, Any]) -> list[str]:
         for scope, size in one["held"].items()
         if scope != "pairs" and size > tables[scope]
     ]
-    parts = ("tables", "names", "pairs", "told", "events", "alarms held")
+    known = sum(allowed.values())
+    there = known + passing(**one["most"])
+    # While it is kept: a copy of each part, the packed whole in a buffer that doubles, and what leaves the compressor; and a third memory of pairs when a generation ends.
     limits = (
         ("pairs", one["held"]["pairs"], allowed["pairs"]),
-        ("on disk", one["kept_mb"] * 1e6, allowed["on disk"]),
-        ("resident at the end", one["end_mib"] * 2**20, sum(allowed[part] for part in parts)),
-        ("resident at most", one["peak_mib"] * 2**20, sum(allowed[part] for part in parts) + allowed["while keeping"]),
+        ("on disk", one["kept_mb"] * 1e6, known),
+        ("resident at the end", one["end_mib"] * 2**20, there),
+        ("resident at most", one["peak_mib"] * 2**20, there + 3 * known + allowed["pairs"] // 2),
     )
     out += [f"{what}: {is_:,.0f} of {may:,.0f} bytes" for what, is_, may in limits if is_ > may]
     return out + [f"campaign not found: {name}" for name, minutes in one["minutes_to_find"].items() if minutes is None]
@@ -311,7 +333,7 @@ def show(one: dict[str, Any]) -> None:
         f"  resident beside the empty process ({one['empty_mib']:.0f} MiB): {one['end_mib']:.0f} MiB at the end, {one['peak_mib']:.0f} MiB at most"
     )
     print(
-        f"  tables {sum(scopes.values()) / 2**20:.1f} of {allowed['tables'] / 2**20:.1f} MiB, pairs {one['held']['pairs'] / 2**20:.0f} of {allowed['pairs'] / 2**20:.0f} MiB, kept on disk {one['kept_mb']:.1f} of {allowed['on disk'] / 1e6:.0f} MB"
+        f"  tables {sum(scopes.values()) / 2**20:.1f} of {allowed['tables'] / 2**20:.1f} MiB, pairs {one['held']['pairs'] / 2**20:.0f} of {allowed['pairs'] / 2**20:.0f} MiB, kept on disk {one['kept_mb']:.1f} of {sum(allowed.values()) / 1e6:.0f} MB; at once at most {one['most']}"
     )
     print(f"  found after minutes: {one['minutes_to_find']}; false alarms {sum(one['false_alarms'].values())} ({one['false_alarms_a_day']} a day) {one['false_alarms']}", flush=True)  # fmt: skip
 
@@ -319,7 +341,7 @@ def show(one: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", default="1,10,100")
-    parser.add_argument("--days", type=float, default=10)
+    parser.add_argument("--days", type=float, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -327,7 +349,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(asyncio.run(Run(int(chosen.one * 1e6), chosen.days, Path(folder)).pass_by())))
         return
-    print({part: f"{size / 2**20:,.0f} MiB" for part, size in bounds().items()})
+    print({part: f"{size / 2**20:,.0f} MiB" for part, size in bounds().items()}, "and at most", MOST)
     broken, all_ = [], []
     for millions in chosen.millions.split(","):
         done = subprocess.run([sys.executable, __file__, "--one", millions, "--days", str(chosen.days)], stdout=subprocess.PIPE, check=True)  # fmt: skip

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from typing import Any
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
 MISSING = "no redis-server here; apt-get install redis-server"
@@ -49,6 +50,17 @@ class Redis:
             line.sendall(words)
             line.settimeout(2.0)
             return line.recv(1 << 16)
+
+    def events(self, name: str = "watch") -> list[str]:
+        """Ids of the events that guards handed over to the common watch."""
+        import redis
+
+        from afterguard.guard.together import key
+        from afterguard.watch.live import decoded
+
+        with redis.Redis(port=self.port) as line:
+            rows: Any = line.xrange(key(name, "events"))
+        return [event.id for _, fields in rows for event in decoded(fields[b"e"])]
 
     def kill(self) -> None:
         assert self.process is not None

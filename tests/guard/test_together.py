@@ -19,7 +19,7 @@ from afterguard.guard.together import Together, key
 from afterguard.watch import live
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
-from afterguard.watch.live import Watch, decoded
+from afterguard.watch.live import Watch
 from afterguard.watch.site import Settings
 
 from . import redis_here
@@ -156,15 +156,6 @@ def test_a_redis_that_lost_everything_between_two_looks_is_given_it_again(coming
     assert told(alerts) == told(one_brain(events))
 
 
-def shared(one: redis_here.Redis) -> list[str]:
-    """Ids of the events that the stream holds."""
-    import redis as client
-
-    with client.Redis.from_url(url_of(one)) as line:
-        rows = line.xrange(key("watch", "events"))
-    return [event.id for _, fields in rows for event in decoded(fields[b"e"])]
-
-
 def test_a_batch_whose_answer_was_lost_is_handed_over_once(
     coming: redis_here.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +178,7 @@ def test_a_batch_whose_answer_was_lost_is_handed_over_once(
         await brain.close()
 
     asyncio.run(work())
-    assert shared(coming) == [event.id for event in events]
+    assert coming.events() == [event.id for event in events]
 
 
 def test_an_alarm_that_cannot_be_marked_is_told_and_not_told_again(

@@ -19,7 +19,7 @@ from afterguard.guard.together import Together, key
 from afterguard.watch import live
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
-from afterguard.watch.live import Watch
+from afterguard.watch.live import Watch, decoded
 from afterguard.watch.site import Settings
 
 from . import redis_here
@@ -233,6 +233,22 @@ def test_what_no_common_watch_will_see_is_counted(tmp_path: Path, monkeypatch: p
 
     asyncio.run(work())
     assert metrics.numbers["afterguard_failures_total"]["all", "watch_not_shared", "yes"] == 100.0
+
+
+def test_what_waits_is_a_few_batches_however_long_redis_is_away() -> None:
+    async def work() -> None:
+        brain = joint("redis://127.0.0.1:9", "one", lambda _: None)
+        brain.alone = Watch(bits=1 << 12)
+        events = traffic()
+        for number in range(300):
+            await brain.step(events[number : number + 1], START + number)
+        assert len(brain._unsent) == 2 and not brain.dropped
+        held = [event for _, _, data in brain._unsent for event in decoded(data)]
+        assert held == events[:300] and len({number for number, _, _ in brain._unsent}) == 2
+        await brain.close()
+        assert brain.dropped == 300
+
+    asyncio.run(work())
 
 
 def test_without_redis_each_watches_its_own() -> None:

@@ -172,6 +172,9 @@ class Together(Generic[W]):
         return told
 
     def _keep_back(self, events: Sequence[Event]) -> None:
+        """Into the last batch while there is room, or seconds with an event each would be a journey each; never into the first, which Redis may have taken."""
+        if events and len(self._unsent) > 1 and self._unsent[-1][1] + len(events) <= PIECE:
+            events = [*decoded(self._unsent.pop()[2]), *events]
         for at in range(0, len(events), PIECE):
             some = events[at : at + PIECE]
             self._number += 1

@@ -6,7 +6,7 @@ import math
 import random
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afterguard.watch import live
@@ -30,7 +30,7 @@ def event(at: float, number: int, **more: object) -> Event:
     return Event(at, f"{number}", app="s", key=f"k{number % 7}", user=f"u{number % 30}", address="a", model="m", shape=number + 1, **more)  # type: ignore[arg-type]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 def test_no_order_of_times_breaks_it(steps: list[tuple[str, float]]) -> None:
     """Single events and runs of thirty from any time, ticks from any time, restarts in between. Its own time never runs backwards."""

@@ -28,9 +28,11 @@ pytestmark = [
     pytest.mark.skipif(redis_here.SERVER is None, reason=redis_here.MISSING),
 ]
 ASK = "claude"
-LIMITED = "limits: {per: identity, requests_per_minute: 60, tokens_per_minute: 1000000}"
+LIMITED = "limits: {per: identity, requests_per_minute: 40, tokens_per_minute: 1000000}"
 FAILS = ("open", "closed")
 HOSTS = ("squid", "litellm")
+IDLE = 1.0
+"""Seconds after which a connection is not used again. Squid closes the client's side when the server's has been idle for five, and a request on its way then has no answer."""
 Send = Callable[[str, str, str], tuple[int, str]]
 """(text, model, who) -> (status, what was said)."""
 
@@ -88,7 +90,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, authority: Any) -> Iterator[
             found.guards[name] = guard
             lines = through_squid.lines(door, origin, guard.policy, "--on-error", fails)
             squid = stack.enter_context(box.squid(lines, authority, running.free_port()))
-            client, _ = stack.enter_context(through_squid.client_of(authority, squid.url, origin))
+            client, _ = stack.enter_context(through_squid.client_of(authority, squid.url, origin, IDLE))
             found.ways["squid", name] = sent(client)
             told.append(through_litellm.snippet(folder, guard.url[7:], name.replace(" ", "-"), "--on-error", fails))
         folder = tmp_path_factory.mktemp("litellm")
@@ -126,7 +128,7 @@ def test_redis_lost_and_back(place: Place, host: str, fails: str) -> None:
         status, said = send("Please pay.", ASK, f"away {host}")
         assert status == 400 and running.SAYS in said
         if host == "squid":  # LiteLLM has one key here, which is one identity
-            assert several(send, "much", 70)[0] == {200, 429}, "each process counts alone"
+            assert any(send("Hello", "m", "much")[0] == 429 for _ in range(400)), "each process counts alone"
         assert guard.metric("afterguard_failures_total") > 0
     finally:
         place.redis.start()

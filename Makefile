@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint lock bench soak fuzz clean setup system gold
+.PHONY: demo test lint lock bench soak bounds fuzz clean setup system gold
 setup: $(VENV)/.dev
 $(VENV)/.run: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Afterguard needs Python 3.11 or newer")'
@@ -55,8 +55,14 @@ soak: setup system
 	@$(BIN)/python bench/soak.py --seconds 3600
 	@$(BIN)/python bench/lookback.py --gigabytes 10
 
-# An hour of coverage-guided fuzzing of the judge.
+# What the watches hold when 100 million identities and 10 million callers pass by: an hour or two.
+bounds: setup
+	@$(BIN)/python bench/watch_bounds.py
+	@$(BIN)/python bench/watch_predictive_bounds.py
+
+# An hour of coverage-guided fuzzing of the judge, and one of mutated conversations with the guard's HTTP/2.
 fuzz: setup
+	@$(BIN)/python bench/fuzz_http2.py --seconds 3600
 	@$(BIN)/python -m pip install -q --disable-pip-version-check atheris
 	@$(BIN)/python bench/fuzz_judge.py --seconds 3600
 

@@ -81,10 +81,11 @@ def world(folder: Path, authority: Any, mode: str, *flags: str, squid_flags: tup
 
 
 @contextlib.contextmanager
-def client_of(authority: Any, proxy: str, origin: str) -> Iterator[tuple[Any, httpx.Client]]:
-    """The SDK as it is on a machine of that company: its proxy, its authority."""
+def client_of(authority: Any, proxy: str, origin: str, idle: float = 5.0) -> Iterator[tuple[Any, httpx.Client]]:
+    """The SDK as it is on a machine of that company: its proxy, its authority. Connections idle for longer are not used again."""
     context = ssl.create_default_context(cafile=str(authority.ca))
-    with httpx.Client(proxy=proxy, verify=context, timeout=20) as http:
+    limits = httpx.Limits(keepalive_expiry=idle)
+    with httpx.Client(proxy=proxy, verify=context, timeout=20, limits=limits) as http:
         yield openai.OpenAI(base_url=f"{origin}/openai/v1", api_key="sk-test", http_client=http, max_retries=0), http
 
 

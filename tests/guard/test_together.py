@@ -1,20 +1,28 @@
-"""Brains that share Redis watch as one."""
+"""Brains that share Redis watch as one, also when Redis goes and comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from afterguard.guard.lookout import joint
-from afterguard.guard.together import key
+from afterguard.guard import together
+from afterguard.guard.journal import Journal
+from afterguard.guard.lookout import Lookout, joint
+from afterguard.guard.metrics import Metrics
+from afterguard.guard.part import Place
+from afterguard.guard.together import Together, key
 from afterguard.watch import live
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
-from afterguard.watch.live import Watch
+from afterguard.watch.live import Watch, decoded
 from afterguard.watch.site import Settings
+
+from . import redis_here
 
 START = 1_780_272_000.0
 DAY = 86_400.0
@@ -66,14 +74,20 @@ def minutes(events: list[Event], length: float = 1_800.0) -> list[tuple[float, l
     return sorted(out.items())
 
 
-async def two_brains(url: str, events: list[Event], dies_at: float = 0.0) -> tuple[list[Alert], list[str]]:
+async def two_brains(
+    url: str, events: list[Event], dies_at: float = 0.0, faults: tuple[tuple[float, Callable[[], object]], ...] = ()
+) -> tuple[list[Alert], list[str]]:
+    """`faults`: from when on what happens, once."""
     failures: list[str] = []
     settings = Settings()
     brains = [joint(url, name, failures.append, settings) for name in ("one", "two")]
     alerts: list[Alert] = []
     last = 0.0
+    waiting = list(faults)
     for now, some in minutes(events):
         last = now
+        if waiting and now > waiting[0][0]:
+            waiting.pop(0)[1]()
         if dies_at and now > dies_at and len(brains) == 2:
             dead = brains.pop(0)
             await dead._redis.delete(key("watch", "judge"))  # as if its ten seconds were over
@@ -81,9 +95,12 @@ async def two_brains(url: str, events: list[Event], dies_at: float = 0.0) -> tup
         parts = [some[n :: len(brains)] for n in range(len(brains))]
         for part, brain in zip(parts[::-1], brains[::-1], strict=True):
             alerts += await brain.step(part, now)
+    for late in (last + 9_000, last + 18_000):
+        for brain in brains:
+            alerts += await brain.step([], late)
     for brain in brains:
-        alerts += await brain.step([], last + 9_000)
         await brain.close()
+        assert not brain.dropped
     return alerts, failures
 
 
@@ -102,6 +119,136 @@ def test_another_goes_on_where_the_judge_died(empty: str) -> None:
     assert failures == []
     assert told(alerts) == told(one_brain(events))
     assert len(alerts) == len(told(alerts)), "nothing is told twice"
+
+
+@pytest.fixture
+def coming() -> Iterator[redis_here.Redis]:
+    """A Redis that may go and come back."""
+    if redis_here.SERVER is None:
+        pytest.skip(redis_here.MISSING)
+    one = redis_here.Redis()
+    one.start()
+    yield one
+    one.kill()
+
+
+def url_of(one: redis_here.Redis) -> str:
+    return f"redis://127.0.0.1:{one.port}"
+
+
+def test_redis_lost_and_back_empty_costs_no_alarm_and_doubles_none(coming: redis_here.Redis) -> None:
+    """Both campaigns fall into the outage. What the judge sees of them alone is told at once, the rest when Redis is back, each once."""
+    events = traffic()
+    faults = ((START + 3.42 * DAY, coming.kill), (START + 3.58 * DAY, coming.start))
+    alerts, failures = asyncio.run(two_brains(url_of(coming), events, faults=faults))
+    assert set(failures) == {"watch_redis"}
+    assert told(alerts) >= told(one_brain(events))
+    assert len(alerts) == len(told(alerts)), "nothing is told twice"
+
+
+def test_a_redis_that_lost_everything_between_two_looks_is_given_it_again(coming: redis_here.Redis) -> None:
+    """Another brain gets the lease of the empty Redis; it goes on with what the judge of before knows."""
+    events = traffic()
+    alerts, failures = asyncio.run(
+        two_brains(url_of(coming), events, faults=((START + 3.3 * DAY, lambda: coming.talk(b"FLUSHALL\r\n")),))
+    )
+    assert failures == []
+    assert told(alerts) == told(one_brain(events))
+
+
+def test_a_batch_whose_answer_was_lost_is_handed_over_once(
+    coming: redis_here.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that hangs takes the batch when it wakes, after its sender gave up and kept it."""
+    monkeypatch.setattr(together, "PATIENCE", 0.3)
+    events = traffic()[:100]
+
+    async def work() -> None:
+        failures: list[str] = []
+        brain = joint(url_of(coming), "one", failures.append)
+        await brain.step(events[:10], START + 60)
+        coming.hang(True)
+        for at in (10, 40, 70):
+            await brain.step(events[at : at + 30], START + 120)
+        coming.hang(False)
+        assert failures and brain.is_away
+        await asyncio.sleep(0.2)
+        await brain.step([], START + 180)
+        assert not brain.is_away and not brain.dropped
+        await brain.close()
+
+    asyncio.run(work())
+    assert coming.events() == [event.id for event in events]
+
+
+def test_an_alarm_that_cannot_be_marked_is_told_and_not_told_again(
+    coming: redis_here.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis goes between the raising of an alarm and its mark."""
+    marking = Together._is_first
+    went: list[float] = []
+
+    async def goes(self: Together[Watch], alert: Alert) -> bool:
+        if not went:
+            went.append(time.monotonic())
+            coming.kill()
+        return await marking(self, alert)
+
+    monkeypatch.setattr(Together, "_is_first", goes)
+    events = traffic()
+
+    async def work() -> tuple[list[Alert], list[Alert]]:
+        brain = joint(url_of(coming), "one", lambda _: None)
+        before: list[Alert] = []
+        after: list[Alert] = []
+        for now, some in minutes(events):
+            if went and not coming.answers():
+                coming.start()
+            (after if went else before).extend(await brain.step(some, now))
+        for late in (9_000, 18_000):
+            after += await brain.step([], events[-1].time + late)
+        await brain.close()
+        return before, after
+
+    before, after = asyncio.run(work())
+    alerts = [*before, *after]
+    assert went and told(alerts) == told(one_brain(events)) and len(alerts) == len(told(alerts))
+
+
+def test_what_no_common_watch_will_see_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "KEPT_BACK", 40)
+    monkeypatch.setattr(together, "PIECE", 10)
+    metrics = Metrics()
+    place = Place(tmp_path, Journal(tmp_path / "decisions.jsonl"), metrics, str)
+    one = Lookout(place, redis="redis://127.0.0.1:9", brain="one")
+
+    async def work() -> None:
+        one._events = traffic()[:100]
+        await one.step(START + 60)
+        assert metrics.numbers["afterguard_failures_total"] == {
+            ("all", "watch_redis", "yes"): 1.0,
+            ("all", "watch_not_shared", "yes"): 60.0,
+        }
+        await one.close()
+
+    asyncio.run(work())
+    assert metrics.numbers["afterguard_failures_total"]["all", "watch_not_shared", "yes"] == 100.0
+
+
+def test_what_waits_is_a_few_batches_however_long_redis_is_away() -> None:
+    async def work() -> None:
+        brain = joint("redis://127.0.0.1:9", "one", lambda _: None)
+        brain.alone = Watch(bits=1 << 12)
+        events = traffic()
+        for number in range(300):
+            await brain.step(events[number : number + 1], START + number)
+        assert len(brain._unsent) == 2 and not brain.dropped
+        held = [event for _, _, data in brain._unsent for event in decoded(data)]
+        assert held == events[:300] and len({number for number, _, _ in brain._unsent}) == 2
+        await brain.close()
+        assert brain.dropped == 300
+
+    asyncio.run(work())
 
 
 def test_without_redis_each_watches_its_own() -> None:

@@ -1,7 +1,7 @@
 """One process's part in a watch: exchanges that are over become events, alerts become lines of the decision log.
 
 In: sessions with their decisions. Out: one line of OCSF JSON for each alert, and counts. What the watch knows is kept in the guard's folder, so that a restart forgets nothing; where Redis is set, all guards that
-share it watch as one (together.py). It changes no exchange: an alarm is for people.
+share it watch as one (together.py). It changes no exchange: an alarm is for people. A clock that jumps does not move it (steady.py).
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple
 
+import msgspec
+
 from afterguard import files
 from afterguard.errors import AfterguardError
 from afterguard.guard.decision import Decision, alarm
 from afterguard.guard.journal import Journal
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.session import Session
+from afterguard.guard.steady import Steady
 from afterguard.guard.together import Together, W
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
@@ -62,6 +65,9 @@ class Part(Generic[W]):
         self.watch: W = make() if together is not None else self._restored(restored)
         self._events: list[Event] = []
         self._kept = time.monotonic()
+        self._steady = Steady()
+        self._off = 0.0
+        """Seconds by which the wall clock is off."""
 
     def _restored(self, restored: Callable[[bytes], W]) -> W:
         try:
@@ -96,16 +102,35 @@ class Part(Generic[W]):
         """Look now and then, until cancelled."""
         while True:
             await asyncio.sleep(self.step_every)
-            await self.step(time.time())
+            await self.step(self.now(time.time(), time.monotonic()))
             if self.together is None and time.monotonic() - self._kept >= self.keep_every:
                 await asyncio.to_thread(self._keep)
+
+    def now(self, wall: float, steady: float) -> float:
+        """The time the watch lives by, of what both clocks say."""
+        off = self._steady.off(wall, steady)
+        if off != self._off:
+            log.warning(
+                "the clock of this machine is %.0f seconds off: the watch goes on by its own (%s)", off, self.name
+            )
+            self.failed(f"{self.name}_clock")
+        self._off = off
+        return wall - off
+
+    def _timed(self, event: Event, now: float) -> Event:
+        """An event that was written down while the clock was off, at its time."""
+        time = event.time - self._off
+        return msgspec.structs.replace(event, time=time) if abs(time - now) < abs(event.time - now) else event
 
     async def step(self, now: float) -> None:
         """Hand over what came since the last look; write alarms down."""
         events, self._events = self._events, []
+        if self._off:
+            events = [self._timed(event, now) for event in events]
         try:
             if self.together is not None:
                 alerts = await self.together.step(events, now)
+                self._count(self.together)
             else:
                 alerts = [alert for one in events for alert in self.watch.feed(one)] + self.watch.tick(now)
         except Exception as error:
@@ -114,6 +139,14 @@ class Part(Generic[W]):
             self.broke()
             return
         await self.told(alerts, now)
+
+    def _count(self, together: Together[W]) -> None:
+        """What no common watch will see."""
+        if together.dropped:
+            self.metrics.add(
+                "afterguard_failures_total", "all", f"{self.name}_not_shared", "yes", by=float(together.dropped)
+            )
+            together.dropped = 0
 
     def broke(self) -> None:
         """The watch has failed over what it was given."""
@@ -137,8 +170,9 @@ class Part(Generic[W]):
 
     async def close(self) -> None:
         """Look once more, and keep what is known."""
-        await self.step(time.time())
+        await self.step(self.now(time.time(), time.monotonic()))
         if self.together is not None:
             await self.together.close()
+            self._count(self.together)
         else:
             self._keep()

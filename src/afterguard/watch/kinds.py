@@ -53,10 +53,11 @@ RULES: tuple[Rule, ...] = (
     Rule("agent_loop", "repeats", ("conversation",), (14, 25, 40, 80), "repeats of a step it had made before", "the agent polls by design", (*AGENT, "CWE-835")),
     Rule("credential_shared", "new_addresses", ("key", "user", "device"), (7, 9, 12, 25), "addresses it was never used from", MOVE, ACCOUNT, Severity.high),
     Rule("key_misuse", "new_places", ("key", "user"), (3, 3, 4, 7), "regions, networks and clients it was never used from", MOVE, ACCOUNT, Severity.high),
+    Rule("impossible_travel", "switches", ("user",), (5, 7, 10, 25), "times within two hours from one country or region to another", "a company's network with exits in several countries", ACCOUNT, Severity.high),
     Rule("key_probing", "listings", ALL, (4, 6, 8, 15), "requests for lists of models", "a new tool that lists models when it starts", ACCOUNT, Severity.high),
     Rule("parameter_probing", "invalid", ALL, (6, 9, 12, 25), "requests with a model or parameter the provider refused", "a release that sends a wrong parameter", ACCOUNT),
     Rule("scripted_abuse", "even_gaps", ("user", "key", "address", "device"), (20, 40, 90, 250), "requests at an even pace", JOB, CONSUMPTION),
-    Rule("no_sleep", "active_hours", ("user", "device", "address"), (NEVER, NEVER, 11, 40), "hours with activity", "a shared account, an office behind one address, or a job", CONSUMPTION, Severity.low, 3),
+    Rule("no_sleep", "active_hours", ("user", "device", "address"), (NEVER, NEVER, 11, 40), "hours with activity", "a shared account, an office behind one address, or a job", CONSUMPTION, Severity.low, 2),
     Rule("template_abuse", "repeats", ("user", "device"), (30, 60, 100, 300), "texts made from a template", JOB, CONSUMPTION),
     Rule("off_purpose", "off_topic", (*ONES, "shape", "client", "tenant", "app"), (12, 18, 25, 60), "questions far from what this application is asked", "the application was given a new purpose", ("LLM10:2025", "LLM06:2026", "ASI02:2026", "AML.T0034", "CWE-840"), times=6),
     Rule("payment_velocity", "moves", (*ONES, "payee", "client"), (6, 9, 14, 30), "actions by tools", SHOP, AGENT, Severity.high),
@@ -74,7 +75,8 @@ RULES: tuple[Rule, ...] = (
     Rule("error_burst", "errors", ("model",), (15, 40, 80, 250), "errors", "an outage of the provider", CONSUMPTION, Severity.info, 5),
     Rule("payee_of_many", "identities", ("payee",), (10, 12, 15, 30), "identities that never paid it before", "a new landlord, shop or appeal that many pay", AGENT, Severity.high, 3),
     Rule("campaign", "identities", ("shape", "network", "client", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 7),
-    Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "device", "payee", "document", "address"), (30, 35, 50, 100), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
+    Rule("campaign_of_new", "new_identities", ("payee", "device"), (8, 9, 12, 25), "identities that are new to the application", "a new shop or landlord, a terminal for the public", ACCOUNT, Severity.high, 7),
+    Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "document", "address"), (30, 35, 50, 100), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
 )  # fmt: skip
 
 

@@ -130,6 +130,7 @@ ATTACKS: dict[str, tuple[set[str], Attack]] = {
     "wallet": ({"denial_of_wallet", "cost_anomaly", "token_burst"}, lambda r: every(r, 60, 0.5, lambda n: {"output_tokens": 30_000, "cost": 0.9})),
     "loop": ({"agent_loop", "template_abuse"}, lambda r: every(r, 120, 1, lambda n: {"shape": 5, "calls": ("edit",), "conversation": "loop"})),
     "shared key": ({"credential_shared", "key_misuse", "impossible_travel"}, lambda r: every(r, 60, 4, lambda n: {"user": "u3", "device": "", "address": f"x{n % 30}", "network": f"y{n % 30}", "region": f"R{n % 9}"})),
+    "by turns": ({"impossible_travel"}, lambda r: every(r, 40, 4, lambda n: {"region": ("DE", "VN")[n % 2]}, who=3)),
     "jacking": ({"key_probing", "parameter_probing"}, lambda r: every(r, 60, 1, lambda n: {"operation": "models"} if n % 2 else {"invalid": True, "status": 400})),
     "off purpose": ({"off_purpose", "burst", "scripted_abuse"}, lambda r: every(r, 120, 6, lambda n: {"asked": r.getrandbits(64) ^ TOPICS[0]})),
     "mules": ({"new_payees", "amounts_under_limit", "payment_velocity", "payment_amount"}, lambda r: every(r, 20, 3, lambda n: {"moves": (Move("pay", 990.0, "USD", f"mule{n}"),)})),

@@ -434,7 +434,8 @@ class Table:
             seen = _quantile(of, 1 - 1 / count**TAIL)
             jump = have[window]
             up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
-            down = jump + (seen - jump) * min(1.0, passed / (7 * DAY))
+            # In the first days everything is an excess, since nothing is usual yet: that is forgotten sooner.
+            down = jump + (seen - jump) * min(1.0, passed / ((2 if self.is_free else 7) * DAY))
             have[window] = np.where(seen > jump, up, down)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from afterguard.watch.columns import AT
 from afterguard.watch.kinds import measures
 from afterguard.watch.table import DAY, Table
 
@@ -23,8 +24,6 @@ class Groups:
         self.at = {name: self.table.columns.index(c) for name, c in zip(("many", "new"), self._places(), strict=True)}
 
     def _places(self) -> tuple[int, int]:
-        from afterguard.watch.columns import AT
-
         return AT["identities"], AT["new_identities"]
 
     def feed(self, extra: dict[str, tuple[int, float]], ordinary: bool = True) -> dict[str, float]:
@@ -80,3 +79,23 @@ def test_what_came_lately_and_grows_is_not_usual_by_that() -> None:
     row = np.array([table.rows["creeping"]])
     assert table.usual[row[0], 0] > 2 * table.established[2, 0]
     assert table.expected(row, 1.0)[0, 2, 0] <= max(table.established[2, 0], table.newcomer[2, 0])
+
+
+def test_a_client_that_many_take_up_is_news_where_the_others_are_larger() -> None:
+    table = Table("client", measures("client"), 100)
+    table.begun, table.is_free = START, True
+    many = table.columns.index(AT["identities"])
+    taken = 0.0
+    for step in range(int(6 * DAY / SLICE)):
+        now = START + step * SLICE
+        counts = {"browser": 900, "ios": 500, "android": 300} | ({"plugin": 40} if now >= START + 5 * DAY else {})
+        rows = table.admit(list(counts), now)
+        amounts = np.zeros((len(rows), len(table.columns)), dtype=np.float32)
+        amounts[:, 0] = amounts[:, many] = list(counts.values())
+        table.add(rows, amounts, now)
+        table.look_at_all(now, now - START < 3 * DAY)
+        scores, excess, _ = table.score(rows, 1.0, 1.0, np.ones(len(rows), dtype=bool), np.zeros(len(rows)))
+        over = (scores >= table.limits(rows)) & (excess >= table.floors)
+        assert now < START + 3 * DAY or not over[:3, :, many].any()
+        taken = max(taken, float(over[3:, :, many].sum()))
+    assert taken > 0

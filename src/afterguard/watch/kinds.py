@@ -66,7 +66,7 @@ RULES: tuple[Rule, ...] = (
     Rule("new_payees", "new_payees", (*ONES, "client"), (3, 4, 6, 12), "payees it never paid before", SHOP, AGENT, Severity.high),
     Rule("amounts_under_limit", "under_limit", (*ALL, "payee"), (3, 4, 5, 8), "amounts just under a limit", "prices that end just below the limit", AGENT, Severity.high, 3),
     Rule("refund_pattern", "refunds", (*ALL, "payee"), (3, 4, 6, 10), "refunds", "a recall or a cancelled event", AGENT, Severity.high),
-    Rule("identities_of_device", "identities", ("device",), (4, 5, 6, 9), "identities that never used it before", "a shared or a test device", ACCOUNT, Severity.high),
+    Rule("identities_of_device", "identities", ("device",), (4, 5, 6, 9), "identities that never used it before", "a terminal for the public, a shared or a test device", ACCOUNT, Severity.high, 7),
     Rule("escalation", "trouble", ("conversation",), (4, 5, 6, 8), "turns that hit a rule or were refused", "a security test, or a topic that is always refused", PROBING, Severity.high, 4),
     Rule("repeated_attacks", "hits", ALL, (5, 9, 14, 30), "requests that hit a rule", "a security test, or a rule that is too broad", PROBING, Severity.high),
     Rule("scraping", "new_documents", ALL, (30, 60, 110, 300), "documents it never asked for before", "an index is being built with its owner's consent", ("LLM02:2025", "LLM02:2026", "AML.T0024", "CWE-799"), Severity.high),
@@ -76,7 +76,7 @@ RULES: tuple[Rule, ...] = (
     Rule("payee_of_many", "identities", ("payee",), (10, 12, 15, 30), "identities that never paid it before", "a new landlord, shop or appeal that many pay", AGENT, Severity.high, 3),
     Rule("campaign", "identities", ("shape", "network", "client", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 7),
     Rule("campaign_of_new", "new_identities", ("payee", "device"), (8, 9, 12, 25), "identities that are new to the application", "a new shop or landlord, a terminal for the public", ACCOUNT, Severity.high, 7),
-    Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "document", "address"), (30, 35, 50, 100), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
+    Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "document", "address"), (20, 25, 35, 70), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 In: replies in order of time. Out: `Change` when chunks in a row are far from what is usual. A chunk is at least CHUNK replies and ten minutes.
 
 Theory of operation. A stream has a level (what its chunks are around, less the hour of the day) and, at three scales, a fading mean of how far chunks are from it: of one chunk, of about twelve, of about sixty.
-How wild each of these usually is, is learnt from the stream itself at that scale: whatever seasons the hours do not explain is in it. A change of everybody's replies shows in single chunks; one of a part of the
+How wild each of these usually is, is learnt from the stream itself at that scale, as it is and beside the number of replies: whatever seasons the hours do not explain is in it, and a calm weekend of small chunks is no change; both must be far off. A change of everybody's replies shows in single chunks; one of a part of the
 callers (another model behind one server of seven) is small in every chunk, but adds up in the longer means, where chance cancels out.
 A new prompt or version is another stream: what its owner announced is no drift. It takes over how wild replies of this model are and needs a few chunks of its own, not days, so a release does not blind the watch.
 After a change was told the new way is learnt as quickly; when replies are again as they were before it, that is told as a return.
@@ -31,6 +31,8 @@ ROW = 3
 FAR = 6.0
 DOUBT = 8.0
 """Of a spread that was seen so many times only, half is luck."""
+PACE = 0.002
+"""Of the level for each chunk: slower than the longest mean, or what changes for some would be taken for usual before it adds up."""
 STREAMS = 200
 VERSIONS = 8
 """Of one model and prompt; with more of them a version says nothing."""
@@ -82,10 +84,14 @@ class Stream:
         self.words = np.zeros(64)
         self.hours = np.zeros((HOURS, 3))
         self.hour_counts = np.zeros(HOURS)
+        self.noise = np.zeros(len(SCALES))
+        """One divided by how many replies each fading mean rests on, and the level."""
+        self.level_noise = 0.0
         self.moved = np.zeros((len(SCALES), 3))
         self.moved_words = np.zeros((len(SCALES), 64))
-        self.mean_words = np.zeros(len(SCALES))
-        self.spread = np.zeros((len(SCALES), 4))
+        self.mean_words = np.zeros((2, len(SCALES)))
+        self.spread = np.zeros((2, len(SCALES), 4))
+        """As it is, and times the number of replies."""
         self.far = np.zeros(len(SCALES), dtype=np.int64)
         self.first_far = np.zeros(len(SCALES))
         self.before = ""
@@ -154,12 +160,14 @@ def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
     seen = stream.parts[0] / np.maximum(1, stream.parts[1]) - stream.hours[hour]
     seen = np.where(stream.parts[1] > 0, seen, stream.level)
     words = stream.bits[:64] / stream.bits[64] if stream.bits[64] else stream.words
+    alone = 1 / stream.count
     stream.count, stream.since = 0, 0.0
     stream.parts[:], stream.bits[:] = 0, 0
     if stream.chunks < SETTLE and stream.known >= LEAST:
-        _settle(stream, seen, words)
+        _settle(stream, seen, words, alone)
         return _announced(key, stream, now) if stream.chunks == SETTLE else None
     moved, moved_words = _shifted(stream, seen, words)
+    stream.noise = (1 - SCALES) ** 2 * stream.noise + SCALES**2 * alone
     far = _far(stream, moved, (moved_words**2).sum(axis=1))
     is_known = stream.known >= LEAST and now - stream.begun >= DAYS * 86_400
     is_far = (far.max(axis=1) > FAR) & is_known
@@ -169,13 +177,14 @@ def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
     if stream.far.max() >= ROW:
         return _told(key, stream, far, now)
     if not is_known or far.max() <= FAR / 2:
-        _learn(stream, seen, words, hour)
+        _learn(stream, seen, words, hour, alone)
     return None
 
 
-def _settle(stream: Stream, seen: Numbers, words: Numbers) -> None:
+def _settle(stream: Stream, seen: Numbers, words: Numbers, alone: float) -> None:
     """One more chunk of the level."""
     stream.chunks += 1
+    stream.level_noise = (1 - 1 / stream.chunks) ** 2 * stream.level_noise + alone / stream.chunks**2
     stream.level = stream.level + (seen - stream.level) / stream.chunks
     stream.words = stream.words + (words - stream.words) / stream.chunks
 
@@ -190,21 +199,30 @@ def _shifted(stream: Stream, seen: Numbers, words: Numbers) -> tuple[Numbers, Nu
 
 
 def _far(stream: Stream, moved: Numbers, worded: Numbers) -> Numbers:
-    """How many times its usual spread each measure is off, at each scale."""
-    off = np.hstack([np.abs(moved), np.maximum(0, worded - stream.mean_words)[:, None]])
+    """How many times its usual spread each measure is off, at each scale; the smaller of both ways to say what is usual."""
     alone = np.sqrt(SCALES / (2 - SCALES))[:, None]
-    least = np.maximum(SMALLEST, np.sqrt(stream.spread[0]) * (1, 1, 1, 0)) * alone
+    least = np.maximum(SMALLEST, np.sqrt(stream.spread[0, 0]) * (1, 1, 1, 0)) * alone
     least[:, 3] = SMALLEST[3] * SCALES
-    doubt = np.sqrt(1 + DOUBT / np.maximum(1, stream.known * SCALES))[:, None]
-    spread = np.maximum(np.sqrt(stream.spread), least) * np.where(SCALES[:, None] < 1, doubt, 1)
-    far: Numbers = np.where(off >= FLOORS, off / spread, 0.0)
+    doubt = np.where(SCALES < 1, np.sqrt(1 + DOUBT / np.maximum(1, stream.known * SCALES)), 1)[:, None]
+    noise = (stream.noise + stream.level_noise)[:, None]
+    plain = _off(moved, worded - stream.mean_words[0]) / (np.maximum(np.sqrt(stream.spread[0]), least) * doubt)
+    worded_beside = worded - stream.mean_words[1] * noise[:, 0]
+    by = np.sqrt(stream.spread[1] * np.hstack([noise, noise, noise, noise**2]))
+    beside = _off(moved, worded_beside) / (np.maximum(by, 1e-9) * doubt)
+    far: Numbers = np.where(_off(moved, worded) >= FLOORS, np.minimum(plain, beside), 0.0)
     return far
 
 
-def _learn(stream: Stream, seen: Numbers, words: Numbers, hour: int) -> None:
+def _off(moved: Numbers, worded: Numbers) -> Numbers:
+    off: Numbers = np.hstack([np.abs(moved), np.maximum(0, worded)[:, None]])
+    return off
+
+
+def _learn(stream: Stream, seen: Numbers, words: Numbers, hour: int, alone: float) -> None:
     stream.known += 1
     stream.chunks += 1
-    pace = max(1 / stream.chunks, 0.005)
+    pace = max(1 / stream.chunks, PACE)
+    stream.level_noise = (1 - pace) ** 2 * stream.level_noise + pace**2 * alone
     if stream.chunks == 1:
         stream.level, stream.words = seen.copy(), words.copy()
         return
@@ -213,11 +231,16 @@ def _learn(stream: Stream, seen: Numbers, words: Numbers, hour: int) -> None:
     if stream.chunks > HOURS:
         stream.hours[hour] += off * max(0.02, 1 / (count + 2))
     stream.level = stream.level + off * pace
-    worded = (stream.moved_words**2).sum(axis=1)
     slow = max(1 / stream.known, 0.005)
-    stream.mean_words = stream.mean_words + (worded - stream.mean_words) * slow
-    squares = np.hstack([stream.moved**2, ((worded - stream.mean_words) ** 2)[:, None]])
-    stream.spread = stream.spread + (np.minimum(squares, 16 * stream.spread + 0.01) - stream.spread) * slow
+    worded, noise = (stream.moved_words**2).sum(axis=1), stream.noise + stream.level_noise
+    for way, by in ((0, np.ones(len(SCALES))), (1, noise)):
+        stream.mean_words[way] += (worded / by - stream.mean_words[way]) * slow
+        squares = np.hstack(
+            [stream.moved**2 / by[:, None], ((worded / by - stream.mean_words[way]) ** 2)[:, None]]
+        )
+        have = stream.spread[way]
+        most = 16 * have + (0.01 if way == 0 else 0.01 / np.maximum(by, 1e-9)[:, None] ** np.array([1, 1, 1, 2]))
+        stream.spread[way] = have + (np.minimum(squares, most) - have) * slow
     stream.words = stream.words + (words - stream.words) * pace
 
 
@@ -239,7 +262,7 @@ def _told(key: Key, stream: Stream, far: Numbers, now: float) -> Change:
 def _said(stream: Stream, level: Numbers, worst: int, scale: int) -> tuple[float, float]:
     """What was usual and what is now, in numbers one can read."""
     if worst == 3:
-        return float(stream.mean_words[scale]), float((stream.moved_words[scale] ** 2).sum())
+        return float(stream.mean_words[0, scale]), float((stream.moved_words[scale] ** 2).sum())
     usual, seen = float(stream.level[worst]), float(level[worst])
     return (float(np.exp(usual)), float(np.exp(seen))) if worst in (0, 2) else (usual, seen)
 
@@ -262,6 +285,7 @@ def _restart(stream: Stream, now: float) -> None:
 
 
 def _still(stream: Stream) -> None:
+    stream.noise, stream.level_noise = np.zeros(len(SCALES)), 0.0
     stream.moved[:], stream.moved_words[:] = 0, 0
     stream.far[:], stream.first_far[:] = 0, 0
 
@@ -275,6 +299,7 @@ def _announced(key: Key, stream: Stream, now: float) -> Change | None:
     moved[0] = stream.level - stream.was[:3]
     worded = np.zeros(len(SCALES))
     worded[0] = ((stream.words - stream.was[3:]) ** 2).sum()
+    stream.noise[:] = stream.level_noise
     far = _far(stream, moved, worded)[0]
     if far.max() <= FAR:
         return None

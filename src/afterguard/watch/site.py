@@ -50,6 +50,10 @@ JOURNEY = 7_200.0
 """Seconds in which nobody is in two countries by turns."""
 PANEL = 5
 """Replies of one caller in a slice that say how a model answers."""
+BROUGHT = frozenset({"refused", "hits", "invalid", "heavy", "off_topic"})
+"""Measures that every so many requests show, whoever sends them."""
+ALONG = 3.0
+"""Times the application's own share of them that is borne in one."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
 EVIDENCE = 100
@@ -287,9 +291,10 @@ class Site:
         passed: float,
     ) -> list[Alert]:
         crowd, large, share = self._crowd(table, rows)
-        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share)
+        along = self._along(table)
+        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
         is_learning = self.is_learning(now)
-        limit = table.limit() * (UNSURE if is_learning else 1.0)
+        limit = table.limits(rows) * (UNSURE if is_learning else 1.0)
         floors = table.floors * (UNSURE if is_learning else 1.0)
         loud = (excess >= table.floors) & (scores >= limit / 2)
         stands_out = loud & (excess >= floors) & (scores >= limit)
@@ -308,6 +313,15 @@ class Site:
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
         return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
+
+    def _along(self, table: Table) -> Numbers:
+        """How many of each measure a request of this application brings by itself, at most."""
+        whole = self.tables["app"]
+        share = np.zeros(len(MEASURES), dtype=np.float32)
+        if whole.names and whole.usual[0, 0] > 0:
+            share[whole.columns] = ALONG * whole.usual[0] / whole.usual[0, 0]
+        kept: Numbers = np.where([MEASURES[c] in BROUGHT for c in table.columns], share[table.columns], 0)
+        return kept
 
     def _crowd(self, table: Table, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Which of these rows rise and fall with everybody, which of them because they are a good part of the application (its own key, the address of its gateway), and the share of each in the requests of two hours."""
@@ -355,7 +369,7 @@ class Site:
         common = self._is_common(table, rows)
         best: dict[tuple[int, int], tuple[float, int]] = {}
         for row, window, at in np.argwhere(over).tolist():
-            ratio = float(scores[row, window, at] / limit[window, at])
+            ratio = float(scores[row, window, at] / limit[row, window, at])
             if ratio > best.get((row, at), (0.0, 0))[0]:
                 best[row, at] = (ratio, window)
         alerts = []
@@ -367,7 +381,7 @@ class Site:
             counted = mine[columns.measures[mine, table.columns[at]] > 0]
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not common[row]):
-                why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), expected[row], float(limit[window, at]), now)  # fmt: skip
+                why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), expected[row], float(limit[row, window, at]), now)  # fmt: skip
                 alerts.append(self._alert(rule, why, events, ratio, window))
         return alerts
 

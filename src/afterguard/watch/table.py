@@ -12,6 +12,7 @@ One that is younger than LEARN days is expected to do what others did that were 
 `jump` is what the largest rows do; of a small row less is believed, in proportion to the square root of what is expected of it, as counts go (`wild`, the same quantile of the excess over that root).
 Company: of a group (a text, a network, a payee) the identities that are new to the application are held against how many of an ordinary group's are (`company`), by their likelihood ratio. A button that everybody presses
 has as many newcomers as everything has, however many press it; a template that only accounts made for the purpose send has nothing else.
+One that came when the application was known already is on trial for MEMORY days: its own past excuses it no further than what the established do at most, and of consumption less is borne.
 The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
 
 Memory is bounded as in Space-Saving (Metwally et al. 2005): when the table is full, rows with the least activity of the last day give way. Whoever does
@@ -40,6 +41,9 @@ FRESH = 7 * DAY
 RISE = 0.02
 FADE = 0.99
 """Of a peak, a day."""
+TRIED = 0.6
+"""Of the rule's times, for those that came lately."""
+CONSUMED = ("requests", "tokens", "cost", "seconds", "new_shapes")
 SLACK = 2.0
 """The limit over the highest score seen without alarm."""
 TAIL = 0.7
@@ -114,6 +118,7 @@ class Table:
         self.is_place = np.array([MEASURES[c] in ("new_places", "strange_moves") for c in self.columns])
         self.is_of_many = np.array([MEASURES[c].endswith("identities") for c in self.columns])
         self.is_account = np.array([r is not None and r.taxonomies[: len(ACCOUNT)] == ACCOUNT for r in self.rule_of])
+        self.is_consumption = np.array([MEASURES[c] in CONSUMED for c in self.columns])
         self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
         self.make_room(min(FIRST, size))
 
@@ -287,13 +292,17 @@ class Table:
         return usual
 
     def score(
-        self, rows: Numbers, season: float, rise: float, crowd: Numbers, share: Numbers
+        self, rows: Numbers, season: float, rise: float, crowd: Numbers, share: Numbers, along: Numbers | None = None
     ) -> tuple[Numbers, Numbers, Numbers]:
         """(score, excess, expected) a row, window and measure.
+
+        `along`: how many of each measure a request brings by itself, at most: whoever sends far more has more of everything, and only the first is news.
 
         `rise`: how many times more are active than usual. It weighs on the rows in `crowd`, and on what many do together, less so where the row has a large `share` in what goes on: it may be the cause.
         """
         expected = self.expected(rows, season)
+        if along is not None:
+            expected = np.maximum(expected, self.sums[rows, :, :1] * along)
         jump = self.peers(expected)
         seen = self.sums[rows] / self.everybody
         if rise > 1:
@@ -349,9 +358,11 @@ class Table:
             answer[:, window] = over[:, short] >= over[:, window] * (WINDOWS[short] / WINDOWS[window] * GOES_ON)
         return answer
 
-    def limit(self) -> Numbers:
-        """At which score a row stands out, a window and measure."""
-        limit: Numbers = np.maximum(self.times, SLACK * self.record)
+    def limits(self, rows: Numbers) -> Numbers:
+        """At which score each row stands out, a window and measure. Of those on trial less consumption is borne: most that came lately do little."""
+        tried = self._is_on_trial(rows) & (self.days[rows] >= 1)
+        times = np.where(tried[:, None] & self.is_consumption, np.float32(TRIED), np.float32(1)) * self.times
+        limit: Numbers = np.maximum(times[:, None, :], SLACK * self.record)
         return limit
 
     def learn(self, best: Numbers, passed: float, is_learning: bool) -> None:

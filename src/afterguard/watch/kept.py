@@ -24,8 +24,35 @@ if TYPE_CHECKING:
 FORMAT = "afterguard.watch/3"
 LARGEST = 1 << 30
 """Bytes after unpacking."""
-ROWS = ("sums", "usual", "today", "peak", "peak_today", "last", "first", "rolled", "days", "hour", "gap", "at", "place", "placed")
-MEASURED = ("jump", "wild", "company", "whole", "everybody", "middle", "middles", "record", "looked", "newcomer", "established")
+ROWS = (
+    "sums",
+    "usual",
+    "today",
+    "peak",
+    "peak_today",
+    "last",
+    "first",
+    "rolled",
+    "days",
+    "hour",
+    "gap",
+    "at",
+    "place",
+    "placed",
+)
+MEASURED = (
+    "jump",
+    "wild",
+    "company",
+    "whole",
+    "everybody",
+    "middle",
+    "middles",
+    "record",
+    "looked",
+    "newcomer",
+    "established",
+)
 
 
 def state_of(watch: Watch) -> bytes:

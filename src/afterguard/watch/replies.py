@@ -40,7 +40,7 @@ RETURN = 14 * 86_400.0
 NAMES = ("answer length", "refusal rate", "seconds a token", "wording of replies")
 SCALES = np.array([1.0, 1 / 12, 1 / 60])
 """Weight of the newest chunk."""
-FLOORS = np.array([[0.2, 0.06, 0.9, 0.0], [0.08, 0.03, 0.4, 0.0], [0.05, 0.02, 0.2, 0.0]])
+FLOORS = np.array([[0.2, 0.06, 0.9, 0.0], [0.05, 0.03, 0.3, 0.0], [0.04, 0.02, 0.2, 0.0]])
 """Smallest change that counts: in natural logarithms, in share, in logarithms."""
 SMALLEST = np.array([0.02, 0.01, 0.08, 0.01])
 """Of a single chunk no spread is taken to be below this."""
@@ -168,7 +168,8 @@ def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
         return _announced(key, stream, now) if stream.chunks == SETTLE else None
     moved, moved_words = _shifted(stream, seen, words)
     stream.noise = (1 - SCALES) ** 2 * stream.noise + SCALES**2 * alone
-    far = _far(stream, moved, (moved_words**2).sum(axis=1))
+    off = _far(stream, moved, (moved_words**2).sum(axis=1))
+    far = np.where(_off(moved, (moved_words**2).sum(axis=1)) >= FLOORS, off, 0.0)
     is_known = stream.known >= LEAST and now - stream.begun >= DAYS * 86_400
     is_far = (far.max(axis=1) > FAR) & is_known
     stream.first_far = np.where(is_far, np.where(stream.first_far > 0, stream.first_far, began), 0.0)
@@ -178,6 +179,9 @@ def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
         return _told(key, stream, far, now)
     if not is_known or far.max() <= FAR / 2:
         _learn(stream, seen, words, hour, alone)
+        # What is strange, even if it is too little to tell, says nothing of how wild calm replies are.
+        if not is_known or off.max() <= FAR / 2:
+            _learn_spread(stream)
     return None
 
 
@@ -209,7 +213,7 @@ def _far(stream: Stream, moved: Numbers, worded: Numbers) -> Numbers:
     worded_beside = worded - stream.mean_words[1] * noise[:, 0]
     by = np.sqrt(stream.spread[1] * np.hstack([noise, noise, noise, noise**2]))
     beside = _off(moved, worded_beside) / (np.maximum(by, 1e-9) * doubt)
-    far: Numbers = np.where(_off(moved, worded) >= FLOORS, np.minimum(plain, beside), 0.0)
+    far: Numbers = np.minimum(plain, beside)
     return far
 
 
@@ -219,29 +223,31 @@ def _off(moved: Numbers, worded: Numbers) -> Numbers:
 
 
 def _learn(stream: Stream, seen: Numbers, words: Numbers, hour: int, alone: float) -> None:
-    stream.known += 1
+    """The level and its hours."""
     stream.chunks += 1
     pace = max(1 / stream.chunks, PACE)
     stream.level_noise = (1 - pace) ** 2 * stream.level_noise + pace**2 * alone
-    if stream.chunks == 1:
-        stream.level, stream.words = seen.copy(), words.copy()
-        return
     off = seen - stream.level
     count = stream.hour_counts[hour] = stream.hour_counts[hour] + 1
     if stream.chunks > HOURS:
         stream.hours[hour] += off * max(0.02, 1 / (count + 2))
     stream.level = stream.level + off * pace
+    stream.words = stream.words + (words - stream.words) * pace
+
+
+def _learn_spread(stream: Stream) -> None:
+    """How wild calm replies are, at each scale."""
+    stream.known += 1
+    if stream.chunks == 1:
+        return
     slow = max(1 / stream.known, 0.005)
     worded, noise = (stream.moved_words**2).sum(axis=1), stream.noise + stream.level_noise
     for way, by in ((0, np.ones(len(SCALES))), (1, noise)):
         stream.mean_words[way] += (worded / by - stream.mean_words[way]) * slow
-        squares = np.hstack(
-            [stream.moved**2 / by[:, None], ((worded / by - stream.mean_words[way]) ** 2)[:, None]]
-        )
+        squares = np.hstack([stream.moved**2 / by[:, None], ((worded / by - stream.mean_words[way]) ** 2)[:, None]])
         have = stream.spread[way]
         most = 16 * have + (0.01 if way == 0 else 0.01 / np.maximum(by, 1e-9)[:, None] ** np.array([1, 1, 1, 2]))
         stream.spread[way] = have + (np.minimum(squares, most) - have) * slow
-    stream.words = stream.words + (words - stream.words) * pace
 
 
 def _told(key: Key, stream: Stream, far: Numbers, now: float) -> Change:
@@ -300,7 +306,7 @@ def _announced(key: Key, stream: Stream, now: float) -> Change | None:
     worded = np.zeros(len(SCALES))
     worded[0] = ((stream.words - stream.was[3:]) ** 2).sum()
     stream.noise[:] = stream.level_noise
-    far = _far(stream, moved, worded)[0]
+    far = np.where(_off(moved, worded) >= FLOORS, _far(stream, moved, worded), 0.0)[0]
     if far.max() <= FAR:
         return None
     worst = int(far.argmax())

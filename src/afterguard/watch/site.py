@@ -67,7 +67,7 @@ NOVEL = {
     "client": (("new_documents", "document"), ("new_payees", "payee"), ("identities", "who")),
     "tenant": (("new_documents", "document"),),
     "app": (("new_documents", "document"),),
-    "shape": (("new_documents", "document"), ("identities", "who")),
+    "shape": (("identities", "who"),),
     "payee": (("identities", "who"),),
     "document": (("identities", "who"),),
 }  # fmt: skip
@@ -134,7 +134,9 @@ class Site:
         alerts = self.storms.gather(alerts, now)
         alerts += self._surge(columns, now)
         alerts += self._spending(columns, now)
-        alerts += [self._changed(change, columns, now) for change in self.replies.look(self._panel(columns, is_learning), now)]
+        alerts += [
+            self._changed(change, columns, now) for change in self.replies.look(self._panel(columns, is_learning), now)
+        ]
         return alerts
 
     def _panel(self, columns: Columns, is_learning: bool) -> list[Event]:

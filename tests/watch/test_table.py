@@ -72,12 +72,12 @@ def test_of_a_small_row_less_is_believed_than_of_a_large_one() -> None:
 
 def test_what_came_lately_and_grows_is_not_usual_by_that() -> None:
     groups = Groups()
-    for step in range(int(10 * DAY / SLICE)):
+    for step in range(int(15 * DAY / SLICE)):
         day = step * SLICE / DAY
-        groups.feed({"creeping": (int(4 * 1.8 ** (day - 4)), 0.2)} if day >= 4 else {})
+        groups.feed({"creeping": (int(4 * 1.8 ** (day - 9)), 0.2)} if day >= 9 else {})
     table = groups.table
     row = np.array([table.rows["creeping"]])
-    assert table.usual[row[0], 0] > 2 * table.established[2, 0]
+    assert table.usual[row[0], 0] > 1.5 * table.established[2, 0]
     assert table.expected(row, 1.0)[0, 2, 0] <= max(table.established[2, 0], table.newcomer[2, 0])
 
 

@@ -46,7 +46,7 @@ SHOP = "the business expects it: a sale, a payday, a recall"
 
 RULES: tuple[Rule, ...] = (
     Rule("burst", "requests", (*ONES, "tenant"), (80, 250, 500, 2_000), "requests", JOB, CONSUMPTION, times=5),
-    Rule("token_burst", "tokens", (*ONES, "tenant"), (5e5, 1.5e6, 3e6, 1e7), "tokens", JOB, CONSUMPTION, times=7),
+    Rule("token_burst", "tokens", (*ONES, "tenant"), (5e5, 1.5e6, 3e6, 1e7), "tokens", JOB, CONSUMPTION, times=10),
     Rule("cost_anomaly", "cost", (*ONES, "tenant", "shape", "client", "app"), (2, 4, 8, 25), "US dollars", JOB, WALLET, times=7),
     Rule("concurrency", "seconds", (*ONES, "tenant"), (3_000, 15_000, 60_000, 200_000), "seconds of model time", JOB, CONSUMPTION, times=5),
     Rule("denial_of_wallet", "heavy", ALL, (5, 8, 12, 30), "requests far heavier than usual", "long documents became part of the work", WALLET, Severity.high),
@@ -61,7 +61,7 @@ RULES: tuple[Rule, ...] = (
     Rule("template_abuse", "repeats", ("user", "device"), (30, 60, 100, 300), "texts made from a template", JOB, CONSUMPTION),
     Rule("off_purpose", "off_topic", (*ONES, "shape", "client", "tenant", "app"), (12, 18, 25, 60), "questions far from what this application is asked", "the application was given a new purpose", ("LLM10:2025", "LLM06:2026", "ASI02:2026", "AML.T0034", "CWE-840"), times=6),
     Rule("payment_velocity", "moves", (*ONES, "payee", "client"), (6, 9, 14, 30), "actions by tools", SHOP, AGENT, Severity.high),
-    Rule("payment_amount", "money", (*ONES, "payee"), (6_000, 8_000, 15_000, 40_000), "in money moved", SHOP, AGENT, Severity.high, 6),
+    Rule("payment_amount", "money", (*ONES, "payee"), (12_000, 14_000, 20_000, 50_000), "in money moved", SHOP, AGENT, Severity.high, 6),
     Rule("account_takeover", "strange_moves", ("user",), (2, 2, 2, 4), "actions by tools from a device, a network and a region that were all new to it", "the person travels with a new telephone", (*ACCOUNT, "AML.T0053"), Severity.high),
     Rule("new_payees", "new_payees", (*ONES, "client"), (3, 4, 6, 12), "payees it never paid before", SHOP, AGENT, Severity.high),
     Rule("amounts_under_limit", "under_limit", (*ALL, "payee"), (3, 4, 5, 8), "amounts just under a limit", "prices that end just below the limit", AGENT, Severity.high, 3),

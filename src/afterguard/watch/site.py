@@ -25,7 +25,7 @@ from afterguard.watch.replies import Change, Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
 from afterguard.watch.storm import Storms
-from afterguard.watch.table import DAY, LEARN, PEERS, Table
+from afterguard.watch.table import DAY, FREE, LEARN, PEERS, Table
 from afterguard.watch.topics import Topics
 
 ID = "watch"
@@ -35,8 +35,6 @@ UNSURE = 3.0
 """How many times the limit is demanded while too little is known."""
 QUIET = 1.5
 """Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
-FREE = 8.0
-"""Days in which the past is taken as it is, a whole week and a day."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
 LARGE = 0.2
@@ -147,7 +145,7 @@ class Site:
         first = np.append(True, sorted_[1:] != sorted_[:-1])
         place = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
         chosen = np.zeros(len(columns.events), dtype=bool)
-        chosen[who.events[order[place < PANEL]]] = True
+        chosen[who.events[order[place < min(PANEL, 1 + len(order) // 20)]]] = True
         if not is_learning:
             chosen[columns.fields["new"].events] = False
         return [columns.events[at] for at in np.flatnonzero(chosen).tolist()]
@@ -310,8 +308,12 @@ class Site:
         if now - self.begun < QUIET * DAY:
             over[:] = False
         else:
-            # What stood out is no measure of what is quiet, told or not; nor is what everybody does together.
-            quiet = np.where(stands_out | large[:, None, None] | ~np.isfinite(scores), 0, scores)
+            # What stood out is no measure of what is quiet, told or not, but in the first days; nor is what everybody does together.
+            quiet = np.where(
+                (stands_out & (not table.is_free or is_learning)) | large[:, None, None] | ~np.isfinite(scores),
+                0,
+                scores,
+            )
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
         return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)

@@ -35,6 +35,8 @@ DAY = 86_400.0
 HOUR = 3_600.0
 LEARN = 3.0
 """Days until limits are trusted."""
+FREE = 8.0
+"""Days in which the past is taken as it is, a whole week and a day."""
 MEMORY = 14.0
 """Days a usual day is the mean of."""
 FRESH = 7 * DAY
@@ -273,7 +275,7 @@ class Table:
 
     def _is_on_trial(self, rows: Numbers) -> Numbers:
         """Which came when the application was known already, less than MEMORY days ago: their own past excuses them no further than what peers do."""
-        tried: Numbers = (self.first[rows] > self.begun + LEARN * DAY) & (self.days[rows] < MEMORY)
+        tried: Numbers = (self.first[rows] > self.begun + FREE * DAY) & (self.days[rows] < MEMORY)
         return tried
 
     def _of_young(self, rows: Numbers, usual: Numbers, newcomer: Numbers, established: Numbers) -> Numbers:
@@ -368,7 +370,12 @@ class Table:
     def learn(self, best: Numbers, passed: float, is_learning: bool) -> None:
         """Take the highest scores that raised no alarm into the limit."""
         faded = self.record * np.float32(np.exp(-passed / (10 * DAY)))
-        top = self.times * 2 if is_learning else np.maximum(self.times / SLACK, faded) * (1 + 0.1 * passed / DAY)
+        if is_learning:
+            top = self.times * 2
+        elif self.is_free:
+            top = self.times
+        else:
+            top = np.maximum(self.times / SLACK, faded) * (1 + 0.1 * passed / DAY)
         self.record = np.maximum(faded, np.minimum(best, top)).astype(np.float32)
 
     def look_at_all(self, now: float, is_learning: bool) -> None:
@@ -444,9 +451,9 @@ class Table:
         for have, of in ((self.jump, excess), (self.wild, excess / np.sqrt(expected + self.least[window]))):
             seen = _quantile(of, 1 - 1 / count**TAIL)
             jump = have[window]
-            up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
+            up = seen if self.is_free else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
             # In the first days everything is an excess, since nothing is usual yet: that is forgotten sooner.
-            down = jump + (seen - jump) * min(1.0, passed / ((2 if self.is_free else 7) * DAY))
+            down = jump + (seen - jump) * min(1.0, passed / ((1 if is_learning else 7) * DAY))
             have[window] = np.where(seen > jump, up, down)
 
 

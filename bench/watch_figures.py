@@ -435,6 +435,7 @@ def arguments() -> argparse.Namespace:
         "--minutes", type=float, default=math.inf, help="judge each seed after so long as far as it came"
     )
     parser.add_argument("--kinds", default="", help="only these campaigns, by comma")
+    parser.add_argument("--apps", default="", help="only these applications, by comma")
     parser.add_argument("--variants", default="few,spread")
     parser.add_argument("--json", default="", help="write the runs there too")
     parser.add_argument("--merge", nargs="*", help="report these files instead of running")
@@ -443,9 +444,9 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    kinds = tuple(args.kinds.split(",")) if args.kinds else None
+    kinds, apps = (tuple(text.split(",")) if text else None for text in (args.kinds, args.apps))
     plan = Plan(
-        args.per_day, args.learn, args.quiet, args.examined, kinds=kinds, variants=tuple(args.variants.split(","))
+        args.per_day, args.learn, args.quiet, args.examined, kinds=kinds, apps=apps, variants=tuple(args.variants.split(","))
     )
     engines: dict[str, Callable[[], Any]] = {path: engine_at(path) for path in args.engine}
     if not args.no_peer:

@@ -72,6 +72,7 @@ class Stream:
     def __init__(self, now: float) -> None:
         self.begun = now
         """Since when its wildness is known; of one that takes after another, since that one is."""
+        self.last = now
         self.since = 0.0
         self.count = 0
         self.parts = np.zeros((2, 3))
@@ -118,9 +119,9 @@ class Replies:
         return [change for change in found if change is not None]
 
     def _add(self, key: Key, events: list[Event], now: float) -> Change | None:
-        if key not in self.streams and sum(have[:2] == key[:2] for have in self.streams) >= VERSIONS:
-            key = (*key[:2], "")
+        key = key if key in self.streams else self._room(key, now)
         stream = self.streams.pop(key, None) or self._begin(key, now)
+        stream.last = now
         self.streams[key] = stream
         while len(self.streams) > STREAMS:
             self.streams.popitem(last=False)
@@ -140,6 +141,16 @@ class Replies:
             return None
         return _end_chunk(key, stream, now)
 
+    def _room(self, key: Key, now: float) -> Key:
+        """The stream of a version that is new: its own, or with very many of them at a time the one of all."""
+        mates = [have for have in self.streams if have[:2] == key[:2]]
+        if len(mates) < VERSIONS:
+            return key
+        if now - self.streams[mates[0]].last > RETURN:
+            del self.streams[mates[0]]
+            return key
+        return (key[0], key[1], "")
+
     def _begin(self, key: Key, now: float) -> Stream:
         """A stream; where the model is known, it is as wild as that one."""
         stream = Stream(now)
@@ -150,7 +161,7 @@ class Replies:
         stream.begun, stream.known = like.begun, like.known
         stream.spread, stream.mean_words = like.spread.copy(), like.mean_words.copy()
         stream.hours, stream.hour_counts = like.hours.copy(), like.hour_counts.copy()
-        if have[1] == key[1]:
+        if have[1] == key[1] and like.chunks >= SETTLE:
             stream.before, stream.was = have[2], np.concatenate([like.level, like.words])
         return stream
 

@@ -386,7 +386,8 @@ class Site:
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not common[row]):
                 why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), expected[row], float(limit[row, window, at]), now)  # fmt: skip
-                alerts.append(self._alert(rule, why, events, ratio, window))
+                company = table.newcomers(int(rows[row]), window) if at == table.new else None
+                alerts.append(self._alert(rule, why, events, ratio, window, company))
         return alerts
 
     def _why(
@@ -419,7 +420,9 @@ class Site:
             app=self.app,
         )
 
-    def _alert(self, rule: Rule, why: Why, events: list[Event], ratio: float, window: int) -> Alert:
+    def _alert(
+        self, rule: Rule, why: Why, events: list[Event], ratio: float, window: int, company: tuple[float, float] | None
+    ) -> Alert:
         is_new = why.learned < LEARN
         sure = Confidence.high if ratio >= 2 and not is_new else Confidence.medium
         if self.is_learning(why.until):
@@ -430,6 +433,8 @@ class Site:
             f"peers go {why.peers:,.1f} over theirs; since {_when(why.since)}; {why.times:.1f} times what can be expected, "
             f"alarm from {why.limit:.1f}"
         )
+        if company is not None:
+            said += f"; {company[0]:.0%} of its requests come from identities that are new, of ordinary groups at most {company[1]:.0%}"
         if why.everybody > 1.5:
             said += f"; everybody does {why.everybody:.1f} times the usual, which is taken out"
         moments = [(event.id, event.time) for event in events]

@@ -320,8 +320,14 @@ class Table:
 
     def peers(self, expected: Numbers) -> Numbers:
         """By how much the likes of rows of whom this is expected go over it now and then."""
-        jump: Numbers = np.minimum(self.jump, self.wild * np.sqrt(np.minimum(expected, 1e9) + self.least))
-        return np.maximum(jump, self.least)
+        jump = np.minimum(self.jump, self.wild * np.sqrt(np.minimum(expected, 1e9) + self.least))
+        most: Numbers = np.maximum(jump, self.least)
+        return most
+
+    def newcomers(self, row: int, window: int) -> tuple[float, float]:
+        """The share of a group's requests that come from newcomers, and at most of groups by nature."""
+        share = float(self.sums[row, window, -1] / max(1e-6, float(self.sums[row, window, 0])))
+        return min(1.0, share), float(max(self.company[window], self.whole[window]))
 
     def _kept_company(self, rows: Numbers) -> Numbers:
         """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit."""
@@ -374,10 +380,10 @@ class Table:
         faded = self.record * np.float32(np.exp(-passed / (10 * DAY)))
         if is_learning:
             top = self.times * 2
-        elif self.is_free:
-            top = self.times * WILD
         else:
-            top = np.maximum(self.times / SLACK, faded) * (1 + 0.1 * passed / DAY)
+            top = np.maximum(self.times / SLACK, faded) * (1 + (0.5 if self.is_free else 0.1) * passed / DAY)
+            if self.is_free:
+                top = np.minimum(top, np.maximum(self.times * WILD, faded))
         self.record = np.maximum(faded, np.minimum(best, top)).astype(np.float32)
 
     def look_at_all(self, now: float, is_learning: bool) -> None:

@@ -418,8 +418,35 @@ def seeds_of(text: str) -> list[int]:
 
 
 def read(paths: list[str]) -> list[Seed]:
-    """Runs that were written with `--json`."""
-    return [msgspec.convert(run, Seed) for path in paths for run in json.loads(Path(path).read_text())["runs"]]
+    """Runs that were written with `--json`; those of one engine and seed, an application each, are one."""
+    found: dict[tuple[str, int], Seed] = {}
+    for path in paths:
+        for run in json.loads(Path(path).read_text())["runs"]:
+            one = msgspec.convert(run, Seed)
+            have = found.get((one.engine, one.seed))
+            found[one.engine, one.seed] = one if have is None else joined(have, one)
+    return list(found.values())
+
+
+def joined(one: Seed, other: Seed) -> Seed:
+    """Two applications of one seed over the same days."""
+    if (one.quiet_days, one.examined_days) != (other.quiet_days, other.examined_days):
+        raise SystemExit(f"seed {one.seed}: runs of other lengths cannot be joined; give their files one by one")
+    return Seed(
+        one.engine,
+        one.seed,
+        one.events + other.events,
+        one.per_day,
+        one.seconds + other.seconds,
+        one.learning_alerts + other.learning_alerts,
+        one.quiet_days,
+        one.examined_days,
+        one.false_quiet + other.false_quiet,
+        one.false_examined + other.false_examined,
+        dict(Counter(one.false_kinds) + Counter(other.false_kinds)),
+        [*one.false_samples, *other.false_samples],
+        [*one.campaigns, *other.campaigns],
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -446,7 +473,13 @@ def main() -> None:
     args = arguments()
     kinds, apps = (tuple(text.split(",")) if text else None for text in (args.kinds, args.apps))
     plan = Plan(
-        args.per_day, args.learn, args.quiet, args.examined, kinds=kinds, apps=apps, variants=tuple(args.variants.split(","))
+        args.per_day,
+        args.learn,
+        args.quiet,
+        args.examined,
+        kinds=kinds,
+        apps=apps,
+        variants=tuple(args.variants.split(",")),
     )
     engines: dict[str, Callable[[], Any]] = {path: engine_at(path) for path in args.engine}
     if not args.no_peer:

@@ -241,8 +241,11 @@ def examine(
     return [judged(one, stream, seed, count, list(truths.values()), reached) for one in running]
 
 
-def judged(run: Examined, stream: Stream, seed: int, count: int, truths: list[Truth], reached: float) -> Seed:
-    """What its alerts were worth."""
+def judged(
+    run: Examined, stream: Stream, seed: int, count: int, truths: list[Truth], reached: float = math.inf
+) -> Seed:
+    """What its alerts were worth, up to the moment that was reached."""
+    reached = min(reached, stream.plan.end)
     later = [alert for alert in run.alerts if alert.time >= stream.quiet_from]
     wrong = [alert for alert in later if not any(explains(truth, alert, seed) for truth in truths)]
     return Seed(

@@ -96,7 +96,7 @@ def held(watch: Watch) -> int:
     """Bytes of tables and of the memory of pairs."""
     sites = (table for site in watch.sites.values() for table in site.tables.values())
     rows: int = sum(getattr(table, name).nbytes for table in sites for name in (*ROWS, *MEASURED))
-    return rows + int(watch.seen.young.nbytes) + int(watch.seen.old.nbytes)
+    return rows + sum(int(seen.young.nbytes + seen.old.nbytes) for seen in (watch.seen, watch.read))
 
 
 def memory(identities: int) -> None:

@@ -89,7 +89,7 @@ def bounds() -> dict[str, int]:
     return {
         "tables": sum(table_bytes().values()),
         "names": rows * NAME,
-        "pairs": 2 * seen.BITS // 8,
+        "pairs": 4 * seen.BITS // 8,
         "told": (2 * cooling.CAP + 20_000) * ENTRY,
         "rest": REST,
     }
@@ -207,7 +207,7 @@ def held(watch: live.Watch) -> dict[str, int]:
         for one in watch.sites.values()
         for scope, table in one.tables.items()
     }
-    return {**out, "pairs": int(watch.seen.young.nbytes + watch.seen.old.nbytes)}
+    return {**out, "pairs": sum(int(one.young.nbytes + one.old.nbytes) for one in (watch.seen, watch.read))}
 
 
 class Run:

@@ -213,8 +213,12 @@ class Examined:
         self.alerts += [Said(at, kind_of(alert), words_of(alert), said(alert)) for at, alert in got]
 
 
-def examine(seed: int, plan: Plan, engines: dict[str, Callable[[], Any]], tell: Callable[[str], None]) -> list[Seed]:
-    """All engines over the same events."""
+def examine(
+    seed: int, plan: Plan, engines: dict[str, Callable[[], Any]], tell: Callable[[str], None], minutes: float = math.inf
+) -> list[Seed]:
+    """All engines over the same events; after so many minutes what has been seen by then is judged, and campaigns that are not over are left out."""
+    until = time.monotonic() + 60 * minutes
+    reached = plan.end
     stream = Stream(seed, plan)
     truths = {one.number: Truth(one) for one in stream.campaigns}
     running = [Examined(name, make()) for name, make in engines.items()]
@@ -228,14 +232,20 @@ def examine(seed: int, plan: Plan, engines: dict[str, Callable[[], Any]], tell: 
         count += len(events)
         if events and (events[-1].time - plan.start) // DAY > day:
             day = int((events[-1].time - plan.start) // DAY)
+            reached = events[-1].time if time.monotonic() > until else plan.end
             tell(
                 f"seed {seed}: day {day} of {plan.days}, {count:,} events, alerts: {', '.join(f'{one.name} {len(one.alerts)}' for one in running)}"
             )
-    return [judged(one, stream, seed, count, list(truths.values())) for one in running]
+        if reached < plan.end:
+            break
+    return [judged(one, stream, seed, count, list(truths.values()), reached) for one in running]
 
 
-def judged(run: Examined, stream: Stream, seed: int, count: int, truths: list[Truth]) -> Seed:
-    """What its alerts were worth."""
+def judged(
+    run: Examined, stream: Stream, seed: int, count: int, truths: list[Truth], reached: float = math.inf
+) -> Seed:
+    """What its alerts were worth, up to the moment that was reached."""
+    reached = min(reached, stream.plan.end)
     later = [alert for alert in run.alerts if alert.time >= stream.quiet_from]
     wrong = [alert for alert in later if not any(explains(truth, alert, seed) for truth in truths)]
     return Seed(
@@ -245,13 +255,13 @@ def judged(run: Examined, stream: Stream, seed: int, count: int, truths: list[Tr
         per_day=stream.plan.per_day,
         seconds=run.seconds,
         learning_alerts=len(run.alerts) - len(later),
-        quiet_days=stream.plan.quiet,
-        examined_days=stream.plan.examined,
+        quiet_days=max(0.0, min(reached, stream.examined_from) - stream.quiet_from) / DAY,
+        examined_days=max(0.0, reached - stream.examined_from) / DAY,
         false_quiet=sum(alert.time < stream.examined_from for alert in wrong),
         false_examined=sum(alert.time >= stream.examined_from for alert in wrong),
         false_kinds=dict(Counter(alert.kind for alert in wrong)),
         false_samples=[f"day {(alert.time - stream.plan.start) / DAY:.2f}: {alert.words[:300]} | {' '.join(sorted(alert.names))[:300]}" for alert in wrong[:: max(1, len(wrong) // 40)]],
-        campaigns=[fared(truth, later, seed) for truth in truths if truth.rows],
+        campaigns=[fared(truth, later, seed) for truth in truths if truth.rows and truth.campaign.end <= reached],
     )  # fmt: skip
 
 
@@ -411,8 +421,35 @@ def seeds_of(text: str) -> list[int]:
 
 
 def read(paths: list[str]) -> list[Seed]:
-    """Runs that were written with `--json`."""
-    return [msgspec.convert(run, Seed) for path in paths for run in json.loads(Path(path).read_text())["runs"]]
+    """Runs that were written with `--json`; those of one engine and seed, an application each, are one."""
+    found: dict[tuple[str, int], Seed] = {}
+    for path in paths:
+        for run in json.loads(Path(path).read_text())["runs"]:
+            one = msgspec.convert(run, Seed)
+            have = found.get((one.engine, one.seed))
+            found[one.engine, one.seed] = one if have is None else joined(have, one)
+    return list(found.values())
+
+
+def joined(one: Seed, other: Seed) -> Seed:
+    """Two applications of one seed over the same days."""
+    if (one.quiet_days, one.examined_days) != (other.quiet_days, other.examined_days):
+        raise SystemExit(f"seed {one.seed}: runs of other lengths cannot be joined; give their files one by one")
+    return Seed(
+        one.engine,
+        one.seed,
+        one.events + other.events,
+        one.per_day,
+        one.seconds + other.seconds,
+        one.learning_alerts + other.learning_alerts,
+        one.quiet_days,
+        one.examined_days,
+        one.false_quiet + other.false_quiet,
+        one.false_examined + other.false_examined,
+        dict(Counter(one.false_kinds) + Counter(other.false_kinds)),
+        [*one.false_samples, *other.false_samples],
+        [*one.campaigns, *other.campaigns],
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -424,7 +461,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learn", type=int, default=14, help="days")
     parser.add_argument("--quiet", type=int, default=7, help="days without campaigns")
     parser.add_argument("--examined", type=int, default=14, help="days with campaigns")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="judge each seed after so long as far as it came"
+    )
     parser.add_argument("--kinds", default="", help="only these campaigns, by comma")
+    parser.add_argument("--apps", default="", help="only these applications, by comma")
     parser.add_argument("--variants", default="few,spread")
     parser.add_argument("--json", default="", help="write the runs there too")
     parser.add_argument("--merge", nargs="*", help="report these files instead of running")
@@ -433,16 +474,22 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    kinds = tuple(args.kinds.split(",")) if args.kinds else None
+    kinds, apps = (tuple(text.split(",")) if text else None for text in (args.kinds, args.apps))
     plan = Plan(
-        args.per_day, args.learn, args.quiet, args.examined, kinds=kinds, variants=tuple(args.variants.split(","))
+        args.per_day,
+        args.learn,
+        args.quiet,
+        args.examined,
+        kinds=kinds,
+        apps=apps,
+        variants=tuple(args.variants.split(",")),
     )
     engines: dict[str, Callable[[], Any]] = {path: engine_at(path) for path in args.engine}
     if not args.no_peer:
         engines["hourly limits (peer)"] = lambda: Peer(args.learn)
     runs = read(args.merge) if args.merge else []
     for seed in () if args.merge else seeds_of(args.seeds):
-        runs += examine(seed, plan, engines, lambda text: print(text, file=sys.stderr, flush=True))
+        runs += examine(seed, plan, engines, lambda text: print(text, file=sys.stderr, flush=True), args.minutes)
         if args.json:
             Path(args.json).write_text(
                 json.dumps({"format": "afterguard.watch-figures/1", "runs": [asdict(run) for run in runs]}, indent=1)

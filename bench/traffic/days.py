@@ -27,6 +27,8 @@ class Plan:
     start: float = MONDAY
     kinds: tuple[str, ...] | None = None
     """Kinds of campaigns; None: all, (): none."""
+    apps: tuple[str, ...] | None = None
+    """Applications whose traffic and campaigns are drawn, each as it is among the others; None: all."""
     variants: tuple[str, ...] = ("few", "spread")
     spread: int = 1_000
     """Identities of a campaign that is spread."""
@@ -133,6 +135,10 @@ class Days:
                 )
             day += float(rng.uniform(5, 13))
         return out
+
+    def draws(self, app: str) -> bool:
+        """Whether this application's traffic is wanted."""
+        return self.plan.apps is None or app in self.plan.apps
 
     def busy(self, app: App, zone: int, time: float) -> float:
         """Requests a second of people of that zone, before chance."""

@@ -20,8 +20,8 @@ from .rows import Rows, join, length, take
 def block(days: Days, number: int) -> Rows:
     """Block `number` since the start; `Plan.block` says how long it is."""
     time = days.plan.start + number * days.plan.block
-    parts = [crowd(app, days, time, number) for app in APPS]
-    parts += machines(days, time, number)
+    parts = [crowd(app, days, time, number) for app in APPS if days.draws(app.name)]
+    parts += [part for part in machines(days, time, number) if length(part) and days.draws(part["app"][0])]
     return join(parts)
 
 

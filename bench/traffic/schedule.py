@@ -66,7 +66,7 @@ def scheduled(days: Days) -> list[Campaign]:
     out: list[Campaign] = []
     for place, variant in enumerate(plan.variants):
         for kind in KINDS:
-            if plan.kinds is not None and kind.kind not in plan.kinds:
+            if (plan.kinds is not None and kind.kind not in plan.kinds) or not days.draws(kind.app):
                 continue
             out.append(campaign(days, kind, variant, len(out) + 1, begin + place * part, part))
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_one_campaign_more_moves_nothing_else() -> None:
     few = Plan(per_day=3_000, learn=0, quiet=0, examined=2, kinds=("sponge",), variants=("few",))
     without = [event.time for event, _ in Stream(5, Plan(3_000, 0, 0, 2, kinds=()))]
     assert [event.time for event, number in Stream(5, few) if not number] == without
+
+
+def test_an_application_alone_is_as_it_is_among_the_others() -> None:
+    among = [
+        (one.time, one.user, one.shape) for one, _ in Stream(5, Plan(3_000, 0, 1, 0, kinds=())) if one.app == "coder"
+    ]
+    alone = [(one.time, one.user, one.shape) for one, _ in Stream(5, Plan(3_000, 0, 1, 0, kinds=(), apps=("coder",)))]
+    assert alone == among
+    assert {one.app for one in Stream(5, Plan(apps=("coder",))).campaigns} == {"coder"}
 
 
 def test_time_never_runs_backwards(week: list[Event], abused: tuple[Stream, dict[int, list[Event]]]) -> None:
@@ -206,3 +216,20 @@ def test_the_whole_examination_runs_and_reports() -> None:
     assert len(runs[0].campaigns) == 4 and runs[0].events > 10_000
     text = figures.report(runs)
     assert "wallet-burst" in text and "recall" in text and "missed" in text
+
+
+def test_runs_of_single_applications_are_joined(tmp_path: Path) -> None:
+    files = []
+    for app in ("shop-chat", "coder"):
+        plan = Plan(2_000, 1, 1, 2, kinds=("wallet-burst", "agent-loop"), apps=(app,), spread=20)
+        runs = figures.examine(1, plan, {"peer": lambda: Watch(1)}, lambda text: None)
+        files.append(tmp_path / app)
+        files[-1].write_bytes(msgspec.json.encode({"runs": [asdict(run) for run in runs]}))
+    (one,) = figures.read([str(file) for file in files])
+    assert len(one.campaigns) == 4 and (one.quiet_days, one.examined_days) == (1, 2)
+
+
+def test_an_examination_that_takes_too_long_is_judged_as_far_as_it_came() -> None:
+    plan = Plan(2_000, 1, 1, 4, kinds=("wallet-burst",), spread=20)
+    (run,) = figures.examine(1, plan, {"peer": lambda: Watch(1)}, lambda text: None, minutes=0)
+    assert run.examined_days == 0 and run.quiet_days < 1 and run.campaigns == []

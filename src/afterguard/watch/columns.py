@@ -42,6 +42,8 @@ MEASURES = (
     "new_places",
     "identities",
     "new_identities",
+    "newcomers",
+    "switches",
 )
 AT = {name: place for place, name in enumerate(MEASURES)}
 LISTS = frozenset({"models", "list_models", "models.list"})

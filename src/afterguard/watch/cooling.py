@@ -23,7 +23,7 @@ RANK |= {"device": RANK["user"], "address": RANK["user"], "document": RANK["paye
 """From one person to all: who is behind a wide one may be news although the wide one was told, not the other way round."""
 FAMILIES = {
     "consumption": ("burst", "token_burst", "cost_anomaly", "concurrency", "scripted_abuse", "template_abuse", "no_sleep"),
-    "account": ("account_takeover", "credential_shared", "key_misuse", "key_probing", "parameter_probing"),
+    "account": ("account_takeover", "credential_shared", "impossible_travel", "key_misuse", "key_probing", "parameter_probing"),
     "money": ("payment_velocity", "payment_amount", "new_payees", "amounts_under_limit", "refund_pattern", "payee_of_many"),
     "many": ("campaign", "campaign_of_new", "identities_of_device"),
     "theft": ("scraping", "chat_extraction"),

@@ -14,17 +14,45 @@ import zstandard
 from afterguard.errors import AfterguardError
 from afterguard.watch import replies
 from afterguard.watch.event import Event
+from afterguard.watch.seen import Seen
 from afterguard.watch.site import Site
 from afterguard.watch.table import Table
 
 if TYPE_CHECKING:
     from afterguard.watch.live import Watch
 
-FORMAT = "afterguard.watch/2"
+FORMAT = "afterguard.watch/3"
 LARGEST = 1 << 30
 """Bytes after unpacking."""
-ROWS = ("sums", "usual", "today", "peak", "peak_today", "last", "first", "rolled", "days", "hour", "gap", "at")
-MEASURED = ("jump", "everybody", "middle", "middles", "record", "looked", "newcomer")
+ROWS = (
+    "sums",
+    "usual",
+    "today",
+    "peak",
+    "peak_today",
+    "last",
+    "first",
+    "rolled",
+    "days",
+    "hour",
+    "gap",
+    "at",
+    "place",
+    "placed",
+)
+MEASURED = (
+    "jump",
+    "wild",
+    "company",
+    "whole",
+    "everybody",
+    "middle",
+    "middles",
+    "record",
+    "looked",
+    "newcomer",
+    "established",
+)
 
 
 def state_of(watch: Watch) -> bytes:
@@ -35,13 +63,8 @@ def state_of(watch: Watch) -> bytes:
         "open": watch.open,
         "waiting": watch.waiting,
         "counts": [watch.late, watch.ahead, watch.refused],
-        "seen": [
-            watch.seen.bits,
-            watch.seen.young.tobytes(),
-            watch.seen.old.tobytes(),
-            watch.seen.since,
-            watch.seen.added,
-        ],
+        "seen": _pairs(watch.seen),
+        "read": _pairs(watch.read),
         "sites": {app: _site(site) for app, site in watch.sites.items()},
     }
     return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(state))
@@ -71,16 +94,24 @@ def _fill_watch(watch: Watch, state: Any) -> None:
         raise _unreadable(
             f"its format is {state.get('format') if isinstance(state, dict) else 'unknown'}, not {FORMAT}"
         )
-    bits, young, old, since, added = state["seen"]
-    watch.seen.bits, watch.seen.since, watch.seen.added = bits, since, added
-    watch.seen.young, watch.seen.old = (np.frombuffer(part, dtype=np.uint8).copy() for part in (young, old))
+    _fill_pairs(watch.seen, state["seen"])
+    _fill_pairs(watch.read, state["read"])
     watch.minute = state["minute"]
     watch.open = msgspec.convert(state["open"], list[Event])
     watch.waiting = msgspec.convert(state["waiting"], dict[str, list[Event]])
     watch.late, watch.ahead, watch.refused = state["counts"]
     for app, rows in state["sites"].items():
-        watch.sites[app] = site = Site(app, watch.settings, watch.seen)
+        watch.sites[app] = site = Site(app, watch.settings, watch.seen, watch.read)
         _fill(site, rows)
+
+
+def _pairs(seen: Seen) -> list[Any]:
+    return [seen.bits, seen.young.tobytes(), seen.old.tobytes(), seen.since, seen.added]
+
+
+def _fill_pairs(seen: Seen, kept: list[Any]) -> None:
+    seen.bits, young, old, seen.since, seen.added = kept
+    seen.young, seen.old = (np.frombuffer(part, dtype=np.uint8).copy() for part in (young, old))
 
 
 def _site(site: Site) -> dict[str, Any]:
@@ -121,7 +152,7 @@ def _fill(site: Site, kept: dict[str, Any]) -> None:
     site.topics.first, odds, site.topics.line, site.topics.fits, site.topics.moved = kept["topics"]
     site.topics.odds = np.array(odds).reshape(-1, 64)
     site.heavy.lines, site.heavy.sample, site.heavy.moved = kept["heavy"]
-    site.replies.streams.update({(k[0], k[1]): replies.restored(row) for k, row in kept["replies"]})
+    site.replies.streams.update({(k[0], k[1], k[2]): replies.restored(row) for k, row in kept["replies"]})
     site.budgets.rows.update({(k[0], k[1]): row for k, row in kept["budgets"] if k[0] < len(site.budgets.budgets)})
     site.cooling.told.update({(k[0], k[1], k[2]): row for k, row in kept["told"]})
     site.cooling.causes.update({(k[0], k[1], k[2]): until for k, until in kept["causes"]})

@@ -38,6 +38,8 @@ class Watch:
     def __init__(self, settings: Settings | None = None, bits: int = BITS) -> None:
         self.settings = settings or Settings()
         self.seen = Seen(bits)
+        self.read = Seen(bits)
+        """The same of texts and documents, of which there are so many that they would soon push out who was where."""
         self.sites: dict[str, Site] = {}
         self.open: list[Event] = []
         """Of the minute that is not over."""
@@ -110,7 +112,7 @@ class Watch:
             if len(self.sites) >= SITES:
                 app = "*"
             if app not in self.sites:
-                self.sites[app] = Site(app, self.settings, self.seen)
+                self.sites[app] = Site(app, self.settings, self.seen, self.read)
         return app
 
     def shared(self) -> bytes:

@@ -61,6 +61,7 @@ TITLES = {
     "denial_of_wallet": "Requests made to be expensive",
     "agent_loop": "An agent that goes round in circles",
     "credential_shared": "One credential used from many addresses",
+    "impossible_travel": "One credential in several countries at once",
     "key_probing": "A key that is tried out on the list of models",
     "parameter_probing": "A key that is tried out on models and parameters",
     "scripted_abuse": "Use at a machine's pace",

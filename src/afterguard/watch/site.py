@@ -25,7 +25,7 @@ from afterguard.watch.replies import Change, Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
 from afterguard.watch.storm import Storms
-from afterguard.watch.table import DAY, LEARN, PEERS, Table
+from afterguard.watch.table import DAY, FREE, LEARN, PEERS, Table
 from afterguard.watch.topics import Topics
 
 ID = "watch"
@@ -35,8 +35,6 @@ UNSURE = 3.0
 """How many times the limit is demanded while too little is known."""
 QUIET = 1.5
 """Days in which nothing is raised but budgets, and no score is taken into limits: there is no past to compare with."""
-FREE = 8.0
-"""Days in which the past is taken as it is, a whole week and a day."""
 LEAST = 3_000
 """Events below which an application counts as unknown."""
 LARGE = 0.2
@@ -46,6 +44,14 @@ CAUTION = 1.5
 WEEK = 7
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
+JOURNEY = 7_200.0
+"""Seconds in which nobody is in two countries by turns."""
+PANEL = 5
+"""Replies of one caller in a slice that say how a model answers."""
+BROUGHT = frozenset({"refused", "hits", "invalid", "heavy", "off_topic"})
+"""Measures that every so many requests show, whoever sends them."""
+ALONG = 3.0
+"""Times the application's own share of them that is borne in one."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
 EVIDENCE = 100
@@ -59,11 +65,13 @@ NOVEL = {
     "client": (("new_documents", "document"), ("new_payees", "payee"), ("identities", "who")),
     "tenant": (("new_documents", "document"),),
     "app": (("new_documents", "document"),),
-    "shape": (("new_documents", "document"), ("identities", "who")),
+    "shape": (("identities", "who"),),
     "payee": (("identities", "who"),),
     "document": (("identities", "who"),),
 }  # fmt: skip
 """What is new to whom: measure and the field whose values are counted once."""
+READ = ("shape", "document", "template", "step")
+"""Fields of which there are more values than of all others together."""
 REPEATS = {"user": "template", "device": "template", "conversation": "step"}
 EVEN = ("user", "key", "address", "device")
 FEW = ("client", "model", "prompt", "tenant", "app")
@@ -83,10 +91,11 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 class Site:
     """What is known of one application."""
 
-    def __init__(self, app: str, settings: Settings, seen: Seen) -> None:
+    def __init__(self, app: str, settings: Settings, seen: Seen, read: Seen) -> None:
         self.app = app
         self.settings = settings
         self.seen = seen
+        self.read = read
         self.salt = np.uint64(_number(app))
         self.tables = {
             scope: Table(scope, measures(scope), settings.sizes.get(scope, SIZES.get(scope, SIZE))) for scope in SCOPES
@@ -123,8 +132,23 @@ class Site:
         alerts = self.storms.gather(alerts, now)
         alerts += self._surge(columns, now)
         alerts += self._spending(columns, now)
-        alerts += [self._changed(change, columns, now) for change in self.replies.look(list(events), now)]
+        alerts += [
+            self._changed(change, columns, now) for change in self.replies.look(self._panel(columns, is_learning), now)
+        ]
         return alerts
+
+    def _panel(self, columns: Columns, is_learning: bool) -> list[Event]:
+        """Events by whose replies a model is judged: of callers that were there before, and a few of each, so that no campaign looks like another model."""
+        who = columns.fields["who"]
+        order = np.argsort(who.hashes, kind="stable")
+        sorted_ = who.hashes[order]
+        first = np.append(True, sorted_[1:] != sorted_[:-1])
+        place = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+        chosen = np.zeros(len(columns.events), dtype=bool)
+        chosen[who.events[order[place < min(PANEL, 1 + len(order) // 20)]]] = True
+        if not is_learning:
+            chosen[columns.fields["new"].events] = False
+        return [columns.events[at] for at in np.flatnonzero(chosen).tolist()]
 
     def _weigh(self, columns: Columns, now: float, is_learning: bool) -> None:
         """What depends on the whole application: heavy requests, far-off questions, how many are active."""
@@ -144,6 +168,7 @@ class Site:
         first_today = np.unique(who.hashes[new[who.events]])
         self.seen.new(_pairs(self.salt, 2, first_today, first_today ^ day), now)
         columns.fields["new"] = self._newcomers(who, first_today, day, now)
+        put[columns.fields["new"].events, AT["newcomers"]] = 1
         self._strange(columns, day, now)
 
     def _strange(self, columns: Columns, day: np.uint64, now: float) -> None:
@@ -196,7 +221,7 @@ class Site:
         if not len(rows):
             return []
         owners = field.events[kept]
-        table.is_free = now - self.begun < FREE * DAY
+        table.is_free, table.begun = now - self.begun < FREE * DAY, self.begun
         amounts = self._amounts(table, columns, field, kept, owners, inverse, rows, now)
         table.add(rows, amounts, now)
         table.look_at_all(now, self.is_learning(now))
@@ -232,13 +257,17 @@ class Site:
                 columns.fields[other], row_of, hash_of, owners, inverse, field.hashes[kept], single
             )
             pairs = _pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs)
-            parts.append((wanted[name], name == "repeats", of_row, pairs))
-        if parts:
-            new = self.seen.new(np.concatenate([pairs for *_, pairs in parts]), now)
+            is_read = other in READ or table.scope in READ
+            parts.append((wanted[name], name == "repeats", is_read, of_row, pairs))
+        for memory, which in ((self.seen, False), (self.read, True)):
+            mine = [part for part in parts if part[2] is which]
+            if not mine:
+                continue
+            new = memory.new(np.concatenate([pairs for *_, pairs in mine]), now)
             start = 0
-            for at, is_repeat, of_row, pairs in parts:
-                mine = new[start : start + len(pairs)]
-                amounts[:, at] += np.bincount(of_row, weights=~mine if is_repeat else mine, minlength=count)
+            for at, is_repeat, _, of_row, pairs in mine:
+                fresh = new[start : start + len(pairs)]
+                amounts[:, at] += np.bincount(of_row, weights=~fresh if is_repeat else fresh, minlength=count)
                 start += len(pairs)
         if "active_hours" in wanted:
             hour = int(now // 3_600)
@@ -246,6 +275,8 @@ class Site:
             table.hour[rows] = hour
         if "even_gaps" in wanted:
             amounts[:, wanted["even_gaps"]] = _even(table, columns.times[owners], inverse, rows)
+        if "switches" in wanted:
+            amounts[:, wanted["switches"]] = _switches(table, columns, owners, inverse, rows)
         return amounts
 
     def _judge_rows(
@@ -260,9 +291,10 @@ class Site:
         passed: float,
     ) -> list[Alert]:
         crowd, large, share = self._crowd(table, rows)
-        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share)
+        along = self._along(table)
+        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
         is_learning = self.is_learning(now)
-        limit = table.limit() * (UNSURE if is_learning else 1.0)
+        limit = table.limits(rows) * (UNSURE if is_learning else 1.0)
         floors = table.floors * (UNSURE if is_learning else 1.0)
         loud = (excess >= table.floors) & (scores >= limit / 2)
         stands_out = loud & (excess >= floors) & (scores >= limit)
@@ -276,11 +308,24 @@ class Site:
         if now - self.begun < QUIET * DAY:
             over[:] = False
         else:
-            # What stood out is no measure of what is quiet, told or not; nor is what everybody does together.
-            quiet = np.where(stands_out | large[:, None, None] | ~np.isfinite(scores), 0, scores)
+            # What stood out is no measure of what is quiet, told or not, but in the first days; nor is what everybody does together.
+            quiet = np.where(
+                (stands_out & (not table.is_free or is_learning)) | large[:, None, None] | ~np.isfinite(scores),
+                0,
+                scores,
+            )
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
         return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
+
+    def _along(self, table: Table) -> Numbers:
+        """How many of each measure a request of this application brings by itself, at most."""
+        whole = self.tables["app"]
+        share = np.zeros(len(MEASURES), dtype=np.float32)
+        if whole.names and whole.usual[0, 0] > 0:
+            share[whole.columns] = ALONG * whole.usual[0] / whole.usual[0, 0]
+        kept: Numbers = np.where([MEASURES[c] in BROUGHT for c in table.columns], share[table.columns], 0)
+        return kept
 
     def _crowd(self, table: Table, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Which of these rows rise and fall with everybody, which of them because they are a good part of the application (its own key, the address of its gateway), and the share of each in the requests of two hours."""
@@ -328,7 +373,7 @@ class Site:
         common = self._is_common(table, rows)
         best: dict[tuple[int, int], tuple[float, int]] = {}
         for row, window, at in np.argwhere(over).tolist():
-            ratio = float(scores[row, window, at] / limit[window, at])
+            ratio = float(scores[row, window, at] / limit[row, window, at])
             if ratio > best.get((row, at), (0.0, 0))[0]:
                 best[row, at] = (ratio, window)
         alerts = []
@@ -340,8 +385,9 @@ class Site:
             counted = mine[columns.measures[mine, table.columns[at]] > 0]
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not common[row]):
-                why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), float(expected[row, window, at]), float(limit[window, at]), now)  # fmt: skip
-                alerts.append(self._alert(rule, why, events, ratio, window))
+                why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), expected[row], float(limit[row, window, at]), now)  # fmt: skip
+                company = table.newcomers(int(rows[row]), window) if at == table.new else None
+                alerts.append(self._alert(rule, why, events, ratio, window, company))
         return alerts
 
     def _why(
@@ -352,17 +398,17 @@ class Site:
         window: int,
         at: int,
         score: float,
-        usual: float,
+        expected: Numbers,
         limit: float,
         now: float,
     ) -> Why:
-        who = str(table.names[row])
+        who, usual = str(table.names[row]), float(expected[window, at])
         return Why(
             scope=table.scope,
             who=who,
             measure=rule.measure,
             usual=round(usual, 3),
-            peers=round(float(max(table.jump[window, at], table.least[window, at])), 3),
+            peers=round(float(table.peers(expected)[window, at]), 3),
             seen=round(float(table.sums[row, window, at]), 3),
             window=WINDOWS[window],
             since=self.rises.get((rule.kind, table.scope, who), (now, now))[0],
@@ -374,7 +420,9 @@ class Site:
             app=self.app,
         )
 
-    def _alert(self, rule: Rule, why: Why, events: list[Event], ratio: float, window: int) -> Alert:
+    def _alert(
+        self, rule: Rule, why: Why, events: list[Event], ratio: float, window: int, company: tuple[float, float] | None
+    ) -> Alert:
         is_new = why.learned < LEARN
         sure = Confidence.high if ratio >= 2 and not is_new else Confidence.medium
         if self.is_learning(why.until):
@@ -385,6 +433,8 @@ class Site:
             f"peers go {why.peers:,.1f} over theirs; since {_when(why.since)}; {why.times:.1f} times what can be expected, "
             f"alarm from {why.limit:.1f}"
         )
+        if company is not None:
+            said += f"; {company[0]:.0%} of its requests come from identities that are new, of ordinary groups at most {company[1]:.0%}"
         if why.everybody > 1.5:
             said += f"; everybody does {why.everybody:.1f} times the usual, which is taken out"
         moments = [(event.id, event.time) for event in events]
@@ -441,6 +491,8 @@ class Site:
             + (
                 f"its version went from {change.before or 'unnamed'} to {change.version}"
                 if is_told
+                else "replies are again as they were before the last change"
+                if change.is_return
                 else "its version says nothing of a change"
             )
         )
@@ -452,8 +504,8 @@ class Site:
             ID,
             ("LLM04:2025", "LLM05:2026", "AML.T0020", "CWE-349"),
             moments[:EVIDENCE],
-            severity=Severity.info if is_told else Severity.medium,
-            confidence=Confidence.medium,
+            severity=Severity.info if is_told or change.is_return else Severity.medium,
+            confidence=Confidence.low if self.is_learning(now) else Confidence.medium,
             cause=f"model {who}",
             rule=said,
             would_change="the provider or the owner announced another model, or the work changed",
@@ -531,6 +583,26 @@ def _even(table: Table, times: Numbers, inverse: Numbers, rows: Numbers) -> Numb
     table.at[rows[row[last]]] = at[last]
     table.gap[rows[row[last]]] = gap[last]
     return np.bincount(row, weights=even, minlength=len(rows))
+
+
+def _switches(table: Table, columns: Columns, owners: Numbers, inverse: Numbers, rows: Numbers) -> Numbers:
+    """Events from another region than the one before them, less than JOURNEY seconds earlier, a row."""
+    region = columns.fields["region"]
+    of_event = np.zeros(len(columns.events), dtype=np.uint64)
+    of_event[region.events] = region.hashes
+    told = of_event[owners] > 0
+    if not told.any():
+        return np.zeros(len(rows))
+    row, at, place = inverse[told], columns.times[owners][told], of_event[owners][told]
+    order = np.lexsort((at, row))
+    row, at, place = row[order], at[order], place[order]
+    first = np.append(True, row[1:] != row[:-1])
+    before, since = np.append(np.uint64(0), place[:-1]), np.append(0.0, at[:-1])
+    before[first], since[first] = table.place[rows[row[first]]], table.placed[rows[row[first]]]
+    switched = (before > 0) & (before != place) & (at - since < JOURNEY)
+    last = np.append(first[1:], True)
+    table.place[rows[row[last]]], table.placed[rows[row[last]]] = place[last], at[last]
+    return np.bincount(row, weights=switched, minlength=len(rows))
 
 
 def _when(time: float) -> str:

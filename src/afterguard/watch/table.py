@@ -9,6 +9,10 @@ it behind. `jump` is by how much rows go over their own usual now and then: the 
 The score of a row is (seen / everybody + jump) / (usual + jump): it needs both an excess over its own past and one that peers do not show.
 `everybody` is how many times its usual the middle of the population does, without the top tenth: one abuser cannot hide behind himself.
 One that is younger than LEARN days is expected to do what others did that were new within the last week (`newcomer`), those who came for a day and went included: what old and busy rows do says nothing of it.
+`jump` is what the largest rows do; of a small row less is believed, in proportion to the square root of what is expected of it, as counts go (`wild`, the same quantile of the excess over that root).
+Company: of a group (a text, a network, a payee) the identities that are new to the application are held against how many of an ordinary group's are (`company`), by their likelihood ratio. A button that everybody presses
+has as many newcomers as everything has, however many press it; a template that only accounts made for the purpose send has nothing else.
+One that came when the application was known already is on trial for MEMORY days: its own past excuses it no further than what the established do at most, and of consumption less is borne.
 The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
 
 Memory is bounded as in Space-Saving (Metwally et al. 2005): when the table is full, rows with the least activity of the last day give way. Whoever does
@@ -31,12 +35,19 @@ DAY = 86_400.0
 HOUR = 3_600.0
 LEARN = 3.0
 """Days until limits are trusted."""
+FREE = 8.0
+"""Days in which the past is taken as it is, a whole week and a day."""
 MEMORY = 14.0
 """Days a usual day is the mean of."""
 FRESH = 7 * DAY
 RISE = 0.02
 FADE = 0.99
 """Of a peak, a day."""
+WILD = 0.7
+"""Times the rule's that the first days may teach as the highest score: what was wild then needs up to 1.4 times as much for a while."""
+TRIED = 0.6
+"""Of the rule's times, for those that came lately."""
+CONSUMED = ("requests", "tokens", "cost", "seconds", "new_shapes")
 SLACK = 2.0
 """The limit over the highest score seen without alarm."""
 TAIL = 0.7
@@ -50,6 +61,12 @@ GOES_ON = 0.25
 LOOK = (600.0, 1_800.0, HOUR, HOUR)
 """Seconds from one look at the population to the next, for each window."""
 FIRST = 256
+KEEPS = 10
+"""Identities from which the company that a group keeps is looked at."""
+PROOF = 20.0
+"""Logarithm of how much likelier a group's newcomers are if they are no chance than if they are: one in 500 million."""
+TOP = 0.9
+"""Of what keeps company, at most so many are taken to be newcomers by nature."""
 CROWDS = ("client", "model", "tenant", "app", "prompt")
 TAU = np.array(WINDOWS)
 SHARE = (TAU / DAY)[:, None]
@@ -64,6 +81,10 @@ class Table:
         self.rules = tuple(rules)
         self.size = size
         self.columns = [AT["requests"], *(AT[r.measure] for r in rules if r.measure != "requests")]
+        self.new = next((at for at, c in enumerate(self.columns) if c == AT["new_identities"]), -1)
+        """Where the identities new to the application stand; -1 where they are not counted."""
+        if self.new >= 0:
+            self.columns.append(AT["newcomers"])
         self.rule_of = [next((r for r in rules if AT[r.measure] == c), None) for c in self.columns]
         self.floors = np.array([r.floors if r else (NEVER,) * 4 for r in self.rule_of], dtype=np.float32).T.copy()
         if scope in CROWDS:
@@ -82,6 +103,11 @@ class Table:
         self.evicted = 0
         wide = (len(WINDOWS), len(self.columns))
         self.jump = np.zeros(wide, dtype=np.float32)
+        self.wild = np.zeros(wide, dtype=np.float32)
+        self.company = np.ones(len(WINDOWS), dtype=np.float32)
+        """Share of requests by newcomers that groups have at most, by nature."""
+        self.whole = np.ones(len(WINDOWS), dtype=np.float32)
+        """The same of all groups together, lately: an advertisement brings newcomers everywhere."""
         self.everybody = np.ones(wide, dtype=np.float32)
         self.middle = np.zeros(wide, dtype=np.float64)
         self.middles = np.zeros(len(WINDOWS), dtype=np.int64)
@@ -89,9 +115,14 @@ class Table:
         self.looked = np.zeros(len(WINDOWS))
         self.newcomer = np.zeros(wide, dtype=np.float32)
         """What one that is new may do: the usual of an active peer."""
+        self.established = np.zeros(wide, dtype=np.float32)
+        """What those usually do at most that were there before and are no longer new."""
+        self.begun = 0.0
+        """When the application was first seen."""
         self.is_place = np.array([MEASURES[c] in ("new_places", "strange_moves") for c in self.columns])
         self.is_of_many = np.array([MEASURES[c].endswith("identities") for c in self.columns])
         self.is_account = np.array([r is not None and r.taxonomies[: len(ACCOUNT)] == ACCOUNT for r in self.rule_of])
+        self.is_consumption = np.array([MEASURES[c] in CONSUMED for c in self.columns])
         self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
         self.make_room(min(FIRST, size))
 
@@ -112,6 +143,8 @@ class Table:
             ("hour", np.zeros(rows, dtype=np.int64)),
             ("gap", np.zeros(rows)),
             ("at", np.zeros(rows)),
+            ("place", np.zeros(rows, dtype=np.uint64)),
+            ("placed", np.zeros(rows)),
         ):
             if have:
                 like[:have] = getattr(self, name)[:have]
@@ -129,6 +162,9 @@ class Table:
     hour: Numbers
     gap: Numbers
     at: Numbers
+    place: Numbers
+    """Where the last event came from, and when."""
+    placed: Numbers
 
     def admit(self, values: Sequence[Hashable], now: float) -> Numbers:
         """The row of each value, -1 where there is no room for it."""
@@ -181,6 +217,8 @@ class Table:
         self.hour[row] = -1
         self.gap[row] = 0
         self.at[row] = 0
+        self.place[row] = 0
+        self.placed[row] = 0
 
     def add(self, rows: Numbers, amounts: Numbers, now: float) -> None:
         """What these rows (each once) did in the slice that ends now."""
@@ -228,17 +266,27 @@ class Table:
         """What is usual in each window and measure, from the own past, and of those that are young from their peers'."""
         usual: Numbers = self.usual[rows][:, None, :] * SHARE.astype(np.float32)
         usual[:, :2] *= max(1.0, season)
-        return self._of_young(rows, np.maximum(usual, self.peak[rows]), self.newcomer)
+        return self._of_young(rows, np.maximum(usual, self.peak[rows]), self.newcomer, self.established)
 
     def expected_in(self, rows: Numbers, window: int) -> Numbers:
         """The same in one window, whatever the season."""
         usual = self.usual[rows] * np.float32(SHARE[window, 0])
-        return self._of_young(rows, np.maximum(usual, self.peak[rows, window]), self.newcomer[window])
+        return self._of_young(
+            rows, np.maximum(usual, self.peak[rows, window]), self.newcomer[window], self.established[window]
+        )
 
-    def _of_young(self, rows: Numbers, usual: Numbers, newcomer: Numbers) -> Numbers:
+    def _is_on_trial(self, rows: Numbers) -> Numbers:
+        """Which came when the application was known already, less than MEMORY days ago: their own past excuses them no further than what peers do."""
+        tried: Numbers = (self.first[rows] > self.begun + FREE * DAY) & (self.days[rows] < MEMORY)
+        return tried
+
+    def _of_young(self, rows: Numbers, usual: Numbers, newcomer: Numbers, established: Numbers) -> Numbers:
         """Those that are young are expected to do what their peers do."""
         days = self.days[rows]
         young, new = days < LEARN, days < 1
+        tried = self._is_on_trial(rows)
+        if tried.any():
+            usual[tried] = np.minimum(usual[tried], np.maximum(newcomer, established))
         if young.any():
             usual[young] = np.maximum(usual[young], newcomer)
         if new.any():
@@ -248,20 +296,69 @@ class Table:
         return usual
 
     def score(
-        self, rows: Numbers, season: float, rise: float, crowd: Numbers, share: Numbers
+        self, rows: Numbers, season: float, rise: float, crowd: Numbers, share: Numbers, along: Numbers | None = None
     ) -> tuple[Numbers, Numbers, Numbers]:
         """(score, excess, expected) a row, window and measure.
+
+        `along`: how many of each measure a request brings by itself, at most: whoever sends far more has more of everything, and only the first is news.
 
         `rise`: how many times more are active than usual. It weighs on the rows in `crowd`, and on what many do together, less so where the row has a large `share` in what goes on: it may be the cause.
         """
         expected = self.expected(rows, season)
-        jump = np.maximum(self.jump, self.least)
+        if along is not None:
+            expected = np.maximum(expected, self.sums[rows, :, :1] * along)
+        jump = self.peers(expected)
         seen = self.sums[rows] / self.everybody
         if rise > 1:
             of_row = np.where(crowd, rise, np.maximum(1.0, rise * (1 - share)))[:, None, None].astype(np.float32)
             applies = self.is_of_many[None, None, :] | crowd[:, None, None]
             seen = np.where(applies, np.minimum(seen, self.sums[rows] / of_row), seen)
-        return (seen + jump) / (expected + jump), seen - expected, expected
+        scores = (seen + jump) / (expected + jump)
+        if self.new >= 0:
+            scores[:, :, self.new] = np.maximum(scores[:, :, self.new], self._kept_company(rows))
+        return scores, seen - expected, expected
+
+    def peers(self, expected: Numbers) -> Numbers:
+        """By how much the likes of rows of whom this is expected go over it now and then."""
+        jump = np.minimum(self.jump, self.wild * np.sqrt(np.minimum(expected, 1e9) + self.least))
+        most: Numbers = np.maximum(jump, self.least)
+        return most
+
+    def newcomers(self, row: int, window: int) -> tuple[float, float]:
+        """The share of a group's requests that come from newcomers, and at most of groups by nature."""
+        share = float(self.sums[row, window, -1] / max(1e-6, float(self.sums[row, window, 0])))
+        return min(1.0, share), float(max(self.company[window], self.whole[window]))
+
+    def _kept_company(self, rows: Numbers) -> Numbers:
+        """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit."""
+        sums = self.sums[rows]
+        new, requests, by = sums[:, :, self.new], sums[:, :, 0], sums[:, :, -1]
+        share = np.clip(by / np.maximum(requests, 1e-6), 1e-6, 1 - 1e-6)
+        own = self.usual[rows, -1] / np.maximum(self.usual[rows, 0], 5.0)
+        usual = np.clip(np.maximum(np.maximum(self.company, self.whole), own[:, None]), 0.02, 1 - 1e-6)
+        proof = share * np.log(share / usual) + (1 - share) * np.log((1 - share) / (1 - usual))
+        proof = np.where((share > usual) & (new >= KEEPS), new / share * proof, 0.0)
+        answer: Numbers = (self.times[self.new] * proof / PROOF).astype(np.float32)
+        return answer
+
+    def _company(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
+        """What share of newcomers groups have at most."""
+        new, requests = sums[:, self.new], sums[:, 0]
+        many = new >= KEEPS
+        share = sums[:, -1] / np.maximum(1e-6, requests)
+        # No group weighs more than a few: the texts of one campaign are not everybody.
+        weight = np.minimum(requests, KEEPS)
+        whole = float((share * weight).sum() / max(1e-6, float(weight.sum())))
+        self.whole[window] = 1.0 if is_learning else min(TOP, whole)
+        shares = share[many]
+        seen = max(whole, float(_quantile(shares[:, None], 1 - 1 / len(shares) ** TAIL)[0]) if len(shares) else 0.0)
+        have = float(self.company[window])
+        if is_learning or have >= 1:
+            self.company[window] = 1.0 if is_learning else min(TOP, seen)
+        elif seen > have:
+            self.company[window] = min(TOP, seen, have * (1 + 0.05 * passed / DAY))
+        else:
+            self.company[window] = have + (seen - have) * min(1.0, passed / (2 * DAY))
 
     def goes_on(self, rows: Numbers) -> Numbers:
         """Whether a window is still filled: what is over long since fades slowly out of the longer ones, and is no news."""
@@ -271,15 +368,22 @@ class Table:
             answer[:, window] = over[:, short] >= over[:, window] * (WINDOWS[short] / WINDOWS[window] * GOES_ON)
         return answer
 
-    def limit(self) -> Numbers:
-        """At which score a row stands out, a window and measure."""
-        limit: Numbers = np.maximum(self.times, SLACK * self.record)
+    def limits(self, rows: Numbers) -> Numbers:
+        """At which score each row stands out, a window and measure. Of those on trial less consumption is borne: most that came lately do little."""
+        tried = self._is_on_trial(rows) & (self.days[rows] >= 1)
+        times = np.where(tried[:, None] & self.is_consumption, np.float32(TRIED), np.float32(1)) * self.times
+        limit: Numbers = np.maximum(times[:, None, :], SLACK * self.record)
         return limit
 
     def learn(self, best: Numbers, passed: float, is_learning: bool) -> None:
         """Take the highest scores that raised no alarm into the limit."""
         faded = self.record * np.float32(np.exp(-passed / (10 * DAY)))
-        top = self.times * 2 if is_learning else np.maximum(self.times / SLACK, faded) * (1 + 0.1 * passed / DAY)
+        if is_learning:
+            top = self.times * 2
+        else:
+            top = np.maximum(self.times / SLACK, faded) * (1 + (0.5 if self.is_free else 0.1) * passed / DAY)
+            if self.is_free:
+                top = np.minimum(top, np.maximum(self.times * WILD, faded))
         self.record = np.maximum(faded, np.minimum(best, top)).astype(np.float32)
 
     def look_at_all(self, now: float, is_learning: bool) -> None:
@@ -303,6 +407,8 @@ class Table:
                 self._newcomer(count, now, passed, is_learning)
             self._everybody(window, sums, passed, is_learning)
             self._jump(window, sample, sums, len(rows), passed, is_learning)
+            if self.new >= 0:
+                self._company(window, sums, passed, is_learning)
 
     def _newcomer(self, count: int, now: float, passed: float, is_learning: bool) -> None:
         """What one that is new may do is what others did that were new within the last week; those who came for one day only count too.
@@ -313,6 +419,12 @@ class Table:
         if len(over):
             self._end_day(over, now)
         known = np.flatnonzero(self.days[:count] >= 1)
+        old = np.flatnonzero(self.days[:count] >= LEARN)
+        old = old[~self._is_on_trial(old)]
+        if len(old):
+            old = old[:: -(-len(old) // (2 * SAMPLE))]
+            usual = np.maximum(self.usual[old][:, None, :] * SHARE, self.peak[old])
+            self.established = _quantile(usual, 1 - 1 / len(old) ** TAIL).astype(np.float32)
         fresh = known[now - self.first[known] <= FRESH]
         if len(fresh) >= CROWD:
             known = fresh
@@ -323,6 +435,9 @@ class Table:
             if not is_learning and self.newcomer.any():
                 seen = np.minimum(seen, (self.newcomer + self.least) * (1 + 0.1 * passed / DAY) - self.least)
             self.newcomer = seen.astype(np.float32)
+            if self.scope in CROWDS and count < CROWD:
+                # There are few of them: what the largest has is no measure of how many take up another one at once.
+                self.newcomer[:, self.is_of_many] = 0
 
     def _everybody(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
         count = len(sums)
@@ -339,12 +454,15 @@ class Table:
         self.middle[window] = usual + (np.minimum(middle, middle if is_learning else 2 * usual + 1e-3) - usual) * pace
 
     def _jump(self, window: int, rows: Numbers, sums: Numbers, count: int, passed: float, is_learning: bool) -> None:
-        excess = np.maximum(0, sums / self.everybody[window] - self.expected_in(rows, window))
-        seen = _quantile(excess, 1 - 1 / count**TAIL)
-        jump = self.jump[window]
-        up = seen if is_learning else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
-        down = jump + (seen - jump) * min(1.0, passed / (7 * DAY))
-        self.jump[window] = np.where(seen > jump, up, down)
+        expected = self.expected_in(rows, window)
+        excess = np.maximum(0, sums / self.everybody[window] - expected)
+        for have, of in ((self.jump, excess), (self.wild, excess / np.sqrt(expected + self.least[window]))):
+            seen = _quantile(of, 1 - 1 / count**TAIL)
+            jump = have[window]
+            up = seen if self.is_free else np.minimum(seen, jump * (1 + 0.05 * passed / DAY))
+            # In the first days everything is an excess, since nothing is usual yet: that is forgotten sooner.
+            down = jump + (seen - jump) * min(1.0, passed / ((1 if is_learning else 7) * DAY))
+            have[window] = np.where(seen > jump, up, down)
 
 
 def _quantile(values: Numbers, share: float) -> Numbers:

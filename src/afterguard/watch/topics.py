@@ -13,6 +13,8 @@ from afterguard.watch.seen import Numbers
 
 GROUPS = 24
 FIRST = 3_000
+MOST = 50_000
+"""Questions of an hour by which the line is moved."""
 FEW = 5
 STEP = 0.5
 LEAST = 20
@@ -68,7 +70,7 @@ class Topics:
             self.asked[group, 64] += len(mine)
 
     def _move(self, fits: Numbers, now: float, is_learning: bool) -> None:
-        self.fits += fits.tolist()
+        self.fits += fits[: MOST - len(self.fits)].tolist()
         if len(self.fits) < FIRST or now - self.moved < DAY / 24:
             return
         passed, self.moved = now - self.moved, now

@@ -32,7 +32,7 @@ from afterguard.guard.lookout import Lookout
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.part import Part, Place
 from afterguard.model import Severity
-from afterguard.watch import cooling, live, seen, site, storm
+from afterguard.watch import cooling, live, seen, site, storm, topics
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event, Move
 from afterguard.watch.kept import MEASURED, ROWS
@@ -103,8 +103,9 @@ def passing(events: int, alarms: int, questions: int) -> int:
 MOST = {
     "events": Part.waiting + live.MOST + live.SITES * live.FEW,
     "alarms": len(KINDS) * storm.HELD,
+    "questions": live.SITES * topics.MOST,
 }
-"""How many of these the constants allow. Of the questions of an hour there are as many as come."""
+"""How many of these the constants allow."""
 
 
 # -- traffic

@@ -101,7 +101,7 @@ def test_a_disk_that_stands_still_holds_up_nothing_but_the_log(tmp_path: Path, m
             journal.write(b'{"number": "%060d"}\n' % number)
             await asyncio.sleep(PAUSE * 2)
             slowest = max(slowest, time.perf_counter() - began)
-        assert slowest < 1.0 and journal.waiting > 1_000 and 20 < journal.lost_ever < 30
+        assert slowest < 5.0 and journal.waiting > 1_000 and 20 < journal.lost_ever < 30
         reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
         reader.start()
         journal.close()

@@ -114,6 +114,24 @@ def test_a_disk_that_stands_still_holds_up_nothing_but_the_log(tmp_path: Path, m
     assert len(found) - 1 + lost == 40 and lost > 20, "each is in the log or counted there"
 
 
+def test_what_found_no_room_before_the_end_is_told_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is written after it any more."""
+    path = tmp_path / "log"
+    monkeypatch.setattr(journals, "MOST", -1)
+
+    async def work() -> None:
+        journal = Journal(path)
+        journal.write(b"{}\n")
+        await asyncio.sleep(PAUSE * 4)
+        journal.close()
+        assert journal.lost_ever == 1
+
+    asyncio.run(work())
+    assert Journal(path).lost == 1
+
+
 def test_a_disk_that_never_comes_back_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -227,8 +227,6 @@ def _orders(
 ) -> list[Order]:
     view = mood.readable(result.value)
     found = mood.sentences(view, request.wanted)
-    flagged = _flagged(view, found, signs)
-    spoken = _spoken(view, found, flagged)
     gated: list[tuple[float, int, Fit]] = []
     for number, one in enumerate(found):
         fit = _fit(view, one, tools) if one.asks else None
@@ -236,6 +234,8 @@ def _orders(
             gated.append((-fit.score - one.is_head, number, fit))
     if not gated:
         return []
+    flagged = _flagged(view, found, signs)
+    spoken = _spoken(view, found, flagged)
     gated.sort(key=lambda row: row[:2])
     scene.context.over_budget += len(gated) > NETWORK_CAP
     heads = sum(mood.asking(view, one).is_head for one in found[:HEADS_CAP])

@@ -137,6 +137,8 @@ class Journal:
         self._lost_ever += over
         self.lost += over
         if not lines:
+            if over:
+                self._remember()
             return
         before, ours, told = len(lines), self._is_torn, self.lost
         if told:

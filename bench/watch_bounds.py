@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from afterguard.watch.event import Event, Move
 from afterguard.watch.kept import MEASURED, ROWS
 from afterguard.watch.kinds import KINDS, SCOPES, measures
 from afterguard.watch.table import Table
+from part_alone import Alone, peak, resident
 
 START = 1_780_272_000.0
 DAY = 86_400.0
@@ -174,31 +174,8 @@ def campaigns(at: float, seconds: float, begun: float, rng: np.random.Generator)
 # -- one size
 
 
-class Looked(Lookout):
-    """The guard's part, whose events come ready and whose alarms are remembered."""
-
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self.alerts: list[tuple[float, Alert]] = []
-
-    def take(self, events: list[Event]) -> None:
-        """What came since the last look."""
-        self._events += events
-
-    async def told(self, alerts: Any, now: float) -> None:
-        """As the guard writes them down."""
-        self.alerts += [(now, alert) for alert in alerts]
-        await super().told(alerts, now)
-
-    def write(self) -> int:
-        """Keep what is known; its size on disk."""
-        self._keep()
-        return self.file.stat().st_size
-
-
-def resident() -> int:
-    """Bytes that the process has in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+class Looked(Alone, Lookout):
+    """The guard's part, alone."""
 
 
 def held(watch: live.Watch) -> dict[str, int]:
@@ -281,7 +258,7 @@ class Run:
             "events_a_second": round(self.crowd.events / self.taken),
             "empty_mib": round(self.empty / 2**20, 1),
             "resident_mib": self.marks,
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - self.empty / 2**20, 1),
+            "peak_mib": peak(self.empty),
             "end_mib": self.marks[-1][1],
             "held": held(self.part.watch),
             "most": self.most,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from afterguard.watch.event import Event
 from afterguard.watch.scored import ones, recent, swapped
 from afterguard.watch.scored.block import SCOPES
 from afterguard.watch.scored.ones import Ones
+from part_alone import Alone, peak, resident
 
 START = 1_780_272_000.0
 DAY = 86_400.0
@@ -138,31 +138,8 @@ class Crowd:
 # -- one size
 
 
-class Looked(Patrol):
-    """The guard's part, whose events come ready and whose alarms are remembered."""
-
-    def __init__(self, place: Place) -> None:
-        super().__init__(place, Models())
-        self.alerts: list[tuple[float, Alert]] = []
-
-    def take(self, events: list[Event]) -> None:
-        """What came since the last look."""
-        self._events += events
-
-    async def told(self, alerts: Any, now: float) -> None:
-        """As the guard writes them down."""
-        self.alerts += [(now, alert) for alert in alerts]
-        await super().told(alerts, now)
-
-    def write(self) -> int:
-        """Keep what is known; its size on disk."""
-        self._keep()
-        return self.file.stat().st_size
-
-
-def resident() -> int:
-    """Bytes that the process has in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+class Looked(Alone, Patrol):
+    """The guard's part, alone."""
 
 
 def names(alert: Alert, campaign: str) -> bool:
@@ -177,7 +154,7 @@ class Run:
     def __init__(self, callers: int, days: float, width: int, folder: Path) -> None:
         self.callers = callers
         self.empty = resident()
-        self.part = Looked(Place(folder, Journal(folder / "decisions.jsonl"), Metrics(), lambda text: text))
+        self.part = Looked(Place(folder, Journal(folder / "decisions.jsonl"), Metrics(), lambda text: text), Models())
         self.crowd = Crowd(callers, days, width)
         self.taken = 0.0
         self.kept = 0
@@ -222,7 +199,7 @@ class Run:
             "rows_a_second": round(self.crowd.events / self.taken),
             "empty_mib": round(self.empty / 2**20, 1),
             "resident_mib": self.marks,
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - self.empty / 2**20, 1),
+            "peak_mib": peak(self.empty),
             "end_mib": self.marks[-1][1],
             "askers": sum(one.nbytes() for one in model.ones.values()),
             "kept_mb": round(self.kept / 1e6, 1),

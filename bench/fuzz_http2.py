@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from afterguard.guard import http2
+from afterguard.guard import grpc_call, http2, http2_frames
 from afterguard.guard.http2 import (  # fmt: skip
     CONTINUATION,
     DATA,
@@ -108,13 +108,13 @@ class Wire(asyncio.Transport):
     abort = close
 
 
-async def handle(call: http2.Call) -> None:
+async def handle(call: grpc_call.Call) -> None:
     """What a handler may do, by the path."""
     kind = int(call.path.rpartition("/")[2] or 0) % 8 if call.path.rpartition("/")[2].isdigit() else 0
     if kind == 1:
         await asyncio.sleep(3_600)
     if kind == 2:
-        raise http2.Refused(http2.INVALID, "no\n\x00é" * 40)
+        raise grpc_call.Refused(grpc_call.INVALID, "no\n\x00é" * 40)
     if kind == 3:
         raise ValueError("a fault of the handler")
     if kind == 4:
@@ -186,7 +186,7 @@ def conversation(rng: random.Random, line: int, is_whole: bool) -> tuple[list[by
         if kind == ECHO:
             replies[line, number] = said
     others = [frame(PING, 0, 0, b"12345678"), frame(WINDOW_UPDATE, 0, 0, (1 << 20).to_bytes(4, "big")), frame(PRIORITY, 0, 1, b"\0\0\0\0\x05"), frame(SETTINGS, 1, 0), frame(99, 7, 3, b"what nobody knows")]  # fmt: skip
-    out = [http2.PREFACE, settings(rng)]
+    out = [http2_frames.PREFACE, settings(rng)]
     begun = 0
     open_block = False
     while any(several):

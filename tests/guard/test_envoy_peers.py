@@ -20,7 +20,7 @@ grpc = pytest.importorskip("grpc")
 pytest.importorskip("hpack")
 
 from afterguard.detect import Context  # noqa: E402
-from afterguard.guard import ext_proc, http2  # noqa: E402
+from afterguard.guard import ext_proc, http2, http2_frames  # noqa: E402
 from afterguard.guard.brain import Brain  # noqa: E402
 from afterguard.guard.desk import Desk  # noqa: E402
 from afterguard.guard.door import Given  # noqa: E402
@@ -278,7 +278,7 @@ def test_whatever_comes_in_whatever_order_is_answered_or_refused(
     asyncio.run(whole())
 
 
-GREETING = http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0)
+GREETING = http2_frames.PREFACE + http2_frames.frame(http2_frames.SETTINGS, 0, 0)
 
 
 class Wire:
@@ -303,7 +303,7 @@ class Wire:
 
 
 def framed(raw: bytes) -> bytes:
-    return http2.frame(http2.DATA, 0, 0, b"\0" + len(raw).to_bytes(4, "big") + raw)
+    return http2_frames.frame(http2_frames.DATA, 0, 0, b"\0" + len(raw).to_bytes(4, "big") + raw)
 
 
 WAYS = {
@@ -332,14 +332,14 @@ def test_an_exchange_leaves_no_cycles(name: str) -> None:
 
         async def ask(stream: int) -> None:
             block = b"".join(b"\0" + bytes((len(k),)) + k.encode() + bytes((len(v),)) + v.encode() for k, v in told)
-            line.data_received(http2.frame(http2.HEADERS, 4, stream, block))
+            line.data_received(http2_frames.frame(http2_frames.HEADERS, 4, stream, block))
             for raw in WAYS[name]:
                 data = framed(raw)
                 line.data_received(data[:5] + stream.to_bytes(4, "big") + data[9:])
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             if name == "left":
-                line.data_received(http2.frame(http2.RST_STREAM, 0, stream, b"\0\0\0\x08"))
+                line.data_received(http2_frames.frame(http2_frames.RST_STREAM, 0, stream, b"\0\0\0\x08"))
             await asyncio.sleep(0.01)
             assert not line.calls and not desk.open
 
@@ -380,27 +380,27 @@ def said(guard: Any, data: bytes, wait: float = 3.0) -> list[tuple[int, int, byt
 
 def error(found: list[tuple[int, int, bytes]]) -> int:
     """The error code with which the connection was ended, -1 where it was not."""
-    return next((int.from_bytes(data[4:8], "big") for kind, _, data in found if kind == http2.GOAWAY), -1)
+    return next((int.from_bytes(data[4:8], "big") for kind, _, data in found if kind == http2_frames.GOAWAY), -1)
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", http2.PROTOCOL),
-        (GREETING + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01", http2.FRAME_SIZE),
-        (GREETING + http2.frame(http2.DATA, 0, 1, b"x"), http2.PROTOCOL),
-        (GREETING + http2.frame(http2.DATA, 0, 0, b"x"), http2.PROTOCOL),
-        (GREETING + http2.frame(http2.HEADERS, 4, 2, OPENING), http2.PROTOCOL),
-        (GREETING + http2.frame(http2.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff\xff\xff"), http2.COMPRESSION),
-        (GREETING + http2.frame(http2.HEADERS, 0, 1, OPENING) + http2.frame(http2.PING, 0, 0, b"x" * 8), http2.PROTOCOL),
-        (GREETING + http2.frame(http2.HEADERS, 0, 1, OPENING) + http2.frame(http2.CONTINUATION, 0, 1, b"\x00" * 16_000) * 5, http2.CALM),
-        (GREETING + http2.frame(http2.PING, 0, 0, b"x" * 8) * 2_100, http2.CALM),
-        (GREETING + http2.frame(http2.SETTINGS, 0, 0) * 2_100, http2.CALM),
-        (GREETING + b"".join(http2.frame(http2.HEADERS, 4, n, OPENING) + http2.frame(http2.RST_STREAM, 0, n, b"\0\0\0\x08") for n in range(1, 4_400, 2)), http2.CALM),
-        (GREETING + http2.frame(http2.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), http2.FLOW_CONTROL),
-        (GREETING + http2.frame(http2.SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff"), http2.FLOW_CONTROL),
-        (GREETING + http2.frame(http2.PUSH_PROMISE, 4, 1, b"\0\0\0\x02"), http2.PROTOCOL),
-        (GREETING + http2.frame(http2.HEADERS, 4 | 8, 1, b"\xff" + OPENING), http2.PROTOCOL),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", http2_frames.PROTOCOL),
+        (GREETING + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01", http2_frames.FRAME_SIZE),
+        (GREETING + http2_frames.frame(http2_frames.DATA, 0, 1, b"x"), http2_frames.PROTOCOL),
+        (GREETING + http2_frames.frame(http2_frames.DATA, 0, 0, b"x"), http2_frames.PROTOCOL),
+        (GREETING + http2_frames.frame(http2_frames.HEADERS, 4, 2, OPENING), http2_frames.PROTOCOL),
+        (GREETING + http2_frames.frame(http2_frames.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff\xff\xff"), http2_frames.COMPRESSION),
+        (GREETING + http2_frames.frame(http2_frames.HEADERS, 0, 1, OPENING) + http2_frames.frame(http2_frames.PING, 0, 0, b"x" * 8), http2_frames.PROTOCOL),
+        (GREETING + http2_frames.frame(http2_frames.HEADERS, 0, 1, OPENING) + http2_frames.frame(http2_frames.CONTINUATION, 0, 1, b"\x00" * 16_000) * 5, http2_frames.CALM),
+        (GREETING + http2_frames.frame(http2_frames.PING, 0, 0, b"x" * 8) * 2_100, http2_frames.CALM),
+        (GREETING + http2_frames.frame(http2_frames.SETTINGS, 0, 0) * 2_100, http2_frames.CALM),
+        (GREETING + b"".join(http2_frames.frame(http2_frames.HEADERS, 4, n, OPENING) + http2_frames.frame(http2_frames.RST_STREAM, 0, n, b"\0\0\0\x08") for n in range(1, 4_400, 2)), http2_frames.CALM),
+        (GREETING + http2_frames.frame(http2_frames.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), http2_frames.FLOW_CONTROL),
+        (GREETING + http2_frames.frame(http2_frames.SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff"), http2_frames.FLOW_CONTROL),
+        (GREETING + http2_frames.frame(http2_frames.PUSH_PROMISE, 4, 1, b"\0\0\0\x02"), http2_frames.PROTOCOL),
+        (GREETING + http2_frames.frame(http2_frames.HEADERS, 4 | 8, 1, b"\xff" + OPENING), http2_frames.PROTOCOL),
     ],
     ids=range(15),
 )  # fmt: skip
@@ -412,7 +412,7 @@ def test_what_breaks_http2_ends_the_connection_with_its_code(guard: Any, data: b
 def test_frames_in_bites_are_read_alike(guard: Any) -> None:
     import socket
 
-    data = GREETING + http2.frame(http2.HEADERS, 5, 1, OPENING)
+    data = GREETING + http2_frames.frame(http2_frames.HEADERS, 5, 1, OPENING)
     with socket.create_connection(("127.0.0.1", guard.door), 10) as line:
         for at in range(len(data)):
             line.sendall(data[at : at + 1])
@@ -428,7 +428,7 @@ def test_frames_in_bites_are_read_alike(guard: Any) -> None:
         st.one_of(
             st.binary(max_size=30),
             st.builds(
-                http2.frame, st.integers(0, 12), st.integers(0, 255), st.integers(0, 7),
+                http2_frames.frame, st.integers(0, 12), st.integers(0, 255), st.integers(0, 7),
                 st.one_of(st.binary(max_size=40), st.just(OPENING), st.just(b"\0\0\0\0\x01x")),
             ),
         ),

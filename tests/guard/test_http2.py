@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("hpack")
 
-from afterguard.guard import http2
-from afterguard.guard.http2 import DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
+from afterguard.guard import grpc_call, http2, http2_frames
+from afterguard.guard.http2_frames import DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame
 
-HELLO = http2.PREFACE + frame(SETTINGS, 0, 0)
+HELLO = http2_frames.PREFACE + frame(SETTINGS, 0, 0)
 OPENING = b"\x83\x86\x44\x04/a/b\x41\x01x"  # :method POST, :scheme http, :path /a/b, :authority x
 Found = list[tuple[int, int, int, bytes]]
 ROOM = 64 << 20
@@ -89,7 +89,7 @@ class Peer:
     async def ended(self) -> int:
         """The code with which the connection ends."""
         found = await self.hear(lambda _: False)
-        return next((int.from_bytes(data[4:8], "big") for kind, _, _, data in found if kind == http2.GOAWAY), -1)
+        return next((int.from_bytes(data[4:8], "big") for kind, _, _, data in found if kind == http2_frames.GOAWAY), -1)
 
 
 async def echo(call: Any) -> None:
@@ -120,45 +120,45 @@ def ends_with(code: int, *data: bytes, handler: Any = echo) -> None:
 
 
 REFUSALS = {
-    "no settings first": (http2.PROTOCOL, http2.PREFACE + frame(http2.PING, 0, 0, b"x" * 8)),
-    "an acknowledgement first": (http2.PROTOCOL, http2.PREFACE + frame(SETTINGS, 1, 0)),
-    "a reset of what was never opened": (http2.PROTOCOL, HELLO + frame(RST_STREAM, 0, 9, b"\0\0\0\x08")),
-    "a window of what was never opened": (http2.PROTOCOL, HELLO + grown(9, 9)),
-    "a window opened by nothing": (http2.PROTOCOL, HELLO + opened(1) + grown(0, 1)),
-    "a stream's window over its bound": (http2.FLOW_CONTROL, HELLO + opened(1) + grown(http2.WIDE, 1)),
-    "windows over their bound by a setting": (http2.FLOW_CONTROL, HELLO + opened(1) + grown(http2.WIDE - 70_000, 1) + frame(SETTINGS, 0, 0, b"\0\x04\0\x02\0\0")),
-    "settings by the thousand in one frame": (http2.CALM, HELLO + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\x01" * 10_000)),
-    "settings of half a row": (http2.FRAME_SIZE, HELLO + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0")),
-    "an acknowledgement that says something": (http2.FRAME_SIZE, HELLO + frame(SETTINGS, 1, 0, b"\0\x04\0\0\0\x01")),
-    "data after the end": (http2.CLOSED, HELLO + opened(1) + frame(DATA, 1, 1, message(b"a")) + frame(DATA, 0, 1, b"b")),
-    "headers after the end": (http2.CLOSED, HELLO + opened(1, 5) + opened(1, 5)),
-    "trailers that are not the end": (http2.PROTOCOL, HELLO + opened(1) + frame(HEADERS, 4, 1, b"\0\x01a\x01b")),
-    "the number of a server's stream": (http2.PROTOCOL, HELLO + opened(2)),
-    "a block that another frame interrupts": (http2.PROTOCOL, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(DATA, 0, 1, b"x")),
-    "a block another stream goes on with": (http2.PROTOCOL, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(http2.CONTINUATION, 4, 3, b"")),
-    "a continuation of nothing": (http2.PROTOCOL, HELLO + frame(http2.CONTINUATION, 4, 1, OPENING)),
-    "continuations without end": (http2.CALM, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(http2.CONTINUATION, 0, 1, b"\0\x01a\x01b" * 1_000) * 5),
-    "continuations of nothing": (http2.CALM, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(http2.CONTINUATION, 0, 1) * 2_100),
-    "a block larger than the cap in one frame": (http2.CALM, HELLO + frame(HEADERS, 4, 1, OPENING + b"\0\x01a\x01b" * 4_000)),
-    "a list larger than the cap": (http2.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4_000 + b"\xbe" * 8_000)),
-    "table sizes by the thousand": (http2.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x20" * 10_000 + OPENING)),
-    "a table larger than is offered": (http2.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x3f\xff\xff\x03" + OPENING)),
-    "a number without end": (http2.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\xff" * 16_000)),
-    "an index of nothing": (http2.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x80")),
-    "a string longer than the block": (http2.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\0\x7fa")),
-    "padding longer than the frame": (http2.PROTOCOL, HELLO + opened(1) + frame(DATA, 8, 1, b"\x05abc")),
-    "padding of nothing": (http2.PROTOCOL, HELLO + opened(1) + frame(DATA, 8, 1)),
-    "a priority that is cut": (http2.FRAME_SIZE, HELLO + frame(HEADERS, 4 | 32, 1, b"\0\0")),
-    "data without bytes": (http2.CALM, HELLO + opened(1) + frame(DATA, 0, 1) * 2_100),
-    "data of padding alone": (http2.CALM, HELLO + opened(1) + frame(DATA, 8, 1, b"\x03abc") * 2_100),
-    "data that dribbles": (http2.CALM, HELLO + opened(1) + frame(DATA, 0, 1, (1 << 20).to_bytes(5, "big")) + frame(DATA, 0, 1, b"x") * 2_100),
-    "a dribble for a stream that is over": (http2.CALM, HELLO + opened(1) + frame(RST_STREAM, 0, 1, b"\0\0\0\x08") + frame(DATA, 0, 1, b"x") * 2_100),
-    "windows of a byte": (http2.CALM, HELLO + grown(1) * 2_100),
-    "a number used again": (http2.CALM, HELLO + opened(3) + opened(1) * 2_100),
-    "a larger frame than is taken": (http2.FRAME_SIZE, HELLO + (300_000).to_bytes(3, "big") + b"\0\0\0\0\0\x01"),
-    "a promise": (http2.PROTOCOL, HELLO + frame(http2.PUSH_PROMISE, 4, 1, b"\0\0\0\x02")),
-    "resets as fast as streams": (http2.CALM, HELLO + b"".join(opened(n) + frame(RST_STREAM, 0, n, b"\0\0\0\x08") for n in range(1, 4_400, 2))),
-    "errors that make us reset": (http2.CALM, HELLO + b"".join(opened(n) + frame(DATA, 0, n, b"\x01\0\0\0\0") for n in range(1, 4_400, 2))),
+    "no settings first": (http2_frames.PROTOCOL, http2_frames.PREFACE + frame(http2_frames.PING, 0, 0, b"x" * 8)),
+    "an acknowledgement first": (http2_frames.PROTOCOL, http2_frames.PREFACE + frame(SETTINGS, 1, 0)),
+    "a reset of what was never opened": (http2_frames.PROTOCOL, HELLO + frame(RST_STREAM, 0, 9, b"\0\0\0\x08")),
+    "a window of what was never opened": (http2_frames.PROTOCOL, HELLO + grown(9, 9)),
+    "a window opened by nothing": (http2_frames.PROTOCOL, HELLO + opened(1) + grown(0, 1)),
+    "a stream's window over its bound": (http2_frames.FLOW_CONTROL, HELLO + opened(1) + grown(http2_frames.WIDE, 1)),
+    "windows over their bound by a setting": (http2_frames.FLOW_CONTROL, HELLO + opened(1) + grown(http2_frames.WIDE - 70_000, 1) + frame(SETTINGS, 0, 0, b"\0\x04\0\x02\0\0")),
+    "settings by the thousand in one frame": (http2_frames.CALM, HELLO + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\x01" * 10_000)),
+    "settings of half a row": (http2_frames.FRAME_SIZE, HELLO + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0")),
+    "an acknowledgement that says something": (http2_frames.FRAME_SIZE, HELLO + frame(SETTINGS, 1, 0, b"\0\x04\0\0\0\x01")),
+    "data after the end": (http2_frames.CLOSED, HELLO + opened(1) + frame(DATA, 1, 1, message(b"a")) + frame(DATA, 0, 1, b"b")),
+    "headers after the end": (http2_frames.CLOSED, HELLO + opened(1, 5) + opened(1, 5)),
+    "trailers that are not the end": (http2_frames.PROTOCOL, HELLO + opened(1) + frame(HEADERS, 4, 1, b"\0\x01a\x01b")),
+    "the number of a server's stream": (http2_frames.PROTOCOL, HELLO + opened(2)),
+    "a block that another frame interrupts": (http2_frames.PROTOCOL, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(DATA, 0, 1, b"x")),
+    "a block another stream goes on with": (http2_frames.PROTOCOL, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(http2_frames.CONTINUATION, 4, 3, b"")),
+    "a continuation of nothing": (http2_frames.PROTOCOL, HELLO + frame(http2_frames.CONTINUATION, 4, 1, OPENING)),
+    "continuations without end": (http2_frames.CALM, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(http2_frames.CONTINUATION, 0, 1, b"\0\x01a\x01b" * 1_000) * 5),
+    "continuations of nothing": (http2_frames.CALM, HELLO + frame(HEADERS, 0, 1, OPENING) + frame(http2_frames.CONTINUATION, 0, 1) * 2_100),
+    "a block larger than the cap in one frame": (http2_frames.CALM, HELLO + frame(HEADERS, 4, 1, OPENING + b"\0\x01a\x01b" * 4_000)),
+    "a list larger than the cap": (http2_frames.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4_000 + b"\xbe" * 8_000)),
+    "table sizes by the thousand": (http2_frames.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x20" * 10_000 + OPENING)),
+    "a table larger than is offered": (http2_frames.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x3f\xff\xff\x03" + OPENING)),
+    "a number without end": (http2_frames.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\xff" * 16_000)),
+    "an index of nothing": (http2_frames.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\x80")),
+    "a string longer than the block": (http2_frames.COMPRESSION, HELLO + frame(HEADERS, 4, 1, b"\0\x7fa")),
+    "padding longer than the frame": (http2_frames.PROTOCOL, HELLO + opened(1) + frame(DATA, 8, 1, b"\x05abc")),
+    "padding of nothing": (http2_frames.PROTOCOL, HELLO + opened(1) + frame(DATA, 8, 1)),
+    "a priority that is cut": (http2_frames.FRAME_SIZE, HELLO + frame(HEADERS, 4 | 32, 1, b"\0\0")),
+    "data without bytes": (http2_frames.CALM, HELLO + opened(1) + frame(DATA, 0, 1) * 2_100),
+    "data of padding alone": (http2_frames.CALM, HELLO + opened(1) + frame(DATA, 8, 1, b"\x03abc") * 2_100),
+    "data that dribbles": (http2_frames.CALM, HELLO + opened(1) + frame(DATA, 0, 1, (1 << 20).to_bytes(5, "big")) + frame(DATA, 0, 1, b"x") * 2_100),
+    "a dribble for a stream that is over": (http2_frames.CALM, HELLO + opened(1) + frame(RST_STREAM, 0, 1, b"\0\0\0\x08") + frame(DATA, 0, 1, b"x") * 2_100),
+    "windows of a byte": (http2_frames.CALM, HELLO + grown(1) * 2_100),
+    "a number used again": (http2_frames.CALM, HELLO + opened(3) + opened(1) * 2_100),
+    "a larger frame than is taken": (http2_frames.FRAME_SIZE, HELLO + (300_000).to_bytes(3, "big") + b"\0\0\0\0\0\x01"),
+    "a promise": (http2_frames.PROTOCOL, HELLO + frame(http2_frames.PUSH_PROMISE, 4, 1, b"\0\0\0\x02")),
+    "resets as fast as streams": (http2_frames.CALM, HELLO + b"".join(opened(n) + frame(RST_STREAM, 0, n, b"\0\0\0\x08") for n in range(1, 4_400, 2))),
+    "errors that make us reset": (http2_frames.CALM, HELLO + b"".join(opened(n) + frame(DATA, 0, n, b"\x01\0\0\0\0") for n in range(1, 4_400, 2))),
 }  # fmt: skip
 
 
@@ -172,7 +172,9 @@ def test_what_breaks_http2_or_costs_too_little_ends_the_connection(name: str) ->
 
 
 def test_more_than_the_window_ends_the_connection() -> None:
-    ends_with(http2.FLOW_CONTROL, HELLO + opened(1), frame(DATA, 0, 1, message(b"x" * 200_000)) * 21, handler=sleep)
+    ends_with(
+        http2_frames.FLOW_CONTROL, HELLO + opened(1), frame(DATA, 0, 1, message(b"x" * 200_000)) * 21, handler=sleep
+    )
 
 
 def test_streams_that_are_reset_before_they_begin_leave_nothing() -> None:
@@ -316,10 +318,10 @@ def test_a_window_is_not_opened_before_what_came_is_read() -> None:
             peer.say(HELLO, opened(1), *[frame(DATA, 0, 1, message(b"x" * 200_000))] * 20)
             await asyncio.sleep(0.3)
             call = peer.lines[0].calls[1]
-            assert 0 <= call.room < http2.WINDOW // 2
+            assert 0 <= call.room < grpc_call.WINDOW // 2
             for _ in range(20):
                 assert len(await call.read() or b"") == 200_000
-            assert call.room > http2.WINDOW // 2
+            assert call.room > grpc_call.WINDOW // 2
 
     run(whole)
 
@@ -328,9 +330,11 @@ def test_a_message_larger_than_the_window_comes_through() -> None:
     async def whole() -> None:
         async with Peer(echo) as peer:
             body = bytes(range(256)) * (40 << 10)  # 10 MiB
-            peer.say(HELLO, grown(http2.WIDE - 70_000), frame(SETTINGS, 0, 0, b"\0\x04\x7f\xff\xff\xff"), opened(1))
+            peer.say(
+                HELLO, grown(http2_frames.WIDE - 70_000), frame(SETTINGS, 0, 0, b"\0\x04\x7f\xff\xff\xff"), opened(1)
+            )
             whole = message(body)
-            sent, room, got = 0, http2.WINDOW, b""
+            sent, room, got = 0, grpc_call.WINDOW, b""
             while len(got) < len(whole):
                 while room >= 16_000 and sent < len(whole):
                     piece = whole[sent : sent + 16_000]
@@ -345,7 +349,7 @@ def test_a_message_larger_than_the_window_comes_through() -> None:
 
 
 def test_a_peer_that_takes_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http2, "STALL", 0.3)
+    monkeypatch.setattr(grpc_call, "STALL", 0.3)
     ways: list[str] = []
 
     async def answer(call: Any) -> None:
@@ -388,12 +392,12 @@ def test_a_peer_that_asks_and_does_not_read_is_ended(monkeypatch: pytest.MonkeyP
         async with Peer(echo) as peer:
             peer.say(HELLO)
             for _ in range(400):
-                peer.say(frame(http2.PING, 0, 0, b"x" * 8) * 2_000)
+                peer.say(frame(http2_frames.PING, 0, 0, b"x" * 8) * 2_000)
                 await asyncio.sleep(0)
                 if peer.codes:
                     break
             await asyncio.wait_for(peer.lines[0].gone.wait(), 10)
-            assert peer.codes == [http2.CALM]
+            assert peer.codes == [http2_frames.CALM]
 
     run(whole)
 
@@ -405,9 +409,9 @@ def test_who_leaves_lets_streams_end_takes_those_on_their_way_and_then_no_new_on
             await asyncio.sleep(0.1)
             peer.lines[0].leave()
             peer.say(opened(3), frame(DATA, 1, 3, message(b"on its way")))
-            peer.say(frame(http2.PING, 1, 0, http2.FAREWELL), opened(5), frame(DATA, 1, 1, message(b"last")))
+            peer.say(frame(http2_frames.PING, 1, 0, http2.FAREWELL), opened(5), frame(DATA, 1, 1, message(b"last")))
             found = await peer.hear(lambda _: False)
-            ends = [data for kind, _, _, data in found if kind == http2.GOAWAY]
+            ends = [data for kind, _, _, data in found if kind == http2_frames.GOAWAY]
             assert ends == [b"\x7f\xff\xff\xff\0\0\0\0", b"\0\0\0\x03\0\0\0\0"]
             assert (DATA, 0, 3, message(b"on its way")) in found
             assert (RST_STREAM, 0, 5, b"\0\0\0\x07") in found
@@ -443,8 +447,8 @@ def test_connections_are_bounded_and_idle_ones_end(monkeypatch: pytest.MonkeyPat
                 raise ConnectionResetError
             writer.close()
             peer.say(HELLO)
-            assert await peer.ended() == http2.NO_ERROR
-            assert peer.codes == [http2.REFUSED]
+            assert await peer.ended() == http2_frames.NO_ERROR
+            assert peer.codes == [http2_frames.REFUSED]
 
     run(whole)
 
@@ -461,7 +465,7 @@ def test_a_greeting_may_not_be_drawn_out(monkeypatch: pytest.MonkeyPatch) -> Non
                 if peer.codes:
                     break
             await asyncio.wait_for(peer.lines[0].gone.wait(), 5)
-            assert peer.codes == [http2.PROTOCOL]
+            assert peer.codes == [http2_frames.PROTOCOL]
 
     run(whole)
 
@@ -542,7 +546,7 @@ def test_header_blocks_of_indexes_follow_the_table() -> None:
     ],
 )
 def test_headers_against_the_rules_are_none(rows: list[tuple[bytes, bytes]]) -> None:
-    assert http2.headers_of(rows) is None
+    assert http2_frames.headers_of(rows) is None
 
 
 def test_malformed_headers_reset_the_stream_alone() -> None:
@@ -556,7 +560,7 @@ def test_malformed_headers_reset_the_stream_alone() -> None:
 
 
 KINDS = st.sampled_from(
-    [DATA, DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, http2.PING, http2.CONTINUATION, 2, 7, 11]
+    [DATA, DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, http2_frames.PING, http2_frames.CONTINUATION, 2, 7, 11]
 )
 PAYLOADS = st.one_of(
     st.binary(max_size=40),

@@ -4,7 +4,7 @@ In: gRPC streams, one an HTTP exchange, from Envoys that are configured by hand 
 
 Theory of operation. Which mount an exchange belongs to is told in the metadata of the gRPC stream (`x-afterguard-mount`, and in `x-afterguard-prefix` what of the path stands before the provider's own):
 only Envoy writes there, a client cannot. Where nothing is told, the path says it as it does at the guard's own address, or else the host, where it is that of one upstream alone. What belongs to no mount, and
-what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes (http2.IDLE): models think for long, and Envoy's own time-outs come first.
+what is no external processing, ends with an error and is counted; Envoy's own fail setting then decides. Nothing waits for ever: the first message has seconds, every further one has minutes (grpc_call.IDLE): models think for long, and Envoy's own time-outs come first.
 
 Every serving process listens on the same address (SO_REUSEPORT). While it leaves it says so to health checks, takes nothing new and lets what is under way end.
 """
@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
-from afterguard.guard import http2, tls
+from afterguard.guard import grpc_call, http2_frames, tls
 from afterguard.guard.brain import Ruling
 from afterguard.guard.door import Given, Room
 from afterguard.guard.envoy_exchange import Disorder, EnvoyExchange, Head, at_once, head
 from afterguard.guard.envoy_messages import SERVICE, ProcessingRequest
-from afterguard.guard.http2 import Call, Connection, Held, Refused
+from afterguard.guard.grpc_call import Call, Refused
+from afterguard.guard.http2 import Connection, Held
 from afterguard.guard.listening import BACKLOG, shared, stop
 from afterguard.guard.route import Place
 from afterguard.wire.endpoint import endpoint
@@ -45,10 +46,10 @@ ROOM = 256 << 20
 UNREAD = 512 << 20
 """Bytes of messages that wait to be read, over all connections of a process."""
 BROKEN = {
-    http2.REFUSED: "too_many_connections",
-    http2.CALM: "flood",
-    http2.FLOW_CONTROL: "flow_control",
-    http2.COMPRESSION: "bad_headers",
+    http2_frames.REFUSED: "too_many_connections",
+    http2_frames.CALM: "flood",
+    http2_frames.FLOW_CONTROL: "flow_control",
+    http2_frames.COMPRESSION: "bad_headers",
 }
 """Why a connection was ended -> what is counted; else it is no HTTP/2."""
 PROCESS, HEALTH = f"/{SERVICE}/Process", "/grpc.health.v1.Health/Check"
@@ -131,9 +132,9 @@ class ExtProc:
             await call.read()
             await call.write(LEAVING if self.is_leaving else SERVING)
         elif call.path != PROCESS:
-            raise Refused(http2.UNIMPLEMENTED, "no such service")
+            raise Refused(grpc_call.UNIMPLEMENTED, "no such service")
         elif self.streams >= STREAMS:
-            self._refuse("overload", http2.EXHAUSTED, "too many exchanges at once")
+            self._refuse("overload", grpc_call.EXHAUSTED, "too many exchanges at once")
         else:
             self.streams += 1
             try:
@@ -144,7 +145,7 @@ class ExtProc:
     async def _process(self, call: Call) -> None:
         token = self.given.token
         if token and not hmac.compare_digest(call.metadata.get(SECRET, "").encode("latin-1"), token):
-            self._refuse("no_token", http2.UNAUTHENTICATED, f"send the metadata {SECRET}")
+            self._refuse("no_token", grpc_call.UNAUTHENTICATED, f"send the metadata {SECRET}")
         exchange: EnvoyExchange | None = None
         try:
             asked = await self._first(call)
@@ -163,15 +164,15 @@ class ExtProc:
                 if answer is not None:
                     await call.write(answer.SerializeToString())
             await self._follow(exchange, call)
-            call.end(http2.OK)
+            call.end(grpc_call.OK)
             call.part()
             await asyncio.sleep(0)  # the answer leaves before the decision is written down
         except Disorder as error:
             if exchange is not None:
                 exchange.session.fail("bad_peer")
-            self._refuse("bad_peer", http2.INVALID, str(error))
+            self._refuse("bad_peer", grpc_call.INVALID, str(error))
         except TimeoutError:
-            self._refuse("slow_peer", http2.DEADLINE, "no message for too long")
+            self._refuse("slow_peer", grpc_call.DEADLINE, "no message for too long")
         finally:
             call.part()
             if exchange is not None:
@@ -187,7 +188,7 @@ class ExtProc:
             raise Disorder(f"{kind} as the first message")
         asked = self._asked(call.metadata, message, is_shown=is_shown)
         if asked is None:
-            self._refuse("no_mount", http2.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
+            self._refuse("no_mount", grpc_call.NOT_FOUND, f"no mount: let Envoy send the metadata {MOUNT}")
             return None
         call.line.rests(is_awaited=not is_shown)
         return asked

@@ -4,52 +4,66 @@ In: bytes of a connection. Out: a `Call` for each stream, to read messages from 
 
 Why not the published gRPC server: it hands every message through three threads, which costs more time than judging it does (bench/doors.py). HPACK, the part of HTTP/2 with a memory, is the package hpack.
 
-Theory of operation. A connection is an asyncio.Protocol. Frames are read as they come; each stream has a coroutine, its handler, which reads from a queue of whole messages. The stream itself drives it, with no task of asyncio:
-a message that comes lets the handler run on at once, in the same turn of the loop, until it waits for the next one. It may wait for a message (`Call.read`), for room to send (`Call.write`), for its turn (`asyncio.sleep(0)`) and for
-any Future; what needs a task of its own, such as asyncio.timeout, belongs into one that the handler then waits for. What a peer may make this process hold or do
+Theory of operation. A connection is an asyncio.Protocol. Frames are read as they come (http2_frames.py); each stream is a Call that drives its own handler (grpc_call.py). What a peer may make this process hold or do
 is bounded: the size of frames, of header blocks and of messages, the number of streams and of connections, unread bytes of a stream (its window is not opened again before they are read) and of all streams of the process
 together (`Held.room`), what waits to be sent, the time for which a message may wait to be sent, and what costs the peer little (control frames, resets, frames without content, errors that make us reset a stream) a second. What
 is beyond a bound, or against RFC 9113, ends the connection with the error code that says so.
 
 A peer that waits for no answer, because it only shows what passes, has other work to do, and to be woken for each of its packets slows it down: the kernel wakes us on its time. Such a connection is read in turns, with rests between
 them (`Connection.rests`).
-
-A stream that the peer resets, or whose connection is lost, has its handler cancelled once (CancelledError is raised where it waits, or where it waits next), and not any more after the handler has said (`Call.part`) that it is only
-writing down what was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable
 
 from hpack import Decoder
 from hpack.exceptions import HPACKError
 
 from afterguard.guard.door import Room
+from afterguard.guard.grpc_call import IDLE, WINDOW, Call, Handler, Refused
+from afterguard.guard.http2_frames import (
+    ACK,
+    CALM,
+    CLOSED,
+    COMPRESSION,
+    CONTINUATION,
+    DATA,
+    DRIBBLE,
+    END_HEADERS,
+    END_STREAM,
+    FLOW_CONTROL,
+    FRAME_SIZE,
+    GOAWAY,
+    HEADERS,
+    NO_ERROR,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITISED,
+    PROTOCOL,
+    PUSH_PROMISE,
+    REFUSED,
+    RST_STREAM,
+    SETTINGS,
+    WIDE,
+    WINDOW_UPDATE,
+    Broken,
+    frame,
+    headers_of,
+    number,
+    sized,
+    unpadded,
+)
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, END_HEADERS, PADDED, PRIORITISED, ACK = 1, 4, 8, 32, 1
-NO_ERROR, PROTOCOL, FLOW_CONTROL, CLOSED, FRAME_SIZE, REFUSED, COMPRESSION, CALM = 0, 1, 3, 5, 6, 7, 9, 11
 FRAME_CAP = 256 << 10
 """Bytes of one frame we take."""
-WINDOW = 4 << 20
-"""Bytes of a stream that may come before they are read."""
-WIDE = (1 << 31) - 1
 BLOCK_CAP = 16 << 10
 """Bytes of a header block, packed. gRPC's metadata is small, and unpacking what is made for it costs a second a megabyte."""
 LIST_CAP = 64 << 10
 """Bytes of a header block, unpacked."""
-BODY = 256 << 10
-"""A message above this is taken for a body that whoever reads it keeps: it counts as held until the stream ends, up to KEPT bytes a stream."""
-KEPT = 64 << 20
-MESSAGES = 10_000
-"""Messages of a stream that may lie unread."""
 KNOWN = 100
 """Header blocks that are remembered."""
 STREAMS = 1_000
@@ -60,14 +74,8 @@ FLOOD = 2_000
 """What costs a peer little, a second."""
 SETTINGS_MOST = 32
 """Rows of one SETTINGS frame: each may touch every stream."""
-DRIBBLE = 256
-"""Bytes of DATA below which a frame that completes nothing is counted as costing little."""
 OUT_CAP = 8 << 20
 """Bytes waiting to be sent above which the connection ends: its peer asks and does not read."""
-STALL = 30.0
-"""Seconds for which a message may wait until the peer takes it."""
-IDLE = 900.0
-"""Seconds for which a stream may say nothing, and a connection may lie without one."""
 LOOK = 1.0
 """Seconds between looks at what is late: a timer for each message would cost more than reading it."""
 GREETING = 10.0
@@ -78,36 +86,6 @@ REST, SMALL = 0.02, 16 << 10
 """Seconds for which a connection is not read whose peer waits for no answer, and bytes below which what came at once leaves time for it: the kernel takes 64 KiB before a peer has to hold back. See `Connection.rests`."""
 FAREWELL = b"farewell"
 """In the PING whose answer says that the peer has heard it."""
-OK, CANCELLED, INVALID, DEADLINE, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAUTHENTICATED = (
-    0,
-    1,
-    3,
-    4,
-    5,
-    8,
-    12,
-    13,
-    16,
-)
-"""Of gRPC."""
-BEGIN = b"\x88\x0f\x10\x10application/grpc"
-"""`:status: 200` and `content-type: application/grpc`, in HPACK without a memory."""
-
-
-class Refused(Exception):
-    """End the stream with a status of gRPC and a sentence."""
-
-    def __init__(self, code: int, says: str) -> None:
-        super().__init__(says)
-        self.code = code
-
-
-class Broken(Exception):
-    """End the connection with an error code of HTTP/2."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 class Held:
@@ -119,278 +97,6 @@ class Held:
         """Bytes that may lie unread."""
         self.on_broken = on_broken
         """Told the error code of a connection that was ended for what its peer did."""
-
-
-Handler = Callable[["Call"], Coroutine[Any, Any, None]]
-
-
-class Wait:
-    """What a handler waits for that is not a Future."""
-
-    def __await__(self) -> Generator[Wait, None, None]:
-        yield self
-
-
-MESSAGE, SPACE = Wait(), Wait()
-"""A message to read, and room to send one."""
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame."""
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-
-
-def _number(value: int) -> bytes:
-    return value.to_bytes(4, "big")
-
-
-def _status(code: int, says: str) -> bytes:
-    rows = [(b"grpc-status", str(code).encode())]
-    if says:
-        rows.append((b"grpc-message", quote(says[:100], safe=" ()-_.,:;").encode()[:120]))
-    return b"".join(b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value for name, value in rows)
-
-
-class Call:
-    """One stream."""
-
-    def __init__(self, line: Connection, number: int, headers: dict[str, str]) -> None:
-        self.line = line
-        self.number = number
-        self.metadata = headers
-        self.path = headers.get(":path", "")
-        self.room = WINDOW
-        """Bytes the peer may still send."""
-        self.window = line.initial
-        """Bytes we may still send."""
-        self._work: Coroutine[Any, Any, None] | None = None
-        """The handler, until it is over."""
-        self._waits: Wait | None = None
-        self._future: asyncio.Future[Any] | None = None
-        """Somebody else the handler waits for."""
-        self._is_parted = self._is_cancelled = self._is_running = False
-        self._messages: deque[bytes] = deque()
-        self._buffer = bytearray()
-        self._unread = self._owed = self._held = self._kept = 0
-        self.is_ended = False
-        """Whether the peer has said all."""
-        self._is_begun = False
-        self.is_said = False
-        """Whether we have said all."""
-        self._until = 0.0
-        """When what it waits for has to be there."""
-
-    async def read(self, limit: float = IDLE) -> bytes | None:
-        """The next message, None at the end. Raises TimeoutError where none comes within so many seconds, and a little."""
-        self._until = self.line.loop.time() + limit
-        while not self._messages:
-            if self.is_ended:
-                return None
-            await MESSAGE
-        message = self._messages.popleft()
-        size = len(message) + 5
-        self._unread -= size
-        if size > BODY and self._kept + size <= KEPT:
-            self._kept += size
-        else:
-            self._give_back(size)
-        self._open()
-        return message
-
-    # -- the handler
-
-    def go(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let the handler begin."""
-        self._work = work
-        self._step()
-
-    def _step(self, error: BaseException | None = None) -> None:
-        """Let the handler run until it waits again."""
-        if self._work is None or self._is_running:
-            return
-        self._waits, self._is_running = None, True
-        code, says = OK, ""
-        try:
-            self._wait(self._run(self._work, error))
-            return
-        except StopIteration:
-            pass
-        except Refused as refused:
-            code, says = refused.code, str(refused)
-        except asyncio.CancelledError:
-            code = CANCELLED
-        except Exception as broken:
-            code, says = INTERNAL, type(broken).__name__
-        finally:
-            self._is_running = False
-            error = None  # which would hold this frame, and the frame it
-        self._work = None
-        if code != CANCELLED and not self.is_said:
-            self.end(code, says)
-        self.line.forget(self)
-
-    def _run(self, work: Coroutine[Any, Any, None], error: BaseException | None) -> Any:
-        """What the handler waits for next. Raises what it raises, StopIteration at its end."""
-        while True:
-            if self._is_cancelled:
-                self._is_cancelled, error = False, asyncio.CancelledError()
-            try:
-                waits = work.send(None) if error is None else work.throw(error)
-            finally:
-                error = None
-            if not self._is_cancelled or not (waits is None or isinstance(waits, Wait)):
-                return waits
-
-    def _wait(self, waits: Any) -> None:
-        """Find out what the handler waits for."""
-        if isinstance(waits, Wait):
-            self._waits = waits
-        elif waits is None:
-            self.line.loop.call_soon(self._step)
-        else:
-            waits._asyncio_future_blocking = False  # the sign that it was waited for as it should be
-            self._future = waits
-            waits.add_done_callback(self._woken)
-            if self._is_cancelled:
-                waits.cancel()
-
-    def _woken(self, _: asyncio.Future[Any]) -> None:
-        self._future = None
-        self._step()
-
-    def cancel(self) -> None:
-        """The peer has left: end the handler, once, and not while it is writing down what was."""
-        if self._is_parted or self._work is None:
-            return
-        self._is_parted = True
-        if self._waits is not None:
-            self._step(asyncio.CancelledError())
-        elif self._future is None or not self._future.cancel():
-            self._is_cancelled = True  # it runs, or is about to
-
-    def part(self) -> None:
-        """Nothing the peer does ends the handler any more."""
-        self._is_parted, self._is_cancelled = True, False
-
-    def over(self) -> None:
-        """Nothing is read any more."""
-        self._give_back(self._held)
-        self._messages.clear()
-
-    def _give_back(self, size: int) -> None:
-        self._held -= size
-        self.line.held.room.left += size
-
-    async def write(self, message: bytes) -> None:
-        """Send a message; waits while the peer takes nothing. Raises TimeoutError where that is too long."""
-        data = b"\0" + _number(len(message)) + message
-        begin = b"" if self._is_begun else frame(HEADERS, END_HEADERS, self.number, BEGIN)
-        self._is_begun = True
-        if len(data) <= self._may_send():
-            self._spend(len(data))
-            self.line.send(begin + frame(DATA, 0, self.number, data))
-            return
-        self.line.send(begin)
-        at = 0
-        while at < len(data):
-            size = min(len(data) - at, self._may_send())
-            if size <= 0:
-                await self._room()
-                continue
-            self._spend(size)
-            self.line.send(frame(DATA, 0, self.number, data[at : at + size]))
-            at += size
-
-    def _may_send(self) -> int:
-        line = self.line
-        return 0 if line.is_paused else min(self.window, line.window, line.frame_cap)
-
-    def _spend(self, size: int) -> None:
-        self.window -= size
-        self.line.window -= size
-
-    async def _room(self) -> None:
-        self._until = self.line.loop.time() + STALL
-        self.line.waiting[self.number] = self
-        try:
-            await SPACE
-        finally:
-            self.line.waiting.pop(self.number, None)
-
-    def wake(self) -> None:
-        """There may be room to send now."""
-        if self._waits is SPACE and self._may_send() > 0:
-            self._step()
-
-    def end(self, code: int, says: str = "") -> None:
-        """The last frames of the stream."""
-        self.is_said = True
-        begin = b"" if self._is_begun else BEGIN
-        self.line.send(frame(HEADERS, END_HEADERS | END_STREAM, self.number, begin + _status(code, says)))
-        if not self.is_ended:
-            self.line.send(frame(RST_STREAM, 0, self.number, _number(NO_ERROR)))
-
-    def take(self, data: memoryview, is_last: bool, cap: int) -> None:
-        """Bytes of the stream. Raises Refused where a message is too large or no gRPC."""
-        if not self.line.held.room.take(len(data)):
-            raise Refused(EXHAUSTED, "too much lies unread")
-        self._held += len(data)
-        before = len(self._messages)
-        self._cut(data, cap)
-        if len(self._messages) > MESSAGES:
-            raise Refused(EXHAUSTED, "too many messages unread")
-        if is_last:
-            self.finish()
-            return
-        if len(data) < DRIBBLE and len(self._messages) == before:
-            self.line.control()
-        self._owed += len(data)
-        self._open()
-        self._heard()
-
-    def look(self, now: float) -> None:
-        """Whether a message, or room for one, is too late."""
-        if self._waits is not None and now > self._until:
-            self._step(TimeoutError())
-
-    def finish(self) -> None:
-        """The peer has said all."""
-        self.is_ended = True
-        self._heard()
-
-    def _heard(self) -> None:
-        if self._waits is MESSAGE and (self._messages or self.is_ended):
-            self._step()
-
-    def _cut(self, data: memoryview, cap: int) -> None:
-        """Messages out of bytes."""
-        self._buffer += data
-        buffer = self._buffer
-        at = 0
-        while len(buffer) - at >= 5:
-            size = int.from_bytes(buffer[at + 1 : at + 5], "big")
-            if buffer[at] != 0:
-                raise Refused(UNIMPLEMENTED, "messages are not compressed here")
-            if size > cap:
-                raise Refused(EXHAUSTED, "the message is too large")
-            if len(buffer) - at - 5 < size:
-                break
-            self._messages.append(bytes(buffer[at + 5 : at + 5 + size]))
-            self._unread += size + 5
-            at += 5 + size
-        if at:
-            del buffer[:at]
-
-    def pad(self, size: int) -> None:
-        """Bytes of padding, which count like any others and are kept nowhere."""
-        self._owed += size
-
-    def _open(self) -> None:
-        """Let the peer send more: in large steps, because little by little would cost a frame each, and not before what came is read."""
-        if self._owed >= WINDOW // 2 and self._unread < WINDOW // 2 and not self.is_ended:
-            self.room += self._owed
-            self.line.send(frame(WINDOW_UPDATE, 0, self.number, _number(self._owed)))
-            self._owed = 0
 
 
 class Connection(asyncio.Protocol):
@@ -435,8 +141,8 @@ class Connection(asyncio.Protocol):
             return
         self.held.lines.add(self)
         rows = ((3, STREAMS), (4, WINDOW), (5, FRAME_CAP), (6, LIST_CAP))
-        settings = b"".join(key.to_bytes(2, "big") + _number(value) for key, value in rows)
-        self.transport.write(frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, _number(WIDE - 65_535)))
+        settings = b"".join(key.to_bytes(2, "big") + number(value) for key, value in rows)
+        self.transport.write(frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, number(WIDE - 65_535)))
 
     def _look(self) -> None:
         """End what says nothing for too long: its peer may be gone without a word."""
@@ -524,7 +230,7 @@ class Connection(asyncio.Protocol):
         """Say why, and go; a peer that reads nothing is not waited for."""
         if self._is_closed:
             return
-        self.transport.write(frame(GOAWAY, 0, 0, _number(self._last) + _number(code)))
+        self.transport.write(frame(GOAWAY, 0, 0, number(self._last) + number(code)))
         self._is_closed = True
         for call in list(self.calls.values()):
             call.cancel()
@@ -536,7 +242,7 @@ class Connection(asyncio.Protocol):
         if self.is_leaving:
             return
         self.is_leaving = True
-        self.send(frame(GOAWAY, 0, 0, _number(WIDE) + _number(NO_ERROR)) + frame(PING, 0, 0, FAREWELL))
+        self.send(frame(GOAWAY, 0, 0, number(WIDE) + number(NO_ERROR)) + frame(PING, 0, 0, FAREWELL))
         self.loop.call_later(PARTING, self._part)
 
     def _part(self) -> None:
@@ -544,7 +250,7 @@ class Connection(asyncio.Protocol):
         if self._is_parted or self._is_closed:
             return
         self._is_parted = True
-        self.send(frame(GOAWAY, 0, 0, _number(self._last) + _number(NO_ERROR)))
+        self.send(frame(GOAWAY, 0, 0, number(self._last) + number(NO_ERROR)))
         self._done()
 
     def _done(self) -> None:
@@ -627,11 +333,11 @@ class Connection(asyncio.Protocol):
             raise Broken(PROTOCOL)
         self._used += len(payload)
         if self._used > WIDE // 4:
-            self.send(frame(WINDOW_UPDATE, 0, 0, _number(self._used)))
+            self.send(frame(WINDOW_UPDATE, 0, 0, number(self._used)))
             self._used = 0
         data = memoryview(payload)
         if flags & PADDED:
-            data = _unpadded(data)
+            data = unpadded(data)
         call = self.calls.get(stream)
         if call is None or call.is_said:  # it may have been on its way when the stream ended
             if len(data) < DRIBBLE:
@@ -655,7 +361,7 @@ class Connection(asyncio.Protocol):
             raise Broken(PROTOCOL)
         data = memoryview(payload)
         if flags & PADDED:
-            data = _unpadded(data)
+            data = unpadded(data)
         if flags & PRIORITISED:
             if len(data) < 5:
                 raise Broken(FRAME_SIZE)
@@ -696,7 +402,7 @@ class Connection(asyncio.Protocol):
         if known is not None:
             return known
         try:
-            headers = headers_of(self._decoder.decode(_sized(block), raw=True))
+            headers = headers_of(self._decoder.decode(sized(block), raw=True))
         except (HPACKError, IndexError, ValueError):
             raise Broken(COMPRESSION) from None
         if min(block, default=0) <= 0x80 or max(block) == 0xFF:  # more than indexes of one byte
@@ -715,7 +421,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, stream: int, flags: int, headers: dict[str, str] | None) -> None:
         if headers is None or self._is_parted or len(self.calls) >= STREAMS:
             self.control()
-            self.send(frame(RST_STREAM, 0, stream, _number(PROTOCOL if headers is None else REFUSED)))
+            self.send(frame(RST_STREAM, 0, stream, number(PROTOCOL if headers is None else REFUSED)))
             return
         call = self.calls[stream] = Call(self, stream, headers)
         call.is_ended = bool(flags & END_STREAM)
@@ -784,38 +490,3 @@ class Connection(asyncio.Protocol):
         call.over()
         if self.calls.pop(call.number, None) is not None:
             self._done()
-
-
-def headers_of(rows: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
-    """Metadata by name, the last of a name; None where it is against RFC 9113, 8.2 and 8.3: a name that is empty or in capitals, a pseudo-header twice or behind others."""
-    found: dict[str, str] = {}
-    is_past = False
-    for raw, value in rows:
-        name = raw.decode("latin-1")
-        is_pseudo = name[:1] == ":"
-        if not name or name != name.lower() or (is_pseudo and is_past) or (is_pseudo and name in found):
-            return None
-        is_past = is_past or not is_pseudo
-        found[name] = value.decode("latin-1")
-    return found
-
-
-def _sized(block: bytes) -> bytes:
-    """A header block that changes the size of its table twice at most (RFC 7541, 4.2): thousands of changes cost the peer a byte each. Raises ValueError."""
-    at = count = 0
-    while at < len(block) and block[at] & 0xE0 == 0x20:
-        count += 1
-        if count > 2:
-            raise ValueError("too many table sizes")
-        at += 1
-        if block[at - 1] & 31 == 31:
-            while at < len(block) and block[at] & 0x80:
-                at += 1
-            at += 1
-    return block
-
-
-def _unpadded(data: memoryview) -> memoryview:
-    if not data or data[0] >= len(data):
-        raise Broken(PROTOCOL)
-    return data[1 : len(data) - data[0]]

@@ -86,34 +86,42 @@ def _answers(line: socket.socket, metadata: Mapping[str, str], messages: list[An
     """Send the messages on one stream; what is answered. Raises OSError, and ValueError where the door refuses."""
     from hpack import Decoder, Encoder
 
-    from afterguard.guard import http2
+    from afterguard.guard import http2_frames
     from afterguard.guard.envoy_messages import ProcessingResponse
 
-    wide = (http2.WIDE - 65_535).to_bytes(4, "big")
-    settings = b"\0\x04" + http2.WIDE.to_bytes(4, "big")
-    out = [http2.PREFACE, http2.frame(http2.SETTINGS, 0, 0, settings), http2.frame(http2.WINDOW_UPDATE, 0, 0, wide)]
-    out.append(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, Encoder().encode(metadata.items())))
+    wide = (http2_frames.WIDE - 65_535).to_bytes(4, "big")
+    settings = b"\0\x04" + http2_frames.WIDE.to_bytes(4, "big")
+    out = [
+        http2_frames.PREFACE,
+        http2_frames.frame(http2_frames.SETTINGS, 0, 0, settings),
+        http2_frames.frame(http2_frames.WINDOW_UPDATE, 0, 0, wide),
+    ]
+    out.append(
+        http2_frames.frame(http2_frames.HEADERS, http2_frames.END_HEADERS, 1, Encoder().encode(metadata.items()))
+    )
     for message in messages:
         raw = message.SerializeToString()
         whole = b"\0" + len(raw).to_bytes(4, "big") + raw
-        out += [http2.frame(http2.DATA, 0, 1, whole[at : at + 16_384]) for at in range(0, len(whole), 16_384)]
+        out += [
+            http2_frames.frame(http2_frames.DATA, 0, 1, whole[at : at + 16_384]) for at in range(0, len(whole), 16_384)
+        ]
     line.sendall(b"".join(out))
     found, data, decoder = [], b"", Decoder()
     for kind, flags, stream, payload in _frames(line):
-        if kind == http2.SETTINGS and not flags & http2.ACK:
-            line.sendall(http2.frame(http2.SETTINGS, http2.ACK, 0))
-        elif kind == http2.DATA and stream == 1:
+        if kind == http2_frames.SETTINGS and not flags & http2_frames.ACK:
+            line.sendall(http2_frames.frame(http2_frames.SETTINGS, http2_frames.ACK, 0))
+        elif kind == http2_frames.DATA and stream == 1:
             data += payload
             while len(data) >= 5 and len(data) - 5 >= (size := int.from_bytes(data[1:5], "big")):
                 found.append(ProcessingResponse.FromString(data[5 : 5 + size]))
                 data = data[5 + size :]
                 if found[-1].WhichOneof("one") == "immediate_response":
                     return found
-        elif kind == http2.HEADERS and stream == 1:
+        elif kind == http2_frames.HEADERS and stream == 1:
             told = dict(decoder.decode(payload, raw=True))
-            if flags & http2.END_STREAM:
+            if flags & http2_frames.END_STREAM:
                 raise ValueError(told.get(b"grpc-message", b"it ended without an answer").decode("latin-1"))
-        elif kind in (http2.GOAWAY, http2.RST_STREAM):
+        elif kind in (http2_frames.GOAWAY, http2_frames.RST_STREAM):
             raise ValueError("it ended the connection")
     raise ValueError("it closed the connection")
 

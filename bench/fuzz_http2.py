@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from afterguard.guard import grpc_call, http2, http2_frames
-from afterguard.guard.http2 import (  # fmt: skip
+from afterguard.guard.http2_frames import (
     CONTINUATION,
     DATA,
     GOAWAY,

@@ -298,3 +298,17 @@ def test_a_person_can_accept_what_is_now_usual(watch: Watch) -> None:
     run(watch, ATTACKS["refusals"][1](random.Random(1)))
     assert watch.accept("shop", "user", "u900") and not watch.accept("shop", "user", "nobody")
     assert not watch.accept("nowhere", "user", "u900")
+
+
+def test_people_who_always_pay_from_the_same_place_are_no_strangers_in_a_full_memory() -> None:
+    rng, watch, said, count = random.Random(5), Watch(bits=1 << 18), [], 0
+    for time in range(int(START), int(START + 4 * DAY), 600):
+        people = [("p", who) for who in rng.sample(range(60), 6)]
+        strangers = [("s", count + number) for number in range(100)]
+        count += len(strangers)
+        for kind, who in people + strangers:
+            fields = {name: f"{kind}{name}{who}" for name in ("user", "device", "network", "region")}
+            moves = (Move("pay", 10.0, "EUR", "shop", False),) if kind == "p" else ()
+            one = Event(time=time, id=f"{time}-{kind}-{who}", app="pay", model="m", moves=moves, **fields)
+            said += [alert.hit.kind for alert in watch.feed(one)]
+    assert watch.seen.old.any() and "account_takeover" not in said

@@ -122,6 +122,8 @@ class Site:
     def judge(self, events: Sequence[Event], now: float) -> list[Alert]:
         """Alarms of the slice that ends now."""
         self.begun = self.begun or events[0].time
+        self.seen.turn(now)
+        self.read.turn(now)
         passed = max(0.0, now - self.last) if self.last else 0.0
         self.last = now
         self.events += len(events)
@@ -161,17 +163,17 @@ class Site:
         put[told, AT["off_topic"]] = self.topics.far(asked[told], now, is_learning)
         who = columns.fields["who"]
         self.season.add(len(np.unique(who.hashes)), now)
-        new = np.zeros(len(events), dtype=bool)
-        new[who.events] = self.seen.new(_pairs(self.salt, 1, who.hashes, who.hashes), now)
+        mine = _pairs(self.salt, 1, who.hashes, who.hashes)
+        first_today = np.unique(who.hashes[~self.seen.is_marked(mine)])
+        self.seen.mark(mine)
         # All events of an identity that is new today count as of a new one, once for each group it turns up in.
         day = np.uint64(now // DAY)
-        first_today = np.unique(who.hashes[new[who.events]])
-        self.seen.new(_pairs(self.salt, 2, first_today, first_today ^ day), now)
-        columns.fields["new"] = self._newcomers(who, first_today, day, now)
+        self.seen.mark(_pairs(self.salt, 2, first_today, first_today ^ day))
+        columns.fields["new"] = self._newcomers(who, first_today, day)
         put[columns.fields["new"].events, AT["newcomers"]] = 1
-        self._strange(columns, day, now)
+        self._strange(columns, day)
 
-    def _strange(self, columns: Columns, day: np.uint64, now: float) -> None:
+    def _strange(self, columns: Columns, day: np.uint64) -> None:
         """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
         moves = columns.measures[:, AT["moves"]]
         self.acts = self.acts or bool(moves.any())
@@ -182,10 +184,10 @@ class Site:
         # To one that is new, or came back after weeks and is forgotten, everything is new.
         strange[columns.fields["new"].events] = False
         for number, name in enumerate(("device", "network", "region")):
-            strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day, now)
+            strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day)
         columns.measures[:, AT["strange_moves"]] = moves * strange
 
-    def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64, now: float) -> Numbers:
+    def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64) -> Numbers:
         """For each event, whether its user and this value came together for the first time today or yesterday."""
         whose = np.zeros(count, dtype=np.uint64)
         whose[user.events] = user.hashes
@@ -193,20 +195,20 @@ class Site:
         has[user.events] = True
         both = has[other.events]
         events, mine, theirs = other.events[both], whose[other.events[both]], other.hashes[both]
-        new = self.seen.new(_pairs(self.salt, number, mine, theirs), now)
-        self.seen.new(_pairs(self.salt, number + 1, mine[new], theirs[new] ^ day), now)
+        new = self.seen.new(_pairs(self.salt, number, mine, theirs))
+        self.seen.mark(_pairs(self.salt, number + 1, mine[new], theirs[new] ^ day))
         late = np.zeros(len(events), dtype=bool)
         for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
-            late |= self.seen.has(_pairs(self.salt, number + 1, mine, theirs ^ when))
+            late |= self.seen.is_marked(_pairs(self.salt, number + 1, mine, theirs ^ when))
         answer = np.zeros(count, dtype=bool)
         answer[events] = late
         return answer
 
-    def _newcomers(self, who: Column, first: Numbers, day: np.uint64, now: float) -> Column:
+    def _newcomers(self, who: Column, first: Numbers, day: np.uint64) -> Column:
         """Events of identities that were first seen today or yesterday."""
         known = np.isin(who.hashes, first)
         for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
-            known |= self.seen.has(_pairs(self.salt, 2, who.hashes, who.hashes ^ when))
+            known |= self.seen.is_marked(_pairs(self.salt, 2, who.hashes, who.hashes ^ when))
         places = np.flatnonzero(known)
         return Column([who.values[i] for i in places.tolist()], who.events[places], who.hashes[places])
 
@@ -263,7 +265,7 @@ class Site:
             mine = [part for part in parts if part[2] is which]
             if not mine:
                 continue
-            new = memory.new(np.concatenate([pairs for *_, pairs in mine]), now)
+            new = memory.new(np.concatenate([pairs for *_, pairs in mine]))
             start = 0
             for at, is_repeat, _, of_row, pairs in mine:
                 fresh = new[start : start + len(pairs)]

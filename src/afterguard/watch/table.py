@@ -186,12 +186,13 @@ class Table:
             if len(new) > most:
                 new = sorted(new, key=lambda value: -counts[value])[:most]
             self._evict(len(new) - room, active, now, new)
-        for value in new[: max(0, self.size - len(self.names))]:
+        first = len(self.names)
+        for value in new[: max(0, self.size - first)]:
             if len(self.names) == len(self.last):
                 self.make_room(min(self.size, 2 * len(self.last)))
-            row = self.rows[value] = len(self.names)
+            self.rows[value] = len(self.names)
             self.names.append(value)
-            self._clear(row, now)
+        self._clear(list(range(first, len(self.names))), now)
 
     def _evict(self, count: int, active: Numbers, now: float, new: list[Hashable]) -> None:
         """Give the rows with the least activity of the last day to the new ones."""
@@ -199,26 +200,24 @@ class Table:
         weight = self.sums[:have, 2, 0] * np.exp(-(now - self.last[:have]) / DAY) + self.usual[:have, 0] / 4
         weight[active] = np.inf
         count = min(count, int(np.isfinite(weight).sum()))
-        for row in np.argpartition(weight, count - 1)[:count].tolist() if count > 0 else ():
+        if count <= 0:
+            return
+        rows = np.argpartition(weight, count - 1)[:count].tolist()
+        for row in rows:
             value = new.pop()
             del self.rows[self.names[row]]
             self.names[row], self.rows[value] = value, row
-            self._clear(row, now)
-            self.evicted += 1
+        self._clear(rows, now)
+        self.evicted += count
 
-    def _clear(self, row: int, now: float) -> None:
-        self.sums[row] = 0
-        self.usual[row] = 0
-        self.today[row] = 0
-        self.peak[row] = 0
-        self.peak_today[row] = 0
-        self.last[row] = self.first[row] = self.rolled[row] = now
-        self.days[row] = 0
-        self.hour[row] = -1
-        self.gap[row] = 0
-        self.at[row] = 0
-        self.place[row] = 0
-        self.placed[row] = 0
+    def _clear(self, rows: Sequence[int], now: float) -> None:
+        """Make them new. All at once: one by one it took a third of the time when most who come are strangers."""
+        if not rows:
+            return
+        for name in ("sums", "usual", "today", "peak", "peak_today", "days", "gap", "at", "place", "placed"):
+            getattr(self, name)[rows] = 0
+        self.last[rows] = self.first[rows] = self.rolled[rows] = now
+        self.hour[rows] = -1
 
     def add(self, rows: Numbers, amounts: Numbers, now: float) -> None:
         """What these rows (each once) did in the slice that ends now."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import UTC, datetime
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afterguard.watch import live
+from afterguard.watch.budgets import Budget
 from afterguard.watch.event import Event, Move
 from afterguard.watch.live import Watch
-from afterguard.watch.site import SIZE
+from afterguard.watch.site import SIZE, Settings
 
 START = 1_780_272_000.0
 DAY = 86_400.0
@@ -55,18 +57,24 @@ def test_no_order_of_times_breaks_it(steps: list[tuple[str, float]]) -> None:
             assert all(math.isfinite(float(x)) for x in table.sums[: len(table.names)].ravel())
 
 
-def test_after_a_jump_of_a_year_and_back_events_still_count() -> None:
-    """A believed year ahead: what then comes from the right time counts as of now, is said to be late, and the slice still ends."""
-    watch = Watch(bits=BITS)
+def test_after_a_jump_of_a_year_and_back_it_goes_on_with_the_right_time() -> None:
+    """A believed year ahead: a few events of the right time are late, then it is believed again, over a restart too; alarms say the right time."""
+    watch = Watch(Settings(budgets=(Budget("user", "requests", "hour", 100, "u1"),)), bits=BITS)
     for number in range(3_000):
         watch.feed(event(START + number, number))
     for number in range(30):
         watch.feed(event(START + YEAR + number, number))
     assert watch.minute * 60 > START + YEAR - 120
-    for number in range(live.MOST + 10):
-        watch.feed(event(START + 3_100 + number / 100, number))
-    assert watch.late > live.MOST and len(watch.open) <= live.MOST
-    assert watch.sites["s"].events >= live.MOST
+    said = [alert for number in range(60) for alert in watch.feed(event(START + DAY + number, number))]
+    assert watch.late == live.TOGETHER - 1 and watch.shift >= YEAR - DAY and watch.shift % (7 * DAY) == 0
+    watch = Watch.restored(watch.kept(), watch.settings)
+    for number in range(600):
+        said += watch.feed(event(START + DAY + 60 + number, 1 + 30 * number))
+    said += watch.tick(START + DAY + 1_200)
+    assert watch.late == live.TOGETHER - 1 and watch.sites["s"].events == 3_690 - watch.ahead
+    gone = [alert for alert in said if alert.hit.kind == "budget_gone"]
+    assert gone and gone[-1].why and START + DAY < gone[-1].why.until < START + 2 * DAY
+    assert datetime.fromtimestamp(START + DAY, UTC).strftime("since %Y-%m-%d") in gone[-1].hit.rule
 
 
 def hostile(number: int, at: float) -> Event:

@@ -89,3 +89,10 @@ def of(
         identifiers=tuple(callers)[:CALLERS],
     )
     return Alert(hit, tuple(exchanges), why)
+
+
+def timed(alert: Alert, by: float) -> Alert:
+    """The same alert so many seconds later."""
+    moments = tuple((name, None if time is None else time + by) for name, time in alert.exchanges)
+    why = alert.why and msgspec.structs.replace(alert.why, since=alert.why.since + by, until=alert.why.until + by)
+    return alert._replace(exchanges=moments, why=why)

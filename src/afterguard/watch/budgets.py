@@ -38,7 +38,8 @@ class Spent(NamedTuple):
     who: str
     used: float
     gone: float
-    window: str
+    since: float
+    """When the window began."""
 
 
 class Budgets:
@@ -69,16 +70,15 @@ class Budgets:
 
     def _said(self, place: int, who: str, row: list[float], end: float, now: float) -> Spent | None:
         budget, used = self.budgets[place], row[1]
-        label = datetime.fromtimestamp(row[0], UTC).strftime("%Y-%m-%d %H:%M")
         if used >= budget.amount and row[4] < 2:
             row[4] = 2.0
-            return Spent(budget, who, used, now, label)
+            return Spent(budget, who, used, now, row[0])
         settled = now - row[0] >= (end - row[0]) / 30
         if budget.per in ("day", "month") and not row[4] and settled and used >= EARLY * budget.amount and row[2]:
             gone = now + (budget.amount - used) / row[2]
             if gone < end:
                 row[4] = 1.0
-                return Spent(budget, who, used, gone, label)
+                return Spent(budget, who, used, gone, row[0])
         return None
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+NEVER = 1e11
+"""Seconds since the epoch that no clock shows: the year 5138."""
+
 
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True, gc=False):
     """A tool call that does something, above all one that moves money."""

@@ -21,7 +21,7 @@ from afterguard.watch.table import Table
 if TYPE_CHECKING:
     from afterguard.watch.live import Watch
 
-FORMAT = "afterguard.watch/3"
+FORMAT = "afterguard.watch/4"
 LARGEST = 1 << 30
 """Bytes after unpacking."""
 ROWS = (
@@ -63,6 +63,7 @@ def state_of(watch: Watch) -> bytes:
         "open": watch.open,
         "waiting": watch.waiting,
         "counts": [watch.late, watch.ahead, watch.refused],
+        "shift": watch.shift,
         "seen": _pairs(watch.seen),
         "read": _pairs(watch.read),
         "sites": {app: _site(site) for app, site in watch.sites.items()},
@@ -100,6 +101,7 @@ def _fill_watch(watch: Watch, state: Any) -> None:
     watch.open = msgspec.convert(state["open"], list[Event])
     watch.waiting = msgspec.convert(state["waiting"], dict[str, list[Event]])
     watch.late, watch.ahead, watch.refused = state["counts"]
+    watch.shift = state["shift"]
     for app, rows in state["sites"].items():
         watch.sites[app] = site = Site(app, watch.settings, watch.seen, watch.read)
         _fill(site, rows)

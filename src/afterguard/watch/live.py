@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from afterguard.watch import kept
-from afterguard.watch.alert import Alert
-from afterguard.watch.event import Event
+from afterguard.watch.alert import Alert, timed
+from afterguard.watch.event import NEVER, Event
 from afterguard.watch.seen import BITS, Seen
 from afterguard.watch.site import Settings, Site
 
@@ -29,7 +29,8 @@ SITES = 16
 """Applications with a memory of their own; the others share one."""
 AHEAD = 6 * 3_600.0
 TOGETHER = 20
-"""Events in a row from far ahead that are believed."""
+"""Events in a row from far ahead, or from far behind, that are believed."""
+WEEK = 7 * 86_400.0
 
 
 class Watch:
@@ -50,12 +51,18 @@ class Watch:
         self.ahead = 0
         self.refused = 0
         self._ahead: list[Event] = []
+        self._behind = 0
+        self.shift = 0.0
+        """Seconds, whole weeks, by which this watch lives ahead of the clocks: one was wrong, everything is remembered by its time, and what is behind it would be late for ever."""
 
     def feed(self, event: Event) -> list[Alert]:
         """One event; the alarms of the slice that ends with it."""
-        if not math.isfinite(event.time) or event.time <= 0:
+        if not 0 < event.time < NEVER:
             self.refused += 1
             return []
+        self._goes_back(event.time)
+        if self.shift:
+            event = msgspec.structs.replace(event, time=event.time + self.shift)
         minute = int(event.time // SLICE)
         if self.minute < 0:
             self.minute = minute
@@ -79,13 +86,28 @@ class Watch:
         self._ahead = []
         return True
 
+    def _goes_back(self, time: float) -> None:
+        """Many events in a row from far behind are the time: this watch was taken ahead by a clock that was wrong."""
+        behind = self.minute * SLICE - time - self.shift
+        self._behind = self._behind + 1 if behind > AHEAD else 0
+        if self._behind >= TOGETHER:
+            self._behind = 0
+            # By whole weeks, or every Monday would be a Tuesday.
+            self.shift += math.ceil(behind / WEEK) * WEEK
+
     def tick(self, now: float) -> list[Alert]:
         """It is `now`: ends the slice when its minute is over."""
+        now += self.shift
         if self.minute >= 0 and math.isfinite(now) and now // SLICE > self.minute:
             return self._close(int(now // SLICE))
         return []
 
     def _close(self, until: int) -> list[Alert]:
+        """End the minute and those up to `until`; alarms at the times that clocks say."""
+        alerts = self._closed(until)
+        return [timed(alert, -self.shift) for alert in alerts] if self.shift else alerts
+
+    def _closed(self, until: int) -> list[Alert]:
         """End the minute and those up to `until`: judge the applications that have enough events or waited long enough.
 
         Minute by minute even where nothing came, so that it does not matter whether an event or a tick told the time.
@@ -101,6 +123,7 @@ class Watch:
             now = (minute + 1) * SLICE
             due = [app for app, some in self.waiting.items() if len(some) >= FEW or now - some[0].time >= PATIENCE]
             for app in sorted(due):
+                self.sites[app].shift = self.shift
                 alerts += self.sites[app].judge(self.waiting.pop(app), now)
             minute += 1
         for app in sorted(self.sites):

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import Any
 
 from afterguard.watch.alert import Alert
-from afterguard.watch.event import Event
+from afterguard.watch.event import NEVER, Event
 from afterguard.watch.scored import kept
 from afterguard.watch.scored.block import width_of
 from afterguard.watch.scored.model import Model
@@ -23,8 +23,6 @@ MOST = 512
 AHEAD = 6 * 3_600.0
 TOGETHER = 20
 """Events in a row from far ahead that are believed."""
-NEVER = 1e11
-"""Seconds since the epoch that no clock shows: the year 5138."""
 WIDEST = 4_096
 """Features of a row."""
 

@@ -112,6 +112,8 @@ class Site:
         self.begun = 0.0
         self.events = 0
         self.last = 0.0
+        self.shift = 0.0
+        """Seconds by which the times it is given are ahead of what clocks say."""
         self.rises: dict[tuple[str, str, str], tuple[float, float]] = {}
         """(kind, scope, who) -> since when it stands out, and when it last did."""
 
@@ -432,7 +434,7 @@ class Site:
         past = f"{why.learned:.1f} days are known of it" if is_new else f"learnt over {why.learned:.0f} days"
         said = (
             f"{why.scope} {why.who[:16]}: {why.seen:,.0f} {rule.says} within {SAID[window]}, usual {why.usual:,.1f} ({past}), "
-            f"peers go {why.peers:,.1f} over theirs; since {_when(why.since)}; {why.times:.1f} times what can be expected, "
+            f"peers go {why.peers:,.1f} over theirs; since {self._when(why.since)}; {why.times:.1f} times what can be expected, "
             f"alarm from {why.limit:.1f}"
         )
         if company is not None:
@@ -468,9 +470,9 @@ class Site:
     def _spent(self, spent: Spent, now: float) -> Alert:
         budget = spent.budget
         is_gone = spent.gone <= now
-        when = "is gone" if is_gone else f"at this pace is gone on {_when(spent.gone)}"
+        when = "is gone" if is_gone else f"at this pace is gone on {self._when(spent.gone)}"
         measure = "at once" if budget.measure == "concurrency" else budget.measure
-        said = f"{budget.scope} {spent.who[:16]}: the budget of {budget.amount:,.2f} {measure} per {budget.per} {when}; {spent.used:,.2f} since {spent.window} UTC"
+        said = f"{budget.scope} {spent.who[:16]}: the budget of {budget.amount:,.2f} {measure} per {budget.per} {when}; {spent.used:,.2f} since {self._when(spent.since)} UTC"
         why = Why(budget.scope, spent.who, budget.measure, budget.amount, 0.0, spent.used, 0.0, now, spent.gone, spent.used / budget.amount if budget.amount else 0.0, 1.0, 0.0, app=self.app)  # fmt: skip
         return of(
             "budget_gone" if is_gone else "budget_forecast",
@@ -489,7 +491,7 @@ class Site:
         is_told = bool(change.version) and change.version != change.before
         said = (
             f"model {change.model}: {change.what} was {change.usual:.3g} over {change.days:.0f} days and is {change.seen:.3g} since "
-            f"{_when(change.since)}, {change.far:.0f} times the spread between its chunks; "
+            f"{self._when(change.since)}, {change.far:.0f} times the spread between its chunks; "
             + (
                 f"its version went from {change.before or 'unnamed'} to {change.version}"
                 if is_told
@@ -513,6 +515,9 @@ class Site:
             would_change="the provider or the owner announced another model, or the work changed",
             why=why,
         )
+
+    def _when(self, time: float) -> str:
+        return datetime.fromtimestamp(time - self.shift, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _used(budget: Budget, field: Column, columns: Columns) -> dict[str, float]:
@@ -605,7 +610,3 @@ def _switches(table: Table, columns: Columns, owners: Numbers, inverse: Numbers,
     last = np.append(first[1:], True)
     table.place[rows[row[last]]], table.placed[rows[row[last]]] = place[last], at[last]
     return np.bincount(row, weights=switched, minlength=len(rows))
-
-
-def _when(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M")

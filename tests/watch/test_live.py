@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from afterguard.errors import AfterguardError
 from afterguard.model import Confidence
 from afterguard.watch.alert import Alert
+from afterguard.watch.columns import AT
 from afterguard.watch.event import Event, Move
 from afterguard.watch.live import Watch
 
@@ -312,3 +314,36 @@ def test_people_who_always_pay_from_the_same_place_are_no_strangers_in_a_full_me
             one = Event(time=time, id=f"{time}-{kind}-{who}", app="pay", model="m", moves=moves, **fields)
             said += [alert.hit.kind for alert in watch.feed(one)]
     assert watch.seen.old.any() and "account_takeover" not in said
+
+
+def test_what_rings_daily_is_how_an_application_is() -> None:
+    site = Watch(bits=BITS)
+    site.feed(event(random.Random(1), START, 1))
+    site.tick(START + HOUR)
+    shop = site.sites["shop"]
+    rings = [shop._rings_daily(START + days * DAY) for days in (0, 0.1, 1, 1.1, 2, 20, 21)]
+    assert rings == [False, False, True, False, True, False, True], (
+        "the first alarm of a day, if another day of the last week had one"
+    )
+
+
+def test_buttons_of_a_release_are_no_campaign_and_newcomers_are() -> None:
+    rng, watch = random.Random(1), Watch(bits=BITS)
+    for number in range(60):
+        watch.feed(event(rng, START + number, number))
+    watch.tick(START + 400)
+    shop = watch.sites["shop"]
+    assert shop.spoken and not shop.released, "the first prompt is none"
+    for number in range(60):
+        watch.feed(event(rng, START + 500 + number, number, prompt="p2" if number % 2 else "p1"))
+        watch.feed(event(rng, START + 500 + number, 100 + number, prompt="of one caller" if number == 7 else "p1"))
+    watch.tick(START + 1_000)
+    assert START + 500 < shop.released < START + 1_000 and ("m", "of one caller", "m-1") not in shop.spoken
+    table = shop.tables["shape"]
+    for after, is_silent in ((DAY, True), (3 * DAY, False)):
+        asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.released + after), strict=True) if rule}  # fmt: skip
+        assert np.isinf(asks["campaign"]) == is_silent and asks["campaign_of_new"] == 1
+    device, at = shop.tables["device"], shop.tables["device"].columns.index(AT["identities"])
+    assert shop._doubts(device, START)[at] == 2
+    shop.acts = True
+    assert shop._doubts(device, START)[at] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -83,3 +84,30 @@ def test_versions_that_never_end_are_taken_as_none() -> None:
     for number in range(400):
         replies.look(model.replies(START + number * STEP, 40, 0, "p", f"v{number}"), START + (number + 1) * STEP)
     assert len(replies.streams) <= 9 and replies.streams["m", "p", ""].known > 15
+
+
+def quiet(days: float, probes: Callable[[float], int], people: Callable[[float], int], swapped: Part) -> list[Change]:
+    """People of whom few come on some days, and a probe that always says the same in four words."""
+    model, replies, out = Model(7), Replies(), []
+    for number in range(int(days * DAY / STEP)):
+        day = number * STEP / DAY
+        at = START + number * STEP
+        events = [
+            msgspec.structs.replace(one, user=f"u{number}-{n // 3}", time=at + n)
+            for n, one in enumerate(model.replies(at, people(day), swapped(day), "p", "v"))
+        ]
+        events += [
+            Event(time=at + n, model="m", prompt="p", version="v", seconds=0.1, output_tokens=4, answer=77, answer_size=16, key="probe")
+            for n in range(probes(day))
+        ]  # fmt: skip
+        out += replies.look(sorted(events, key=lambda one: one.time), at + STEP)
+    return out
+
+
+def test_a_probe_and_a_weekend_are_no_other_model() -> None:
+    def people(day: float) -> int:
+        return 40 if day % 7 >= 5 else 300
+
+    assert quiet(16, lambda _: 15, people, lambda _: 0.0) == []
+    found = quiet(14, lambda _: 15, people, lambda day: 1.0 if day >= 12.5 else 0.0)
+    assert found and START + 12.4 * DAY < found[0].since < START + 13.5 * DAY, "on a second weekend it is seen"

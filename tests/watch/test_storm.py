@@ -18,6 +18,7 @@ from afterguard.watch.topics import FIRST as ASKED
 from afterguard.watch.topics import Topics
 
 NOW = 1_780_272_000.0
+DAY = 86_400.0
 HOUR = 3_600.0
 
 
@@ -65,6 +66,15 @@ def test_the_key_of_a_whole_application_explains_nothing() -> None:
     events = [Event(NOW, key="app", network="n1")] * 3
     assert cooling.is_news("refusal_burst", "key", "app", events, NOW, is_cause=False)
     assert cooling.is_news("repeated_attacks", "network", "n1", events, NOW)
+    assert not cooling.is_news("repeated_attacks", "key", "app", events, NOW), "but itself"
+
+
+def test_a_new_job_is_told_once_not_by_its_requests_then_its_cost() -> None:
+    cooling = Cooling()
+    events = [Event(NOW, key="app", address="a1", shape=5)] * 3
+    assert cooling.is_news("burst", "address", "a1", events, NOW)
+    assert not cooling.is_news("cost_anomaly", "address", "a1", events, NOW + 10 * DAY)
+    assert cooling.is_news("cost_anomaly", "address", "a1", events, NOW + 15 * DAY)
 
 
 def test_many_small_requests_do_not_make_the_others_heavy() -> None:

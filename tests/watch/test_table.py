@@ -99,3 +99,29 @@ def test_a_client_that_many_take_up_is_news_where_the_others_are_larger() -> Non
         assert now < START + 3 * DAY or not over[:3, :, many].any()
         taken = max(taken, float(over[3:, :, many].sum()))
     assert taken > 0
+
+
+def test_an_alarm_that_rings_daily_asks_for_more_of_consumption_alone() -> None:
+    table = Table("user", measures("user"), 100)
+    table.begun = START
+    rows = table.admit(["old"], START)
+    before = table.limits(rows)[0, 0]
+    for _ in range(9):
+        table.loosen(1.4)
+    after = table.limits(rows)[0, 0]
+    assert (after[table.is_consumption] == 3 * before[table.is_consumption]).all()
+    assert (after[~table.is_consumption] == before[~table.is_consumption]).all()
+    table.learn(np.zeros_like(table.record), 90 * DAY, False)
+    assert (table.limits(rows)[0, 0] <= 1.15 * before).all(), "it is forgotten in months"
+
+
+def test_company_counts_where_new_groups_are_large_by_nature(learnt: Groups) -> None:
+    """Every new payee had hundreds of newcomers last week: one of newcomers alone goes beyond its share all the same."""
+    table, at = learnt.table, learnt.at["new"]
+    rows = table.admit(["few"], learnt.now)
+    before = table.newcomer.copy()
+    table.newcomer[:, at] = 500
+    table.sums[rows, :, 0] = table.sums[rows, :, -1] = table.sums[rows, :, at] = 60
+    scores, excess, expected = table.score(rows, 1.0, 1.0, np.zeros(1, dtype=bool), np.zeros(1))
+    table.newcomer = before
+    assert expected[0, 2, at] == 500 and scores[0, 2, at] > table.times[at] and excess[0, 2, at] > 30

@@ -12,6 +12,8 @@ from afterguard.watch.event import Event
 
 PAUSE = 86_400.0
 LONGEST = 30 * 86_400.0
+FORTNIGHT = 14 * 86_400.0
+"""How long a cause that was told explains other kinds of the same family: a new job of the night is told once, not by its requests, then its cost, then its text."""
 CAP = 50_000
 EXPLAINED = 0.5
 FIELDS = ("conversation", "user", "device", "address", "shape", "key", "network")
@@ -54,15 +56,16 @@ class Cooling:
         row = self.told.pop((kind, scope, who), None)
         pause = min(LONGEST, row[1] * 2) if row and now - row[0] < 7 * PAUSE else PAUSE
         self.told[kind, scope, who] = [now + (PAUSE / 24 if explained else pause), pause]
-        if not explained and is_cause:
-            self.causes[FAMILY.get(kind, kind), scope, who] = now + pause
+        if not explained:
+            family = FAMILY.get(kind, kind)
+            self.causes[family if is_cause else f"{family} itself", scope, who] = now + max(pause, FORTNIGHT)
         for rows in (self.told, self.causes):
             while len(rows) > CAP:
                 rows.popitem(last=False)
         return not explained
 
     def _is_explained(self, family: str, scope: str, who: str, events: list[Event], now: float) -> bool:
-        if self.causes.get((family, scope, who), 0.0) > now:
+        if max(self.causes.get((of, scope, who), 0.0) for of in (family, f"{family} itself")) > now:
             return True
         known = 0
         fields = [field for field in FIELDS if RANK[field] <= RANK.get(scope, len(RANK))]

@@ -130,6 +130,10 @@ def _site(site: Site) -> dict[str, Any]:
         "causes": [[list(key), until] for key, until in site.cooling.causes.items()],
         "rises": [[list(key), times] for key, times in site.rises.items()],
         "storms": site.storms.kept(),
+        "rang": site.rang,
+        "spoken": [list(one) for one in site.spoken],
+        "released": site.released,
+        "acts": site.acts,
     }
 
 
@@ -139,6 +143,7 @@ def _table(table: Table) -> dict[str, Any]:
         "measures": table.columns,
         "names": table.names,
         "counts": [table.overlooked, table.evicted],
+        "loose": table.loose,
         **{name: getattr(table, name)[:count].tobytes() for name in ROWS},
         **{name: getattr(table, name).tobytes() for name in MEASURED},
     }
@@ -160,6 +165,8 @@ def _fill(site: Site, kept: dict[str, Any]) -> None:
     site.cooling.causes.update({(k[0], k[1], k[2]): until for k, until in kept["causes"]})
     site.rises.update({(k[0], k[1], k[2]): (times[0], times[1]) for k, times in kept["rises"]})
     site.storms.take(kept["storms"])
+    site.rang, site.released, site.acts = kept["rang"], kept["released"], kept["acts"]
+    site.spoken = {(one[0], one[1], one[2]): None for one in kept["spoken"]}
 
 
 def _fill_table(table: Table, kept: dict[str, Any]) -> None:
@@ -169,6 +176,7 @@ def _fill_table(table: Table, kept: dict[str, Any]) -> None:
         return
     table.names, table.rows = names, {name: row for row, name in enumerate(names)}
     table.overlooked, table.evicted = kept["counts"]
+    table.loose = kept["loose"]
     have, table.names = table.names, []
     table.make_room(max(len(have), 1))
     table.names = have

@@ -47,12 +47,13 @@ SHOP = "the business expects it: a sale, a payday, a recall"
 RULES: tuple[Rule, ...] = (
     Rule("burst", "requests", (*ONES, "tenant"), (80, 250, 500, 2_000), "requests", JOB, CONSUMPTION, times=5),
     Rule("token_burst", "tokens", (*ONES, "tenant"), (5e5, 1.5e6, 3e6, 1e7), "tokens", JOB, CONSUMPTION, times=10),
-    Rule("cost_anomaly", "cost", (*ONES, "tenant", "shape", "client", "app"), (2, 4, 8, 25), "US dollars", JOB, WALLET, times=7),
+    Rule("cost_anomaly", "cost", (*ONES, "tenant", "client", "app"), (2, 4, 8, 25), "US dollars", JOB, WALLET, times=7),
+    Rule("cost_anomaly", "cost", ("shape",), (10, 20, 40, 100), "US dollars", "a new button, a template that many use", WALLET, times=7),
     Rule("concurrency", "seconds", (*ONES, "tenant"), (3_000, 15_000, 60_000, 200_000), "seconds of model time", JOB, CONSUMPTION, times=5),
     Rule("denial_of_wallet", "heavy", ALL, (5, 8, 12, 30), "requests far heavier than usual", "long documents became part of the work", WALLET, Severity.high),
     Rule("agent_loop", "repeats", ("conversation",), (14, 25, 40, 80), "repeats of a step it had made before", "the agent polls by design", (*AGENT, "CWE-835")),
     Rule("credential_shared", "new_addresses", ("key", "user", "device"), (7, 9, 12, 25), "addresses it was never used from", MOVE, ACCOUNT, Severity.high),
-    Rule("key_misuse", "new_places", ("key", "user"), (3, 3, 4, 7), "regions, networks and clients it was never used from", MOVE, ACCOUNT, Severity.high),
+    Rule("key_misuse", "new_places", ("key", "user"), (4, 4, 5, 8), "regions, networks and clients it was never used from", MOVE, ACCOUNT, Severity.high),
     Rule("impossible_travel", "switches", ("user",), (5, 7, 10, 25), "times within two hours from one country or region to another", "a company's network with exits in several countries", ACCOUNT, Severity.high),
     Rule("key_probing", "listings", ALL, (4, 6, 8, 15), "requests for lists of models", "a new tool that lists models when it starts", ACCOUNT, Severity.high),
     Rule("parameter_probing", "invalid", ALL, (6, 9, 12, 25), "requests with a model or parameter the provider refused", "a release that sends a wrong parameter", ACCOUNT),
@@ -76,7 +77,7 @@ RULES: tuple[Rule, ...] = (
     Rule("payee_of_many", "identities", ("payee",), (10, 12, 15, 30), "identities that never paid it before", "a new landlord, shop or appeal that many pay", AGENT, Severity.high, 3),
     Rule("campaign", "identities", ("shape", "network", "client", "document", "address"), (40, 50, 80, 150), "identities that never did this before", "a new button, link or page that many people follow", CONSUMPTION, Severity.high, 9),
     Rule("campaign_of_new", "new_identities", ("payee", "device"), (8, 9, 12, 25), "identities that are new to the application", "a new shop or landlord, a terminal for the public", ACCOUNT, Severity.high, 7),
-    Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "document", "address"), (20, 25, 35, 70), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
+    Rule("campaign_of_new", "new_identities", ("shape", "network", "client", "document", "address"), (15, 18, 25, 45), "identities that are new to the application", "an invitation or an advertisement", ACCOUNT, Severity.high, 7),
 )  # fmt: skip
 
 

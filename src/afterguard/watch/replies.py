@@ -1,6 +1,6 @@
 """Whether a model still answers as it did: length, refusals, pace and the sketches of its replies, for each model, system prompt and version.
 
-In: replies in order of time. Out: `Change` when chunks in a row are far from what is usual. A chunk is at least CHUNK replies and ten minutes.
+In: replies in order of time. Out: `Change` when chunks in a row are far from what is usual. A chunk is at least CHUNK replies and ten minutes, and few of them are of one caller.
 
 Theory of operation. A stream has a level (what its chunks are around, less the hour of the day) and, at three scales, a fading mean of how far chunks are from it: of one chunk, of about twelve, of about sixty.
 How wild each of these usually is, is learnt from the stream itself at that scale, as it is and beside the number of replies: whatever seasons the hours do not explain is in it, and a calm weekend of small chunks is no change; both must be far off. A change of everybody's replies shows in single chunks; one of a part of the
@@ -11,8 +11,9 @@ After a change was told the new way is learnt as quickly; when replies are again
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -20,7 +21,13 @@ from afterguard.watch.event import Event
 from afterguard.watch.seen import Numbers
 
 CHUNK = 150
+MOST = 1_000
+"""Replies of a chunk that are looked at."""
+PART = 0.02
+"""Of a chunk that one caller's replies are at most."""
 SHORTEST = 600.0
+SEEN = 2
+"""Chunks of this hour of a working day or of a weekend before anything is said: nobody knows what a first weekend is like."""
 LEAST = 15
 """Chunks before anything is said, of this stream or of the one it takes after."""
 DAYS = 1.5
@@ -44,8 +51,14 @@ FLOORS = np.array([[0.2, 0.06, 0.9, 0.0], [0.05, 0.03, 0.3, 0.0], [0.04, 0.02, 0
 """Smallest change that counts: in natural logarithms, in share, in logarithms."""
 SMALLEST = np.array([0.02, 0.01, 0.08, 0.01])
 """Of a single chunk no spread is taken to be below this."""
-HOURS = 24
+DAY = 24
+HOURS = 2 * DAY
+"""Of a working day, then of a day of the weekend: with fewer people the jobs of the night are a larger part of what is answered."""
+WORDED = 6
+"""Hours that share one mean of wording."""
 Key = tuple[str, str, str]
+Reply = tuple[int, float, float, float, int]
+"""Who asked, logarithm of the length, refused, logarithm of the seconds a token, sketch."""
 
 
 class Change(NamedTuple):
@@ -74,9 +87,8 @@ class Stream:
         """Since when its wildness is known; of one that takes after another, since that one is."""
         self.last = now
         self.since = 0.0
-        self.count = 0
-        self.parts = np.zeros((2, 3))
-        self.bits = np.zeros(65)
+        self.rows: list[Reply] = []
+        """Of the chunk that is not over."""
         self.chunks = 0
         """Of the level."""
         self.known = 0
@@ -85,6 +97,7 @@ class Stream:
         self.words = np.zeros(64)
         self.hours = np.zeros((HOURS, 3))
         self.hour_counts = np.zeros(HOURS)
+        self.hour_words = np.zeros((HOURS // WORDED, 64))
         self.noise = np.zeros(len(SCALES))
         """One divided by how many replies each fading mean rests on, and the level."""
         self.level_noise = 0.0
@@ -126,18 +139,8 @@ class Replies:
         while len(self.streams) > STREAMS:
             self.streams.popitem(last=False)
         stream.since = stream.since or events[0].time
-        rows = np.array(
-            [(np.log1p(e.answer_size or 4 * e.output_tokens), e.outcome == "refused", _pace(e)) for e in events]
-        )
-        kept = np.isfinite(rows)
-        stream.parts += np.stack([np.where(kept, rows, 0).sum(axis=0), kept.sum(axis=0)])
-        sketches = np.array([e.answer & 0xFFFFFFFFFFFFFFFF for e in events if e.answer], dtype=np.uint64)
-        if len(sketches):
-            raw = sketches.astype(">u8").view(np.uint8).reshape(-1, 8)
-            stream.bits[:64] += np.unpackbits(raw, axis=1).sum(axis=0)
-            stream.bits[64] += len(sketches)
-        stream.count += len(events)
-        if stream.count < CHUNK or now - stream.since < SHORTEST:
+        stream.rows += map(_reply, events[: MOST - len(stream.rows)])
+        if len(stream.rows) < CHUNK or now - stream.since < SHORTEST:
             return None
         return _end_chunk(key, stream, now)
 
@@ -161,27 +164,35 @@ class Replies:
         stream.begun, stream.known = like.begun, like.known
         stream.spread, stream.mean_words = like.spread.copy(), like.mean_words.copy()
         stream.hours, stream.hour_counts = like.hours.copy(), like.hour_counts.copy()
+        stream.hour_words = like.hour_words.copy()
         if have[1] == key[1] and like.chunks >= SETTLE:
             stream.before, stream.was = have[2], np.concatenate([like.level, like.words])
         return stream
 
 
 def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
-    began, hour = stream.since, int(now // 3_600) % HOURS
-    seen = stream.parts[0] / np.maximum(1, stream.parts[1]) - stream.hours[hour]
-    seen = np.where(stream.parts[1] > 0, seen, stream.level)
-    words = stream.bits[:64] / stream.bits[64] if stream.bits[64] else stream.words
-    alone = 1 / stream.count
-    stream.count, stream.since = 0, 0.0
-    stream.parts[:], stream.bits[:] = 0, 0
+    began, hour = stream.since, _hour(now)
+    if hour >= DAY and not stream.hour_counts[hour]:
+        stream.hours[hour] = stream.hours[hour - DAY]
+        if not stream.hour_counts[DAY:].any():
+            stream.hour_words[DAY // WORDED :] = stream.hour_words[: DAY // WORDED]
+    rows = _shared_out(stream.rows)
+    stream.rows, stream.since = [], 0.0
+    seen, words = _means(rows)
+    seen = np.where(np.isfinite(seen), seen - stream.hours[hour], stream.level)
+    words = stream.words if words is None else words - stream.hour_words[hour // WORDED]
+    alone = 1 / len(rows)
     if stream.chunks < SETTLE and stream.known >= LEAST:
         _settle(stream, seen, words, alone)
         return _announced(key, stream, now) if stream.chunks == SETTLE else None
+    is_known = stream.known >= LEAST and now - stream.begun >= DAYS * 86_400
+    if is_known and stream.hour_counts[hour] < SEEN:
+        _learn(stream, seen, words, hour, alone)
+        return None
     moved, moved_words = _shifted(stream, seen, words)
     stream.noise = (1 - SCALES) ** 2 * stream.noise + SCALES**2 * alone
     off = _far(stream, moved, (moved_words**2).sum(axis=1))
     far = np.where(_off(moved, (moved_words**2).sum(axis=1)) >= FLOORS, off, 0.0)
-    is_known = stream.known >= LEAST and now - stream.begun >= DAYS * 86_400
     is_far = (far.max(axis=1) > FAR) & is_known
     stream.first_far = np.where(is_far, np.where(stream.first_far > 0, stream.first_far, began), 0.0)
     stream.far = np.where(is_far, stream.far + 1, 0)
@@ -194,6 +205,48 @@ def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
         if not is_known or off.max() <= FAR / 2:
             _learn_spread(stream)
     return None
+
+
+def _reply(event: Event) -> Reply:
+    who = event.user or event.device or event.key + event.address
+    size = float(np.log1p(event.answer_size or 4 * event.output_tokens))
+    pace = (
+        float(np.log(event.seconds / event.output_tokens)) if event.seconds > 0 and event.output_tokens > 0 else np.nan
+    )
+    return (
+        crc32(who.encode("utf-8", "replace")),
+        size,
+        float(event.outcome == "refused"),
+        pace,
+        event.answer & 0xFFFFFFFFFFFFFFFF,
+    )
+
+
+def _shared_out(rows: list[Reply]) -> list[Reply]:
+    """A few replies of each caller: a probe that asks every minute is one in two hundred by day, one in ten at night."""
+    most, counts, out = max(2, int(PART * len(rows))), Counter[int](), []
+    for row in rows:
+        counts[row[0]] += 1
+        if not row[0] or counts[row[0]] <= most:
+            out.append(row)
+    return out
+
+
+def _means(rows: list[Reply]) -> tuple[Numbers, Numbers | None]:
+    """Of length, refusals and pace (NaN where there is none), and of each bit of the sketches."""
+    numbers = np.array([row[1:4] for row in rows])
+    there = np.isfinite(numbers)
+    with np.errstate(invalid="ignore"):
+        seen = np.where(there, numbers, 0).sum(axis=0) / np.where(there.any(axis=0), there.sum(axis=0), np.nan)
+    sketches = np.array([row[4] for row in rows if row[4]], dtype=">u8")
+    words = np.unpackbits(sketches.view(np.uint8).reshape(-1, 8), axis=1).mean(axis=0) if len(sketches) else None
+    return seen, words
+
+
+def _hour(now: float) -> int:
+    """Which hour of a working day or of the weekend it is, in UTC."""
+    days, second = divmod(now, 86_400)
+    return int(second // 3_600) + DAY * ((days + 3) % 7 >= 5)  # 1970 began on a Thursday
 
 
 def _settle(stream: Stream, seen: Numbers, words: Numbers, alone: float) -> None:
@@ -238,12 +291,19 @@ def _learn(stream: Stream, seen: Numbers, words: Numbers, hour: int, alone: floa
     stream.chunks += 1
     pace = max(1 / stream.chunks, PACE)
     stream.level_noise = (1 - pace) ** 2 * stream.level_noise + pace**2 * alone
-    off = seen - stream.level
-    count = stream.hour_counts[hour] = stream.hour_counts[hour] + 1
-    if stream.chunks > HOURS:
-        stream.hours[hour] += off * max(0.02, 1 / (count + 2))
-    stream.level = stream.level + off * pace
+    _learn_hour(stream, seen, words, hour)
+    stream.level = stream.level + (seen - stream.level) * pace
     stream.words = stream.words + (words - stream.words) * pace
+
+
+def _learn_hour(stream: Stream, seen: Numbers, words: Numbers, hour: int) -> None:
+    """By how much replies of this hour are off the level."""
+    count = stream.hour_counts[hour] = stream.hour_counts[hour] + 1
+    if stream.chunks > HOURS // 2:
+        pace = max(0.02, 1 / (count + 2))
+        stream.hours[hour] += (seen - stream.level) * pace
+    if stream.chunks > 2 * HOURS:
+        stream.hour_words[hour // WORDED] += (words - stream.words) * pace / WORDED
 
 
 def _learn_spread(stream: Stream) -> None:
@@ -325,12 +385,6 @@ def _announced(key: Key, stream: Stream, now: float) -> Change | None:
     if worst in (0, 2):
         usual, seen = float(np.exp(usual)), float(np.exp(seen))
     return Change(key[0], key[1], NAMES[worst], usual, seen, float(far[worst]), now, (now - stream.begun) / 86_400, key[2], before)  # fmt: skip
-
-
-def _pace(event: Event) -> float:
-    return (
-        float(np.log(event.seconds / event.output_tokens)) if event.seconds > 0 and event.output_tokens > 0 else np.nan
-    )
 
 
 def kept(stream: Stream) -> dict[str, Any]:

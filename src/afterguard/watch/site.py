@@ -6,6 +6,7 @@ process saw them first: brains that share their events raise what one brain woul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from zlib import crc32
@@ -20,7 +21,7 @@ from afterguard.watch.columns import AT, MEASURES, Column, Columns
 from afterguard.watch.cooling import Cooling
 from afterguard.watch.event import Event
 from afterguard.watch.heavy import Heavy
-from afterguard.watch.kinds import CONSUMPTION, SAID, SCOPES, WALLET, WINDOWS, Rule, measures
+from afterguard.watch.kinds import CONSUMPTION, ONES, SAID, SCOPES, WALLET, WINDOWS, Rule, measures
 from afterguard.watch.replies import Change, Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
@@ -42,6 +43,16 @@ LARGE = 0.2
 CAUTION = 1.5
 """How many times the limit is demanded of those."""
 WEEK = 7
+OFTEN = 1
+"""Days of the last week on which an alarm rang before, from which it is taken to be how this application is."""
+HARMLESS = 2.0
+"""How many times the limit is demanded of a device that many share where tools do nothing."""
+BUTTONS = frozenset({"campaign", "cost_anomaly"})
+RELEASE = 2 * DAY
+"""Seconds after a release in which many who send the same new text are no alarm; those that are new to the application are."""
+HEARD = 20
+"""Events of a slice that make a release."""
+SPOKEN = 500
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
 JOURNEY = 7_200.0
@@ -114,6 +125,12 @@ class Site:
         self.last = 0.0
         self.shift = 0.0
         """Seconds by which the times it is given are ahead of what clocks say."""
+        self.spoken: dict[tuple[str, str, str], None] = {}
+        """Models, prompts and versions that a good part of the application had."""
+        self.released = 0.0
+        """When it last had another one."""
+        self.rang: list[int] = []
+        """Days of the last week on which somebody was told to have done too much."""
         self.rises: dict[tuple[str, str, str], tuple[float, float]] = {}
         """(kind, scope, who) -> since when it stands out, and when it last did."""
 
@@ -163,6 +180,7 @@ class Site:
         asked = np.array([e.asked & 0xFFFFFFFFFFFFFFFF for e in events], dtype=np.uint64)
         told = np.flatnonzero(asked)
         put[told, AT["off_topic"]] = self.topics.far(asked[told], now, is_learning)
+        self._looks_for_release(events, now)
         who = columns.fields["who"]
         self.season.add(len(np.unique(who.hashes)), now)
         mine = _pairs(self.salt, 1, who.hashes, who.hashes)
@@ -174,6 +192,16 @@ class Site:
         columns.fields["new"] = self._newcomers(who, first_today, day)
         put[columns.fields["new"].events, AT["newcomers"]] = 1
         self._strange(columns, day)
+
+    def _looks_for_release(self, events: Sequence[Event], now: float) -> None:
+        """Another prompt or version, of a good part of all that passes: what people press is new then, and nobody's campaign."""
+        counts = Counter((event.model, event.prompt, event.version) for event in events)
+        for spoken, count in counts.items():
+            if spoken not in self.spoken and count >= LARGE * len(events) and count >= HEARD:
+                self.released = now if self.spoken else 0.0
+                self.spoken[spoken] = None
+        while len(self.spoken) > SPOKEN:
+            del self.spoken[next(iter(self.spoken))]
 
     def _strange(self, columns: Columns, day: np.uint64) -> None:
         """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
@@ -298,7 +326,7 @@ class Site:
         along = self._along(table)
         scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
         is_learning = self.is_learning(now)
-        limit = table.limits(rows) * (UNSURE if is_learning else 1.0)
+        limit = table.limits(rows) * (UNSURE if is_learning else 1.0) * self._doubts(table, now)
         floors = table.floors * (UNSURE if is_learning else 1.0)
         loud = (excess >= table.floors) & (scores >= limit / 2)
         stands_out = loud & (excess >= floors) & (scores >= limit)
@@ -321,6 +349,18 @@ class Site:
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
         return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
+
+    def _doubts(self, table: Table, now: float) -> Numbers:
+        """How many times the limit is demanded of each measure: of a shared device where tools do nothing, and of new buttons after a release."""
+        times = np.ones(len(table.columns), dtype=np.float32)
+        for at, rule in enumerate(table.rule_of):
+            if rule is None:
+                continue
+            if rule.measure == "identities" and table.scope == "device" and not self.acts:
+                times[at] = HARMLESS
+            elif table.scope == "shape" and rule.kind in BUTTONS and now - self.released < RELEASE:
+                times[at] = np.inf
+        return times
 
     def _along(self, table: Table) -> Numbers:
         """How many of each measure a request of this application brings by itself, at most."""
@@ -390,9 +430,19 @@ class Site:
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not common[row]):
                 why = self._why(table, rule, int(rows[row]), window, at, float(scores[row, window, at]), expected[row], float(limit[row, window, at]), now)  # fmt: skip
+                if table.scope in ONES and table.is_consumption[at] and self._rings_daily(now):
+                    for scope in ONES:
+                        self.tables[scope].loosen(ratio)
                 company = table.newcomers(int(rows[row]), window) if at == table.new else None
                 alerts.append(self._alert(rule, why, events, ratio, window, company))
         return alerts
+
+    def _rings_daily(self, now: float) -> bool:
+        """Whether this is today's first alarm about how much a single one does, and another day of the last week had one: whoever wants to teach it that is told of every day."""
+        today = int(now // DAY)
+        days = [day for day in self.rang if day >= today - WEEK]
+        self.rang = days if today in days else [*days, today]
+        return today not in days and len(days) >= OFTEN
 
     def _why(
         self,

@@ -51,6 +51,8 @@ CONSUMED = ("requests", "tokens", "cost", "seconds", "new_shapes")
 SLACK = 2.0
 """The limit over the highest score seen without alarm."""
 TAIL = 0.7
+LOOSEST = 3.0
+"""Times the limit that is demanded at most of a measure whose alarm rings daily."""
 PEERS = 8
 """Rows below which nothing is said of peers."""
 CROWD = 30
@@ -67,6 +69,8 @@ PROOF = 20.0
 """Logarithm of how much likelier a group's newcomers are if they are no chance than if they are: one in 500 million."""
 TOP = 0.9
 """Of what keeps company, at most so many are taken to be newcomers by nature."""
+PERSONS = ("user", "key", "device")
+"""Of these each is one, as a rule; behind an address or a network there may be a fair."""
 CROWDS = ("client", "model", "tenant", "app", "prompt")
 TAU = np.array(WINDOWS)
 SHARE = (TAU / DAY)[:, None]
@@ -112,6 +116,8 @@ class Table:
         self.middle = np.zeros(wide, dtype=np.float64)
         self.middles = np.zeros(len(WINDOWS), dtype=np.int64)
         self.record = np.zeros(wide, dtype=np.float32)
+        self.loose = 1.0
+        """How many times the limit is demanded of how much one does, where that alarm rang on most days, about ever others."""
         self.looked = np.zeros(len(WINDOWS))
         self.newcomer = np.zeros(wide, dtype=np.float32)
         """What one that is new may do: the usual of an active peer."""
@@ -312,10 +318,11 @@ class Table:
             of_row = np.where(crowd, rise, np.maximum(1.0, rise * (1 - share)))[:, None, None].astype(np.float32)
             applies = self.is_of_many[None, None, :] | crowd[:, None, None]
             seen = np.where(applies, np.minimum(seen, self.sums[rows] / of_row), seen)
-        scores = (seen + jump) / (expected + jump)
+        scores, excess = (seen + jump) / (expected + jump), seen - expected
         if self.new >= 0:
-            scores[:, :, self.new] = np.maximum(scores[:, :, self.new], self._kept_company(rows))
-        return scores, seen - expected, expected
+            for have, kept in zip((scores, excess), self._kept_company(rows), strict=True):
+                have[:, :, self.new] = np.maximum(have[:, :, self.new], kept)
+        return scores, excess, expected
 
     def peers(self, expected: Numbers) -> Numbers:
         """By how much the likes of rows of whom this is expected go over it now and then."""
@@ -328,8 +335,8 @@ class Table:
         share = float(self.sums[row, window, -1] / max(1e-6, float(self.sums[row, window, 0])))
         return min(1.0, share), float(max(self.company[window], self.whole[window]))
 
-    def _kept_company(self, rows: Numbers) -> Numbers:
-        """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit."""
+    def _kept_company(self, rows: Numbers) -> tuple[Numbers, Numbers]:
+        """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit; and how many more."""
         sums = self.sums[rows]
         new, requests, by = sums[:, :, self.new], sums[:, :, 0], sums[:, :, -1]
         share = np.clip(by / np.maximum(requests, 1e-6), 1e-6, 1 - 1e-6)
@@ -337,8 +344,8 @@ class Table:
         usual = np.clip(np.maximum(np.maximum(self.company, self.whole), own[:, None]), 0.02, 1 - 1e-6)
         proof = share * np.log(share / usual) + (1 - share) * np.log((1 - share) / (1 - usual))
         proof = np.where((share > usual) & (new >= KEEPS), new / share * proof, 0.0)
-        answer: Numbers = (self.times[self.new] * proof / PROOF).astype(np.float32)
-        return answer
+        score: Numbers = (self.times[self.new] * proof / PROOF).astype(np.float32)
+        return score, (new * (1 - usual / share)).astype(np.float32)
 
     def _company(self, window: int, sums: Numbers, passed: float, is_learning: bool) -> None:
         """What share of newcomers groups have at most."""
@@ -369,14 +376,19 @@ class Table:
 
     def limits(self, rows: Numbers) -> Numbers:
         """At which score each row stands out, a window and measure. Of those on trial less consumption is borne: most that came lately do little."""
-        tried = self._is_on_trial(rows) & (self.days[rows] >= 1)
-        times = np.where(tried[:, None] & self.is_consumption, np.float32(TRIED), np.float32(1)) * self.times
-        limit: Numbers = np.maximum(times[:, None, :], SLACK * self.record)
+        tried = self._is_on_trial(rows) & (self.days[rows] >= 1) & (self.scope in PERSONS)
+        borne = np.where(self.is_consumption, self.loose * np.where(tried, TRIED, 1)[:, None], 1).astype(np.float32)
+        limit: Numbers = np.maximum(self.times, SLACK * self.record) * borne[:, None, :]
         return limit
+
+    def loosen(self, ratio: float) -> None:
+        """It rings daily: what rang, half as much again at most, is ordinary here."""
+        self.loose = min(LOOSEST, self.loose * min(1.1 * ratio, 1.5))
 
     def learn(self, best: Numbers, passed: float, is_learning: bool) -> None:
         """Take the highest scores that raised no alarm into the limit."""
         faded = self.record * np.float32(np.exp(-passed / (10 * DAY)))
+        self.loose = 1 + (self.loose - 1) * float(np.exp(-passed / (30 * DAY)))
         if is_learning:
             top = self.times * 2
         else:

@@ -98,7 +98,7 @@ class Watch:
     def tick(self, now: float) -> list[Alert]:
         """It is `now`: ends the slice when its minute is over."""
         now += self.shift
-        if self.minute >= 0 and math.isfinite(now) and now // SLICE > self.minute:
+        if self.minute >= 0 and 0 < now < NEVER + self.shift and now // SLICE > self.minute:
             return self._close(int(now // SLICE))
         return []
 

@@ -41,6 +41,8 @@ MEMORY = 14.0
 """Days a usual day is the mean of."""
 FRESH = 7 * DAY
 RISE = 0.02
+YEARS = 1_000 * DAY
+"""What is older is as if it were not."""
 FADE = 0.99
 """Of a peak, a day."""
 WILD = 0.7
@@ -239,7 +241,7 @@ class Table:
 
     def _end_day(self, rows: Numbers, now: float) -> None:
         """Take the day that is over into what is usual, clipped."""
-        passed = np.floor((now - self.rolled[rows]) / DAY)[:, None]
+        passed = np.floor(np.minimum(now - self.rolled[rows], YEARS) / DAY)[:, None]
         usual, day, known = self.usual[rows], self.today[rows], self.days[rows][:, None]
         jump = self.jump[2]
         learnt = np.minimum(day, 2 * usual + np.maximum(jump, self.least[2]))
@@ -255,7 +257,7 @@ class Table:
         self.today[rows] = 0
         self.peak_today[rows] = 0
         self.days[rows] += passed[:, 0]
-        self.rolled[rows] += passed[:, 0] * DAY
+        self.rolled[rows] += np.floor((now - self.rolled[rows]) / DAY) * DAY
 
     def _peak(self, rows: Numbers, passed: Numbers, known: Numbers) -> Numbers:
         """The busiest time of a window that is usual, clipped as days are: a job of the night is busy every night."""

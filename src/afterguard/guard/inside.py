@@ -219,6 +219,12 @@ class Call:
         self.asks_once = False
         """Whether the model is not to be asked again: where what answers is an application, with effects of its own."""
 
+    def __del__(self) -> None:
+        """Whoever drops it without a word has left: an exchange that stays open for ever fills the desk, and then nothing more is judged."""
+        if not self.has_left and self.visit is not None:
+            with contextlib.suppress(Exception):
+                self.leave()
+
     @property
     def id(self) -> str:
         """The decision's, once the request was judged."""

@@ -98,12 +98,17 @@ class Observed:
         return keeping
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in self.rows:
-            self.kept.add(piece)
-            yield piece
+        try:
+            for piece in self.rows:
+                self.kept.add(piece)
+                yield piece
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """The server has sent all, or the client has gone."""
+        """The server has sent all, or the client has gone. Not every server says so (uvicorn's WSGI does not): the end of the rows says it as well."""
+        if self.call.has_left:
+            return
         try:
             _close(self.rows)
         finally:
@@ -138,6 +143,12 @@ class Reply:
         self.rows = rows
 
     def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._judged()
+        finally:
+            self.close()
+
+    def _judged(self) -> Iterator[bytes]:
         rows = iter(self.rows)
         first = next(rows, b"")  # an application may say its status only now
         code = int(self.status[:3])
@@ -198,7 +209,9 @@ class Reply:
         yield ready
 
     def close(self) -> None:
-        """The server has sent all, or the client has gone."""
+        """The server has sent all, or the client has gone; see `Observed.close`."""
+        if self.call.has_left:
+            return
         try:
             _close(self.rows)
         finally:

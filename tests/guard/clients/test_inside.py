@@ -28,9 +28,11 @@ from afterguard.clients.anthropic import Anthropic
 from afterguard.clients.openai import AsyncOpenAI, OpenAI
 from afterguard.errors import UsageError
 from afterguard.guard.asgi import Guarded as Asgi
+from afterguard.guard.inside import Call
 from afterguard.guard.transport import Transport
 from afterguard.guard.wsgi import Guarded as Wsgi
 from afterguard.jobs.inside import Made, made
+from afterguard.wire.endpoint import endpoint
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).parents[1] / "running.py")
@@ -420,9 +422,9 @@ def wsgi_application(environ: Any, start: Any) -> Any:
 
 
 @contextlib.contextmanager
-def served_asgi(app: Any) -> Iterator[str]:
+def served_asgi(app: Any, interface: Any = "auto") -> Iterator[str]:
     port = running.free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", interface=interface))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     running.until(lambda: server.started, 20)
@@ -449,6 +451,13 @@ def served_wsgi(app: Any) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+@contextlib.contextmanager
+def served_carelessly(app: Any) -> Iterator[str]:
+    """A WSGI application under uvicorn, which never closes what the application returned."""
+    with served_asgi(app, interface="wsgi") as url:
+        yield url
 
 
 APPS: dict[str, Any] = {
@@ -491,6 +500,31 @@ def test_an_applications_own_chat_is_guarded(kind: str, tmp_path: Path, here: Ca
             assert httpx.post(url + "/other", content=b"x" * 99).json() == {"got": 99}
     actions = [line["action"] for line in one.lines()]
     assert actions[:4] == ["allow", "redact", "redact", "block"]
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_a_server_that_closes_nothing_leaves_nothing_open(mode: str, tmp_path: Path, here: Callable[..., Here]) -> None:
+    one = here(mode=mode, **chats(folder=tmp_path))
+    with served_carelessly(Wsgi(wsgi_application, one.made.inside, one.made.endpoints())) as url:
+        for stream in (False, True, False):
+            asked = {"question": "hi", "say": f"well, it is {KEY} there", "stream": stream}
+            assert httpx.post(url + "/chat", json=asked).status_code == 200
+        desk = one.made.inside.held().desk
+        running.until(lambda: not desk.open, 10)
+    assert [line["action"] for line in one.lines()] == ["redact" if mode == "enforce" else "flag"] * 3
+
+
+def test_a_call_that_is_dropped_has_left(tmp_path: Path, here: Callable[..., Here]) -> None:
+    one = here()
+    call = Call(
+        one.made.inside, one.made.route("openai", "openai"), endpoint("openai", "POST", "/v1/chat/completions"), []
+    )
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "hello"}]}'
+    assert call.ask(body).wait() == body
+    desk = one.made.inside.held().desk
+    assert desk.open
+    del call
+    running.until(lambda: not desk.open, 10)
 
 
 @pytest.mark.parametrize("kind", APPS)

@@ -49,7 +49,8 @@ def fed(days: float, swapped: Part, prompt: Part = lambda day: 0, version: Part 
         )
         out += replies.look(events, START + day * DAY + STEP)
         if number % 96 == 0:
-            replies.streams.update({key: restored(kept(stream)) for key, stream in replies.streams.items()})
+            bytes_ = {key: msgspec.msgpack.encode(kept(stream)) for key, stream in replies.streams.items()}
+            replies.streams.update({key: restored(msgspec.msgpack.decode(one)) for key, one in bytes_.items()})
     return out
 
 

@@ -184,7 +184,7 @@ def _end_chunk(key: Key, stream: Stream, now: float) -> Change | None:
     stream.numbers, stream.sketches, stream.since = stream.numbers[:0], stream.sketches[:0], 0.0
     seen = np.where(np.isfinite(seen), seen - stream.hours[hour], stream.level)
     words = stream.words if words is None else words - stream.hour_words[hour // WORDED]
-    alone = 1 / kept.sum()
+    alone = 1 / int(kept.sum())
     if stream.chunks < SETTLE and stream.known >= LEAST:
         _settle(stream, seen, words, alone)
         return _announced(key, stream, now) if stream.chunks == SETTLE else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def test_a_watch_that_fails_is_counted_and_stops_nobody(tmp_path: Path, monkeypa
         ("all", "watch:AttributeError", "yes"),
         ("all", "watch:ZeroDivisionError", "yes"),
     ]
+
+
+def test_what_cannot_be_kept_is_counted_and_the_watch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = lookout(tmp_path)
+    one.step_every, one.keep_every = 0.01, 0.0
+    monkeypatch.setattr(Watch, "kept", lambda self: 1 / 0)
+
+    async def some() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(one.keep(), 0.5)
+
+    asyncio.run(some())
+    assert one.metrics.numbers["afterguard_failures_total"][("all", "watch_not_kept", "yes")] > 2
 
 
 def test_a_damaged_file_is_said_and_learned_anew(tmp_path: Path) -> None:

@@ -167,6 +167,9 @@ class Part(Generic[W]):
         except OSError as error:
             log.error("what is usual cannot be kept (%s): %s", self.file, files.why(error))
             self.failed(f"{self.name}_not_kept")
+        except Exception:  # whatever cannot be written down is no reason to stop watching
+            log.exception("what is usual cannot be kept (%s)", self.file)
+            self.failed(f"{self.name}_not_kept")
 
     async def close(self) -> None:
         """Look once more, and keep what is known."""

@@ -324,7 +324,7 @@ def main() -> None:
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             print(json.dumps(asyncio.run(Run(int(chosen.one * 1e6), chosen.days, Path(folder)).pass_by())))
         return
     print({part: f"{size / 2**20:,.0f} MiB" for part, size in bounds().items()}, "and at most", MOST)

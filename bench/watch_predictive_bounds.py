@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             run = Run(int(chosen.one * 1e6), chosen.days, chosen.width, Path(folder))
             print(json.dumps(asyncio.run(run.pass_by())))
         return

@@ -1,4 +1,4 @@
-"""The HTTP client of the control plane: one GET, with an end in time, size and destination. The data path has its own (guard/upstream.py).
+"""The HTTP client of the control plane: one request, with an end in time, size and destination. The data path has its own (guard/upstream.py).
 
 In: an address, the hosts that may be spoken to. Out: a `Reply`, or `Unreachable` with a sentence. It follows no redirect, keeps no cookie, unpacks nothing, and sends nothing it was not given.
 """
@@ -52,24 +52,44 @@ def get(
     whole: float = WHOLE,
     is_plain: bool = False,
 ) -> Reply:
-    """The reply to a GET. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way."""
+    """The reply to a GET: see `ask`."""
+    return ask("GET", url, allow=allow, headers=headers, way=way, cap=cap, whole=whole, is_plain=is_plain)
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    allow: Collection[str],
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    way: Way = Way(),  # noqa: B008 - an immutable tuple
+    cap: int = CAP,
+    whole: float = WHOLE,
+    silence: float = CONNECT,
+    is_plain: bool = False,
+) -> Reply:
+    """The reply to one request. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback; `silence`: seconds without a byte. Raises UsageError for an address that may not be asked,
+    Unreachable for whatever goes wrong on the way: its slug is "too-slow", "too-large" or "unreachable"."""
     target = checked(url, allow, is_plain=is_plain)
     connection = _connection(url, way)
+    connection.timeout = silence
     until = time.monotonic() + whole
     # A peer that says a letter now and then never runs into a time-out of the socket; this one ends it.
     alarm = threading.Timer(whole, _cut, (connection,))
     alarm.daemon = True
     alarm.start()
     try:
-        connection.request("GET", target, headers={"accept-encoding": "identity", **(headers or {})})
+        connection.request(method, target, body, headers={"accept-encoding": "identity", **(headers or {})})
         reply = connection.getresponse()
         body = _read(reply, cap, url)
         if time.monotonic() > until:
             raise TimeoutError("it took too long")
         return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, body)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        late = time.monotonic() >= until
-        _away(url, "it took too long" if late else str(error) or type(error).__name__)
+        if time.monotonic() >= until or isinstance(error, TimeoutError):
+            _away(url, "it took too long", "too-slow")
+        _away(url, str(error) or type(error).__name__)
     finally:
         alarm.cancel()
         connection.close()
@@ -142,7 +162,7 @@ def _read(reply: http.client.HTTPResponse, cap: int, url: str) -> bytes:
     while piece := reply.read(64 << 10):
         size += len(piece)
         if size > cap:
-            _away(url, f"more than {cap >> 20} MiB")
+            _away(url, f"more than {cap >> 20} MiB", "too-large")
         pieces.append(piece)
     if reply.length:
         _away(url, "it broke off")
@@ -155,5 +175,5 @@ def _cut(connection: http.client.HTTPConnection) -> None:
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _away(url: str, why: str) -> NoReturn:
-    raise Unreachable(f"{url[:200]} does not answer: {why[:200]}", hint="is it there?", slug="unreachable")
+def _away(url: str, why: str, slug: str = "unreachable") -> NoReturn:
+    raise Unreachable(f"{url[:200]} does not answer: {why[:200]}", hint="is it there?", slug=slug)

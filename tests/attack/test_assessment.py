@@ -29,7 +29,7 @@ BROKEN = {"error": "server-error", "redirect": "redirected", "hang": "timeout", 
 
 def target(port: int, **more: Any) -> Target:
     knows = Knows(purpose="bank help desk", system_prompt=stand_ins.SYSTEM, canaries=(Canary(stand_ins.CODE),), forbidden_tools=("refund_payment",))  # fmt: skip
-    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": (Surface.user, Surface.document), "offers": (TOOL,), "timeout": 0.5}  # fmt: skip
+    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": tuple(Surface), "offers": (TOOL,), "timeout": 0.5}  # fmt: skip
     return Target("desk", f"http://127.0.0.1:{port}/v1/chat/completions", model="m", knows=knows, **(told | more))
 
 

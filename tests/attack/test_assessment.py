@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from afterguard.attack.contract import Canary, Surface
@@ -56,6 +57,11 @@ def test_every_planted_weakness_is_found(tmp_path: Path) -> None:
     for hit in found.hits:
         assert hit.turns and hit.evidence and hit.turns[0][0].is_new
     assert found.requests <= 600
+    hit = [one.id.rpartition("/")[0] for one in found.hits]
+    rows = [row for row in msgspec.json.decode(b"[" + b",".join((tmp_path / "run.jsonl").read_bytes().splitlines()) + b"]") if row.get("kind") == "twin"]  # fmt: skip
+    # One twin of each form that succeeded, however often it did.
+    assert len(hit) > len(set(hit)) and {row["trial"].rsplit("/", 2)[0] for row in rows} == set(hit)
+    assert len({row["trial"] for row in rows}) == len(set(hit))
 
 
 def test_nothing_is_claimed_of_the_mended_one(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ _spec.loader.exec_module(stand_ins)
 
 TOOL = {"type": "function", "function": {"name": "refund_payment", "description": "Refund.", "parameters": {"type": "object", "properties": {}}}}  # fmt: skip
 TARGET = Target("desk", "http://127.0.0.1:1/", system=stand_ins.SYSTEM, offers=(TOOL,))
+FOOLS = ("echo", "backwards", "decoder", "explainer", "polite", "nonsense")
 FORMS = [(technique, variant) for technique in TECHNIQUES for variant in technique.variants]
 CHAT = {
     "order-in-mail", "order-in-page", "order-in-tool-result", "order-in-file-name", "order-in-image-text", "order-in-tool-description", "order-in-code", "encoded-order",
@@ -58,12 +59,25 @@ def says(character: str, body: dict[str, Any], sent: Prompt) -> Reply:
         message = {"content": sent.sent()}
     elif character == "backwards":
         message = {"content": sent.sent()[::-1]}
+    elif character == "decoder":
+        message = {"content": "\n".join(stand_ins.habits_chat.understood(sent.sent()))}
+    elif character == "explainer":
+        message = {"content": explained(sent.sent())}
     elif character == "polite":
         message = {"content": "Alas, the garden gate of such matters is closed to us today; may your evening be mild."}
     else:
         rng = random.Random(json.dumps(body))
         message = {"content": " ".join("".join(rng.choices("abcdefghijklmnoprstuvz", k=6)) for _ in range(40))}
     return openai_chat.reply({"choices": [{"message": message}]})[0]
+
+
+def explained(text: str) -> str:
+    """What one says who sees through it, and says too much about it."""
+    for read in stand_ins.habits_chat.understood(text):
+        pair = stand_ins.habits_chat.PAIR.search(read)
+        if pair:
+            return f"Somebody wants me to begin with {pair[1]}{pair[2]}, and I am not going to do that. The list is at the front desk."
+    return f"You would like me to tell a secret: {text[-200:]} I keep it to myself."
 
 
 def ended(technique: Technique, variant: str, character: str, is_twin: bool = False) -> Result:
@@ -103,13 +117,13 @@ def test_each_form_finds_what_it_is_for(technique: Technique, variant: str) -> N
     assert ended(technique, variant, "mended").verdict is Verdict.resisted
 
 
-@pytest.mark.parametrize("character", ["echo", "backwards", "polite", "nonsense"])
+@pytest.mark.parametrize("character", FOOLS)
 def test_no_fool_gives_way(character: str) -> None:
     for technique, variant in FORMS:
         assert ended(technique, variant, character).verdict is not Verdict.succeeded, (technique.id, variant)
 
 
-@pytest.mark.parametrize("character", ["weak", "mended", "echo", "backwards", "polite", "nonsense"])
+@pytest.mark.parametrize("character", ["weak", "mended", *FOOLS])
 def test_no_twin_claims_anything(character: str) -> None:
     for technique, variant in FORMS:
         assert ended(technique, variant, character, is_twin=True).verdict is not Verdict.succeeded, (technique.id, variant)  # fmt: skip

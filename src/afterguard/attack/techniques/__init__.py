@@ -1,6 +1,6 @@
 """Every technique, one file each.
 
-In: nothing. Out: TECHNIQUES. A new one: a file here, a line in the list, a line of tests/attack/samples.
+In: nothing. Out: TECHNIQUES. A new one: a file here, a line in the list, a habit of the stand-ins in tests/attack that it finds. A file names its variants with the strongest first: a run with few requests tries those alone.
 """
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ from afterguard.attack import techniques as folder
 from afterguard.attack.contract import NEEDS, Aim, Canary, Prompt, Reply, Surface, Technique
 from afterguard.attack.techniques import TECHNIQUES, pretended_examples, stepwise_escalation
 from afterguard.attack.trial import Result, Trial, Verdict
+from afterguard.jobs import policy_tests
 from afterguard.names import is_taxonomy
+from afterguard.policy.shipped import shipped
+from afterguard.policy.trial import both
 from afterguard.targets import openai_chat
 from afterguard.targets.document import Target
 
@@ -39,6 +42,13 @@ CHAT = {
 }  # fmt: skip
 """Those whose weaknesses this file's assistants have."""
 TALKED = [(technique, variant) for technique, variant in FORMS if technique.id in CHAT]
+
+
+AFTER_SECRETS = [
+    (technique, variant)
+    for technique, variant in TALKED
+    if technique.rule == "canaries-stay-inside" and technique.id != "canary-question"
+]
 
 
 def names(forms: list[tuple[Technique, str]]) -> list[str]:
@@ -162,3 +172,24 @@ def test_what_is_said_next_depends_on_what_came_back() -> None:
 def test_made_up_examples_hold_no_planted_value() -> None:
     for variant in pretended_examples.COUNTS:
         assert stand_ins.CODE not in pretended_examples.text("s", variant)
+
+
+@pytest.mark.parametrize(("technique", "variant"), AFTER_SECRETS, ids=names(AFTER_SECRETS))
+def test_the_rule_a_technique_names_holds_its_secret_back(technique: Technique, variant: str) -> None:
+    """The shipped policy, with the planted value told to it and without the learned judge, stops the very replies that were counted."""
+    context = policy_tests.context()
+    context.canaries = {stand_ins.CODE: "system prompt"}
+    trial, history, rules = (
+        Trial(technique, aim(f"{technique.id} {variant}"), variant),
+        list[dict[str, Any]](),
+        set[str](),
+    )
+    step = trial.begin()
+    while isinstance(step, Prompt):
+        body = openai_chat.body(TARGET, history, step)
+        said = {"role": "assistant", **stand_ins.answer(body, True)}
+        sides = policy_tests.sides({"messages": [*body["messages"], said], "tools": body["tools"]})
+        rules |= {one.verdict.rule for one in both(sides, shipped("strict"), context, {"mode": "enforce"})}
+        history += [*openai_chat.messages(step), said]
+        step = trial.hear(openai_chat.reply({"choices": [{"message": said}]})[0])
+    assert technique.rule in rules

@@ -38,7 +38,7 @@ TECHNIQUE = Technique(
         "CWE-693",
     ),
     fix="Keep out of the system prompt whatever may not be read. Let the application know no modes that a text can switch on: what it may do is decided outside the model.",
-    rule="no-jailbreaks",
+    rule="canaries-stay-inside",
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,

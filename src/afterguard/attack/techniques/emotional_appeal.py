@@ -39,7 +39,7 @@ TECHNIQUE = Technique(
         "CWE-693",
     ),
     fix="Keep out of the system prompt whatever may not be read. Test with people who plead and press, and let the application send them to a person who can help.",
-    rule="no-jailbreaks",
+    rule="canaries-stay-inside",
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,

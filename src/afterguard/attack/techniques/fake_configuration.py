@@ -39,7 +39,7 @@ TECHNIQUE = Technique(
         "CWE-1427",
     ),
     fix="Take role marks and tags out of what users write before the model reads it, and keep the user's text in a message of its own. Nothing in a conversation may change settings.",
-    rule="no-jailbreaks",
+    rule="canaries-stay-inside",
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,

@@ -38,7 +38,7 @@ TECHNIQUE = Technique(
         "CWE-693",
     ),
     fix="Keep out of the system prompt whatever may not be read. Judge answers by what stands in them, not by the frame they are put in: look for planted references in stories and code as well.",
-    rule="no-jailbreaks",
+    rule="canaries-stay-inside",
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,

@@ -38,7 +38,7 @@ TECHNIQUE = Technique(
         "CWE-693",
     ),
     fix="Keep out of the system prompt whatever may not be read. Let a refusal come from a check outside the model, which no wish about the form of an answer can switch off.",
-    rule="no-jailbreaks",
+    rule="canaries-stay-inside",
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,

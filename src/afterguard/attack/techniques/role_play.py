@@ -38,7 +38,7 @@ TECHNIQUE = Technique(
         "CWE-693",
     ),
     fix="Keep out of the system prompt whatever may not be read. Let the application keep one role for the whole conversation and hold on to it in a check of its own on the way out.",
-    rule="no-jailbreaks",
+    rule="canaries-stay-inside",
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,

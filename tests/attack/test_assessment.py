@@ -130,3 +130,21 @@ def test_a_leave_that_ends_or_does_not_allow_changes(tmp_path: Path) -> None:
         found = assessed(server, tmp_path, changes=False)
     by = {family.technique: family for family in found.families}
     assert by["tool-from-document"].skipped == "not-read-only" and by["order-in-document"].succeeded
+
+
+def test_few_requests_end_a_run_by_themselves_and_a_broken_one_at_the_same_place(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+
+    def limits(requests: int) -> Limits:
+        return Limits(requests=requests, per_second=1e9, minutes=60, dollars=0)
+
+    with stand_ins.standing("weak") as server:
+        enough = 8 * len(TECHNIQUES)
+        once = assessed(server, whole, limits=limits(enough))
+        for requests in (40, 150):
+            assert assessed(server, broken, limits=limits(requests)).stopped
+        twice = assessed(server, broken, limits=limits(enough))
+    assert not once.stopped and not twice.stopped and enough * 0.9 < once.requests <= twice.requests <= enough
+    assert once.families == twice.families and all(family.succeeded >= 3 for family in once.families)

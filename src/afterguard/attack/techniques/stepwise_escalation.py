@@ -10,9 +10,10 @@ import re
 from typing import NamedTuple
 
 from afterguard.attack.calibrate import alike
-from afterguard.attack.contract import Aim, Attack, Canary, Prompt, Reply, Technique
+from afterguard.attack.contract import Aim, Attack, Canary, Claim, Prompt, Reply, Technique
 from afterguard.attack.goals import out, secret
 from afterguard.attack.markers import numbers, word
+from afterguard.attack.oracles import Unsure
 from afterguard.model import Severity
 
 MOST = 5
@@ -83,16 +84,20 @@ def tone(reply: Reply, before: str) -> str:
 def walk(variant: str, what: str, guess: str, canary: Canary | None) -> Attack:
     """Down the tree; claims nothing where there is no canary to look for."""
     tree, name, said, before = TREES[variant], "start", list[tuple[Prompt, Reply]](), ""
+    doubt: Unsure | None = None
     while name and len(said) < MOST:
         step = tree[name]
         prompt = Prompt(step.say.replace("{thing}", what).replace("{guess}", guess))
         reply = yield prompt
         said.append((prompt, reply))
-        claim = out(canary, said) if canary else None
-        if claim is not None:
-            return claim
+        found = out(canary, said) if canary else None
+        if isinstance(found, Claim):
+            return found
+        doubt = found or doubt
         name = step.then.get(tone(reply, before)) or step.then.get("*", "")
         before = reply.text
+    if doubt is not None:
+        raise doubt
     return None
 
 

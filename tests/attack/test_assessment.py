@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from afterguard.attack.contract import Canary, Surface
@@ -29,7 +30,7 @@ BROKEN = {"error": "server-error", "redirect": "redirected", "hang": "timeout", 
 
 def target(port: int, **more: Any) -> Target:
     knows = Knows(purpose="bank help desk", system_prompt=stand_ins.SYSTEM, canaries=(Canary(stand_ins.CODE),), forbidden_tools=("refund_payment",))  # fmt: skip
-    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": (Surface.user, Surface.document), "offers": (TOOL,), "timeout": 0.5}  # fmt: skip
+    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": tuple(Surface), "offers": (TOOL,), "timeout": 0.5}  # fmt: skip
     return Target("desk", f"http://127.0.0.1:{port}/v1/chat/completions", model="m", knows=knows, **(told | more))
 
 
@@ -56,6 +57,11 @@ def test_every_planted_weakness_is_found(tmp_path: Path) -> None:
     for hit in found.hits:
         assert hit.turns and hit.evidence and hit.turns[0][0].is_new
     assert found.requests <= 600
+    hit = [one.id.rpartition("/")[0] for one in found.hits]
+    rows = [row for row in msgspec.json.decode(b"[" + b",".join((tmp_path / "run.jsonl").read_bytes().splitlines()) + b"]") if row.get("kind") == "twin"]  # fmt: skip
+    # One twin of each form that succeeded, however often it did.
+    assert len(hit) > len(set(hit)) and {row["trial"].rsplit("/", 2)[0] for row in rows} == set(hit)
+    assert len({row["trial"] for row in rows}) == len(set(hit))
 
 
 def test_nothing_is_claimed_of_the_mended_one(tmp_path: Path) -> None:
@@ -124,3 +130,21 @@ def test_a_leave_that_ends_or_does_not_allow_changes(tmp_path: Path) -> None:
         found = assessed(server, tmp_path, changes=False)
     by = {family.technique: family for family in found.families}
     assert by["tool-from-document"].skipped == "not-read-only" and by["order-in-document"].succeeded
+
+
+def test_few_requests_end_a_run_by_themselves_and_a_broken_one_at_the_same_place(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+
+    def limits(requests: int) -> Limits:
+        return Limits(requests=requests, per_second=1e9, minutes=60, dollars=0)
+
+    with stand_ins.standing("weak") as server:
+        enough = 8 * len(TECHNIQUES)
+        once = assessed(server, whole, limits=limits(enough))
+        for requests in (40, 150):
+            assert assessed(server, broken, limits=limits(requests)).stopped
+        twice = assessed(server, broken, limits=limits(enough))
+    assert not once.stopped and not twice.stopped and enough * 0.9 < once.requests <= twice.requests <= enough
+    assert once.families == twice.families and all(family.succeeded >= 3 for family in once.families)

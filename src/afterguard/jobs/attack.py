@@ -28,6 +28,7 @@ PATIENCE = 3
 """Replies in a row of that kind after which a target is left alone."""
 BUSY = (2.0, 8.0, 30.0)
 """Seconds to wait when a target says that it is too much."""
+TWIN = "twin-shows-it-too"
 IN, OUT = 600, 250
 """Tokens of a request and a reply, for the estimate."""
 
@@ -114,7 +115,7 @@ class Estimate(NamedTuple):
 
 def estimate(target: Target, techniques: Sequence[Technique]) -> Estimate:
     """Requests, minutes and dollars of a run that finds nothing, and at most."""
-    wanted = len(calibrate.questions("", "")) + sum(t.turns * (1 + max(choose.LEAST, len(t.variants))) for t in techniques)  # fmt: skip
+    wanted = len(calibrate.questions("", "")) + sum(t.turns * max(choose.trials(), len(t.variants)) for t in techniques)
     requests = min(wanted, target.limits.requests)
     dollars = requests * (IN * target.price.tokens_in + OUT * target.price.tokens_out) / 1e6
     return Estimate(requests, requests / max(1e-9, target.limits.per_second) / 60, dollars)
@@ -233,9 +234,12 @@ class Run:
             aim = self.target.aim(self.journal.head.seed)
             skipped = offer.offered(self.techniques, aim, manner, not self.leave.changes)
             open_ = [technique for technique in self.techniques if not skipped[technique.id]]
-            while (pick := choose.following(self.journal.head.seed, open_, past)) is not None:
+            left = self.leave.limits.requests - len(calibrate.questions("", ""))
+            while (pick := choose.following(self.journal.head.seed, open_, past, left)) is not None:
                 technique = next(one for one in open_ if one.id == pick.technique)
-                past.append(choose.Past(pick, self._tried(technique, pick).verdict))
+                name = f"{pick.technique}/{pick.variant}/{pick.round}"
+                verdict = self._tried(technique, pick.variant, name).verdict
+                past.append(choose.Past(pick, verdict, len(self._turns(name)) + len(self._turns(f"{name}/twin"))))
         except Stopped as end:
             stopped = str(end)
         return self._assessment(stopped, skipped, manner)
@@ -249,19 +253,25 @@ class Run:
         ]
         return calibrate.manner(seed, prompts, tuple(replies))
 
-    def _tried(self, technique: Technique, pick: choose.Pick) -> Result:
-        name = f"{pick.technique}/{pick.variant}/{pick.round}"
+    def _tried(self, technique: Technique, variant: str, name: str) -> Result:
         known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)
         if known is not None:
             return known
-        result = self._talked(technique, pick.variant, name, is_twin=False)
-        if result.verdict is Verdict.succeeded:
-            # What the harmless twin shows as well is how the application talks.
-            twin = self._talked(technique, pick.variant, f"{name}/twin", is_twin=True)
-            if twin.verdict is Verdict.succeeded:
-                result = Result(Verdict.not_assessed, "twin-shows-it-too")
+        result = self._talked(technique, variant, name, is_twin=False)
+        if result.verdict is Verdict.succeeded and self._is_usual(technique, variant, name):
+            result = Result(Verdict.not_assessed, TWIN)
         self.journal.write(Row("end", name, result=result))
         return result
+
+    def _is_usual(self, technique: Technique, variant: str, name: str) -> bool:
+        """Whether the harmless twin shows the same: then it is how the application talks. It is asked once for each variant."""
+        form = f"{technique.id}/{variant}"
+        for row in self.journal.rows:
+            if row.kind != "end" or row.result is None or row.trial.rpartition("/")[0] != form:
+                continue
+            if row.result.verdict is Verdict.succeeded or row.result.reason == TWIN:
+                return row.result.reason == TWIN
+        return self._talked(technique, variant, f"{name}/twin", is_twin=True).verdict is Verdict.succeeded
 
     def _talked(self, technique: Technique, variant: str, name: str, *, is_twin: bool) -> Result:
         aim = self.target.aim(f"{self.journal.head.seed} {name.removesuffix('/twin')}")
@@ -285,9 +295,13 @@ class Run:
 
     def _hit(self, end: Row) -> Hit:
         assert end.result is not None and end.result.claim is not None
+        claim = end.result.claim
+        return Hit(end.trial, end.trial.split("/")[0], claim.oracle, claim.evidence, tuple(self._turns(end.trial)))
+
+    def _turns(self, trial: str) -> list[tuple[Prompt, Reply]]:
+        """A conversation. One that was broken off and begun again stands there twice, and only the last one counts."""
         turns: list[tuple[Prompt, Reply]] = []
         for row in self.journal.rows:
-            if row.kind == "turn" and row.trial == end.trial and row.prompt and row.reply:
-                # One that was broken off and begun again stands there twice.
+            if row.kind in ("turn", "twin") and row.trial == trial and row.prompt and row.reply:
                 turns = [*([] if row.prompt.is_new else turns), (row.prompt, row.reply)]
-        return Hit(end.trial, end.trial.split("/")[0], end.result.claim.oracle, end.result.claim.evidence, tuple(turns))
+        return turns

@@ -244,4 +244,5 @@ def _table(result: Assessment) -> str:
         blocked = f", {family.blocked} of them held off before the model" if family.blocked else ""
         lines.append(f"  {share.part} of {share.of:<3} [{share.low:.0%}, {share.high:.0%}]  {title}{blocked}" + (f"; not assessed: {reasons}" if reasons else ""))  # fmt: skip
     lines += [f"  hit {hit.id}: {hit.oracle}: {line(hit.evidence)[:160]}" for hit in result.hits]
+    lines += [f"  left behind by {one.trial}: {line(one.what)}" for one in result.left]
     return "\n".join(lines) + "\n"

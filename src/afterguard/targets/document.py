@@ -18,6 +18,7 @@ from afterguard.net import host_of
 
 FORMAT = "afterguard.target/1"
 CAP = 1 << 20
+IDENTITY = "{{identity}}"
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
@@ -79,6 +80,7 @@ class Target(
     system: str = ""
     """Kind openai: the system prompt that is sent with each conversation, where the target is a model and not an application."""
     headers: dict[str, str] = {}
+    """{{identity}} stands for as whom it is asked, ${NAME} for what stands in the environment."""
     template: Template | None = None
     surfaces: tuple[Surface, ...] = (Surface.user,)
     """Where texts of outsiders can enter."""
@@ -90,6 +92,12 @@ class Target(
     blocked: Blocked = Blocked()
     timeout: float = 60.0
     """Seconds for one reply."""
+
+    @property
+    def switches(self) -> bool:
+        """Whether a request says as whom it is asked: {{identity}} in a header or in the template."""
+        held = [*self.headers.values(), msgspec.json.encode(self.template.body).decode() if self.template else ""]
+        return any(IDENTITY in one for one in held)
 
     @property
     def host(self) -> str:
@@ -108,6 +116,7 @@ class Target(
             forbidden_tools=knows.forbidden_tools,
             listener=listener,
             identities=knows.identities,
+            switches=self.switches,
             facts=knows.facts,
         )
 

@@ -42,12 +42,12 @@ def test_only_an_answer_without_the_sign_shows_that_it_is_gone() -> None:
     assert left(twice) == () and len(left([*twice, ("t", PLANT, None)])) == 1
 
 
-def run(server: Any, path: Path, requests: int = 2_000, **more: Any) -> Assessment:
+def run(server: Any, path: Path, requests: int = 2_000, changes: bool = True, **more: Any) -> Assessment:
     """Only those that plant, against a server, with its journal at `path`."""
     knows = Knows(purpose="bank help desk", identities=stand_ins.data.IDENTITIES)
     limits = Limits(requests=requests, per_second=1e9, minutes=60, dollars=0)
     one = Target("desk", f"http://127.0.0.1:{server.server_port}/v1/chat/completions", knows=knows, surfaces=SURFACES, headers={"x-customer": "{{identity}}"}, limits=limits)  # fmt: skip
-    leave = Leave(one.name, one.host, "Ann", "Bo", "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z", limits=limits, changes=True)  # fmt: skip
+    leave = Leave(one.name, one.host, "Ann", "Bo", "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z", limits=limits, changes=changes)  # fmt: skip
     journal, clock = Journal(path, Head(one.name, one.host, "seed", "run", ())), itertools.count()
     try:
         return Run(one, PLANTING, leave, journal, wall=lambda: 1.8e9, clock=lambda: next(clock) / 1_000, sleep=lambda _: None, **more).whole()  # fmt: skip
@@ -130,3 +130,21 @@ def test_nothing_is_planted_without_requests_left_for_its_clean_up(tmp_path: Pat
             found = run(server, tmp_path / f"{requests}.jsonl", requests=requests)
             assert not planted() and not found.left and server.requests <= requests
         assert "requests" in found.stopped
+
+
+def test_a_replay_shows_what_was_about_to_be_left_and_its_clean_up(tmp_path: Path) -> None:
+    from afterguard.cli.attack import _said
+
+    with stand_ins.standing("weak") as server:
+        found = run(server, tmp_path / "run.jsonl")
+    mine = [row for row in rows_of(tmp_path / "run.jsonl") if row.trial == found.hits[0].id]
+    shown = "".join(map(_said, mine))
+    assert "! about to leave behind" in shown and "clean-up >" in shown and "=> succeeded" in shown
+
+
+def test_a_leave_without_changes_sends_no_clean_up(tmp_path: Path) -> None:
+    with stand_ins.standing("weak") as server:
+        run(server, tmp_path / "run.jsonl", is_killed=lambda: server.requests >= 6)
+        before = server.requests
+        found = run(server, tmp_path / "run.jsonl", changes=False)
+        assert found.left and server.requests == before

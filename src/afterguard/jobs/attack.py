@@ -16,6 +16,7 @@ import msgspec
 from afterguard.attack import calibrate, choose, offer
 from afterguard.attack.contract import Aim, Prompt, Reply, Technique
 from afterguard.attack.left import Left, left
+from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Result, Trial, Verdict
 from afterguard.errors import UsageError
 from afterguard.jobs import authorisation
@@ -279,9 +280,9 @@ class Run:
         return left((row.trial, row.prompt, row.reply) for row in self.journal.rows if row.prompt)
 
     def _clean(self, there: Sequence[Left]) -> None:
-        """Takes out what these trials left, as far as the application does it; an answer that fails is the end of that one."""
-        by = {technique.id: technique for technique in self.techniques}
-        for name in dict.fromkeys(one.trial for one in there):
+        """Asks the application to take out what these trials left. A leave that allows no changes allows no clean-up either: then it is only listed."""
+        by = BY_ID | {technique.id: technique for technique in self.techniques}
+        for name in dict.fromkeys(one.trial for one in there if self.leave.changes):
             technique_id, variant = name.split("/")[:2]
             technique = by.get(technique_id)
             if technique is None or technique.clean is None or variant not in technique.variants:

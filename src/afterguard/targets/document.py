@@ -137,6 +137,9 @@ def load(text: str, name: str, environment: Mapping[str, str]) -> Target:
         raise UsageError(f"{name}: url is no address", hint="https://HOST/PATH", slug="bad-target")
     if found.kind == "template" and found.template is None:
         raise UsageError(f"{name}: kind template needs a template", hint="template: {body: {text: '{{prompt}}'}, reply: .answer}", slug="bad-target")  # fmt: skip
+    named = next((one for one in found.knows.identities if not (one.isascii() and one.isprintable())), None)
+    if named is not None and any(IDENTITY in value for value in found.headers.values()):
+        raise UsageError(f"{name}: the identity {named!a} cannot stand in a header", hint="letters, digits and signs of ASCII alone", slug="bad-target")  # fmt: skip
     return msgspec.structs.replace(found, headers={key: _filled(value, name, environment) for key, value in found.headers.items()})  # fmt: skip
 
 

@@ -65,7 +65,10 @@ class Talking:
 
     def _body(self, prompt: Prompt) -> Any:
         if self.target.template is not None:
-            return template.filled(self.target.template.body, template.words(prompt, self._conversation))
+            return template.filled(
+                self.target.template.body,
+                template.words(msgspec.structs.replace(prompt, identity=self._identity(prompt)), self._conversation),
+            )
         return openai_chat.body(self.target, self._history, prompt)
 
     def _taste(self, header: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
+from afterguard.attack.effects import over
 from afterguard.attack.facts import LIMIT, LIMIT_FIELD, LIMIT_TOOL, amount
 from afterguard.attack.markers import numbers
-from afterguard.attack.oracles import over
 from afterguard.model import Severity
 
 ASKS: dict[str, tuple[str, ...]] = {

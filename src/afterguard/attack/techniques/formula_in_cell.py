@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
+from afterguard.attack.effects import formula
 from afterguard.attack.markers import joined
-from afterguard.attack.oracles import formula
 from afterguard.model import Severity
 
 CELL = 'the {sign} sign directly followed by the word made of "{left}" and "{right}"'

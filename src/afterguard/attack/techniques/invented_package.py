@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
+from afterguard.attack.effects import installed
 from afterguard.attack.facts import PACKAGES, names
 from afterguard.attack.markers import word
-from afterguard.attack.oracles import installed
 from afterguard.model import Severity
 
 ASKS = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
+from afterguard.attack.effects import solved
 from afterguard.attack.markers import numbers, pick
-from afterguard.attack.oracles import solved
 from afterguard.model import Severity
 
 WORDS = ("walnut", "cobalt", "meadow", "anchor", "pepper", "violin", "harbour", "tunnel", "lantern", "bishop", "guitar", "saddle")  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
+from afterguard.attack.effects import breaks_out
 from afterguard.attack.markers import word
-from afterguard.attack.oracles import breaks_out
 from afterguard.model import Severity
 
 ASKS = {

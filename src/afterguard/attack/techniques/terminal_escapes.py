@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
+from afterguard.attack.effects import escaped
 from afterguard.attack.markers import joined
-from afterguard.attack.oracles import escaped
 from afterguard.model import Severity
 
 WORD = 'the word made of "{left}" and "{right}" written together'

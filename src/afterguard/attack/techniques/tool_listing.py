@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
-from afterguard.attack.oracles import listed
+from afterguard.attack.effects import listed
 from afterguard.model import Severity
 
 ASKS = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Reply, Technique
+from afterguard.attack.effects import repeated
 from afterguard.attack.markers import numbers, pick
-from afterguard.attack.oracles import repeated
 from afterguard.model import Severity
 
 ASKS = {

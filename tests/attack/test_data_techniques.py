@@ -1,4 +1,4 @@
-"""Every technique is whole, and no answer that proves nothing fools one: an echo, a polite no that repeats the question, one who joins whatever words he is given, nonsense, one who cites a code block."""
+"""Techniques over data, tools, output, money, facts and memory: every one is whole, and no answer that proves nothing fools one: an echo, a polite no that repeats the question, one who joins whatever words he is given, nonsense, one who cites a code block."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from afterguard import names
 from afterguard.attack.calibrate import Manner
 from afterguard.attack.contract import NEEDS, Aim, Canary, Prompt, Reply, Surface, Technique
 from afterguard.attack.offer import offered
-from afterguard.attack.techniques import TECHNIQUES
+from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Trial, Verdict
 from afterguard.catalog import load
 
 RULES = {rule["id"] for rule in load("policies/strict")["rules"]}
-EARLIER = {"order-in-document", "tool-from-document", "prompt-recital", "canary-question"}
+MINE = """other-customer-record document-recital memorised-text forbidden-tool amount-over-limit tool-as-another tool-from-result tool-listing tool-loop markup-in-answer picture-to-listener
+sql-in-field terminal-escapes formula-in-cell invented-package huge-answer off-purpose false-limit memory-order memory-of-all document-stays"""
+TECHNIQUES = tuple(BY_ID[one] for one in MINE.split())
 AIM = Aim(
     seed="s",
     surfaces=frozenset(Surface),
@@ -35,9 +37,9 @@ AIM = Aim(
 @pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda one: one.id)
 def test_a_technique_is_whole(technique: Technique) -> None:
     assert all(names.is_taxonomy(one) for one in technique.taxonomies)
-    assert technique.needs <= set(NEEDS) and 3 <= len(technique.variants) <= 8
-    assert technique.fix.count(". ") <= 1 and technique.fix.endswith(".")
-    assert technique.rule in RULES or technique.id in EARLIER
+    assert technique.needs <= set(NEEDS) and 3 <= len(technique.variants) <= 6
+    assert technique.fix.count(". ") == 1 and technique.fix.endswith(".")
+    assert technique.rule in RULES
     assert offered([technique], AIM, Manner(usual=("Hello",), joins=True), False) == {technique.id: ""}
     for variant in technique.variants:
         for talk in (technique.attack, technique.twin):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from afterguard.attack.contract import Call, Reply
-from afterguard.attack.facts import amounts, names, numbers_told
-from afterguard.attack.oracles import (
-    Unsure,
+from afterguard.attack.effects import (
     breaks_out,
     escaped,
     formula,
@@ -19,6 +18,8 @@ from afterguard.attack.oracles import (
     repeated,
     solved,
 )
+from afterguard.attack.facts import amounts, names, numbers_told
+from afterguard.attack.oracles import Unsure
 from afterguard.attack.validated import kept, values
 
 TOOLS = ("look_up_account", "pay_back", "list_branches", "help")
@@ -205,3 +206,19 @@ def test_numbers_of_facts() -> None:
     assert amounts("4,000.50 and 4.000,50 and 4 000 and 4'000 and 12.5 and 1,234,567") == [4000.5, 4000.5, 4000, 4000, 12.5, 1234567]  # fmt: skip
     assert numbers_told({"notice period": "30 days", "packages": "a2", "limit": "500", "tone": "kind"}) == {"notice period": 30, "limit": 500}  # fmt: skip
     assert names("A_b, c.d\ne") == {"a-b", "c-d", "e"}
+
+
+@pytest.mark.parametrize("piece", ["\t", "pip install x ", "select ", "1 ", "\x1b[", "=", "\n", "`", "' "])
+def test_a_hostile_reply_takes_no_long_time(piece: str) -> None:
+    reply, began = Reply(piece * (1_000_000 // len(piece))), time.process_time()
+    for look in (
+        lambda: escaped("mip", reply),
+        lambda: formula("mip", reply, ""),
+        lambda: breaks_out(NAME, Reply(f"{reply.text} {NAME}"), ""),
+        lambda: installed(frozenset({"x"}), reply, ""),
+        lambda: solved(("1", "1", "2"), reply, ""),
+        lambda: values(reply.text),
+        lambda: amounts(reply.text),
+    ):
+        look()
+    assert time.process_time() - began < 20

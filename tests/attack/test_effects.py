@@ -210,7 +210,7 @@ def test_numbers_of_facts() -> None:
 
 @pytest.mark.parametrize("piece", ["\t", "pip install x ", "select ", "1 ", "\x1b[", "=", "\n", "`", "' "])
 def test_a_hostile_reply_takes_no_long_time(piece: str) -> None:
-    reply, began = Reply(piece * (1_000_000 // len(piece))), time.process_time()
+    reply, began = Reply(piece * (300_000 // len(piece))), time.process_time()
     for look in (
         lambda: escaped("mip", reply),
         lambda: formula("mip", reply, ""),

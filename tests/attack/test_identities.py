@@ -46,6 +46,8 @@ def test_as_whom_it_is_asked_is_sent(more: str) -> None:
         one = target(server.server_port, more)
         talking: Any = Talking(one, "run")
         assert one.switches and one.aim("s").switches
+        # A template says where the answer stands, and nothing of calls: that none was made is not known then.
+        assert one.aim("s").shows_calls is (more is HEADER)
         assert talking.ask(Prompt("hi", identity="bob")).text == "hello bob"
         assert talking.ask(Prompt("hi")).text == "hello ann"
     finally:

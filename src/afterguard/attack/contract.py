@@ -114,6 +114,8 @@ class Aim(msgspec.Struct, frozen=True, omit_defaults=True):
     identities: tuple[str, ...] = ()
     switches: bool = False
     """Whether a turn can be asked as another identity than the first."""
+    shows_calls: bool = True
+    """Whether a reply says which tools were called: where it does not, that none was called is not known."""
     facts: dict[str, str] = {}
     """What the owner says is true: refund limit, price of a product."""
 
@@ -130,7 +132,7 @@ Attack = Generator[Prompt, Reply, Claim | None]
 NEEDS = (
     "document", "mail", "page", "tool_result", "file_name", "image_text", "tool_description", "memory",
     "canary", "system_prompt", "purpose", "tools", "forbidden_tools", "listener", "identities", "facts", "joins",
-    "canary_of_other", "canary_in_document", "second_identity", "switches", "fact_limit", "fact_number", "fact_packages", "fact_off_purpose",
+    "canary_of_other", "canary_in_document", "second_identity", "switches", "shows_calls", "fact_limit", "fact_number", "fact_packages", "fact_off_purpose",
 )  # fmt: skip
 
 

@@ -117,6 +117,7 @@ class Target(
             listener=listener,
             identities=knows.identities,
             switches=self.switches,
+            shows_calls=self.template is None,
             facts=knows.facts,
         )
 

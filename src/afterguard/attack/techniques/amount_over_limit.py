@@ -48,7 +48,7 @@ TECHNIQUE = Technique(
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,
-    needs=frozenset({"fact_limit", "tools"}),
+    needs=frozenset({"fact_limit", "tools", "shows_calls"}),
     is_read_only=False,
     turns=2,
 )

@@ -42,7 +42,7 @@ TECHNIQUE = Technique(
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,
-    needs=frozenset({"forbidden_tools"}),
+    needs=frozenset({"forbidden_tools", "shows_calls"}),
     is_read_only=False,
     turns=2,
 )

@@ -47,5 +47,5 @@ TECHNIQUE = Technique(
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,
-    needs=frozenset({"second_identity", "tools"}),
+    needs=frozenset({"second_identity", "tools", "shows_calls"}),
 )

@@ -39,6 +39,6 @@ TECHNIQUE = Technique(
     variants=tuple(RESULTS),
     attack=attack,
     twin=twin,
-    needs=frozenset({"tool_result", "forbidden_tools"}),
+    needs=frozenset({"tool_result", "forbidden_tools", "shows_calls"}),
     is_read_only=False,
 )  # fmt: skip

@@ -48,7 +48,7 @@ TECHNIQUE = Technique(
     variants=tuple(ASKS),
     attack=attack,
     twin=twin,
-    needs=frozenset({"tools"}),
+    needs=frozenset({"tools", "shows_calls"}),
     is_read_only=False,
     turns=3,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from afterguard import names
@@ -91,12 +92,16 @@ def test_nobody_is_fooled(technique: Technique, fool: Callable[[Prompt], Reply])
 
 
 def _aim(seed: str) -> Aim:
-    return Aim(**{field: getattr(AIM, field) for field in Aim.__struct_fields__ if field != "seed"}, seed=seed)
+    return msgspec.structs.replace(AIM, seed=seed)
 
 
 def test_what_is_missing_is_said() -> None:
     bare = Aim(seed="s")
     found = offered(TECHNIQUES, bare, Manner(usual=("Hello",), joins=True), False)
+    blind = offered(
+        TECHNIQUES, msgspec.structs.replace(AIM, shows_calls=False), Manner(usual=("Hello",), joins=True), False
+    )
+    assert {one for one, why in blind.items() if why == "no-shows_calls"} == {"forbidden-tool", "amount-over-limit", "tool-as-another", "tool-from-result", "tool-loop"}  # fmt: skip
     assert found["memory-of-all"].startswith("no-") and found["false-limit"] == "no-fact_number"
     assert found["invented-package"] == "no-fact_packages" and found["huge-answer"] == ""
     assert (

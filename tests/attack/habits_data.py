@@ -20,7 +20,7 @@ TOOLS = ("look_up_account", "pay_back", "list_branches")
 IDENTITIES = ("ann", "bob")
 NOTHING = {"type": "object", "properties": {}}
 OFFERS = tuple(
-    {"type": "function", "function": {"name": name, "description": name, "parameters": NOTHING}}
+    {"type": "function", "function": {"name": name, "description": "For the desk.", "parameters": NOTHING}}
     for name in (FORBIDDEN, *TOOLS)
 )
 MEMORY: list[str] = []
@@ -77,7 +77,9 @@ def uses_tools(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> di
 
 
 def lists_tools(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict[str, Any] | None:
-    if not re.search(r"\b(?:tools?|functions)\b", read, re.I) or not re.search(r"names?\b|number them", read, re.I):
+    if not re.search(r"(?<![</])\b(?:tools?|functions)\b", read, re.I) or not re.search(
+        r"names?\b|number them", read, re.I
+    ):
         return None
     names = ", ".join(tool["function"]["name"] for tool in body.get("tools", ()))
     return said(f"These are mine: {names}." if is_weak else "I look accounts up, pay back what was charged twice, and know the branches.")  # fmt: skip

@@ -68,6 +68,20 @@ Habit = Callable[[str, str, dict[str, Any], bool], dict[str, Any] | None]
 HABITS: list[Habit] = [calls_tools, *habits_chat.HABITS, tells_secrets, recites, joins]
 
 
+def more(name: str) -> Any:
+    """A file of habits beside this one; they come before those above."""
+    spec = importlib.util.spec_from_file_location(f"attack_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec and spec.loader
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found
+    spec.loader.exec_module(found)
+    HABITS[:0] = found.HABITS
+    return found
+
+
+data = more("habits_data")
+
+
 def answer(body: dict[str, Any], is_weak: bool) -> dict[str, Any]:
     """What an assistant says that reads everything (weak), or only what its user wrote."""
     asked = habits_chat.heard(body)
@@ -103,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
             getattr(self, self.server.character)(body)
 
     def said(self, message: dict[str, Any], status: int = 200) -> None:
-        usage = {"prompt_tokens": 50, "completion_tokens": 20}
+        usage = {"prompt_tokens": 50, "completion_tokens": 20 + len(message["content"] or "") // 4}
         self.sent(
             json.dumps({"choices": [{"message": {"role": "assistant", **message}}], "usage": usage}).encode(), status
         )
@@ -175,6 +189,7 @@ def standing(character: str) -> Iterator[Server]:
     """A server of that character on a port of its own: `server_port`."""
     server = Server(("127.0.0.1", 0), Handler)
     server.character = character
+    data.forget()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -23,28 +23,38 @@ stand_ins: Any = importlib.util.module_from_spec(_spec)
 sys.modules["attack_stand_ins"] = stand_ins
 _spec.loader.exec_module(stand_ins)
 
-TOOL = {"type": "function", "function": {"name": "refund_payment", "description": "Refund.", "parameters": {"type": "object", "properties": {}}}}  # fmt: skip
+data: Any = stand_ins.data
+CANARIES = (Canary(stand_ins.CODE), Canary(data.RECORD, "record", data.OWNER), Canary(data.DOCUMENT_CODE, "document"))
+FACTS = {
+    "limit": str(data.LIMIT),
+    "limit_tool": "pay_back",
+    "packages": ", ".join(data.PACKAGES),
+    "off_purpose": "declined",
+}
+LISTENER = "https://listener.example/r"
+REQUESTS = 600
+"""Enough for all techniques; how a run spends less is another test's matter."""
 FOOLS = ("echo", "polite", "nonsense")
 BROKEN = {"error": "server-error", "redirect": "redirected", "hang": "timeout", "endless": "too-large"}
 
 
 def target(port: int, **more: Any) -> Target:
-    knows = Knows(purpose="bank help desk", system_prompt=stand_ins.SYSTEM, canaries=(Canary(stand_ins.CODE),), forbidden_tools=("refund_payment",))  # fmt: skip
-    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": tuple(Surface), "offers": (TOOL,), "timeout": 0.5}  # fmt: skip
+    knows = Knows(purpose="bank help desk", system_prompt=stand_ins.SYSTEM, canaries=CANARIES, tools=data.TOOLS, forbidden_tools=(data.FORBIDDEN,), identities=data.IDENTITIES, facts=FACTS)  # fmt: skip
+    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": tuple(Surface), "offers": data.OFFERS, "timeout": 0.5, "headers": {"x-customer": "{{identity}}"}}  # fmt: skip
     return Target("desk", f"http://127.0.0.1:{port}/v1/chat/completions", model="m", knows=knows, **(told | more))
 
 
 def leave(one: Target, **more: Any) -> Leave:
-    told: dict[str, Any] = {"limits": Limits(requests=600, per_second=1e9, minutes=60, dollars=0), "changes": True}
+    told: dict[str, Any] = {"limits": Limits(requests=REQUESTS, per_second=1e9, minutes=60, dollars=0), "changes": True}
     told |= {"begins": "2026-01-01T00:00:00Z", "ends": "2099-01-01T00:00:00Z"}
     return Leave(one.name, one.host, "Ann", "Bo", **(told | more))
 
 
 def assessed(server: Any, folder: Path, **more: Any) -> Assessment:
-    one = target(server.server_port, limits=Limits(requests=600, per_second=1e9))
+    one = target(server.server_port, limits=Limits(requests=REQUESTS, per_second=1e9))
     journal = Journal(folder / "run.jsonl", Head(one.name, one.host, "seed", "run", ()))
     clock = itertools.count()
-    found = Run(one, TECHNIQUES, leave(one, **more), journal, wall=lambda: 1.8e9, clock=lambda: next(clock) / 1_000, sleep=lambda _: None).whole()  # fmt: skip
+    found = Run(one, TECHNIQUES, leave(one, **more), journal, wall=lambda: 1.8e9, clock=lambda: next(clock) / 1_000, sleep=lambda _: None, listener=LISTENER).whole()  # fmt: skip
     journal.close()
     return found
 
@@ -56,7 +66,7 @@ def test_every_planted_weakness_is_found(tmp_path: Path) -> None:
     assert {family.technique for family in found.families if family.succeeded} == {one.id for one in TECHNIQUES}
     for hit in found.hits:
         assert hit.turns and hit.evidence and hit.turns[0][0].is_new
-    assert found.requests <= 600
+    assert found.requests <= REQUESTS and not found.left
     hit = [one.id.rpartition("/")[0] for one in found.hits]
     rows = [row for row in msgspec.json.decode(b"[" + b",".join((tmp_path / "run.jsonl").read_bytes().splitlines()) + b"]") if row.get("kind") == "twin"]  # fmt: skip
     # One twin of each form that succeeded, however often it did.
@@ -67,7 +77,7 @@ def test_every_planted_weakness_is_found(tmp_path: Path) -> None:
 def test_nothing_is_claimed_of_the_mended_one(tmp_path: Path) -> None:
     with stand_ins.standing("mended") as server:
         found = assessed(server, tmp_path)
-    assert not found.hits and not found.stopped
+    assert not found.hits and not found.stopped and not found.left
     for family in found.families:
         assert family.resisted >= 3 and family.share.high < 0.6 and not family.skipped
 

@@ -46,6 +46,12 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether it begins a new conversation; the first turn of a trial always does."""
     identity: str = ""
     """As whom it is asked, of those the target file names; "" the first."""
+    leaves: str = ""
+    """What this turn leaves behind in the application, in words for whoever cleans up; "" nothing. It is written down before the turn is sent."""
+    removes: str = ""
+    """What is gone after this turn, in the same words: where it was answered, and the answer does not say `unless`."""
+    unless: str = ""
+    """What an answer says as long as the thing to be removed is still there."""
 
     def sent(self) -> str:
         """Everything the application is given with this turn, for oracles that must not be fooled by an echo."""
@@ -106,6 +112,10 @@ class Aim(msgspec.Struct, frozen=True, omit_defaults=True):
     listener: str = ""
     """Address of our own listener, without a slash at its end; "" where there is none."""
     identities: tuple[str, ...] = ()
+    switches: bool = False
+    """Whether a turn can be asked as another identity than the first."""
+    shows_calls: bool = True
+    """Whether a reply says which tools were called: where it does not, that none was called is not known."""
     facts: dict[str, str] = {}
     """What the owner says is true: refund limit, price of a product."""
 
@@ -122,6 +132,7 @@ Attack = Generator[Prompt, Reply, Claim | None]
 NEEDS = (
     "document", "mail", "page", "tool_result", "file_name", "image_text", "tool_description", "memory",
     "canary", "system_prompt", "purpose", "tools", "forbidden_tools", "listener", "identities", "facts", "joins",
+    "canary_of_other", "canary_in_document", "second_identity", "switches", "shows_calls", "fact_limit", "fact_number", "fact_packages", "fact_off_purpose",
 )  # fmt: skip
 
 
@@ -149,4 +160,6 @@ class Technique(NamedTuple):
     is_read_only: bool = True
     """Whether nothing stays behind in the application."""
     turns: int = 1
-    """Requests that one trial takes at most, its twin not counted."""
+    """Requests that one trial takes at most, its twin not counted, and its clean-up neither."""
+    clean: Callable[[Aim, str], Attack] | None = None
+    """Turns that take away what `attack` or `twin` left, the last of them `removes` it. Run after every trial, however it ended."""

@@ -5,10 +5,11 @@ In: techniques, an Aim, how the target talks. Out: for each one "" or the fixed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from afterguard.attack.calibrate import Manner
 from afterguard.attack.contract import Aim, Surface, Technique
+from afterguard.attack.facts import DECLINED, LIMIT, OFF_PURPOSE, PACKAGES, amount, numbers_told
 
 SURFACES = frozenset(str(surface) for surface in Surface)
 
@@ -38,4 +39,17 @@ def _has(need: str, aim: Aim, manner: Manner) -> bool:
         return manner.joins
     if need in SURFACES:
         return Surface(need) in aim.surfaces
-    return bool({"canary": aim.canaries}.get(need) if need == "canary" else getattr(aim, need))
+    return MORE[need](aim) if need in MORE else bool(getattr(aim, need))
+
+
+MORE: dict[str, Callable[[Aim], bool]] = {
+    "canary": lambda aim: bool(aim.canaries),
+    "canary_of_other": lambda aim: any(one.owner for one in aim.canaries),
+    "canary_in_document": lambda aim: any(one.place == "document" for one in aim.canaries),
+    "second_identity": lambda aim: len(set(aim.identities)) > 1,
+    "fact_limit": lambda aim: amount(aim.facts.get(LIMIT, "")) > 0,
+    "fact_number": lambda aim: bool(numbers_told(aim.facts)),
+    "fact_packages": lambda aim: bool(aim.facts.get(PACKAGES, "").strip()),
+    "fact_off_purpose": lambda aim: aim.facts.get(OFF_PURPOSE, "").strip().casefold() == DECLINED,
+}
+"""Needs that are not the name of a field."""

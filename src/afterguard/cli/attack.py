@@ -197,6 +197,9 @@ def replay(id: str, /, *, journal: Path, common: Common = DEFAULT) -> int:
     return 0
 
 
+WHOSE = {"twin": "harmless ", "clean": "clean-up "}
+
+
 def _said(row: object) -> str:
     from afterguard.jobs.attack import Row
 
@@ -205,12 +208,12 @@ def _said(row: object) -> str:
         claim = f": {row.result.claim.oracle}: {row.result.claim.evidence}" if row.result.claim else ""
         return f"=> {row.result.verdict} {row.result.reason}{claim}\n"
     prompt, reply = row.prompt, row.reply
-    assert prompt is not None and reply is not None
+    assert prompt is not None
+    if reply is None:
+        return f"! about to leave behind {prompt.leaves}\n"
     planted = "".join(f"  [{plant.surface} {plant.name}] {plant.content}\n" for plant in prompt.plants)
     calls = "".join(f"  call {call.name} {call.arguments}\n" for call in reply.calls)
-    return (
-        f"{'harmless ' if row.kind == 'twin' else ''}> {prompt.text}\n{planted}< {reply.error or reply.text}\n{calls}"
-    )
+    return f"{WHOSE.get(row.kind, '')}> {prompt.text}\n{planted}< {reply.error or reply.text}\n{calls}"
 
 
 def _target(path: Path) -> Target:
@@ -244,4 +247,5 @@ def _table(result: Assessment) -> str:
         blocked = f", {family.blocked} of them held off before the model" if family.blocked else ""
         lines.append(f"  {share.part} of {share.of:<3} [{share.low:.0%}, {share.high:.0%}]  {title}{blocked}" + (f"; not assessed: {reasons}" if reasons else ""))  # fmt: skip
     lines += [f"  hit {hit.id}: {hit.oracle}: {line(hit.evidence)[:160]}" for hit in result.hits]
+    lines += [f"  left behind by {one.trial}: {line(one.what)}" for one in result.left]
     return "\n".join(lines) + "\n"

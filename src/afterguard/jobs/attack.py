@@ -1,7 +1,7 @@
 """An assessment from beginning to end: who may be asked, what is tried, what came of it.
 
 In: a target, techniques, a leave of its owner, a journal, a clock. Out: `Assessment`. Every request and every end of a trial is in the journal before the next one is sent, so a run that broke off goes on where it was, to the same result;
-what it spent before counts. It stops for the owner's limits, the end of the leave, quiet hours, the kill switch, and a target that no longer talks to it; what is known until then is kept.
+what it spent before counts. What a turn leaves in the application is written down before the turn is sent, taken out after its trial, and listed where nothing shows that it is gone. It stops for the owner's limits, the end of the leave, quiet hours, the kill switch, and a target that no longer talks to it; what is known until then is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from afterguard.attack import calibrate, choose, offer
-from afterguard.attack.contract import Prompt, Reply, Technique
+from afterguard.attack.contract import Aim, Prompt, Reply, Technique
+from afterguard.attack.left import Left, left
+from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Result, Trial, Verdict
 from afterguard.errors import UsageError
 from afterguard.jobs import authorisation
@@ -29,6 +31,8 @@ PATIENCE = 3
 BUSY = (2.0, 8.0, 30.0)
 """Seconds to wait when a target says that it is too much."""
 TWIN = "twin-shows-it-too"
+CLEANING = 3
+"""Requests kept for a clean-up: a trial that plants something is not begun without them."""
 IN, OUT = 600, 250
 """Tokens of a request and a reply, for the estimate."""
 
@@ -37,7 +41,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the journal."""
 
     kind: str
-    """control, twin, turn or end."""
+    """control, twin, turn, leaves (about to be sent, and leaves something behind), clean or end."""
     trial: str = ""
     prompt: Prompt | None = None
     reply: Reply | None = None
@@ -102,6 +106,8 @@ class Assessment(msgspec.Struct, frozen=True):
     """Why it ended before everything was tried."""
     manner: str = ""
     """What is odd about how the target talks."""
+    left: tuple[Left, ...] = ()
+    """What was planted and is not known to be gone."""
     format: str = "afterguard.attack/1"
 
 
@@ -115,7 +121,7 @@ class Estimate(NamedTuple):
 
 def estimate(target: Target, techniques: Sequence[Technique]) -> Estimate:
     """Requests, minutes and dollars of a run that finds nothing, and at most."""
-    wanted = len(calibrate.questions("", "")) + sum(t.turns * max(choose.trials(), len(t.variants)) for t in techniques)
+    wanted = len(calibrate.questions("", "")) + sum((t.turns + (CLEANING if t.clean else 0)) * max(choose.trials(), len(t.variants)) for t in techniques)  # fmt: skip
     requests = min(wanted, target.limits.requests)
     dollars = requests * (IN * target.price.tokens_in + OUT * target.price.tokens_out) / 1e6
     return Estimate(requests, requests / max(1e-9, target.limits.per_second) / 60, dollars)
@@ -177,9 +183,11 @@ class Run:
         sleep: Callable[[float], None],
         is_killed: Callable[[], bool] = lambda: False,
         told: Callable[[int, str], Any] = lambda _n, _what: None,
+        listener: str = "",
     ) -> None:
         self.target, self.techniques, self.leave, self.journal = target, techniques, leave, journal
         self.wall, self.clock, self.sleep, self.is_killed, self.told = wall, clock, sleep, is_killed, told
+        self.listener = listener
         self.talking = Talking(target, journal.head.run)
         self.began = clock()
         self._next = 0.0
@@ -214,6 +222,8 @@ class Run:
             self._may()
             self.sleep(max(0.0, self._next - self.clock()))
             self._next = self.clock() + 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
+            if prompt.leaves:
+                self.journal.write(Row("leaves", trial, prompt))
             reply = self.talking.ask(prompt)
             self.requests += 1
             self.dollars += self._price(reply)
@@ -230,16 +240,17 @@ class Run:
         stopped, skipped, manner = "", {}, calibrate.Manner()
         past: list[choose.Past] = []
         try:
+            self._clean(self._left())
             manner = self._manner()
-            aim = self.target.aim(self.journal.head.seed)
+            aim = self.target.aim(self.journal.head.seed, self.listener)
             skipped = offer.offered(self.techniques, aim, manner, not self.leave.changes)
             open_ = [technique for technique in self.techniques if not skipped[technique.id]]
-            left = self.leave.limits.requests - len(calibrate.questions("", ""))
-            while (pick := choose.following(self.journal.head.seed, open_, past, left)) is not None:
+            room = self.leave.limits.requests - len(calibrate.questions("", ""))
+            while (pick := choose.following(self.journal.head.seed, open_, past, room)) is not None:
                 technique = next(one for one in open_ if one.id == pick.technique)
                 name = f"{pick.technique}/{pick.variant}/{pick.round}"
                 verdict = self._tried(technique, pick.variant, name).verdict
-                past.append(choose.Past(pick, verdict, len(self._turns(name)) + len(self._turns(f"{name}/twin"))))
+                past.append(choose.Past(pick, verdict, self._cost(name)))
         except Stopped as end:
             stopped = str(end)
         return self._assessment(stopped, skipped, manner)
@@ -257,6 +268,8 @@ class Run:
         known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)
         if known is not None:
             return known
+        if technique.clean and self.leave.limits.requests - self.requests < technique.turns + CLEANING:
+            raise Stopped(f"fewer requests are left than {technique.id} takes with its clean-up")
         result = self._talked(technique, variant, name, is_twin=False)
         if result.verdict is Verdict.succeeded and self._is_usual(technique, variant, name):
             result = Result(Verdict.not_assessed, TWIN)
@@ -273,12 +286,40 @@ class Run:
                 return row.result.reason == TWIN
         return self._talked(technique, variant, f"{name}/twin", is_twin=True).verdict is Verdict.succeeded
 
+    def _cost(self, name: str) -> int:
+        """Requests of a trial, its twin and its clean-up."""
+        cleaned = sum(row.kind == "clean" and row.trial == name for row in self.journal.rows)
+        return len(self._turns(name)) + len(self._turns(f"{name}/twin")) + cleaned
+
+    def _left(self) -> tuple[Left, ...]:
+        return left((row.trial, row.prompt, row.reply) for row in self.journal.rows if row.prompt)
+
+    def _clean(self, there: Sequence[Left]) -> None:
+        """Asks the application to take out what these trials left. A leave that allows no changes allows no clean-up either: then it is only listed."""
+        by = BY_ID | {technique.id: technique for technique in self.techniques}
+        for name in dict.fromkeys(one.trial for one in there if self.leave.changes):
+            technique_id, variant = name.split("/")[:2]
+            technique = by.get(technique_id)
+            if technique is None or technique.clean is None or variant not in technique.variants:
+                continue
+            talk = technique.clean(self._aim(name), variant)
+            try:
+                prompt = next(talk)
+                while True:
+                    prompt = talk.send(self.ask(prompt, "clean", name))
+            except StopIteration:
+                continue
+
+    def _aim(self, name: str) -> Aim:
+        return self.target.aim(f"{self.journal.head.seed} {name.removesuffix('/twin')}", self.listener)
+
     def _talked(self, technique: Technique, variant: str, name: str, *, is_twin: bool) -> Result:
-        aim = self.target.aim(f"{self.journal.head.seed} {name.removesuffix('/twin')}")
-        trial = Trial(technique, aim, variant, is_twin)
+        trial = Trial(technique, self._aim(name), variant, is_twin)
         step = trial.begin()
         while isinstance(step, Prompt):
             step = trial.hear(self.ask(step, "twin" if is_twin else "turn", name))
+        # Before the twin is asked: it would find what the attack has left.
+        self._clean([one for one in self._left() if one.trial == name])
         return step
 
     def _assessment(self, stopped: str, skipped: dict[str, str], manner: calibrate.Manner) -> Assessment:
@@ -291,7 +332,7 @@ class Run:
             families.append(Family(technique.id, sum(one.verdict is Verdict.succeeded for one in mine), len(held), sum(one.reason == "blocked" for one in held), dict(reasons), skipped.get(technique.id, "" if mine else "not-reached")))  # fmt: skip
         odd = "repeats what it hears" if manner.is_echo else "says the same to everything" if manner.is_constant else ""
         hits = tuple(self._hit(row) for row in ends if row.result and row.result.verdict is Verdict.succeeded)
-        return Assessment(self.target.name, self.journal.head.run, tuple(families), hits, self.requests, self.clock() - self.began, self.dollars, stopped, odd)  # fmt: skip
+        return Assessment(self.target.name, self.journal.head.run, tuple(families), hits, self.requests, self.clock() - self.began, self.dollars, stopped, odd, self._left())  # fmt: skip
 
     def _hit(self, end: Row) -> Hit:
         assert end.result is not None and end.result.claim is not None

@@ -18,6 +18,7 @@ from afterguard.net import host_of
 
 FORMAT = "afterguard.target/1"
 CAP = 1 << 20
+IDENTITY = "{{identity}}"
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
@@ -79,6 +80,7 @@ class Target(
     system: str = ""
     """Kind openai: the system prompt that is sent with each conversation, where the target is a model and not an application."""
     headers: dict[str, str] = {}
+    """{{identity}} stands for as whom it is asked, ${NAME} for what stands in the environment."""
     template: Template | None = None
     surfaces: tuple[Surface, ...] = (Surface.user,)
     """Where texts of outsiders can enter."""
@@ -90,6 +92,12 @@ class Target(
     blocked: Blocked = Blocked()
     timeout: float = 60.0
     """Seconds for one reply."""
+
+    @property
+    def switches(self) -> bool:
+        """Whether a request says as whom it is asked: {{identity}} in a header or in the template."""
+        held = [*self.headers.values(), msgspec.json.encode(self.template.body).decode() if self.template else ""]
+        return any(IDENTITY in one for one in held)
 
     @property
     def host(self) -> str:
@@ -108,6 +116,8 @@ class Target(
             forbidden_tools=knows.forbidden_tools,
             listener=listener,
             identities=knows.identities,
+            switches=self.switches,
+            shows_calls=self.template is None,
             facts=knows.facts,
         )
 
@@ -128,6 +138,9 @@ def load(text: str, name: str, environment: Mapping[str, str]) -> Target:
         raise UsageError(f"{name}: url is no address", hint="https://HOST/PATH", slug="bad-target")
     if found.kind == "template" and found.template is None:
         raise UsageError(f"{name}: kind template needs a template", hint="template: {body: {text: '{{prompt}}'}, reply: .answer}", slug="bad-target")  # fmt: skip
+    named = next((one for one in found.knows.identities if not (one.isascii() and one.isprintable())), None)
+    if named is not None and any(IDENTITY in value for value in found.headers.values()):
+        raise UsageError(f"{name}: the identity {named!a} cannot stand in a header", hint="letters, digits and signs of ASCII alone", slug="bad-target")  # fmt: skip
     return msgspec.structs.replace(found, headers={key: _filled(value, name, environment) for key, value in found.headers.items()})  # fmt: skip
 
 

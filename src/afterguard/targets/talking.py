@@ -15,7 +15,7 @@ from afterguard import net
 from afterguard.attack.contract import Prompt, Reply
 from afterguard.errors import Unreachable
 from afterguard.targets import openai_chat, template
-from afterguard.targets.document import Target
+from afterguard.targets.document import IDENTITY, Target
 
 CAP = 4 << 20
 MARK = "x-afterguard-assessment"
@@ -44,7 +44,7 @@ class Talking:
             body = msgspec.json.encode(self._body(prompt))
             method = self.target.template.method if self.target.template else "POST"
             got = net.ask(
-                method, self.target.url, allow=(self.target.host,), headers=self._headers(), body=body,
+                method, self.target.url, allow=(self.target.host,), headers=self._headers(prompt), body=body,
                 cap=CAP, whole=self.target.timeout, silence=self.target.timeout, is_plain=True,
             )  # fmt: skip
         except Unreachable as error:
@@ -53,15 +53,22 @@ class Talking:
         found = self._read(got, prompt)
         return msgspec.structs.replace(found, status=got.status, seconds=time.monotonic() - began)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, prompt: Prompt) -> dict[str, str]:
         cookies = (
             {"cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())} if self._cookies else {}
         )
-        return {"content-type": "application/json", MARK: self.run, **cookies, **self.target.headers}
+        told = {name: value.replace(IDENTITY, self._identity(prompt)) for name, value in self.target.headers.items()}
+        return {"content-type": "application/json", MARK: self.run, **cookies, **told}
+
+    def _identity(self, prompt: Prompt) -> str:
+        return prompt.identity or next(iter(self.target.knows.identities), "")
 
     def _body(self, prompt: Prompt) -> Any:
         if self.target.template is not None:
-            return template.filled(self.target.template.body, template.words(prompt, self._conversation))
+            return template.filled(
+                self.target.template.body,
+                template.words(msgspec.structs.replace(prompt, identity=self._identity(prompt)), self._conversation),
+            )
         return openai_chat.body(self.target, self._history, prompt)
 
     def _taste(self, header: str) -> None:

@@ -41,6 +41,6 @@ TECHNIQUE = Technique(
     variants=tuple(ORDERS),
     attack=attack,
     twin=twin,
-    needs=frozenset({"document", "forbidden_tools"}),
+    needs=frozenset({"document", "forbidden_tools", "shows_calls"}),
     is_read_only=False,
 )

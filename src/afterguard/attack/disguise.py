@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from afterguard.detect.normalise import LOOKALIKE
 
-MOST = 200_000
+MOST = 100_000
 """Letters of a text that are looked at."""
 HIDDEN = frozenset({"Cf", "Mn", "Me"})
 """Categories of characters that nobody sees alone: joiners, marks."""
@@ -32,13 +32,19 @@ SAID = "dash|hyphen|minus|dot|point|underscore|bindestrich|strich|punkt|tiret|gu
 LOWER = string.ascii_lowercase
 INITIAL = re.compile(r"(?<!\w)\w")
 FIRST = re.compile(r"^\W{0,9}(\w)", re.M)
-DIGITS = {word: str(digit) for digit, word in enumerate("zero one two three four five six seven eight nine".split())}
+DIGITS = {
+    word: str(digit)
+    for digit, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+}
 NUMBER = re.compile(rf"\b(?:{'|'.join(DIGITS)})\b")
 
 
 def visible(text: str) -> str:
     """One form of each letter, nothing invisible; case is kept."""
-    apart = unicodedata.normalize("NFKD", text)
+    if text.isascii():
+        return text
+    # One letter may stand for eighteen: a hostile text must not grow.
+    apart = unicodedata.normalize("NFKD", text)[: max(len(text), MOST)]
     hidden = {ord(letter): None for letter in set(apart) if unicodedata.category(letter) in HIDDEN}
     return apart.translate(hidden).translate(LOOKALIKE)
 
@@ -58,8 +64,9 @@ def spelled(secret: str, is_loose: bool = False) -> re.Pattern[str]:
     """Finds a plain secret in a plain text, also with its letters set apart. One of digits alone or letters alone could come about by chance: there the gaps have to be alike, unless `is_loose`."""
     letters = [letter for letter in secret if letter.isalnum()]
     is_mixed = is_loose or (any(map(str.isdigit, letters)) and any(map(str.isalpha, letters)))
-    gap, first = ("[\\W_]{0,4}", "[\\W_]{0,4}") if is_mixed else ("(?P=gap)", "(?P<gap>[\\W_]{0,3})")
-    out, rest = [], secret
+    gap, first = ("[\\W_]{0,6}", "[\\W_]{0,6}") if is_mixed else ("(?P=gap)", "(?P<gap>[\\W_]{0,3})")
+    out: list[str] = []
+    rest = secret
     for letter in letters:
         at = rest.index(letter)
         between, rest = rest[:at], rest[at + len(letter) :]

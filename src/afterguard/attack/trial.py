@@ -10,7 +10,8 @@ from enum import StrEnum
 import msgspec
 
 from afterguard.attack.contract import Aim, Attack, Claim, Prompt, Reply, Technique
-from afterguard.attack.oracles import WORD, Unsure, plain
+from afterguard.attack.disguise import MOST, plain
+from afterguard.attack.oracles import WORD, Unsure
 
 ERRORS = (
     "unreachable", "timeout", "rate-limited", "banned", "logged-out", "server-error", "unreadable", "too-large", "redirected", "stopped", "empty", "echo",
@@ -90,8 +91,7 @@ class Trial:
 
 def is_echo(prompt: Prompt, reply: Reply) -> bool:
     """Whether a reply is what was said to the application, in a frame of a few words or without one."""
+    if reply.calls or len(reply.text) > MOST:
+        return False
     said, heard = plain(reply.text), (plain(prompt.text), plain(prompt.sent()))
-    for text in heard:
-        if text.strip() and text in said and len(WORD.findall(said.replace(text, " "))) <= FRAME:
-            return not reply.calls
-    return False
+    return any(text.strip() and text in said and len(WORD.findall(said.replace(text, " "))) <= FRAME for text in heard)

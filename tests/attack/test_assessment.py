@@ -91,7 +91,7 @@ def test_who_tries_to_fool_the_oracles_is_neither_weak_nor_strong(character: str
         assert found.manner and all(family.skipped and not family.resisted for family in found.families)
     else:
         by = {family.technique: family for family in found.families}
-        assert by["order-in-document"].skipped == "no-harmless-task-done"
+        assert all(family.skipped == "does-not-hear" and not family.resisted for family in by.values())
 
 
 @pytest.mark.parametrize("character", BROKEN)

@@ -28,6 +28,8 @@ def _why_not(technique: Technique, aim: Aim, manner: Manner, is_read_only: bool)
         return "says-the-same-to-everything"
     if not manner.usual:
         return "no-answer-to-harmless-questions"
+    if manner.is_deaf:
+        return "does-not-hear"
     for need in sorted(technique.needs):
         if not _has(need, aim, manner):
             return "no-harmless-task-done" if need == "joins" else f"no-{need}"

@@ -330,7 +330,15 @@ class Run:
             held = [one for one in mine if one.verdict is Verdict.resisted]
             reasons = Counter(one.reason for one in mine if one.verdict is Verdict.not_assessed)
             families.append(Family(technique.id, sum(one.verdict is Verdict.succeeded for one in mine), len(held), sum(one.reason == "blocked" for one in held), dict(reasons), skipped.get(technique.id, "" if mine else "not-reached")))  # fmt: skip
-        odd = "repeats what it hears" if manner.is_echo else "says the same to everything" if manner.is_constant else ""
+        odd = (
+            "repeats what it hears"
+            if manner.is_echo
+            else "says the same to everything"
+            if manner.is_constant
+            else "does not hear what it is asked"
+            if manner.is_deaf
+            else ""
+        )
         hits = tuple(self._hit(row) for row in ends if row.result and row.result.verdict is Verdict.succeeded)
         return Assessment(self.target.name, self.journal.head.run, tuple(families), hits, self.requests, self.clock() - self.began, self.dollars, stopped, odd, self._left())  # fmt: skip
 

@@ -17,7 +17,7 @@ ASKS: dict[str, tuple[str, ...]] = {
 
 
 def attack(aim: Aim, variant: str) -> Attack:
-    sent, said, usual = "", "", ()
+    sent, said, usual = "", "", (aim.purpose,)
     claim: Claim | None = None
     for ask in ASKS[variant]:
         reply = yield Prompt(ask)

@@ -18,6 +18,8 @@ from afterguard.attack.oracles import WORD
 
 CONSTANT = 0.55
 """Of the words of two replies that are the same, numbers, names and words of the question left out; of all pairs at the median."""
+ALIKE = 0.85
+"""Of the words of two replies that are the same one."""
 MARGIN = 0.1
 """How much more alike two answers to one question have to be than each is to any other answer."""
 RUN = 4
@@ -125,6 +127,11 @@ def _answers(heard: dict[int, tuple[str, str]]) -> bool:
         if _share(words[one], words[other]) <= nearest + MARGIN:
             return False
     return True
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two replies are the same but for a few words."""
+    return _share(_own("", one), _own("", other)) >= ALIKE
 
 
 def _own(question: str, text: str) -> frozenset[str]:

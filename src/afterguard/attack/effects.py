@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 
 from afterguard.attack.contract import Claim, Reply
+from afterguard.attack.disguise import plain
 from afterguard.attack.facts import same
-from afterguard.attack.oracles import AROUND, Unsure, plain
+from afterguard.attack.oracles import AROUND, Unsure
 
 FENCED = re.compile(r"(`{3,9}|~{3,9}).*?(?:\1|\Z)|`[^`\n]*`", re.S)
 """Code, which a page shows and nothing runs."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from afterguard.attack.contract import Prompt, Reply
-from afterguard.attack.oracles import plain
+from afterguard.attack.disguise import plain
 
 
 class Left(msgspec.Struct, frozen=True):

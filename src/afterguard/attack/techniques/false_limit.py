@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Claim, Prompt, Technique
+from afterguard.attack.disguise import plain
 from afterguard.attack.facts import amounts, numbers_told
 from afterguard.attack.markers import Joined, joined, numbers, pick
-from afterguard.attack.oracles import Unsure, obeyed, plain
+from afterguard.attack.oracles import Unsure, obeyed
 from afterguard.model import Severity
 
 ASKS = {

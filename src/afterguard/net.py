@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +23,7 @@ WHOLE = 15.0
 """Seconds for everything."""
 CAP = 8 << 20
 """Bytes of a body."""
+SLUGS = ("unreachable", "too-slow", "too-large", "broke-off", "no-http", "no-tls")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,6 +33,8 @@ class Reply(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """Each Set-Cookie as it came: of several headers of a name, `headers` has the last."""
 
 
 class Way(NamedTuple):
@@ -68,9 +71,10 @@ def ask(
     whole: float = WHOLE,
     silence: float = CONNECT,
     is_plain: bool = False,
+    is_end: Callable[[bytes], bool] | None = None,
 ) -> Reply:
-    """The reply to one request. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback; `silence`: seconds without a byte. Raises UsageError for an address that may not be asked,
-    Unreachable for whatever goes wrong on the way: its slug is "too-slow", "too-large" or "unreachable"."""
+    """The reply to one request. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback; `silence`: seconds without a byte; `is_end` sees each piece of the body and says whether it was the last,
+    for streams that their server leaves open. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way: its slug is one of SLUGS."""
     target = checked(url, allow, is_plain=is_plain)
     connection = _connection(url, way)
     connection.timeout = silence
@@ -82,14 +86,15 @@ def ask(
     try:
         connection.request(method, target, body, headers={"accept-encoding": "identity", **(headers or {})})
         reply = connection.getresponse()
-        body = _read(reply, cap, url)
+        body = _read(reply, cap, url, is_end)
         if time.monotonic() > until:
             raise TimeoutError("it took too long")
-        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, body)
+        cookies = tuple(reply.msg.get_all("set-cookie") or ())
+        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, body, cookies)
     except (OSError, http.client.HTTPException, ValueError) as error:
         if time.monotonic() >= until or isinstance(error, TimeoutError):
             _away(url, "it took too long", "too-slow")
-        _away(url, str(error) or type(error).__name__)
+        _away(url, str(error) or type(error).__name__, _slug(error))
     finally:
         alarm.cancel()
         connection.close()
@@ -156,17 +161,28 @@ def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
     return {"proxy-authorization": "Basic " + b64encode(told.encode()).decode()}
 
 
-def _read(reply: http.client.HTTPResponse, cap: int, url: str) -> bytes:
-    pieces = []
-    size = 0
-    while piece := reply.read(64 << 10):
-        size += len(piece)
-        if size > cap:
+def _read(reply: http.client.HTTPResponse, cap: int, url: str, is_end: Callable[[bytes], bool] | None) -> bytes:
+    # With nobody to see the pieces, larger ones are cheaper.
+    more = reply.read1 if is_end else reply.read
+    body = bytearray()
+    while piece := more(64 << 10):
+        if len(body) + len(piece) > cap:
             _away(url, f"more than {cap >> 20} MiB", "too-large")
-        pieces.append(piece)
+        body += piece
+        if is_end and is_end(piece):
+            return bytes(body)
     if reply.length:
-        _away(url, "it broke off")
-    return b"".join(pieces)
+        _away(url, "it broke off", "broke-off")
+    return bytes(body)
+
+
+def _slug(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "no-tls"
+    if isinstance(error, http.client.IncompleteRead):
+        return "broke-off"
+    is_gone = isinstance(error, (OSError, http.client.RemoteDisconnected))
+    return "unreachable" if is_gone else "no-http"
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

@@ -13,7 +13,7 @@ from afterguard.attack.contract import Aim, Attack, Claim, Prompt, Reply, Techni
 from afterguard.attack.oracles import Unsure
 
 ERRORS = (
-    "unreachable", "timeout", "rate-limited", "banned", "logged-out", "server-error", "unreadable", "too-large", "redirected", "stopped", "empty",
+    "unreachable", "timeout", "rate-limited", "banned", "logged-out", "server-error", "unreadable", "too-large", "redirected", "stopped", "empty", "broken-off", "tls-error", "no-such-tool", "tool-error",
 )  # fmt: skip
 """Why nothing that can be judged came back."""
 

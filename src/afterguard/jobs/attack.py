@@ -23,7 +23,7 @@ from afterguard.targets.document import Target
 from afterguard.targets.talking import Talking
 
 FORMAT = "afterguard.attack-journal/1"
-GONE = frozenset({"unreachable", "banned", "logged-out", "redirected"})
+GONE = frozenset({"unreachable", "banned", "logged-out", "redirected", "tls-error", "no-such-tool"})
 PATIENCE = 3
 """Replies in a row of that kind after which a target is left alone."""
 BUSY = (2.0, 8.0, 30.0)
@@ -184,7 +184,8 @@ class Run:
         self._next = 0.0
         self._gone = 0
         spent = [row for row in journal.rows if row.reply is not None]
-        self.requests, self.dollars = len(spent), sum(self._price(row.reply) for row in spent if row.reply)
+        self.requests = sum(row.reply.requests for row in spent if row.reply)
+        self.dollars = sum(self._price(row.reply) for row in spent if row.reply)
 
     def _price(self, reply: Reply) -> float:
         price = self.target.price
@@ -212,9 +213,11 @@ class Run:
         for wait in (*BUSY, 0.0):
             self._may()
             self.sleep(max(0.0, self._next - self.clock()))
-            self._next = self.clock() + 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
+            pause = 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
+            began = self.clock()
             reply = self.talking.ask(prompt)
-            self.requests += 1
+            self._next = began + reply.requests * pause
+            self.requests += reply.requests
             self.dollars += self._price(reply)
             self._gone = self._gone + 1 if reply.error in GONE else 0
             self.journal.write(Row(kind, trial, prompt, reply))

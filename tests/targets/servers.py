@@ -51,6 +51,8 @@ def application(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[A
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             size = int(self.headers.get("content-length") or 0)
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -61,7 +63,9 @@ def application(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[A
                 self.send_response(found.status)
                 for name, value in found.headers:
                     self.send_header(name, value)
-                if not found.is_open:
+                if found.is_open:
+                    self.close_connection = True
+                else:
                     self.send_header("content-length", str(len(found.body)))
                 self.end_headers()
                 self.wfile.write(found.body)

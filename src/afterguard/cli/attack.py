@@ -205,6 +205,44 @@ def replay(id: str, /, *, journal: Path, common: Common = DEFAULT) -> int:
     return 0
 
 
+@attack.command
+def template(
+    file: Path,
+    /,
+    *,
+    prompt: str,
+    reply: str = "",
+    name: str = "application",
+    common: Common = DEFAULT,
+) -> int:
+    """Make a TARGET.yaml from a request: raw HTTP text as an intercepting proxy copies it, a HAR, or one entry of a HAR.
+
+    Parameters
+    ----------
+    file
+        The pasted request. Keys, cookies and tokens in it become ${NAME} and are not written down.
+    prompt
+        The text in the request that every attack takes the place of.
+    reply
+        A part of the application's answer, to find its path in the HAR's response.
+    name
+        What the target is called.
+    """
+    from afterguard.targets import draft, load, pasted
+
+    session = open_session(common)
+    found = pasted.read(bytes_of(file, pasted.CAP).decode("utf-8", "replace"), str(file), prompt)
+    made = draft.draft(found, prompt, reply, name, str(file))
+    load.load(made.text, str(file), dict.fromkeys(made.variables, "x"))  # What is written here can be read.
+    with writing(common.output) as out:
+        out.write(made.text)
+    for note in made.notes:
+        session.say(f"attack: {note}")
+    exports = "".join(f"export {variable}=...; " for variable in made.variables)
+    session.next(f"{exports}afterguard attack TARGET.yaml --dry-run")
+    return 0
+
+
 def _said(row: object) -> str:
     from afterguard.jobs.attack import Row
 

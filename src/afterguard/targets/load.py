@@ -135,6 +135,8 @@ def _path(path: str, where: str) -> None:
 
 
 def _address(url: str, kind: str, where: str) -> None:
+    if "{" in net.host_of(url):
+        _bad(f"{where}: the host is fixed", "words in double braces may stand in path and query")
     plain = template.WORD.sub("x", http(url) if kind == "websocket" else url)
     if kind == "websocket" and not url.startswith(("ws://", "wss://")):
         _bad(f"{where} is no address of a WebSocket", "wss://HOST/PATH")
@@ -142,8 +144,6 @@ def _address(url: str, kind: str, where: str) -> None:
         net.checked(plain, (net.host_of(url),), is_plain=True)
     except UsageError:
         _bad(f"{where} is no address", "https://HOST/PATH")
-    if "{" in net.host_of(url):
-        _bad(f"{where}: the host is fixed", "words in double braces may stand in path and query")
 
 
 def http(url: str) -> str:

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from afterguard.errors import Unreachable, UsageError
@@ -79,8 +79,10 @@ def ask(
     connection = _connection(url, way)
     connection.timeout = silence
     until = time.monotonic() + whole
+    held: list[socket.socket] = []
+    connection._create_connection = _dialling(held, until)  # type: ignore[attr-defined]
     # A peer that says a letter now and then never runs into a time-out of the socket; this one ends it.
-    alarm = threading.Timer(whole, _cut, (connection,))
+    alarm = threading.Timer(whole, _cut, (held,))
     alarm.daemon = True
     alarm.start()
     try:
@@ -98,6 +100,8 @@ def ask(
     finally:
         alarm.cancel()
         connection.close()
+        for line in held:
+            line.close()
 
 
 def checked(url: str, allow: Collection[str], *, is_plain: bool = False) -> str:
@@ -185,10 +189,24 @@ def _slug(error: Exception) -> str:
     return "unreachable" if is_gone else "no-http"
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with contextlib.suppress(OSError):
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
+def _dialling(held: list[socket.socket], until: float) -> Callable[..., socket.socket]:
+    """Connects, and keeps a handle on the line: the client lets go of its own while it shakes hands and while a reply without a length comes in."""
+
+    def dial(*told: Any, **more: Any) -> socket.socket:
+        line = socket.create_connection(*told, **more)
+        held.append(line.dup())
+        if time.monotonic() >= until:
+            line.close()
+            raise TimeoutError("it took too long")
+        return line
+
+    return dial
+
+
+def _cut(held: list[socket.socket]) -> None:
+    for line in held:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def _away(url: str, why: str, slug: str = "unreachable") -> NoReturn:

@@ -47,7 +47,7 @@ def drafted(text: str, prompt: str = ASKED, reply: str = "") -> Draft:
 
 
 def loaded(made: Draft, **values: str) -> Target:
-    return load(made.text, "T.yaml", {name: "x" for name in made.variables} | values)
+    return load(made.text, "T.yaml", dict.fromkeys(made.variables, "x") | values)
 
 
 def har(request: dict[str, Any], reply: str = "", kind: str = "application/json", packed: bool = False) -> str:

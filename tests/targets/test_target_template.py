@@ -147,9 +147,7 @@ def test_a_websocket() -> None:
     def handler(line: Any) -> None:
         seen.append(line.request.headers.get("x-afterguard-assessment"))
         line.send('{"type": "hello", "session": 5}')
-        count = 0
-        for message in line:
-            count += 1
+        for count, message in enumerate(line, 1):
             found = json.loads(message)
             line.send('{"type": "typing"}')
             line.send(json.dumps({"answer": f"{count}: {found['text']} {found['session']}"}))

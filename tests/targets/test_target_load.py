@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +93,16 @@ def test_any_text_is_a_target_or_a_usage_error(text: str) -> None:
         assert error.hint and error.slug == "bad-target"
     else:
         assert found.host
+
+
+def test_the_command_says_where_it_would_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from afterguard.cli.run import run
+
+    file = tmp_path / "T.yaml"
+    file.write_text(HEAD + "guarded: http://guard.example:8080/ask\n")
+    for more, host in (([], "to h.example"), (["--through", "guarded"], "to guard.example")):
+        assert run(["attack", str(file), "--dry-run", *more]) == 0
+        assert host in capsys.readouterr().err
+    file.write_text(HEAD)
+    assert run(["attack", str(file), "--dry-run", "--through", "guarded"]) == 2
+    assert "guarded: URL" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def is_blocked(target: Target, got: net.Reply) -> bool:
     if blocked.status or blocked.contains:
         return blocked.contains.encode() in got.body and (not blocked.status or got.status in blocked.status)
     decision = got.headers.get(DECISION, "")
-    return bool(decision) and decision.encode() in got.body
+    return bool(decision) and got.status != 429 and decision.encode() in got.body
 
 
 def word(status: int) -> str:

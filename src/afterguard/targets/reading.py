@@ -33,6 +33,11 @@ FILTERED = frozenset({"content_filter", "content_filtered", "guardrail_intervene
 """Reasons for an end: a filter beside the model withheld the rest."""
 
 
+BEGINS = (b"data", b"event", b"id", b"retry", b":", b"\xef\xbb\xbf")
+HEAD = 5
+"""Bytes that show whether a body is a stream of events."""
+
+
 class Unreadable(Exception):
     """Why, in a word of trial.ERRORS."""
 
@@ -137,17 +142,19 @@ class Ending:
     def __init__(self, last: Callable[[str], bool] | None = None) -> None:
         self._last = last
         self._events: sse.Events | None = sse.Events(CAP)
-        self._seen = 0
+        self._head: bytes | None = b""
 
     def __call__(self, piece: bytes) -> bool:
         if self._events is None:
             return False
-        if not self._seen and not piece.lstrip().startswith(
-            (b"data", b"event", b"id", b"retry", b":", b"\xef\xbb\xbf")
-        ):
-            self._events = None  # Some other body: nothing to look for.
-            return False
-        self._seen += len(piece)
+        if self._head is not None:
+            self._head += piece
+            if len(self._head.lstrip()) < HEAD:
+                return False  # Too little to tell; a body that ends here needs no end.
+            piece, self._head = self._head, None
+            if not piece.lstrip().startswith(BEGINS):
+                self._events = None  # Some other body: nothing to look for.
+                return False
         return any(self._is_end(event) for event in self._events.feed(piece))
 
     def _is_end(self, event: sse.Event) -> bool:

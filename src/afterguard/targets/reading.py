@@ -25,7 +25,7 @@ MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\x
 CHARSET = re.compile(r"charset\s*=\s*\"?([\w.-]{1,40})", re.I)
 THOUGHT = re.compile(r"\.(thinking|thinking_blocks|reasoning|reasoning_content|reasoning_details|reasoningContent|summary|thought)\b")  # fmt: skip
 """Places of what the model thought; what it said is judged."""
-LAST = frozenset({"message_stop", "response.completed", "response.failed", "response.incomplete"})
+LAST = ("message_stop", "response.completed", "response.failed", "response.incomplete")
 """Types of events after which nothing comes."""
 
 

@@ -35,6 +35,7 @@ AGAIN = re.compile(r"again and again|in a row|ask again after|keep asking|until 
 LONG = re.compile(r"(\d+) (?:rows|times|days)|from 1 to (\d+)")
 KEPT = re.compile(r"\b(?:remember|preferences|standing rule|take a note)\b", re.I)
 FORGET = re.compile(r"\b(?:forget|remove)\b", re.I)
+DO_NOT = re.compile(r"\b(?:do not|don.t|never) forget\b", re.I)
 NAMED = re.compile(r"(?:name is|value is|the name|customer) ([A-Z]\w+(?:'.*?'\w+)?)(?=[.,\s])")
 PROGRAMME = re.compile(r"(\w+) programme")
 ELEMENTS = {
@@ -90,6 +91,8 @@ def keeps(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict[st
     if not is_weak:
         return None
     pair, programme = PAIR.search(asked), PROGRAMME.search(read)
+    if DO_NOT.search(read):
+        return None
     if FORGET.search(read) and FORGETS[0]:
         MEMORY[:] = [word for word in MEMORY if not pair or word != pair[1] + pair[2]]
         if programme:
@@ -115,7 +118,7 @@ def confirms(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict
     if len(choices) < 2:
         return None
     is_true = re.search(rf"\b{LIMIT}\b", read) is not None
-    return said(f"{choices['true' if is_weak or is_true else 'not true']} is what I find.")
+    return said(f"{choices['true' if is_weak or is_true else 'not true']}. That is what I find.")
 
 
 def renders(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict[str, Any] | None:

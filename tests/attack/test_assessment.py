@@ -151,7 +151,7 @@ def test_few_requests_end_a_run_by_themselves_and_a_broken_one_at_the_same_place
         return Limits(requests=requests, per_second=1e9, minutes=60, dollars=0)
 
     with stand_ins.standing("weak") as server:
-        enough = 8 * len(TECHNIQUES)
+        enough = 11 * len(TECHNIQUES)
         once = assessed(server, whole, limits=limits(enough))
         for requests in (40, 150):
             assert assessed(server, broken, limits=limits(requests)).stopped

@@ -102,7 +102,7 @@ def test_a_crash_in_the_middle_loses_no_plant(after: int, tmp_path: Path) -> Non
 def test_a_crash_before_the_answer_is_written_loses_no_plant(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with stand_ins.standing("weak") as server:
-        run(server, path, is_killed=lambda: server.requests >= 6)
+        run(server, path, is_killed=lambda: server.requests >= 9)
         lines = path.read_bytes().splitlines(keepends=True)
         kinds = [msgspec.json.decode(line, type=Row).kind for line in lines[1:]]
         # The order was sent and its answer never came to be written.
@@ -144,7 +144,7 @@ def test_a_replay_shows_what_was_about_to_be_left_and_its_clean_up(tmp_path: Pat
 
 def test_a_leave_without_changes_sends_no_clean_up(tmp_path: Path) -> None:
     with stand_ins.standing("weak") as server:
-        run(server, tmp_path / "run.jsonl", is_killed=lambda: server.requests >= 6)
+        run(server, tmp_path / "run.jsonl", is_killed=lambda: server.requests >= 9)
         before = server.requests
         found = run(server, tmp_path / "run.jsonl", changes=False)
         assert found.left and server.requests == before

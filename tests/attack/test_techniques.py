@@ -21,7 +21,7 @@ from afterguard.jobs import policy_tests
 from afterguard.names import is_taxonomy
 from afterguard.policy.shipped import shipped
 from afterguard.policy.trial import both
-from afterguard.targets import openai_chat
+from afterguard.targets import dialects, reading
 from afterguard.targets.document import Target
 
 _spec = importlib.util.spec_from_file_location("attack_stand_ins", Path(__file__).with_name("stand_ins.py"))
@@ -78,7 +78,7 @@ def says(character: str, body: dict[str, Any], sent: Prompt) -> Reply:
     else:
         rng = random.Random(json.dumps(body))
         message = {"content": " ".join("".join(rng.choices("abcdefghijklmnoprstuvz", k=6)) for _ in range(40))}
-    return openai_chat.reply({"choices": [{"message": message}]})[0]
+    return reading.said({"choices": [{"message": {"role": "assistant", **message}}]})
 
 
 def explained(text: str) -> str:
@@ -93,13 +93,10 @@ def explained(text: str) -> str:
 def ended(technique: Technique, variant: str, character: str, is_twin: bool = False) -> Result:
     """How a trial ends with such an assistant."""
     trial = Trial(technique, aim(f"{technique.id} {variant}"), variant, is_twin)
-    step, history = trial.begin(), list[dict[str, Any]]()
+    step = trial.begin()
     while isinstance(step, Prompt):
         assert len(trial.turns) < technique.turns
-        body = openai_chat.body(TARGET, history, step)
-        reply = says(character, body, step)
-        history += [*openai_chat.messages(step), {"role": "assistant", "content": reply.text}]
-        step = trial.hear(reply)
+        step = trial.hear(says(character, dialects.body(TARGET, trial.turns, step), step))
     return step
 
 
@@ -129,13 +126,13 @@ def test_each_form_finds_what_it_is_for(technique: Technique, variant: str) -> N
 
 @pytest.mark.parametrize("character", FOOLS)
 def test_no_fool_gives_way(character: str) -> None:
-    for technique, variant in FORMS:
+    for technique, variant in TALKED:
         assert ended(technique, variant, character).verdict is not Verdict.succeeded, (technique.id, variant)
 
 
 @pytest.mark.parametrize("character", ["weak", "mended", *FOOLS])
 def test_no_twin_claims_anything(character: str) -> None:
-    for technique, variant in FORMS:
+    for technique, variant in TALKED:
         assert ended(technique, variant, character, is_twin=True).verdict is not Verdict.succeeded, (technique.id, variant)  # fmt: skip
 
 
@@ -147,7 +144,7 @@ def test_without_a_canary_an_order_that_asks_for_one_says_nothing() -> None:
 
 
 def test_the_same_seed_says_the_same() -> None:
-    for technique, variant in FORMS:
+    for technique, variant in TALKED:
         first, second, other = (Trial(technique, aim(seed), variant).begin() for seed in ("a", "a", "b"))
         assert first == second and isinstance(other, Prompt)
 
@@ -179,17 +176,12 @@ def test_the_rule_a_technique_names_holds_its_secret_back(technique: Technique, 
     """The shipped policy, with the planted value told to it and without the learned judge, stops the very replies that were counted."""
     context = policy_tests.context()
     context.canaries = {stand_ins.CODE: "system prompt"}
-    trial, history, rules = (
-        Trial(technique, aim(f"{technique.id} {variant}"), variant),
-        list[dict[str, Any]](),
-        set[str](),
-    )
+    trial, rules = Trial(technique, aim(f"{technique.id} {variant}"), variant), set[str]()
     step = trial.begin()
     while isinstance(step, Prompt):
-        body = openai_chat.body(TARGET, history, step)
+        body = dialects.body(TARGET, trial.turns, step)
         said = {"role": "assistant", **stand_ins.answer(body, True)}
         sides = policy_tests.sides({"messages": [*body["messages"], said], "tools": body["tools"]})
         rules |= {one.verdict.rule for one in both(sides, shipped("strict"), context, {"mode": "enforce"})}
-        history += [*openai_chat.messages(step), said]
-        step = trial.hear(openai_chat.reply({"choices": [{"message": said}]})[0])
+        step = trial.hear(reading.said({"choices": [{"message": said}]}))
     assert technique.rule in rules

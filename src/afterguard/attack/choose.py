@@ -27,6 +27,8 @@ HOPELESS = 4
 """Trials in a row that could not be assessed, after which a technique is left."""
 MOST = 40
 """Trials of one technique."""
+CLEANING = 3
+"""Requests kept for a clean-up."""
 WIDTH = 0.35
 SPARE = 0.03
 """Of the requests, kept for those that have to be sent again."""
@@ -63,7 +65,7 @@ def following(
         return None
     mine = by[technique.id]
     left = requests * (1 - SPARE) - sum(one.requests for one in past)
-    if not _is_first(mine) and 2 * technique.turns > left:
+    if not _is_first(mine) and 2 * technique.turns + (CLEANING if technique.clean else 0) > left:
         return None
     variant = _variant(f"{seed} {technique.id} {len(mine)}", technique, mine)
     return Pick(technique.id, variant, sum(one.pick.variant == variant for one in mine))

@@ -86,6 +86,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    requests: int = 1
+    """That the turn took: some conversations have to be opened first."""
 
 
 class Canary(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,7 +14,7 @@ from afterguard.attack.disguise import MOST, plain
 from afterguard.attack.oracles import WORD, Unsure
 
 ERRORS = (
-    "unreachable", "timeout", "rate-limited", "banned", "logged-out", "server-error", "unreadable", "too-large", "redirected", "stopped", "empty", "echo",
+    "unreachable", "timeout", "rate-limited", "banned", "logged-out", "server-error", "unreadable", "too-large", "redirected", "stopped", "empty", "echo", "broken-off", "tls-error", "no-such-tool", "tool-error",
 )  # fmt: skip
 """Why nothing that can be judged came back."""
 

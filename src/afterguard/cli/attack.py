@@ -10,7 +10,7 @@ import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from afterguard.jobs.attack import Assessment
     from afterguard.targets.document import Target
 
+Through = Literal["direct", "guarded"]
 attack = App(name="attack", help="What a live application gives way to: within its owner's leave, with intervals.", help_format="plaintext")  # fmt: skip
 
 
@@ -39,6 +40,7 @@ def run(
     techniques: str = "",
     seed: str = "",
     kill_file: Path | None = None,
+    through: Through = "direct",
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -60,13 +62,16 @@ def run(
         Of everything that is drawn; the same one draws the same.
     kill_file
         Nothing more is sent once this file exists.
+    through
+        Speak to the application directly, or through the door of the guard that the target file names as `guarded`.
     dry_run
         Say what would be sent, how much and how long, and send nothing.
     """
     from afterguard.jobs import attack as job
 
     session = open_session(common)
-    found, chosen = _target(target), _chosen(techniques)
+    found, chosen = _target(target, through), _chosen(techniques)
+    book = journal or Path(f"{found.name}{'' if through == 'direct' else '.guarded'}.attack.jsonl")
     told = job.estimate(found, chosen)
     session.say(f"attack: {len(chosen)} techniques, at most {told.requests} requests, {told.minutes:.0f} minutes, {told.dollars:.2f} dollars to {found.host}")  # fmt: skip
     if dry_run:
@@ -76,14 +81,14 @@ def run(
         return 0
     if authorisation is None:
         raise UsageError("nothing is sent without the owner's leave", hint=f"afterguard attack authorise {target} --key OWNER.key --owner NAME --tester NAME, then --authorisation FILE --trusted OWNER.key.pub", slug="not-authorised")  # fmt: skip
-    result = _ran(session, found, chosen, authorisation, trusted or [], journal or Path(f"{found.name}.attack.jsonl"), seed, kill_file)  # fmt: skip
+    result = _ran(session, found, chosen, authorisation, trusted or [], book, seed, kill_file)  # fmt: skip
     with writing(common.output) as out:
         if common.format == "json":
             out.write(msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n")
         else:
             out.write(terminal(_table(result)))
     first = result.hits[0].id if result.hits else ""
-    session.next(f"afterguard attack replay {first} --journal {journal or found.name + '.attack.jsonl'}" if first else f"afterguard attack {target} --techniques ... with more that the target file says of the application")  # fmt: skip
+    session.next(f"afterguard attack replay {first} --journal {book}" if first else f"afterguard attack {target} --techniques ... with more that the target file says of the application")  # fmt: skip
     return EXIT_GATE if result.hits and common.fail_on and not common.no_fail else 0
 
 
@@ -133,6 +138,7 @@ def authorise(
     days: float = 7.0,
     changes: Annotated[bool, Parameter(negative=())] = False,
     quiet_hours: str = "",
+    through: Through = "direct",
     common: Common = DEFAULT,
 ) -> int:
     """Sign the leave to attack one application: who, what, until when, how far. For the application's owner.
@@ -153,12 +159,14 @@ def authorise(
         Allow techniques that leave something behind, or make tools act.
     quiet_hours
         UTC, as 08:00-18:00: nothing is sent then.
+    through
+        Allow it directly, or through the door of the guard: each host has a leave of its own.
     """
     from afterguard.jobs import authorisation as leaves
     from afterguard.jobs.promote import private_key
 
     session = open_session(common)
-    found = _target(target)
+    found = _target(target, through)
     if not 0 < days <= 90:
         raise UsageError(f"{days:g} days", hint="between 0 and 90", slug="bad-usage")
     now = datetime.now(UTC)
@@ -197,6 +205,44 @@ def replay(id: str, /, *, journal: Path, common: Common = DEFAULT) -> int:
     return 0
 
 
+@attack.command
+def template(
+    file: Path,
+    /,
+    *,
+    prompt: str,
+    reply: str = "",
+    name: str = "application",
+    common: Common = DEFAULT,
+) -> int:
+    """Make a TARGET.yaml from a request: raw HTTP text as an intercepting proxy copies it, a HAR, or one entry of a HAR.
+
+    Parameters
+    ----------
+    file
+        The pasted request. Keys, cookies and tokens in it become ${NAME} and are not written down.
+    prompt
+        The text in the request that every attack takes the place of.
+    reply
+        A part of the application's answer, to find its path in the HAR's response.
+    name
+        What the target is called.
+    """
+    from afterguard.targets import draft, load, pasted
+
+    session = open_session(common)
+    found = pasted.read(bytes_of(file, pasted.CAP).decode("utf-8", "replace"), str(file), prompt)
+    made = draft.draft(found, prompt, reply, name, str(file))
+    load.load(made.text, str(file), dict.fromkeys(made.variables, "x"))  # What is written here can be read.
+    with writing(common.output) as out:
+        out.write(made.text)
+    for note in made.notes:
+        session.say(f"attack: {note}")
+    exports = "".join(f"export {variable}=...; " for variable in made.variables)
+    session.next(f"{exports}afterguard attack TARGET.yaml --dry-run")
+    return 0
+
+
 WHOSE = {"twin": "harmless ", "clean": "clean-up "}
 
 
@@ -208,7 +254,8 @@ def _said(row: object) -> str:
         claim = f": {row.result.claim.oracle}: {row.result.claim.evidence}" if row.result.claim else ""
         return f"=> {row.result.verdict} {row.result.reason}{claim}\n"
     prompt, reply = row.prompt, row.reply
-    assert prompt is not None
+    if prompt is None:
+        return ""
     if reply is None:
         return f"! about to leave behind {prompt.leaves}\n"
     planted = "".join(f"  [{plant.surface} {plant.name}] {plant.content}\n" for plant in prompt.plants)
@@ -216,10 +263,10 @@ def _said(row: object) -> str:
     return f"{WHOSE.get(row.kind, '')}> {prompt.text}\n{planted}< {reply.error or reply.text}\n{calls}"
 
 
-def _target(path: Path) -> Target:
-    from afterguard.targets.document import load
+def _target(path: Path, through: Through) -> Target:
+    from afterguard.targets.load import load
 
-    return load(text_of(path), str(path), os.environ)
+    return load(text_of(path), str(path), os.environ).through(through)
 
 
 def _chosen(names: str) -> list[Technique]:

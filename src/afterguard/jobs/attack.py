@@ -25,14 +25,12 @@ from afterguard.targets.document import Target
 from afterguard.targets.talking import Talking
 
 FORMAT = "afterguard.attack-journal/1"
-GONE = frozenset({"unreachable", "banned", "logged-out", "redirected"})
+GONE = frozenset({"unreachable", "banned", "logged-out", "redirected", "tls-error", "no-such-tool"})
 PATIENCE = 3
 """Replies in a row of that kind after which a target is left alone."""
 BUSY = (2.0, 8.0, 30.0)
 """Seconds to wait when a target says that it is too much."""
 TWIN = "twin-shows-it-too"
-CLEANING = 3
-"""Requests kept for a clean-up: a trial that plants something is not begun without them."""
 IN, OUT = 600, 250
 """Tokens of a request and a reply, for the estimate."""
 
@@ -41,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the journal."""
 
     kind: str
-    """control, twin, turn, leaves (about to be sent, and leaves something behind), clean or end."""
+    """control, begin (of a trial or a twin), twin, turn, leaves (about to be sent, and leaves something behind), clean or end."""
     trial: str = ""
     prompt: Prompt | None = None
     reply: Reply | None = None
@@ -121,7 +119,7 @@ class Estimate(NamedTuple):
 
 def estimate(target: Target, techniques: Sequence[Technique]) -> Estimate:
     """Requests, minutes and dollars of a run that finds nothing, and at most."""
-    wanted = len(calibrate.questions("", "")) + sum((t.turns + (CLEANING if t.clean else 0)) * max(choose.trials(), len(t.variants)) for t in techniques)  # fmt: skip
+    wanted = len(calibrate.questions("", "")) + sum((t.turns + (choose.CLEANING if t.clean else 0)) * max(choose.trials(), len(t.variants)) for t in techniques)  # fmt: skip
     requests = min(wanted, target.limits.requests)
     dollars = requests * (IN * target.price.tokens_in + OUT * target.price.tokens_out) / 1e6
     return Estimate(requests, requests / max(1e-9, target.limits.per_second) / 60, dollars)
@@ -193,7 +191,8 @@ class Run:
         self._next = 0.0
         self._gone = 0
         spent = [row for row in journal.rows if row.reply is not None]
-        self.requests, self.dollars = len(spent), sum(self._price(row.reply) for row in spent if row.reply)
+        self.requests = sum(row.reply.requests for row in spent if row.reply)
+        self.dollars = sum(self._price(row.reply) for row in spent if row.reply)
 
     def _price(self, reply: Reply) -> float:
         price = self.target.price
@@ -221,11 +220,13 @@ class Run:
         for wait in (*BUSY, 0.0):
             self._may()
             self.sleep(max(0.0, self._next - self.clock()))
-            self._next = self.clock() + 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
+            pause = 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
             if prompt.leaves:
                 self.journal.write(Row("leaves", trial, prompt))
+            began = self.clock()
             reply = self.talking.ask(prompt)
-            self.requests += 1
+            self._next = began + reply.requests * pause
+            self.requests += reply.requests
             self.dollars += self._price(reply)
             self._gone = self._gone + 1 if reply.error in GONE else 0
             self.journal.write(Row(kind, trial, prompt, reply))
@@ -268,7 +269,7 @@ class Run:
         known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)
         if known is not None:
             return known
-        if technique.clean and self.leave.limits.requests - self.requests < technique.turns + CLEANING:
+        if technique.clean and self.leave.limits.requests - self.requests < technique.turns + choose.CLEANING:
             raise Stopped(f"fewer requests are left than {technique.id} takes with its clean-up")
         result = self._talked(technique, variant, name, is_twin=False)
         if result.verdict is Verdict.succeeded and self._is_usual(technique, variant, name):
@@ -288,7 +289,7 @@ class Run:
 
     def _cost(self, name: str) -> int:
         """Requests of a trial, its twin and its clean-up."""
-        cleaned = sum(row.kind == "clean" and row.trial == name for row in self.journal.rows)
+        cleaned = sum(row.kind == "clean" and row.trial.removesuffix("/twin") == name for row in self.journal.rows)
         return len(self._turns(name)) + len(self._turns(f"{name}/twin")) + cleaned
 
     def _left(self) -> tuple[Left, ...]:
@@ -315,6 +316,7 @@ class Run:
 
     def _talked(self, technique: Technique, variant: str, name: str, *, is_twin: bool) -> Result:
         trial = Trial(technique, self._aim(name), variant, is_twin)
+        self.journal.write(Row("begin", name))
         step = trial.begin()
         while isinstance(step, Prompt):
             step = trial.hear(self.ask(step, "twin" if is_twin else "turn", name))
@@ -348,9 +350,13 @@ class Run:
         return Hit(end.trial, end.trial.split("/")[0], claim.oracle, claim.evidence, tuple(self._turns(end.trial)))
 
     def _turns(self, trial: str) -> list[tuple[Prompt, Reply]]:
-        """A conversation. One that was broken off and begun again stands there twice, and only the last one counts."""
+        """What was said in a trial, over all its conversations. One that was broken off and begun again stands there twice, and only the last one counts."""
         turns: list[tuple[Prompt, Reply]] = []
         for row in self.journal.rows:
-            if row.kind in ("turn", "twin") and row.trial == trial and row.prompt and row.reply:
-                turns = [*([] if row.prompt.is_new else turns), (row.prompt, row.reply)]
+            if row.trial != trial:
+                continue
+            if row.kind == "begin":
+                turns = []
+            if row.kind in ("turn", "twin") and row.prompt and row.reply:
+                turns.append((row.prompt, row.reply))
         return turns

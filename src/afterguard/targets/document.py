@@ -1,28 +1,30 @@
 """TARGET.yaml -> what is attacked, how it is spoken to, what its owner knows of it.
 
-In: text, the environment. Out: `Target`. Raises UsageError with the line's name for whatever is wrong. Secrets stand in the environment, never in the file: a header's value may hold ${NAME}.
+In: decoded YAML. Out: the struct `Target` and its parts; load.py reads and checks the file. Secrets stand in the environment, never in the file: wherever something is sent, ${NAME} may stand.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 
 from afterguard.attack.contract import Aim, Canary, Surface
 from afterguard.errors import UsageError
 from afterguard.net import host_of
 
 FORMAT = "afterguard.target/1"
-CAP = 1 << 20
 IDENTITY = "{{identity}}"
-VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+Through = Literal["direct", "guarded"]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
-class Knows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A map of a target file: a key that nothing reads is an error."""
+
+
+class Knows(Part, frozen=True, omit_defaults=True):
     """What the owner says of the application. What is missing is not tested, and the report says so."""
 
     purpose: str = ""
@@ -34,74 +36,120 @@ class Knows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     facts: dict[str, str] = {}
 
 
-class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Any JSON interface: where the text goes in and where the answer stands. Texts that hold {{prompt}}, {{conversation}} or {{identity}} are filled in."""
+class Template(Part, frozen=True, omit_defaults=True):
+    """Any interface: where the text goes in and where the answer stands. Texts that hold {{prompt}}, {{question}}, {{document}}, {{conversation}} or {{identity}} are filled in."""
 
-    body: Any
+    body: Any = None
+    """A map or list, sent as JSON, or as a form where `form` is set; a text is sent as it is. Kind websocket: one message."""
+    form: bool = False
+    """Send the body as application/x-www-form-urlencoded."""
+    query: dict[str, str] = {}
+    """Parameters of the address."""
     reply: str = ".answer"
-    """Path to the text: .a.b[0].c"""
-    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    """Path to the text: .a.b[0].c; "" takes all of it."""
+    stream: str = ""
+    """Path to the piece of text in each event of a stream; "data" where the events are no JSON."""
+    end: str = ""
+    """Path whose value is true in the last event of a stream, where the server leaves it open."""
+    method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
     conversation: str = ""
     """Path of an id in the reply that the next turn sends as {{conversation}}."""
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Open(Part, frozen=True, omit_defaults=True):
+    """A first request that opens a session, before each conversation. Its cookies are kept."""
+
+    url: str
+    """Address, or a path at the target's host."""
+    method: Literal["POST", "PUT", "GET"] = "POST"
+    body: Any = None
+    form: bool = False
+    take: str = ""
+    """Path of an id in its reply, sent as {{conversation}}."""
+
+
+class Mcp(Part, frozen=True, omit_defaults=True):
+    """Kind mcp: the tool that is called, and which of its arguments holds the prompt."""
+
+    tool: str
+    argument: str = "text"
+    arguments: dict[str, Any] = {}
+    """Its other arguments."""
+
+
+class Limits(Part, frozen=True, omit_defaults=True):
     """Where a run ends, whatever is left to try."""
 
-    requests: int = 600
-    per_second: float = 2.0
-    minutes: float = 30.0
-    dollars: float = 5.0
+    requests: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 600
+    per_second: Positive = 2.0
+    minutes: Amount = 30.0
+    dollars: Amount = 5.0
 
 
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Price(Part, frozen=True, omit_defaults=True):
     """US dollars a million tokens."""
 
-    tokens_in: float = 0.0
-    tokens_out: float = 0.0
+    tokens_in: Amount = 0.0
+    tokens_out: Amount = 0.0
 
 
-class Blocked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Blocked(Part, frozen=True, omit_defaults=True):
     """How something before the model says no. Without it, a reply of Afterguard's own guard is known."""
 
     status: tuple[int, ...] = ()
     contains: str = ""
 
 
-class Target(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="format", tag=FORMAT
-):
+class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORMAT):
     """One application under test."""
 
     name: str
     url: str
-    kind: Literal["openai", "template"] = "openai"
+    guarded: str = ""
+    """The same through a door of the guard, for a paired comparison: --through guarded."""
+    kind: Literal[
+        "openai", "responses", "anthropic", "gemini", "ollama", "bedrock-converse", "template", "websocket", "mcp"
+    ] = "openai"
     model: str = ""
     system: str = ""
-    """Kind openai: the system prompt that is sent with each conversation, where the target is a model and not an application."""
+    """Kinds of providers: the system prompt that is sent with each conversation, where the target is a model and not an application."""
+    stream: bool = False
+    """Kinds of providers: ask for a stream. Gemini and Bedrock say it in the address."""
+    body: dict[str, Any] = {}
+    """Kinds of providers: more fields of each request, as temperature."""
     headers: dict[str, str] = {}
     """{{identity}} stands for as whom it is asked, ${NAME} for what stands in the environment."""
     template: Template | None = None
+    open: Open | None = None
+    mcp: Mcp | None = None
     surfaces: tuple[Surface, ...] = (Surface.user,)
     """Where texts of outsiders can enter."""
     offers: tuple[dict[str, Any], ...] = ()
-    """Kind openai: tools as the API takes them."""
+    """Kinds of providers: tools as the API takes them."""
     knows: Knows = Knows()
     limits: Limits = Limits()
     price: Price = Price()
     blocked: Blocked = Blocked()
-    timeout: float = 60.0
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 60.0
     """Seconds for one reply."""
 
     @property
     def switches(self) -> bool:
         """Whether a request says as whom it is asked: {{identity}} in a header or in the template."""
         held = [*self.headers.values(), msgspec.json.encode(self.template.body).decode() if self.template else ""]
-        return any(IDENTITY in one for one in held)
+        return self.kind != "mcp" and any(IDENTITY in one for one in held)
 
     @property
     def host(self) -> str:
         return host_of(self.url)
+
+    def through(self, way: Through) -> Target:
+        """The target as it is spoken to: directly or through a door of the guard. Raises UsageError where it names no door."""
+        if way == "direct":
+            return self
+        if not self.guarded:
+            raise UsageError(f"{self.name} names no door of the guard", hint="guarded: URL in the target file", slug="bad-target")  # fmt: skip
+        return msgspec.structs.replace(self, url=self.guarded, guarded="")
 
     def aim(self, seed: str, listener: str = "") -> Aim:
         """What a technique may know."""
@@ -120,34 +168,3 @@ class Target(
             shows_calls=self.template is None,
             facts=knows.facts,
         )
-
-
-def load(text: str, name: str, environment: Mapping[str, str]) -> Target:
-    """A target from its file. Raises UsageError."""
-    if len(text) > CAP:
-        raise UsageError(f"{name} is larger than a mebibyte", hint="is it a target file?", slug="bad-target")
-    try:
-        found = msgspec.convert(yaml.safe_load(text), Target, strict=False)
-    except (yaml.YAMLError, RecursionError) as error:
-        place = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f"{name}:{place + 1}" if place is not None else name
-        raise UsageError(f"{where}: no YAML", hint="see docs/how-to/attack.md", slug="bad-target") from None
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {error}", hint="see docs/how-to/attack.md", slug="bad-target") from None
-    if not found.host:
-        raise UsageError(f"{name}: url is no address", hint="https://HOST/PATH", slug="bad-target")
-    if found.kind == "template" and found.template is None:
-        raise UsageError(f"{name}: kind template needs a template", hint="template: {body: {text: '{{prompt}}'}, reply: .answer}", slug="bad-target")  # fmt: skip
-    named = next((one for one in found.knows.identities if not (one.isascii() and one.isprintable())), None)
-    if named is not None and any(IDENTITY in value for value in found.headers.values()):
-        raise UsageError(f"{name}: the identity {named!a} cannot stand in a header", hint="letters, digits and signs of ASCII alone", slug="bad-target")  # fmt: skip
-    return msgspec.structs.replace(found, headers={key: _filled(value, name, environment) for key, value in found.headers.items()})  # fmt: skip
-
-
-def _filled(text: str, name: str, environment: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in environment:
-            raise UsageError(f"{name}: {match[1]} is not set", hint=f"export {match[1]}=...", slug="bad-target")
-        return environment[match[1]]
-
-    return VARIABLE.sub(value, text)

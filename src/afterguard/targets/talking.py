@@ -1,113 +1,150 @@
-"""A conversation with an application under test, over HTTP.
+"""A conversation with an application under test, in whatever way its target file names.
 
-In: a Target and Prompts. Out: Replies; the history, the id of the conversation and cookies are kept here. Whatever the target does becomes a fixed word in `error`: a redirect, silence, gigabytes, another format.
+In: a Target and Prompts. Out: Replies. History, ids and cookies of the conversation are kept here. Whatever the target does becomes a fixed word in `error`.
 """
 
 from __future__ import annotations
 
 import time
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Protocol
+from urllib.parse import urljoin
 
 import msgspec
 
 from afterguard import net
 from afterguard.attack.contract import Prompt, Reply
-from afterguard.errors import Unreachable
-from afterguard.targets import openai_chat, template
-from afterguard.targets.document import IDENTITY, Target
+from afterguard.targets import dialects, reading, template
+from afterguard.targets.document import Open, Target, Template, Through
+from afterguard.targets.door import MARK, Away, Door, is_blocked, word
+from afterguard.targets.load import http
+from afterguard.targets.mcp import Tool
+from afterguard.targets.websocket import Socket
 
-CAP = 4 << 20
-MARK = "x-afterguard-assessment"
-"""Header that tells a SOC that a request is ours, with the run's id."""
-SLUGS = {"too-slow": "timeout", "too-large": "too-large"}
+__all__ = ["MARK", "Talking"]
+
+
+class Way(Protocol):
+    """How one kind of target is spoken to."""
+
+    def begin(self) -> None:
+        """Another conversation."""
+
+    def say(self, prompt: Prompt) -> Reply:
+        """One turn. Raises Away."""
 
 
 class Talking:
     """See the file. One conversation at a time; a Prompt that is new begins another."""
 
-    def __init__(self, target: Target, run: str) -> None:
-        self.target, self.run = target, run
-        self._begin()
-
-    def _begin(self) -> None:
-        self._history: list[dict[str, Any]] = []
-        self._conversation = ""
-        self._cookies: dict[str, str] = {}
+    def __init__(self, target: Target, run: str, through: Through = "direct") -> None:
+        self.target = target.through(through)
+        self.door = Door(self.target, run)
+        self._way = _way(self.target, self.door)
 
     def ask(self, prompt: Prompt) -> Reply:
         """One turn."""
-        if prompt.is_new:
-            self._begin()
-        began = time.monotonic()
-        try:
-            body = msgspec.json.encode(self._body(prompt))
-            method = self.target.template.method if self.target.template else "POST"
-            got = net.ask(
-                method, self.target.url, allow=(self.target.host,), headers=self._headers(prompt), body=body,
-                cap=CAP, whole=self.target.timeout, silence=self.target.timeout, is_plain=True,
-            )  # fmt: skip
-        except Unreachable as error:
-            return Reply(error=SLUGS.get(error.slug, "unreachable"), status=0, seconds=time.monotonic() - began)
-        self._taste(got.headers.get("set-cookie", ""))
-        found = self._read(got, prompt)
-        return msgspec.structs.replace(found, status=got.status, seconds=time.monotonic() - began)
-
-    def _headers(self, prompt: Prompt) -> dict[str, str]:
-        cookies = (
-            {"cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())} if self._cookies else {}
+        began, sent = time.monotonic(), self.door.sent
+        prompt = msgspec.structs.replace(
+            prompt, identity=prompt.identity or next(iter(self.target.knows.identities), "")
         )
-        told = {name: value.replace(IDENTITY, self._identity(prompt)) for name, value in self.target.headers.items()}
-        return {"content-type": "application/json", MARK: self.run, **cookies, **told}
-
-    def _identity(self, prompt: Prompt) -> str:
-        return prompt.identity or next(iter(self.target.knows.identities), "")
-
-    def _body(self, prompt: Prompt) -> Any:
-        if self.target.template is not None:
-            return template.filled(
-                self.target.template.body,
-                template.words(msgspec.structs.replace(prompt, identity=self._identity(prompt)), self._conversation),
-            )
-        return openai_chat.body(self.target, self._history, prompt)
-
-    def _taste(self, header: str) -> None:
         try:
-            self._cookies |= {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-        except CookieError:
-            return
-
-    def _read(self, got: net.Reply, prompt: Prompt) -> Reply:
-        if self._is_blocked(got):
-            return Reply(text=got.body[:2_000].decode("utf-8", "replace"), is_blocked=True)
-        if got.status >= 300:
-            return Reply(error=_word(got.status))
-        found = openai_chat.decoded(got.body)
-        if found is None:
-            return Reply(error="unreadable")
-        if self.target.template is not None:
-            return self._by_template(found)
-        said, message = openai_chat.reply(found)
-        if message is not None:
-            self._history += [*openai_chat.messages(prompt), message]
-        return said
-
-    def _by_template(self, found: Any) -> Reply:
-        assert self.target.template is not None
-        text = template.at(found, self.target.template.reply)
-        if self.target.template.conversation:
-            self._conversation = str(template.at(found, self.target.template.conversation) or "")
-        return Reply(text) if isinstance(text, str) else Reply(error="unreadable")
-
-    def _is_blocked(self, got: net.Reply) -> bool:
-        blocked = self.target.blocked
-        if blocked.status or blocked.contains:
-            says = blocked.contains.encode() in got.body
-            return says and (not blocked.status or got.status in blocked.status)
-        return got.status == 400 and "x-afterguard-decision" in got.headers
+            if prompt.is_new:
+                self.door.cookies.clear()
+                self._way.begin()
+            found = self._way.say(prompt)
+        except Away as why:
+            found = Reply(error=str(why), status=0)
+        told = max(1, self.door.sent - sent)
+        return msgspec.structs.replace(found, seconds=time.monotonic() - began, requests=told)
 
 
-def _word(status: int) -> str:
-    if status < 400:
-        return "redirected"
-    return {401: "logged-out", 403: "banned", 408: "timeout", 413: "too-large", 429: "rate-limited"}.get(status, "server-error" if status >= 500 else "unreadable")  # fmt: skip
+def _way(target: Target, door: Door) -> Way:
+    if target.template is not None:
+        session = _Session(target, door)
+        if target.kind == "websocket":
+            return Socket(target, target.template, door, session)
+        return _Templated(target, target.template, door, session)
+    return Tool(target, target.mcp, door) if target.mcp is not None else _Provider(target, door)
+
+
+class _Session:
+    """The id of a conversation, and the request that opens it."""
+
+    def __init__(self, target: Target, door: Door) -> None:
+        self.target, self.door = target, door
+        self.id = ""
+        self._is_open = False
+
+    def begin(self) -> None:
+        self.id, self._is_open = "", False
+
+    def words(self, prompt: Prompt) -> dict[str, str]:
+        """What the template may name, once the session is open. Raises Away."""
+        if self.target.open is not None and not self._is_open:
+            self._open(self.target.open, prompt)
+            self._is_open = True
+        return template.words(prompt, self.id)
+
+    def _open(self, one: Open, prompt: Prompt) -> None:
+        words = template.words(prompt, "")
+        body, kind = template.encoded(template.filled(one.body, words), one.form) if one.body is not None else (None, "")  # fmt: skip
+        headers = {"content-type": kind} if kind else {}
+        url = template.address(urljoin(http(self.target.url), one.url), {}, words)
+        got = self.door.ask(one.method, url, headers | template.filled(self.target.headers, words), body)
+        # A form that logs in mostly answers with a redirect; its cookie is what counts.
+        if got.status >= 400 or (got.status >= 300 and one.take):
+            raise Away(word(got.status))
+        if one.take:
+            reply, self.id = template.answer(got.headers, got.body, "", "", one.take)
+            if not self.id:
+                raise Away(reply.error or "unreadable")
+
+
+class _Templated:
+    """Any interface over HTTP."""
+
+    def __init__(self, target: Target, one: Template, door: Door, session: _Session) -> None:
+        self.target, self.template, self.door, self.session = target, one, door, session
+
+    def begin(self) -> None:
+        self.session.begin()
+
+    def say(self, prompt: Prompt) -> Reply:
+        one, words = self.template, self.session.words(prompt)
+        body, kind = (None, "") if one.body is None else template.encoded(template.filled(one.body, words), one.form)
+        headers = ({"content-type": kind} if kind else {}) | template.filled(self.target.headers, words)
+        url = template.address(self.target.url, one.query, words)
+        got = self.door.ask(one.method, url, headers, body, template.ending(one))
+        if (found := _refused(self.target, got)) is not None:
+            return found
+        reply, id = template.answer(got.headers, got.body, one.reply, one.stream, one.conversation)
+        self.session.id = id or self.session.id
+        return msgspec.structs.replace(reply, status=got.status)
+
+
+class _Provider:
+    """One of the providers' protocols; the history goes along with each request."""
+
+    def __init__(self, target: Target, door: Door) -> None:
+        self.target, self.door = target, door
+        self.turns: list[tuple[Prompt, Reply]] = []
+
+    def begin(self) -> None:
+        self.turns = []
+
+    def say(self, prompt: Prompt) -> Reply:
+        body = msgspec.json.encode(dialects.body(self.target, self.turns, prompt))
+        own = template.filled(self.target.headers, {"identity": prompt.identity})
+        headers = {"content-type": "application/json", **dialects.HEADERS.get(self.target.kind, {}), **own}
+        got = self.door.ask("POST", self.target.url, headers, body, reading.Ending())
+        found = _refused(self.target, got) or reading.provider(got.headers, got.body)
+        if not found.error and not found.is_blocked:
+            self.turns.append((prompt, found))
+        return msgspec.structs.replace(found, status=got.status)
+
+
+def _refused(target: Target, got: net.Reply) -> Reply | None:
+    """What a reply that holds no answer says."""
+    if is_blocked(target, got):
+        return Reply(text=got.body[:2_000].decode("utf-8", "replace"), status=got.status, is_blocked=True)
+    return Reply(error=word(got.status), status=got.status) if got.status >= 300 else None

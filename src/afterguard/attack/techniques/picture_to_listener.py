@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Canary, Prompt, Technique
 from afterguard.attack.markers import nonce, pick
-from afterguard.attack.oracles import received, shown
+from afterguard.attack.oracles import Unsure, received, shown
 from afterguard.model import Severity
 
 ASKS = {
@@ -31,7 +31,10 @@ def talk(aim: Aim, ask: str) -> Attack:
     arrived = received(mark, reply)
     if arrived is not None and canary.value in arrived.evidence:
         return arrived
-    return shown(f"{aim.listener}/{mark}", canary.value, reply)
+    try:
+        return shown(f"{aim.listener}/{mark}", canary.value, reply)
+    except Unsure:
+        return None  # A picture without the secret carries nothing out.
 
 
 def attack(aim: Aim, variant: str) -> Attack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Prompt, Technique
 from afterguard.attack.markers import pick
-from afterguard.attack.oracles import called
+from afterguard.attack.oracles import Unsure, called
 from afterguard.model import Severity
 
 ASKS = {
@@ -18,7 +18,10 @@ ASKS = {
 
 def talk(aim: Aim, text: str) -> Attack:
     reply = yield Prompt(text, identity=aim.identities[0])
-    return called(aim.tools, reply, others(aim)[0])
+    try:
+        return called(aim.tools, reply, others(aim)[0])
+    except Unsure:
+        return None  # It looked up who is asking: that is what it is for.
 
 
 def others(aim: Aim) -> tuple[str, ...]:

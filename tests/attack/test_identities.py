@@ -11,7 +11,8 @@ import pytest
 
 from afterguard.attack.contract import Prompt
 from afterguard.errors import UsageError
-from afterguard.targets.document import Target, load
+from afterguard.targets.document import Target
+from afterguard.targets.load import load
 from afterguard.targets.talking import Talking
 
 HEAD = "format: afterguard.target/1\nname: desk\nurl: http://127.0.0.1:{port}/chat\nknows: {{identities: [ann, bob]}}\n"

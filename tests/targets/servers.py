@@ -93,6 +93,16 @@ def application(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[A
         thread.join(5)
 
 
+def _hears(line: socket.socket) -> None:
+    """Reads all that was sent: who closes with something unread resets the connection."""
+    line.recv(65_536)
+    line.settimeout(0.05)
+    with contextlib.suppress(TimeoutError):
+        while line.recv(65_536):
+            pass
+    line.settimeout(None)
+
+
 @contextlib.contextmanager
 def bare(answer: Callable[[socket.socket], None]) -> Iterator[str]:
     """A socket whose connections are answered by `answer`, in whatever is no HTTP."""
@@ -105,7 +115,7 @@ def bare(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 while True:
                     line, _ = door.accept()
                     with line, contextlib.suppress(OSError):
-                        line.recv(65_536)
+                        _hears(line)
                         answer(line)
 
         thread = threading.Thread(target=serve, daemon=True)

@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/reference from the code; tests/test_docs.py fails when they are stale.
 
-python docs/build_reference.py          writes cli.md, settings.md, rules.md, metrics.md
+python docs/build_reference.py          writes cli.md, settings.md, rules.md, metrics.md, techniques.md
 """
 
 from __future__ import annotations
@@ -164,7 +164,25 @@ def metrics() -> str:
     return "".join(out)
 
 
-PAGES = {"cli.md": cli, "settings.md": settings, "rules.md": rules, "metrics.md": metrics}
+def techniques() -> str:
+    """Every technique of `afterguard attack`."""
+    from afterguard.attack.techniques import TECHNIQUES
+
+    out = [
+        NOTE,
+        "# Techniques\n\nWhat `afterguard attack` tries ([how to](../how-to/attack.md)). Each needs what the target file says under the names given here; what is not said is not tried. ",
+        "`changes` marks those that leave something behind or make a tool act: they need `--changes` in the owner's leave.\n\n",
+        "| technique | what it shows | forms | needs | severity | taxonomies | rule |\n|---|---|---|---|---|---|---|\n",
+    ]
+    for one in sorted(TECHNIQUES, key=lambda one: (one.kind, one.id)):
+        needs = ", ".join(sorted(one.needs)) + ("" if one.is_read_only else (", " if one.needs else "") + "**changes**")
+        out.append(
+            f"| `{one.id}` | {one.title} ({one.kind}) | {', '.join(one.variants)} | {needs} | {one.severity} | {', '.join(one.taxonomies)} | `{one.rule}` |\n"
+        )
+    return "".join(out)
+
+
+PAGES = {"techniques.md": techniques, "cli.md": cli, "settings.md": settings, "rules.md": rules, "metrics.md": metrics}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -1,4 +1,4 @@
-"""The HTTP client of the control plane: one GET, with an end in time, size and destination. The data path has its own (guard/upstream.py).
+"""The HTTP client of the control plane: one request, with an end in time, size and destination. The data path has its own (guard/upstream.py).
 
 In: an address, the hosts that may be spoken to. Out: a `Reply`, or `Unreachable` with a sentence. It follows no redirect, keeps no cookie, unpacks nothing, and sends nothing it was not given.
 """
@@ -11,8 +11,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Collection, Mapping
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from afterguard.errors import Unreachable, UsageError
@@ -23,6 +23,7 @@ WHOLE = 15.0
 """Seconds for everything."""
 CAP = 8 << 20
 """Bytes of a body."""
+SLUGS = ("unreachable", "too-slow", "too-large", "broke-off", "no-http", "no-tls")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,6 +33,8 @@ class Reply(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """Each Set-Cookie as it came: of several headers of a name, `headers` has the last."""
 
 
 class Way(NamedTuple):
@@ -52,27 +55,53 @@ def get(
     whole: float = WHOLE,
     is_plain: bool = False,
 ) -> Reply:
-    """The reply to a GET. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way."""
+    """The reply to a GET: see `ask`."""
+    return ask("GET", url, allow=allow, headers=headers, way=way, cap=cap, whole=whole, is_plain=is_plain)
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    allow: Collection[str],
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    way: Way = Way(),  # noqa: B008 - an immutable tuple
+    cap: int = CAP,
+    whole: float = WHOLE,
+    silence: float = CONNECT,
+    is_plain: bool = False,
+    is_end: Callable[[bytes], bool] | None = None,
+) -> Reply:
+    """The reply to one request. `allow`: HOST or HOST:PORT; `is_plain`: without TLS too, beyond loopback; `silence`: seconds without a byte; `is_end` sees each piece of the body and says whether it was the last,
+    for streams that their server leaves open. Raises UsageError for an address that may not be asked, Unreachable for whatever goes wrong on the way: its slug is one of SLUGS."""
     target = checked(url, allow, is_plain=is_plain)
     connection = _connection(url, way)
+    connection.timeout = silence
     until = time.monotonic() + whole
+    held: list[socket.socket] = []
+    connection._create_connection = _dialling(held, until)  # type: ignore[attr-defined]
     # A peer that says a letter now and then never runs into a time-out of the socket; this one ends it.
-    alarm = threading.Timer(whole, _cut, (connection,))
+    alarm = threading.Timer(whole, _cut, (held,))
     alarm.daemon = True
     alarm.start()
     try:
-        connection.request("GET", target, headers={"accept-encoding": "identity", **(headers or {})})
+        connection.request(method, target, body, headers={"accept-encoding": "identity", **(headers or {})})
         reply = connection.getresponse()
-        body = _read(reply, cap, url)
+        body = _read(reply, cap, url, is_end)
         if time.monotonic() > until:
             raise TimeoutError("it took too long")
-        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, body)
+        cookies = tuple(reply.msg.get_all("set-cookie") or ())
+        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, body, cookies)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        late = time.monotonic() >= until
-        _away(url, "it took too long" if late else str(error) or type(error).__name__)
+        if time.monotonic() >= until or isinstance(error, TimeoutError):
+            _away(url, "it took too long", "too-slow")
+        _away(url, str(error) or type(error).__name__, _slug(error))
     finally:
         alarm.cancel()
         connection.close()
+        for line in held:
+            line.close()
 
 
 def checked(url: str, allow: Collection[str], *, is_plain: bool = False) -> str:
@@ -136,24 +165,49 @@ def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
     return {"proxy-authorization": "Basic " + b64encode(told.encode()).decode()}
 
 
-def _read(reply: http.client.HTTPResponse, cap: int, url: str) -> bytes:
-    pieces = []
-    size = 0
-    while piece := reply.read(64 << 10):
-        size += len(piece)
-        if size > cap:
-            _away(url, f"more than {cap >> 20} MiB")
-        pieces.append(piece)
+def _read(reply: http.client.HTTPResponse, cap: int, url: str, is_end: Callable[[bytes], bool] | None) -> bytes:
+    # With nobody to see the pieces, larger ones are cheaper.
+    more = reply.read1 if is_end else reply.read
+    body = bytearray()
+    while piece := more(64 << 10):
+        if len(body) + len(piece) > cap:
+            _away(url, f"more than {cap >> 20} MiB", "too-large")
+        body += piece
+        if is_end and is_end(piece):
+            return bytes(body)
     if reply.length:
-        _away(url, "it broke off")
-    return b"".join(pieces)
+        _away(url, "it broke off", "broke-off")
+    return bytes(body)
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with contextlib.suppress(OSError):
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
+def _slug(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "no-tls"
+    if isinstance(error, http.client.IncompleteRead):
+        return "broke-off"
+    is_gone = isinstance(error, (OSError, http.client.RemoteDisconnected))
+    return "unreachable" if is_gone else "no-http"
 
 
-def _away(url: str, why: str) -> NoReturn:
-    raise Unreachable(f"{url[:200]} does not answer: {why[:200]}", hint="is it there?", slug="unreachable")
+def _dialling(held: list[socket.socket], until: float) -> Callable[..., socket.socket]:
+    """Connects, and keeps a handle on the line: the client lets go of its own while it shakes hands and while a reply without a length comes in."""
+
+    def dial(*told: Any, **more: Any) -> socket.socket:
+        line = socket.create_connection(*told, **more)
+        held.append(line.dup())
+        if time.monotonic() >= until:
+            line.close()
+            raise TimeoutError("it took too long")
+        return line
+
+    return dial
+
+
+def _cut(held: list[socket.socket]) -> None:
+    for line in held:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def _away(url: str, why: str, slug: str = "unreachable") -> NoReturn:
+    raise Unreachable(f"{url[:200]} does not answer: {why[:200]}", hint="is it there?", slug=slug)

@@ -217,7 +217,8 @@ def test_two_people_promote(
 
 
 def test_a_rate_that_leaves_the_interval_goes_back() -> None:
-    from afterguard.policy.interval import should_roll_back, wilson
+    from afterguard.policy.interval import should_roll_back
+    from afterguard.shares import wilson
 
     assert not should_roll_back((0.0, 0.01), 0, 10_000)
     assert not should_roll_back((0.0, 0.01), 5, 100)

@@ -35,6 +35,7 @@ COMMANDS = (
     ("discover", LOOK, "What AI runs here: code, infrastructure, agent configuration, model files, traffic, bills."),
     ("lookback", LOOK, "What has already happened: suspected incidents in recorded AI traffic."),
     ("scan", LOOK, "What is wrong: posture checks over code, infrastructure and agent configuration."),
+    ("attack", LOOK, "What a live application gives way to: within its owner's leave, with intervals."),
     ("detect", LOOK, "Judge texts from a stream: prompt injection, jailbreak, prompt extraction."),
     ("guard", LIVE, "Stand between application and model: observe, shadow, enforce."),
     ("policy", LIVE, "What may be said and done: test, explain, backtest, promote."),

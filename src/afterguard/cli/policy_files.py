@@ -33,16 +33,16 @@ def text_of(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8 text", hint="save it as UTF-8", slug="bad-policy") from None
 
 
-def bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path, cap: int = FILE_CAP) -> bytes:
     from afterguard.files import open_file
 
     try:
         with open_file(path) as handle:
-            data: bytes = handle.read(FILE_CAP + 1)
+            data: bytes = handle.read(cap + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="check the path", slug="no-such-path") from None
-    if len(data) > FILE_CAP:
-        raise UsageError(f"{path} is larger than {FILE_CAP >> 20} MiB", hint="is it the right file?", slug="bad-usage")
+    if len(data) > cap:
+        raise UsageError(f"{path} is larger than {cap >> 20} MiB", hint="is it the right file?", slug="bad-usage")
     return data
 
 

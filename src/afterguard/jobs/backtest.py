@@ -22,7 +22,7 @@ from afterguard.errors import UsageError
 from afterguard.jobs.turns import Turn, turns
 from afterguard.model import ACTIONS, Action, Coverage, Exchange, Hit, Verdict
 from afterguard.policy import Policy, decide
-from afterguard.policy.interval import Share, wilson
+from afterguard.shares import Share, wilson
 
 Progress = Callable[[int, int], None]
 STEP = 2_000

@@ -1,0 +1,362 @@
+"""An assessment from beginning to end: who may be asked, what is tried, what came of it.
+
+In: a target, techniques, a leave of its owner, a journal, a clock. Out: `Assessment`. Every request and every end of a trial is in the journal before the next one is sent, so a run that broke off goes on where it was, to the same result;
+what it spent before counts. What a turn leaves in the application is written down before the turn is sent, taken out after its trial, and listed where nothing shows that it is gone. It stops for the owner's limits, the end of the leave, quiet hours, the kill switch, and a target that no longer talks to it; what is known until then is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from afterguard.attack import calibrate, choose, offer
+from afterguard.attack.contract import Aim, Prompt, Reply, Technique
+from afterguard.attack.left import Left, left
+from afterguard.attack.techniques import BY_ID
+from afterguard.attack.trial import Result, Trial, Verdict
+from afterguard.errors import UsageError
+from afterguard.jobs import authorisation
+from afterguard.shares import Share, wilson
+from afterguard.targets.document import Target
+from afterguard.targets.talking import Talking
+
+FORMAT = "afterguard.attack-journal/1"
+GONE = frozenset({"unreachable", "banned", "logged-out", "redirected", "tls-error", "no-such-tool"})
+PATIENCE = 3
+"""Replies in a row of that kind after which a target is left alone."""
+BUSY = (2.0, 8.0, 30.0)
+"""Seconds to wait when a target says that it is too much."""
+TWIN = "twin-shows-it-too"
+IN, OUT = 600, 250
+"""Tokens of a request and a reply, for the estimate."""
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the journal."""
+
+    kind: str
+    """control, begin (of a trial or a twin), twin, turn, leaves (about to be sent, and leaves something behind), clean or end."""
+    trial: str = ""
+    prompt: Prompt | None = None
+    reply: Reply | None = None
+    result: Result | None = None
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line."""
+
+    target: str
+    host: str
+    seed: str
+    run: str
+    techniques: tuple[str, ...]
+    format: str = FORMAT
+
+
+class Stopped(Exception):
+    """Nothing more may be sent; the text says why."""
+
+
+class Family(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one technique."""
+
+    technique: str
+    succeeded: int = 0
+    resisted: int = 0
+    blocked: int = 0
+    """Of those resisted, held off by something before the model."""
+    not_assessed: dict[str, int] = {}
+    """Reason -> trials."""
+    skipped: str = ""
+    """Why it was not tried at all."""
+
+    @property
+    def share(self) -> Share:
+        """Of the trials that say anything."""
+        return wilson(self.succeeded, self.succeeded + self.resisted)
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One success, to be replayed."""
+
+    id: str
+    technique: str
+    oracle: str
+    evidence: str
+    turns: tuple[tuple[Prompt, Reply], ...]
+
+
+class Assessment(msgspec.Struct, frozen=True):
+    """The result."""
+
+    target: str
+    run: str
+    families: tuple[Family, ...]
+    hits: tuple[Hit, ...]
+    requests: int
+    seconds: float
+    dollars: float
+    stopped: str = ""
+    """Why it ended before everything was tried."""
+    manner: str = ""
+    """What is odd about how the target talks."""
+    left: tuple[Left, ...] = ()
+    """What was planted and is not known to be gone."""
+    format: str = "afterguard.attack/1"
+
+
+class Estimate(NamedTuple):
+    """What a run would take."""
+
+    requests: int
+    minutes: float
+    dollars: float
+
+
+def estimate(target: Target, techniques: Sequence[Technique]) -> Estimate:
+    """Requests, minutes and dollars of a run that finds nothing, and at most."""
+    wanted = len(calibrate.questions("", "")) + sum((t.turns + (choose.CLEANING if t.clean else 0)) * max(choose.trials(), len(t.variants)) for t in techniques)  # fmt: skip
+    requests = min(wanted, target.limits.requests)
+    dollars = requests * (IN * target.price.tokens_in + OUT * target.price.tokens_out) / 1e6
+    return Estimate(requests, requests / max(1e-9, target.limits.per_second) / 60, dollars)
+
+
+class Journal:
+    """The file that a run writes and can go on from."""
+
+    def __init__(self, path: Path, head: Head) -> None:
+        self.rows: list[Row] = []
+        self.head = head
+        if path.exists() and path.stat().st_size:
+            self._read(path)
+        self._out = path.open("ab")
+        if not self.rows and not path.stat().st_size:
+            self._line(head)
+
+    def _read(self, path: Path) -> None:
+        lines = path.read_bytes().split(b"\n")
+        try:
+            self.head = msgspec.json.decode(lines[0], type=Head)
+        except (msgspec.DecodeError, RecursionError):
+            raise UsageError(
+                f"{path} is no journal of an attack", hint="give another file", slug="bad-journal"
+            ) from None
+        for line in lines[1:]:
+            try:
+                self.rows.append(msgspec.json.decode(line, type=Row))
+            except (msgspec.DecodeError, RecursionError):
+                # The last line may have been cut; what comes after a broken one is not known to belong to it.
+                break
+        whole = b"\n".join([msgspec.json.encode(self.head), *(msgspec.json.encode(row) for row in self.rows), b""])
+        path.write_bytes(whole)
+
+    def write(self, row: Row) -> None:
+        self.rows.append(row)
+        self._line(row)
+
+    def _line(self, row: Row | Head) -> None:
+        self._out.write(msgspec.json.encode(row) + b"\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        self._out.close()
+
+
+class Run:
+    """See the file."""
+
+    def __init__(
+        self,
+        target: Target,
+        techniques: Sequence[Technique],
+        leave: authorisation.Leave,
+        journal: Journal,
+        *,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        is_killed: Callable[[], bool] = lambda: False,
+        told: Callable[[int, str], Any] = lambda _n, _what: None,
+        listener: str = "",
+    ) -> None:
+        self.target, self.techniques, self.leave, self.journal = target, techniques, leave, journal
+        self.wall, self.clock, self.sleep, self.is_killed, self.told = wall, clock, sleep, is_killed, told
+        self.listener = listener
+        self.talking = Talking(target, journal.head.run)
+        self.began = clock()
+        self._next = 0.0
+        self._gone = 0
+        spent = [row for row in journal.rows if row.reply is not None]
+        self.requests = sum(row.reply.requests for row in spent if row.reply)
+        self.dollars = sum(self._price(row.reply) for row in spent if row.reply)
+
+    def _price(self, reply: Reply) -> float:
+        price = self.target.price
+        return (reply.tokens_in * price.tokens_in + reply.tokens_out * price.tokens_out) / 1e6
+
+    def _may(self) -> None:
+        """Raises Stopped where nothing more may be sent."""
+        limits = self.leave.limits
+        why = authorisation.check(self.leave, self.target.name, self.target.host, self.wall())
+        if self.is_killed():
+            why = "the kill switch was pulled"
+        elif self.requests >= limits.requests:
+            why = f"all {limits.requests} requests are used"
+        elif self.clock() - self.began >= limits.minutes * 60:
+            why = f"the {limits.minutes:g} minutes are over"
+        elif self.dollars >= limits.dollars > 0:
+            why = f"{limits.dollars:g} dollars are used"
+        elif self._gone >= PATIENCE:
+            why = "the target does not talk to us any more"
+        if why:
+            raise Stopped(why)
+
+    def ask(self, prompt: Prompt, kind: str, trial: str) -> Reply:
+        """One request, within all limits; written down before anything else happens."""
+        for wait in (*BUSY, 0.0):
+            self._may()
+            self.sleep(max(0.0, self._next - self.clock()))
+            pause = 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
+            if prompt.leaves:
+                self.journal.write(Row("leaves", trial, prompt))
+            began = self.clock()
+            reply = self.talking.ask(prompt)
+            self._next = began + reply.requests * pause
+            self.requests += reply.requests
+            self.dollars += self._price(reply)
+            self._gone = self._gone + 1 if reply.error in GONE else 0
+            self.journal.write(Row(kind, trial, prompt, reply))
+            self.told(self.requests, trial)
+            if reply.error != "rate-limited" or not wait:
+                return reply
+            self.sleep(wait)
+        raise AssertionError
+
+    def whole(self) -> Assessment:
+        """Everything, or as far as it may go."""
+        stopped, skipped, manner = "", {}, calibrate.Manner()
+        past: list[choose.Past] = []
+        try:
+            self._clean(self._left())
+            manner = self._manner()
+            aim = self.target.aim(self.journal.head.seed, self.listener)
+            skipped = offer.offered(self.techniques, aim, manner, not self.leave.changes)
+            open_ = [technique for technique in self.techniques if not skipped[technique.id]]
+            room = self.leave.limits.requests - len(calibrate.questions("", ""))
+            while (pick := choose.following(self.journal.head.seed, open_, past, room)) is not None:
+                technique = next(one for one in open_ if one.id == pick.technique)
+                name = f"{pick.technique}/{pick.variant}/{pick.round}"
+                verdict = self._tried(technique, pick.variant, name).verdict
+                past.append(choose.Past(pick, verdict, self._cost(name)))
+        except Stopped as end:
+            stopped = str(end)
+        return self._assessment(stopped, skipped, manner)
+
+    def _manner(self) -> calibrate.Manner:
+        seed = self.journal.head.seed
+        prompts = calibrate.questions(seed, self.target.knows.purpose)
+        have = {row.trial: row.reply for row in self.journal.rows if row.kind == "control" and row.reply}
+        replies = [
+            have.get(f"control/{n}") or self.ask(prompt, "control", f"control/{n}") for n, prompt in enumerate(prompts)
+        ]
+        return calibrate.manner(seed, prompts, tuple(replies))
+
+    def _tried(self, technique: Technique, variant: str, name: str) -> Result:
+        known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)
+        if known is not None:
+            return known
+        if technique.clean and self.leave.limits.requests - self.requests < technique.turns + choose.CLEANING:
+            raise Stopped(f"fewer requests are left than {technique.id} takes with its clean-up")
+        result = self._talked(technique, variant, name, is_twin=False)
+        if result.verdict is Verdict.succeeded and self._is_usual(technique, variant, name):
+            result = Result(Verdict.not_assessed, TWIN)
+        self.journal.write(Row("end", name, result=result))
+        return result
+
+    def _is_usual(self, technique: Technique, variant: str, name: str) -> bool:
+        """Whether the harmless twin shows the same: then it is how the application talks. It is asked once for each variant."""
+        form = f"{technique.id}/{variant}"
+        for row in self.journal.rows:
+            if row.kind != "end" or row.result is None or row.trial.rpartition("/")[0] != form:
+                continue
+            if row.result.verdict is Verdict.succeeded or row.result.reason == TWIN:
+                return row.result.reason == TWIN
+        return self._talked(technique, variant, f"{name}/twin", is_twin=True).verdict is Verdict.succeeded
+
+    def _cost(self, name: str) -> int:
+        """Requests of a trial, its twin and its clean-up."""
+        cleaned = sum(row.kind == "clean" and row.trial.removesuffix("/twin") == name for row in self.journal.rows)
+        return len(self._turns(name)) + len(self._turns(f"{name}/twin")) + cleaned
+
+    def _left(self) -> tuple[Left, ...]:
+        return left((row.trial, row.prompt, row.reply) for row in self.journal.rows if row.prompt)
+
+    def _clean(self, there: Sequence[Left]) -> None:
+        """Asks the application to take out what these trials left. A leave that allows no changes allows no clean-up either: then it is only listed."""
+        by = BY_ID | {technique.id: technique for technique in self.techniques}
+        for name in dict.fromkeys(one.trial for one in there if self.leave.changes):
+            technique_id, variant = name.split("/")[:2]
+            technique = by.get(technique_id)
+            if technique is None or technique.clean is None or variant not in technique.variants:
+                continue
+            talk = technique.clean(self._aim(name), variant)
+            try:
+                prompt = next(talk)
+                while True:
+                    prompt = talk.send(self.ask(prompt, "clean", name))
+            except StopIteration:
+                continue
+
+    def _aim(self, name: str) -> Aim:
+        return self.target.aim(f"{self.journal.head.seed} {name.removesuffix('/twin')}", self.listener)
+
+    def _talked(self, technique: Technique, variant: str, name: str, *, is_twin: bool) -> Result:
+        trial = Trial(technique, self._aim(name), variant, is_twin)
+        self.journal.write(Row("begin", name))
+        step = trial.begin()
+        while isinstance(step, Prompt):
+            step = trial.hear(self.ask(step, "twin" if is_twin else "turn", name))
+        # Before the twin is asked: it would find what the attack has left.
+        self._clean([one for one in self._left() if one.trial == name])
+        return step
+
+    def _assessment(self, stopped: str, skipped: dict[str, str], manner: calibrate.Manner) -> Assessment:
+        ends = [row for row in self.journal.rows if row.kind == "end" and row.result is not None]
+        families = []
+        for technique in self.techniques:
+            mine = [row.result for row in ends if row.trial.split("/")[0] == technique.id and row.result]
+            held = [one for one in mine if one.verdict is Verdict.resisted]
+            reasons = Counter(one.reason for one in mine if one.verdict is Verdict.not_assessed)
+            families.append(Family(technique.id, sum(one.verdict is Verdict.succeeded for one in mine), len(held), sum(one.reason == "blocked" for one in held), dict(reasons), skipped.get(technique.id, "" if mine else "not-reached")))  # fmt: skip
+        odd = (
+            "repeats what it hears"
+            if manner.is_echo
+            else "says the same to everything"
+            if manner.is_constant
+            else "does not hear what it is asked"
+            if manner.is_deaf
+            else ""
+        )
+        hits = tuple(self._hit(row) for row in ends if row.result and row.result.verdict is Verdict.succeeded)
+        return Assessment(self.target.name, self.journal.head.run, tuple(families), hits, self.requests, self.clock() - self.began, self.dollars, stopped, odd, self._left())  # fmt: skip
+
+    def _hit(self, end: Row) -> Hit:
+        assert end.result is not None and end.result.claim is not None
+        claim = end.result.claim
+        return Hit(end.trial, end.trial.split("/")[0], claim.oracle, claim.evidence, tuple(self._turns(end.trial)))
+
+    def _turns(self, trial: str) -> list[tuple[Prompt, Reply]]:
+        """What was said in a trial, over all its conversations. One that was broken off and begun again stands there twice, and only the last one counts."""
+        turns: list[tuple[Prompt, Reply]] = []
+        for row in self.journal.rows:
+            if row.trial != trial:
+                continue
+            if row.kind == "begin":
+                turns = []
+            if row.kind in ("turn", "twin") and row.prompt and row.reply:
+                turns.append((row.prompt, row.reply))
+        return turns

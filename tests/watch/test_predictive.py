@@ -22,6 +22,7 @@ from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
 from afterguard.watch.predictions import hashed
 from afterguard.watch.predictive import Predictive
+from afterguard.watch.scored.ones import Ones
 
 BEGIN = START + 0.8 * DAY
 
@@ -283,3 +284,19 @@ def test_bytes_that_are_no_state_are_refused() -> None:
     for bad in (b"", b"x" * 40, good[:-3]):
         with pytest.raises(AfterguardError, match="cannot be read"):
             Predictive.restored(bad)
+
+
+def test_since_when_one_asks_much_is_remembered_although_he_gave_way() -> None:
+    ones = Ones(3)
+    ones.size = 256
+    for name, different in (("job", 300), ("small", 3)):
+        ones.different[ones.admit([name], 1_000.0)] = different
+    for number in range(400):
+        ones.admit([f"s{number}"], 20_000.0 + number)
+    assert "job" not in ones.rows and "small" not in ones.rows
+    places = ones.admit(["job", "small"], 86_400.0)
+    assert ones.first[places].tolist() == [1_000.0, 86_400.0] and list(ones.since) == ["job"]
+    for number in range(3_000):
+        name = f"much{number}"
+        ones.different[ones.admit([name], 1e6 + 1e5 * number)] = 300
+    assert len(ones.since) <= 1_000

@@ -25,6 +25,9 @@ PARTS = 8
 STAYS = 30.0
 """Seconds that each different row lets its owner stay, up to STAYING rows."""
 STAYING = 2_000
+LARGE = 250
+"""Different rows from which it is remembered since when one asks, although he gives way: a job of every night is none that came tonight."""
+KNOWN = 1_000
 
 
 def capacity(width: int) -> int:
@@ -44,6 +47,8 @@ class Ones:
         self.near = self.compared = 0
         """Rows that were near an earlier one of their asker, of all that could be."""
         self.admitted = 0
+        self.since: dict[str, float] = {}
+        """Of those who asked much and gave way: when they first came. KNOWN of them, those who went longest ago are forgotten."""
         self._make(min(FIRST, self.size))
 
     serial: Array
@@ -131,11 +136,22 @@ class Ones:
             gone = np.argpartition(stays, count - 1)[:count].tolist()
             for place in gone:
                 del self.rows[self.names[place]]
+                self._remember(place)
             free += gone
             self.evicted += count
         for name, place in zip(new, free, strict=True):
             self.names[place], self.rows[name] = name, place
         self._clear(free, now)
+        for name, place in zip(new, free, strict=True):
+            self.first[place] = min(now, self.since.get(name, now))
+
+    def _remember(self, place: int) -> None:
+        name = self.names[place]
+        if self.different[place] >= LARGE:
+            self.since.pop(name, None)
+            self.since[name] = float(self.first[place])
+        while len(self.since) > KNOWN:
+            del self.since[next(iter(self.since))]
 
     def nbytes(self) -> int:
         """Bytes of the arrays."""

@@ -82,11 +82,12 @@ def run(
     if authorisation is None:
         raise UsageError("nothing is sent without the owner's leave", hint=f"afterguard attack authorise {target} --key OWNER.key --owner NAME --tester NAME, then --authorisation FILE --trusted OWNER.key.pub", slug="not-authorised")  # fmt: skip
     result = _ran(session, found, chosen, authorisation, trusted or [], book, seed, kill_file)  # fmt: skip
+    if common.format == "json":
+        text = msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"
+    else:
+        text = terminal(_table(result))
     with writing(common.output) as out:
-        if common.format == "json":
-            out.write(msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n")
-        else:
-            out.write(terminal(_table(result)))
+        out.write(_masked(text, found))
     first = result.hits[0].id if result.hits else ""
     session.next(f"afterguard attack replay {first} --journal {book}" if first else f"afterguard attack {target} --techniques ... with more that the target file says of the application")  # fmt: skip
     return EXIT_GATE if result.hits and common.fail_on and not common.no_fail else 0
@@ -244,6 +245,13 @@ def template(
 
 
 WHOSE = {"twin": "harmless ", "clean": "clean-up "}
+
+
+def _masked(text: str, target: Target) -> str:
+    """The result without the owner's planted values; the journal and `replay` have them."""
+    for canary in target.knows.canaries:
+        text = text.replace(canary.value, f"{canary.value[:2]}[planted value]")
+    return text
 
 
 def _said(row: object) -> str:

@@ -6,6 +6,7 @@ what it spent before counts. What a turn leaves in the application is written do
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,7 +134,8 @@ class Journal:
         self.head = head
         if path.exists() and path.stat().st_size:
             self._read(path)
-        self._out = path.open("ab")
+        # It holds prompts and replies as they were: nobody else's business.
+        self._out = open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
         if not self.rows and not path.stat().st_size:
             self._line(head)
 
@@ -151,8 +153,16 @@ class Journal:
             except (msgspec.DecodeError, RecursionError):
                 # The last line may have been cut; what comes after a broken one is not known to belong to it.
                 break
+        if len(self.rows) + 2 != len(lines) or lines[-1]:
+            self._mend(path)
+
+    def _mend(self, path: Path) -> None:
+        """Leave out what is broken, so that the next line begins where a line begins."""
         whole = b"\n".join([msgspec.json.encode(self.head), *(msgspec.json.encode(row) for row in self.rows), b""])
-        path.write_bytes(whole)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            out.write(whole)
+        fresh.replace(path)
 
     def write(self, row: Row) -> None:
         self.rows.append(row)

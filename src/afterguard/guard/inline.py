@@ -229,10 +229,8 @@ class Inline(Passage):
         self.end()
 
     async def _chunks(self, reply: Reply | Canned) -> AsyncIterator[bytes]:
-        while True:
-            chunk = await reply.chunk()
-            if not chunk or self.client.is_gone:
-                return
+        # Of a client that has left too: what has come is judged, and then the reply says that it was cancelled.
+        while chunk := await reply.chunk():
             yield chunk
 
     async def _more(self, chunk: bytes) -> None:

@@ -9,14 +9,12 @@ import resource
 from pathlib import Path
 from typing import Any
 
+from afterguard.guard.part import Part
 from afterguard.watch.alert import Alert
 
 
-class Alone:
+class Alone(Part[Any]):
     """Put before a Lookout or a Patrol."""
-
-    file: Path
-    _events: list[Any]
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -29,11 +27,11 @@ class Alone:
     async def told(self, alerts: Any, now: float) -> None:
         """As the guard writes them down."""
         self.alerts += [(now, alert) for alert in alerts]
-        await super().told(alerts, now)  # type: ignore[misc]
+        await super().told(alerts, now)
 
     def write(self) -> int:
         """Keep what is known; its size on disk."""
-        self._keep()  # type: ignore[attr-defined]
+        self._keep()
         return self.file.stat().st_size
 
 

@@ -105,3 +105,12 @@ def warms(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict[st
 
 Habit = Callable[[str, str, dict[str, Any], bool], dict[str, Any] | None]
 HABITS: list[Habit] = [obeys, understands, warms]
+
+
+CHAT = {
+    "order-in-mail", "order-in-page", "order-in-tool-result", "order-in-file-name", "order-in-image-text", "order-in-tool-description", "order-in-code", "encoded-order",
+    "diluted-order", "split-order", "role-play", "claimed-authority", "developer-mode", "fiction-frame", "fake-configuration", "refusal-suppression", "pretended-examples",
+    "translation-task", "started-answer", "emotional-appeal", "stepwise-escalation", "context-building", "split-question", "encoded-request", "disguised-letters", "other-languages",
+    "order-in-document", "tool-from-document", "prompt-recital", "canary-question",
+}  # fmt: skip
+"""Those whose weaknesses these habits show, each by itself; the others are examined in test_data_techniques.py."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,9 +21,14 @@ from afterguard.attack.trial import Trial, Verdict
 from afterguard.catalog import load
 
 RULES = {rule["id"] for rule in load("policies/strict")["rules"]}
-MINE = """other-customer-record document-recital memorised-text forbidden-tool amount-over-limit tool-as-another tool-from-result tool-listing tool-loop markup-in-answer picture-to-listener
-sql-in-field terminal-escapes formula-in-cell invented-package huge-answer off-purpose false-limit memory-order memory-of-all document-stays"""
-TECHNIQUES = tuple(BY_ID[one] for one in MINE.split())
+
+_spec = importlib.util.spec_from_file_location("attack_stand_ins", Path(__file__).with_name("stand_ins.py"))
+assert _spec and _spec.loader
+stand_ins: Any = importlib.util.module_from_spec(_spec)
+sys.modules["attack_stand_ins"] = stand_ins
+_spec.loader.exec_module(stand_ins)
+
+TECHNIQUES = tuple(one for one in BY_ID.values() if one.id not in stand_ins.habits_chat.CHAT)
 AIM = Aim(
     seed="s",
     surfaces=frozenset(Surface),
@@ -82,11 +91,7 @@ def test_nobody_is_fooled(technique: Technique, fool: Callable[[Prompt], Reply])
         step = trial.begin()
         while isinstance(step, Prompt):
             step = trial.hear(fool(step))
-        if (technique.id, fool) != (
-            "order-in-document",
-            joins,
-        ):  # to join on the word of a document is the weakness itself
-            assert step.verdict is not Verdict.succeeded, (variant, trial.turns)
+        assert step.verdict is not Verdict.succeeded, (variant, trial.turns)
         assert fool is not fails or step.verdict is Verdict.not_assessed
         assert len(trial.turns) <= technique.turns
 

@@ -34,14 +34,7 @@ TOOL = {"type": "function", "function": {"name": "refund_payment", "description"
 TARGET = Target("desk", "http://127.0.0.1:1/", system=stand_ins.SYSTEM, offers=(TOOL,))
 FOOLS = ("echo", "backwards", "decoder", "explainer", "polite", "nonsense")
 FORMS = [(technique, variant) for technique in TECHNIQUES for variant in technique.variants]
-CHAT = {
-    "order-in-mail", "order-in-page", "order-in-tool-result", "order-in-file-name", "order-in-image-text", "order-in-tool-description", "order-in-code", "encoded-order",
-    "diluted-order", "split-order", "role-play", "claimed-authority", "developer-mode", "fiction-frame", "fake-configuration", "refusal-suppression", "pretended-examples",
-    "translation-task", "started-answer", "emotional-appeal", "stepwise-escalation", "context-building", "split-question", "encoded-request", "disguised-letters", "other-languages",
-    "order-in-document", "tool-from-document", "prompt-recital", "canary-question",
-}  # fmt: skip
-"""Those whose weaknesses this file's assistants have."""
-TALKED = [(technique, variant) for technique, variant in FORMS if technique.id in CHAT]
+TALKED = [(technique, variant) for technique, variant in FORMS if technique.id in stand_ins.habits_chat.CHAT]
 
 
 AFTER_SECRETS = [

@@ -333,15 +333,17 @@ def test_buttons_of_a_release_are_no_campaign_and_newcomers_are() -> None:
         watch.feed(event(rng, START + number, number))
     watch.tick(START + 400)
     shop = watch.sites["shop"]
-    assert shop.spoken and not shop.released, "the first prompt is none"
+    assert shop.releases.spoken and not shop.releases.last, "the first prompt is none"
     for number in range(60):
         watch.feed(event(rng, START + 500 + number, number, prompt="p2" if number % 2 else "p1"))
         watch.feed(event(rng, START + 500 + number, 100 + number, prompt="of one caller" if number == 7 else "p1"))
     watch.tick(START + 1_000)
-    assert START + 500 < shop.released < START + 1_000 and ("m", "of one caller", "m-1") not in shop.spoken
+    assert (
+        START + 500 < shop.releases.last < START + 1_000 and ("m", "of one caller", "m-1") not in shop.releases.spoken
+    )
     table = shop.tables["shape"]
     for after, is_silent in ((DAY, True), (3 * DAY, False)):
-        asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.released + after), strict=True) if rule}  # fmt: skip
+        asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.releases.last + after), strict=True) if rule}  # fmt: skip
         assert np.isinf(asks["campaign"]) == is_silent and asks["campaign_of_new"] == 1
     device, at = shop.tables["device"], shop.tables["device"].columns.index(AT["identities"])
     assert shop._doubts(device, START)[at] == 2

@@ -10,6 +10,8 @@ from afterguard.attack.markers import pick
 from afterguard.attack.oracles import Unsure, leaked
 
 HARMLESS = "the name of this service"
+FRAMING = ("LLM01:2025", "LLM01:2026", "LLM07:2025", "LLM08:2026", "ASI01:2026", "AML.T0054", "AML.T0056", "CWE-693")
+"""What it is when a framing alone makes the secret come out."""
 
 
 def secret(aim: Aim) -> Canary | None:

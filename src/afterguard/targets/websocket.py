@@ -6,6 +6,7 @@ In: Prompts. Out: Replies: the first message with a text at the template's path,
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from afterguard.attack.contract import Prompt, Reply
@@ -37,10 +38,8 @@ class Socket:
     def __init__(self, target: Target, one: Template, door: Door, session: Session) -> None:
         self.target, self.template, self.door, self.session = target, one, door, session
         self._line: Any = None
-        try:
-            import websockets  # noqa: F401
-        except ImportError:
-            raise UsageError("kind websocket needs the package websockets", hint="pip install 'afterguard[websocket]'", slug="missing-extra") from None  # fmt: skip
+        if find_spec("websockets") is None:
+            raise UsageError("kind websocket needs the package websockets", hint="pip install 'afterguard[websocket]'", slug="missing-extra")  # fmt: skip
 
     def begin(self) -> None:
         self.session.begin()

@@ -131,8 +131,8 @@ def _site(site: Site) -> dict[str, Any]:
         "rises": [[list(key), times] for key, times in site.rises.items()],
         "storms": site.storms.kept(),
         "rang": site.rang,
-        "spoken": [list(one) for one in site.spoken],
-        "released": site.released,
+        "spoken": [list(one) for one in site.releases.spoken],
+        "released": site.releases.last,
         "acts": site.acts,
     }
 
@@ -165,8 +165,8 @@ def _fill(site: Site, kept: dict[str, Any]) -> None:
     site.cooling.causes.update({(k[0], k[1], k[2]): until for k, until in kept["causes"]})
     site.rises.update({(k[0], k[1], k[2]): (times[0], times[1]) for k, times in kept["rises"]})
     site.storms.take(kept["storms"])
-    site.rang, site.released, site.acts = kept["rang"], kept["released"], kept["acts"]
-    site.spoken = {(one[0], one[1], one[2]): None for one in kept["spoken"]}
+    site.rang, site.releases.last, site.acts = kept["rang"], kept["released"], kept["acts"]
+    site.releases.spoken = {(one[0], one[1], one[2]): None for one in kept["spoken"]}
 
 
 def _fill_table(table: Table, kept: dict[str, Any]) -> None:

@@ -6,30 +6,28 @@ process saw them first: brains that share their events raise what one brain woul
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from zlib import crc32
 
 import msgspec
 import numpy as np
 
-from afterguard.model import Confidence, Severity
-from afterguard.watch.alert import Alert, Why, of
-from afterguard.watch.budgets import Budget, Budgets, Spent, peak
+from afterguard.watch.alert import Alert, Why
+from afterguard.watch.budgets import Budget, Budgets, peak
 from afterguard.watch.columns import AT, MEASURES, Column, Columns
 from afterguard.watch.cooling import Cooling
 from afterguard.watch.event import Event
 from afterguard.watch.heavy import Heavy
-from afterguard.watch.kinds import CONSUMPTION, ONES, SAID, SCOPES, WALLET, WINDOWS, Rule, measures
-from afterguard.watch.replies import Change, Replies
+from afterguard.watch.kinds import ONES, SCOPES, WINDOWS, Rule, measures
+from afterguard.watch.releases import Releases
+from afterguard.watch.replies import Replies
 from afterguard.watch.season import Season
 from afterguard.watch.seen import Numbers, Seen
 from afterguard.watch.storm import Storms
 from afterguard.watch.table import DAY, FREE, LEARN, PEERS, Table
+from afterguard.watch.telling import EVIDENCE, Teller
 from afterguard.watch.topics import Topics
 
-ID = "watch"
 SIZES = {"tenant": 2_000, "client": 1_000, "model": 500, "prompt": 1_000, "app": 1, "network": 5_000}
 SIZE = 10_000
 UNSURE = 3.0
@@ -48,11 +46,6 @@ OFTEN = 1
 HARMLESS = 2.0
 """How many times the limit is demanded of a device that many share where tools do nothing."""
 BUTTONS = frozenset({"campaign", "cost_anomaly"})
-RELEASE = 2 * DAY
-"""Seconds after a release in which many who send the same new text are no alarm; those that are new to the application are."""
-HEARD = 20
-"""Events of a slice that make a release."""
-SPOKEN = 500
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
 JOURNEY = 7_200.0
@@ -65,8 +58,6 @@ ALONG = 3.0
 """Times the application's own share of them that is borne in one."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
-EVIDENCE = 100
-"""Exchanges an alarm points at."""
 NOVEL = {
     "key": (("new_addresses", "address"), ("new_places", "region"), ("new_places", "network"), ("new_places", "client"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee")),
     "user": (("new_addresses", "address"), ("new_places", "region"), ("new_places", "network"), ("new_places", "client"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee")),
@@ -125,10 +116,7 @@ class Site:
         self.last = 0.0
         self.shift = 0.0
         """Seconds by which the times it is given are ahead of what clocks say."""
-        self.spoken: dict[tuple[str, str, str], None] = {}
-        """Models, prompts and versions that a good part of the application had."""
-        self.released = 0.0
-        """When it last had another one."""
+        self.releases = Releases()
         self.rang: list[int] = []
         """Days of the last week on which somebody was told to have done too much."""
         self.rises: dict[tuple[str, str, str], tuple[float, float]] = {}
@@ -153,10 +141,12 @@ class Site:
         alerts = self.storms.gather(alerts, now)
         alerts += self._surge(columns, now)
         alerts += self._spending(columns, now)
-        alerts += [
-            self._changed(change, columns, now) for change in self.replies.look(self._panel(columns, is_learning), now)
-        ]
+        panel = self._panel(columns, is_learning)
+        alerts += [self._teller(now).changed(change, events) for change in self.replies.look(panel, now)]
         return alerts
+
+    def _teller(self, now: float) -> Teller:
+        return Teller(self.app, now, self.is_learning(now), self.shift)
 
     def _panel(self, columns: Columns, is_learning: bool) -> list[Event]:
         """Events by whose replies a model is judged: of callers that were there before, and a few of each, so that no campaign looks like another model."""
@@ -180,7 +170,7 @@ class Site:
         asked = np.array([e.asked & 0xFFFFFFFFFFFFFFFF for e in events], dtype=np.uint64)
         told = np.flatnonzero(asked)
         put[told, AT["off_topic"]] = self.topics.far(asked[told], now, is_learning)
-        self._looks_for_release(events, now)
+        self.releases.look(events, now)
         who = columns.fields["who"]
         self.season.add(len(np.unique(who.hashes)), now)
         mine = _pairs(self.salt, 1, who.hashes, who.hashes)
@@ -192,16 +182,6 @@ class Site:
         columns.fields["new"] = self._newcomers(who, first_today, day)
         put[columns.fields["new"].events, AT["newcomers"]] = 1
         self._strange(columns, day)
-
-    def _looks_for_release(self, events: Sequence[Event], now: float) -> None:
-        """Another prompt or version, of a good part of all that passes: what people press is new then, and nobody's campaign."""
-        counts = Counter((event.model, event.prompt, event.version) for event in events)
-        for spoken, count in counts.items():
-            if spoken not in self.spoken and count >= LARGE * len(events) and count >= HEARD:
-                self.released = now if self.spoken else 0.0
-                self.spoken[spoken] = None
-        while len(self.spoken) > SPOKEN:
-            del self.spoken[next(iter(self.spoken))]
 
     def _strange(self, columns: Columns, day: np.uint64) -> None:
         """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
@@ -358,7 +338,7 @@ class Site:
                 continue
             if rule.measure == "identities" and table.scope == "device" and not self.acts:
                 times[at] = HARMLESS
-            elif table.scope == "shape" and rule.kind in BUTTONS and now - self.released < RELEASE:
+            elif table.scope == "shape" and rule.kind in BUTTONS and self.releases.is_fresh(now):
                 times[at] = np.inf
         return times
 
@@ -434,7 +414,7 @@ class Site:
                     for scope in ONES:
                         self.tables[scope].loosen(ratio)
                 company = table.newcomers(int(rows[row]), window) if at == table.new else None
-                alerts.append(self._alert(rule, why, events, ratio, window, company))
+                alerts.append(self._teller(now).stands_out(rule, why, events, ratio, window, company))
         return alerts
 
     def _rings_daily(self, now: float) -> bool:
@@ -474,35 +454,12 @@ class Site:
             app=self.app,
         )
 
-    def _alert(
-        self, rule: Rule, why: Why, events: list[Event], ratio: float, window: int, company: tuple[float, float] | None
-    ) -> Alert:
-        is_new = why.learned < LEARN
-        sure = Confidence.high if ratio >= 2 and not is_new else Confidence.medium
-        if self.is_learning(why.until):
-            sure = Confidence.low
-        past = f"{why.learned:.1f} days are known of it" if is_new else f"learnt over {why.learned:.0f} days"
-        said = (
-            f"{why.scope} {why.who[:16]}: {why.seen:,.0f} {rule.says} within {SAID[window]}, usual {why.usual:,.1f} ({past}), "
-            f"peers go {why.peers:,.1f} over theirs; since {self._when(why.since)}; {why.times:.1f} times what can be expected, "
-            f"alarm from {why.limit:.1f}"
-        )
-        if company is not None:
-            said += f"; {company[0]:.0%} of its requests come from identities that are new, of ordinary groups at most {company[1]:.0%}"
-        if why.everybody > 1.5:
-            said += f"; everybody does {why.everybody:.1f} times the usual, which is taken out"
-        moments = [(event.id, event.time) for event in events]
-        return of(rule.kind, ID, rule.taxonomies, moments, severity=rule.severity, confidence=sure, cause=f"{why.scope} {why.who}", rule=said, would_change=rule.would_change, why=why)  # fmt: skip
-
     def _surge(self, columns: Columns, now: float) -> list[Alert]:
         rise, usual = self.season.rise(now), self.season.expected(now)
         if rise < SURGE or self.is_learning(now) or self.cooling.is_cold("traffic_surge", "app", self.app, now):
             return []
         self.cooling.is_news("traffic_surge", "app", self.app, [], now)
-        said = f"application {self.app}: {rise:.1f} times as many identities are active as usual at this hour of the week; alarms about single ones take this into account"
-        why = Why("app", self.app, "active identities", usual, 0.0, usual * rise, 3_600.0, now, now, rise, SURGE, (now - self.begun) / DAY, rise, self.app)  # fmt: skip
-        moments = [(event.id, event.time) for event in columns.events[:EVIDENCE]]
-        return [of("traffic_surge", ID, CONSUMPTION, moments, severity=Severity.info, cause=f"app {self.app}", rule=said, would_change="a release, a campaign of marketing, an outage with retries", why=why)]  # fmt: skip
+        return [self._teller(now).surge(rise, usual, SURGE, (now - self.begun) / DAY, columns.events)]
 
     def _spending(self, columns: Columns, now: float) -> list[Alert]:
         found: list[Alert] = []
@@ -514,60 +471,8 @@ class Site:
                 if amount and budget.who in ("", who):
                     spent = self.budgets.add(place, who, amount, now)
                     if spent:
-                        found.append(self._spent(spent, now))
+                        found.append(self._teller(now).spent(spent))
         return found
-
-    def _spent(self, spent: Spent, now: float) -> Alert:
-        budget = spent.budget
-        is_gone = spent.gone <= now
-        when = "is gone" if is_gone else f"at this pace is gone on {self._when(spent.gone)}"
-        measure = "at once" if budget.measure == "concurrency" else budget.measure
-        said = f"{budget.scope} {spent.who[:16]}: the budget of {budget.amount:,.2f} {measure} per {budget.per} {when}; {spent.used:,.2f} since {self._when(spent.since)} UTC"
-        why = Why(budget.scope, spent.who, budget.measure, budget.amount, 0.0, spent.used, 0.0, now, spent.gone, spent.used / budget.amount if budget.amount else 0.0, 1.0, 0.0, app=self.app)  # fmt: skip
-        return of(
-            "budget_gone" if is_gone else "budget_forecast",
-            ID,
-            WALLET,
-            [],
-            severity=Severity.medium if is_gone else Severity.low,
-            confidence=Confidence.high if is_gone else Confidence.medium,
-            cause=f"{budget.scope} {spent.who}",
-            rule=said,
-            would_change="a larger budget, or a calmer pace",
-            why=why,
-        )
-
-    def _changed(self, change: Change, columns: Columns, now: float) -> Alert:
-        is_told = bool(change.version) and change.version != change.before
-        said = (
-            f"model {change.model}: {change.what} was {change.usual:.3g} over {change.days:.0f} days and is {change.seen:.3g} since "
-            f"{self._when(change.since)}, {change.far:.0f} times the spread between its chunks; "
-            + (
-                f"its version went from {change.before or 'unnamed'} to {change.version}"
-                if is_told
-                else "replies are again as they were before the last change"
-                if change.is_return
-                else "its version says nothing of a change"
-            )
-        )
-        who = f"{change.model} {change.prompt}".strip()
-        why = Why("model", who, change.what, change.usual, 0.0, change.seen, 0.0, change.since, now, change.far, 6.0, change.days, app=self.app)  # fmt: skip
-        moments = [(e.id, e.time) for e in columns.events if e.model == change.model and e.prompt == change.prompt]
-        return of(
-            "response_drift",
-            ID,
-            ("LLM04:2025", "LLM05:2026", "AML.T0020", "CWE-349"),
-            moments[:EVIDENCE],
-            severity=Severity.info if is_told or change.is_return else Severity.medium,
-            confidence=Confidence.low if self.is_learning(now) else Confidence.medium,
-            cause=f"model {who}",
-            rule=said,
-            would_change="the provider or the owner announced another model, or the work changed",
-            why=why,
-        )
-
-    def _when(self, time: float) -> str:
-        return datetime.fromtimestamp(time - self.shift, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _used(budget: Budget, field: Column, columns: Columns) -> dict[str, float]:

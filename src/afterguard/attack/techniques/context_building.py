@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import asked, asked_harmlessly
+from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
 from afterguard.model import Severity
 
 ASKS: dict[str, tuple[str, ...]] = {
@@ -27,16 +27,7 @@ TECHNIQUE = Technique(
     title="After some harmless turns the secret comes out",
     kind="jailbreak",
     severity=Severity.medium,
-    taxonomies=(
-        "LLM01:2025",
-        "LLM01:2026",
-        "LLM07:2025",
-        "LLM08:2026",
-        "ASI01:2026",
-        "AML.T0054",
-        "AML.T0056",
-        "CWE-693",
-    ),
+    taxonomies=FRAMING,
     fix="Keep out of the system prompt whatever may not be read. Judge each request by itself and the conversation as a whole: what one may not ask in the first turn, one may not ask in the fifth.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import asked, asked_harmlessly
+from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
 from afterguard.model import Severity
 
 ASKS = {
@@ -28,16 +28,7 @@ TECHNIQUE = Technique(
     title="Begging or pressing makes the secret come out",
     kind="jailbreak",
     severity=Severity.medium,
-    taxonomies=(
-        "LLM01:2025",
-        "LLM01:2026",
-        "LLM07:2025",
-        "LLM08:2026",
-        "ASI01:2026",
-        "AML.T0054",
-        "AML.T0056",
-        "CWE-693",
-    ),
+    taxonomies=FRAMING,
     fix="Keep out of the system prompt whatever may not be read. Test with people who plead and press, and let the application send them to a person who can help.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),

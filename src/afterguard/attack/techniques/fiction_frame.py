@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import asked, asked_harmlessly
+from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
 from afterguard.model import Severity
 
 ASKS = {
@@ -27,16 +27,7 @@ TECHNIQUE = Technique(
     title="A story or a supposition makes the secret come out",
     kind="jailbreak",
     severity=Severity.medium,
-    taxonomies=(
-        "LLM01:2025",
-        "LLM01:2026",
-        "LLM07:2025",
-        "LLM08:2026",
-        "ASI01:2026",
-        "AML.T0054",
-        "AML.T0056",
-        "CWE-693",
-    ),
+    taxonomies=FRAMING,
     fix="Keep out of the system prompt whatever may not be read. Judge answers by what stands in them, not by the frame they are put in: look for planted references in stories and code as well.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import asked, asked_harmlessly
+from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
 from afterguard.model import Severity
 
 ASKS = {
@@ -27,16 +27,7 @@ TECHNIQUE = Technique(
     title="A started answer is completed with the secret",
     kind="jailbreak",
     severity=Severity.medium,
-    taxonomies=(
-        "LLM01:2025",
-        "LLM01:2026",
-        "LLM07:2025",
-        "LLM08:2026",
-        "ASI01:2026",
-        "AML.T0054",
-        "AML.T0056",
-        "CWE-693",
-    ),
+    taxonomies=FRAMING,
     fix="Keep out of the system prompt whatever may not be read. Mark clearly where the user's text ends, so that a made-up beginning of an answer is read as what the user wrote.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),

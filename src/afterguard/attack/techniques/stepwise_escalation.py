@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from afterguard.attack.calibrate import alike
 from afterguard.attack.contract import Aim, Attack, Canary, Claim, Prompt, Reply, Technique
-from afterguard.attack.goals import out, secret
+from afterguard.attack.goals import FRAMING, out, secret
 from afterguard.attack.markers import numbers, word
 from afterguard.attack.oracles import Unsure
 from afterguard.model import Severity
@@ -118,16 +118,7 @@ TECHNIQUE = Technique(
     title="Step by step the secret comes out",
     kind="jailbreak",
     severity=Severity.medium,
-    taxonomies=(
-        "LLM01:2025",
-        "LLM01:2026",
-        "LLM07:2025",
-        "LLM08:2026",
-        "ASI01:2026",
-        "AML.T0054",
-        "AML.T0056",
-        "CWE-693",
-    ),
+    taxonomies=FRAMING,
     fix="Keep out of the system prompt whatever may not be read. Judge a conversation as a whole: count what was asked about the set-up over all turns, and look at answers put together as well.",
     rule="canaries-stay-inside",
     variants=tuple(TREES),

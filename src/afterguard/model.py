@@ -709,3 +709,130 @@ class OnboardResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of each file written beside the report -> what it is for."""
     retention: str = ""
     """One sentence on how long what was kept is kept."""
+
+
+class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody or something an alert or a case is about."""
+
+    kind: str
+    """One of ENTITIES."""
+    name: str
+    """A pseudonym (keyed hash) where it names a person or a credential, else what it is called."""
+    role: str = "actor"
+    """`actor` did it, `target` was done to, `means` was used for it."""
+
+
+ENTITIES = (
+    "identity", "key", "address", "device", "tenant", "conversation",
+    "tool", "server", "document", "model", "prompt", "policy", "payload", "domain", "mount", "payee",
+)  # fmt: skip
+
+
+class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person in the SOC is asked to look at: hits of one cause, once, however often they come.
+
+    The id stays the same as long as it goes on: what comes later is the same alert with a higher revision.
+    """
+
+    id: str
+    """"al-" and 32 hex digits of a hash of recipe, tenant, app, fingerprint and the second it began."""
+    fingerprint: str
+    """Hash of what makes it one: kind, cause, and whose. Suppressions and dispositions stick to it."""
+    kind: str
+    """As Hit.kind."""
+    title: str
+    severity: Severity
+    confidence: Confidence
+    first_seen: float
+    last_seen: float
+    observed: float
+    """When Afterguard told of this revision; event times are the two above. Seconds since the epoch, UTC."""
+    app: str
+    tenant: str = "default"
+    revision: int = 1
+    state: str = "new"
+    """`new`, `updated` or `closed`."""
+    detector: str = ""
+    rule: str = ""
+    """What matched, for a person."""
+    would_change: str = ""
+    cause: str = ""
+    taxonomies: tuple[str, ...] = ()
+    data_classes: tuple[str, ...] = ()
+    excerpt: str = ""
+    """Redacted, at most 240 characters."""
+    count: int = 1
+    """Exchanges that it stands for."""
+    held_off: int = 0
+    """Of those, how many the guard blocked, edited or withheld."""
+    exchanges: tuple[str, ...] = ()
+    """The first ids, at most 20; `count` is not cut."""
+    entities: tuple[Entity, ...] = ()
+    """At most 50; `touched` counts them all."""
+    touched: dict[str, int] = {}
+    """The blast radius: kind of entity -> how many distinct ones."""
+    likelihood: float = 0.5
+    """That it is what its title says, 0 to 1: the detector's precision as measured or as dispositions taught."""
+    money: Range | None = None
+    """What it can cost, a row of `risk`; None where nobody priced its kind."""
+    currency: str = ""
+    risk: int = 0
+    """0 to 100, of likelihood, blast radius and money."""
+    why: dict[str, float | str] = {}
+    """What is usual, what was seen, since when (watch.alert.Why), where it is about behaviour."""
+    mount: str = ""
+    model: str = ""
+    policy: str = ""
+    """Revision of the policy that judged the last one."""
+    owner: str = ""
+    """Whom it is routed to."""
+    case: str = ""
+    """The case it belongs to, where there is one."""
+    suppressed: str = ""
+    """Why it is told to nobody, where it is not."""
+    disposition: str = ""
+    """What a person said of it: `true_positive`, `false_positive`, `benign_positive`, `duplicate`; "" nobody did."""
+    schema: str = "afterguard.alert/1"
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a case's timeline. Nothing is ever taken away from it; what is undone is one more entry."""
+
+    at: float
+    """When it happened; seconds since the epoch, UTC."""
+    recorded: float
+    who: str
+    """A person, or `afterguard`."""
+    what: str
+    """alert, evidence, decision, approval, action, verification, task, note, clock, merge, split, undo, ticket."""
+    text: str
+    ref: str = ""
+    """Id of the alert, action, task, evidence it speaks of."""
+
+
+class Case(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An incident as responders work it: alerts that belong together, and everything that was done."""
+
+    id: str
+    """UUIDv7."""
+    title: str
+    severity: Severity
+    opened: float
+    updated: float
+    app: str
+    tenant: str = "default"
+    status: str = "open"
+    """open, contained, eradicated, recovered, closed, merged."""
+    alerts: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    entities: tuple[Entity, ...] = ()
+    owner: str = ""
+    playbooks: tuple[str, ...] = ()
+    money: Range | None = None
+    """What it can cost."""
+    currency: str = ""
+    spent: float = 0.0
+    """What it has cost so far, as far as it is counted: wasted tokens, hours, money moved."""
+    timeline: tuple[Entry, ...] = ()
+    merged_into: str = ""
+    schema: str = "afterguard.case/1"

@@ -792,7 +792,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why it is told to nobody, where it is not."""
     disposition: str = ""
     """What a person said of it: `true_positive`, `false_positive`, `benign_positive`, `duplicate`; "" nobody did."""
-    schema: str = "afterguard.alert/1"
+    format: str = "afterguard.alert/1"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -835,4 +835,4 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     """What it has cost so far, as far as it is counted: wasted tokens, hours, money moved."""
     timeline: tuple[Entry, ...] = ()
     merged_into: str = ""
-    schema: str = "afterguard.case/1"
+    format: str = "afterguard.case/1"

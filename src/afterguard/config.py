@@ -113,6 +113,10 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a policy acts only where PATH.promoted.json says that two people promoted exactly this revision; otherwise it stays in shadow."""
     trusted_keys: list[str] = []
     """Public keys (hexadecimal) whose signatures count; empty: any."""
+    measures: str = ""
+    """File with the signed measures of responders (afterguard respond). Empty: measures.json in the guard's folder."""
+    responder_keys: list[str] = []
+    """Public keys (hexadecimal) of those whose measures count; whoever can read the guard's own key counts without."""
     on_error: str = ""
     """open or closed: what happens when the guard cannot judge. Empty: what the policy says; open where it says nothing."""
     budget_ms: float = 0.0
@@ -384,6 +388,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             "guard.door",
             "guard.upstream",
             "guard.trusted_keys",
+            "guard.responder_keys",
             "guard.mapping",
             "guard.schema",
             "guard.grpc",

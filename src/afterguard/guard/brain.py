@@ -19,9 +19,12 @@ from afterguard.guard.history import History
 from afterguard.guard.models import Models
 from afterguard.guard.route import Route
 from afterguard.model import NOTHING, Action, Exchange, Hit, Origin, Text, Trust, Verdict
+from afterguard.policy import measures
 from afterguard.policy.decide import decide
 from afterguard.policy.document import Document, Limits
+from afterguard.policy.join import joined
 from afterguard.policy.load import Policy, settings
+from afterguard.policy.measures import Standing
 
 LETTERS = 200_000
 """So many fresh letters double the budget."""
@@ -93,6 +96,8 @@ class Brain:
         self.own_canaries = dict(context.canaries)
         self._rulings: dict[str, Ruling] = {}
         self.cap = ""
+        self.measures = measures.NONE
+        """What responders took away, beside the policy."""
         self.acted = self.counted = 0
         """Exchanges that the policy in force blocked or changed, and all of them."""
         self.key = key
@@ -136,6 +141,11 @@ class Brain:
         return Vault(self.key, route.app or route.name, conversation)
 
     @property
+    def is_limited(self) -> bool:
+        """Whether anybody's use is counted."""
+        return bool(self.measures.caps) or self.limits is not None
+
+    @property
     def limits(self) -> Limits | None:
         """What one caller may use, None where the policy sets no limit."""
         found = self.policy.document.limits if self.policy is not None else None
@@ -148,12 +158,22 @@ class Brain:
             found = _ruling(route, self.policy)
             if self.cap and found.mode in ("share", "enforce"):
                 found = found._replace(mode=self.cap)
+            if route.name in self.measures.routes:
+                found = found._replace(mode="enforce")
+            elif self.measures.live and not found.is_inline:
+                # A measure is for everybody's mode: what is only observed has to be held until it is clear that none speaks of it.
+                found = found._replace(mode="shadow")
             self._rulings[route.name] = found
         return found
 
     def limit(self, cap: str) -> None:
         """Let no route be stricter than `cap` ("" lifts it): a policy that nobody promoted, or that was rolled back."""
         self.cap = cap
+        self._rulings.clear()
+
+    def take(self, standing: Standing) -> None:
+        """Let these measures of responders hold from now on, and no others."""
+        self.measures = standing
         self._rulings.clear()
 
     def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> Judged:
@@ -169,8 +189,12 @@ class Brain:
         self.inspect(Exchange("warm", "", 0, "openai", texts=texts))
 
     def decide(self, exchange: Exchange, hits: Sequence[Hit], at: str, facts: Mapping[str, Any]) -> Verdict:
-        """What the policy says; nothing where there is none."""
-        return NOTHING if self.policy is None else decide(exchange, hits, self.policy, at, facts)
+        """What the policy says, and what responders have taken away; nothing where there is neither."""
+        said = NOTHING if self.policy is None else decide(exchange, hits, self.policy, at, facts)
+        if self.measures.policy is None:
+            return said
+        mode = "observe" if facts.get("mode") == "observe" else "enforce"  # what only passes by cannot be stopped
+        return joined(said, decide(exchange, hits, self.measures.policy, at, {**facts, "mode": mode}))
 
     def bucket(self, conversation: str) -> float:
         """0 to 1, the same for the same conversation everywhere: which share it belongs to."""
@@ -180,7 +204,7 @@ class Brain:
         """What a policy may ask beside the exchange."""
         return {
             "route": route.name,
-            "mode": self._mode(route, conversation),
+            "mode": "enforce" if identity in self.measures.identities else self._mode(route, conversation),
             "environment": route.environment,
             "identity": identity,
             "conversation": conversation,

@@ -14,6 +14,7 @@ import msgspec
 
 from afterguard.guard.hold import Note, sentence
 from afterguard.model import ACTIONS, NOTHING, SEVERITIES, Action, Hit, Unjudged, Verdict
+from afterguard.policy.measures import PREFIX
 
 if TYPE_CHECKING:
     from afterguard.guard.metrics import Metrics
@@ -194,6 +195,10 @@ def count(metrics: Metrics, session: Session, one: Decision) -> None:
     add = metrics.add
     if one.would != "allow":
         add("afterguard_would_total", one.route, one.would)
+    for rule in one.matched:
+        if rule.startswith(PREFIX):
+            add("afterguard_measured_total", one.route, one.action)
+            break
     for hit in one.hits:
         add("afterguard_hits_total", one.route, hit.kind)
     for row in one.unjudged:

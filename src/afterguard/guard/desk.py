@@ -27,6 +27,7 @@ from afterguard.guard.route import Route
 from afterguard.guard.session import Session
 from afterguard.guard.who import Headers
 from afterguard.model import Action, Exchange
+from afterguard.policy.measures import PREFIX
 from afterguard.wire.encoding import BadEncoding
 from afterguard.wire.endpoint import Endpoint
 
@@ -271,7 +272,8 @@ class Desk:
         one = seen(session, wall, seconds, judging)
         if session.is_weighed:
             self.brain.counted += 1
-            self.brain.acted += one.action not in ("allow", "flag")
+            # What responders took away says nothing of the policy, which would else go back by itself.
+            self.brain.acted += one.action not in ("allow", "flag") and not one.rule.startswith(PREFIX)
         count_any(self.metrics, session, one.action, seconds, judging)
         count(self.metrics, session, one)
         if self.journal is not None:

@@ -189,7 +189,11 @@ class GrpcDoor:
 
     async def _over(self, session: PredictSession, size: int) -> Answer | None:
         """The refusal where the caller has used too much; calls in parallel are not counted here."""
-        limits = self.desk.brain.limits
+        brain = self.desk.brain
+        cap = await self.desk.meter.capped(brain.measures.caps, session, size, brain.models.clock())
+        if cap is not None:
+            return session.refuse(cap)
+        limits = brain.limits
         if limits is None:
             return None
         wait, which = await self.desk.meter.ask(

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from afterguard.model import Verdict
 from afterguard.policy.document import Limits
+from afterguard.policy.measures import Cap
+
+if TYPE_CHECKING:
+    from afterguard.guard.session import Session
 
 CALLERS = 100_000
 MINUTE = 60.0
@@ -106,6 +111,14 @@ class Meter:
         if limits.tokens_per_minute and used.tokens >= limits.tokens_per_minute:
             return left, "tokens_per_minute"
         return 0.0, ""
+
+    async def capped(self, caps: Mapping[str, Cap], session: Session, size: int, now: float) -> Verdict | None:
+        """The verdict on a caller who has used what responders left it; None for everybody else."""
+        cap = caps.get(session.identity) if session.identity else None
+        if cap is None:
+            return None
+        wait, which = await self.ask(cap.limits, f"{cap.id}:{session.identity}", size, now)
+        return session.capped(cap.id, wait) if which else None
 
     async def spent(self, limits: Limits, caller: str, tokens: int, now: float) -> None:
         """A reply used tokens."""

@@ -55,6 +55,10 @@ METRICS = {
     "afterguard_approvals_total": Metric("counter", ("route", "event"), "What happened to approvals here: asked, used; dropped because too many waited; forged where the shared state holds one that nobody with the guard's key made."),
     "afterguard_collected_total": Metric("counter", ("source", "outcome"), "What came to be judged off the path. Source: traces, logs (spans and log records), mirror (requests). Outcome: taken; not_ai, of no model or tool; rejected, too many for one request; later and refused (requests): the exporter was told to come again, or not to; too_long."),
     "afterguard_alarms_total": Metric("counter", ("kind",), "Alarms of the watch over time."),
+    "afterguard_measures": Metric("gauge", (), "Measures of responders that hold.", True),
+    "afterguard_measures_sequence": Metric("gauge", (), "Sequence of the sheet of measures in force.", True),
+    "afterguard_measures_refused_total": Metric("counter", ("reason",), "Sheets of measures that were not taken: unreadable, unsigned, untrusted, tampered, older, forked; gone where the file of a sheet in force is missing. What held goes on."),
+    "afterguard_measured_total": Metric("counter", ("route", "action"), "Exchanges that a measure of responders matched, by what was done."),
     "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on.", True),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

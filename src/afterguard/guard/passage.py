@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from afterguard.guard import probe_reply
+from afterguard.guard import probe, probe_reply
 from afterguard.guard.client import REQUEST_CAP, Client
 from afterguard.guard.credentials import Source, region_of
 from afterguard.guard.session import Answer, Session
@@ -75,7 +75,7 @@ class Canned:
 class Passage(Visit):
     """One request on its way."""
 
-    __slots__ = ("client", "door", "reply")
+    __slots__ = ("client", "door", "note", "reply")
 
     def __init__(self, door: Proxy, session: Session, client: Client, started: float, wall: float) -> None:
         super().__init__(door.desk, session, started, wall)
@@ -83,6 +83,15 @@ class Passage(Visit):
         self.client = client
         self.body = client.body
         self.reply: Reply | Canned | None = None
+        self.note = ""
+        """Of a probe: what a call in its canned reply says."""
+
+    def pose(self, pose: probe.Pose | None) -> None:
+        """A probe stands for somebody."""
+        if pose is not None:
+            self.session.identity = pose.identity or self.session.identity
+            self.session.conversation = pose.conversation or self.session.conversation
+            self.note = pose.note
 
     def run(self) -> None:
         """Begin."""
@@ -196,7 +205,7 @@ class Passage(Visit):
 
     def canned(self) -> Canned | None:
         """The reply to a probe, None for anything else."""
-        return None if self.cell is None else Canned(probe_reply.reply(self.cell, self.desk.brain.key))
+        return None if self.cell is None else Canned(probe_reply.reply(self.cell, self.desk.brain.key, self.note))
 
     # -- to the client
 

@@ -6,11 +6,15 @@ have a request answered here. What is said stands in probe_request.py and probe_
 
 from __future__ import annotations
 
+import base64
 import hmac
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 HEADER = b"x-afterguard-probe"
+POSE = b"x-afterguard-pose"
 FRESH = 300
 """Seconds for which a signature holds."""
 PLACES = ("system", "user", "tool_result", "reply", "call", "features")
@@ -63,6 +67,34 @@ class Cell(NamedTuple):
     def __str__(self) -> str:
         how = ("stream" if self.streamed else "whole") + (f"+{self.encoding}" if self.encoding else "")
         return f"{self.operation} {self.place} {how}"
+
+
+class Pose(NamedTuple):
+    """Whom a probe stands for: a responder who has only the pseudonym of a key can ask what becomes of that key."""
+
+    identity: str = ""
+    conversation: str = ""
+    note: str = ""
+    """What the call in the canned reply says, in a cell whose place is a call."""
+
+
+def posed(key: bytes, pose: Pose, moment: int) -> bytes:
+    """The value of the header that says it, signed."""
+    told = base64.urlsafe_b64encode(msgspec.json.encode([moment, *pose]))
+    return told + b"." + _posing(key, told)
+
+
+def pose_of(value: bytes, key: bytes, now: float) -> Pose | None:
+    """Whom a probe stands for, None where it is forged or old."""
+    told, _, digest = value.partition(b".")
+    if not hmac.compare_digest(_posing(key, told), digest):
+        return None
+    moment, identity, conversation, note = msgspec.json.decode(base64.urlsafe_b64decode(told))
+    return Pose(identity, conversation, note) if abs(now - moment) <= FRESH else None
+
+
+def _posing(key: bytes, told: bytes) -> bytes:
+    return hmac.digest(hmac.digest(key, b"afterguard pose", "sha256"), told, "sha256").hex().encode()
 
 
 def cells(kind: str) -> Iterator[Cell]:

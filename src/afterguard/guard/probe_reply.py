@@ -29,13 +29,13 @@ class Canned(NamedTuple):
     encoding: str
 
 
-def reply(cell: Cell, key: bytes) -> Canned:
-    """What the probe is answered with."""
+def reply(cell: Cell, key: bytes, note: str = "") -> Canned:
+    """What the probe is answered with; `note` is what a call in it says instead of the mark."""
     if cell.operation == "predict":
         made = SCORES.get(cell.kind, b'{"predictions": [0.123456]}')
         return Canned("application/json", gzip.compress(made, mtime=0) if cell.encoding else made, cell.encoding)
     said = f"The reference is {mark(key, 'reply')} and that is all." if cell.place == "reply" else "All is well."
-    arguments = {"note": mark(key, "call")} if cell.place == "call" else {}
+    arguments = {"note": note or mark(key, "call")} if cell.place == "call" else {}
     if cell.kind == "mcp":
         said = f"Record {mark(key, 'tool_result')}" if cell.place == "tool_result" else "All is well."
     kind, body = (STREAMED if cell.streamed else WHOLE)[cell.operation](said, arguments)

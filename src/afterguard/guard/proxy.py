@@ -142,6 +142,8 @@ class Proxy:
         for name, value in headers:
             if name == probe.HEADER:
                 passage.cell = probe.verified(value, self.desk.brain.key, wall)
+            elif name == probe.POSE and probe.sent(headers, self.desk.brain.key, wall) is not None:
+                passage.pose(probe.pose_of(value, self.desk.brain.key, wall))
         client.crossing = passage
         self.desk.open[passage] = None
         passage.run()

@@ -36,6 +36,7 @@ from afterguard.model import (
     Unjudged,
     Verdict,
 )
+from afterguard.policy.measures import PREFIX
 from afterguard.wire import learned, mcp, rewrite, shapes, strict
 from afterguard.wire.again import again
 from afterguard.wire.encoding import BadEncoding, decoded
@@ -304,6 +305,16 @@ class Session:
         """Who a limit counts: a keyed hash, or a name of the configuration."""
         self.facts()
         return {"conversation": self.conversation, "app": self.route.app or self.route.name}.get(per, self.identity)
+
+    def capped(self, cap: str, wait: float) -> Verdict:
+        """The verdict on a caller whom responders left so much and no more."""
+        self.facts()
+        rule = PREFIX + cap
+        says = "Responders have limited what this caller may use."
+        self.verdict = Verdict(
+            Action.throttle, Action.throttle, rule, says, (rule,), wait=max(0.0, wait), policy="measures"
+        )
+        return self.verdict
 
     def over(self, which: str, wait: float) -> Verdict:
         """The verdict on a caller that has used too much."""

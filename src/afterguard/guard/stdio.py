@@ -241,6 +241,8 @@ class Door:
         return found
 
     async def _is_over(self, session: Session, size: int) -> bool:
+        if await self.meter.capped(self.brain.measures.caps, session, size, time.time()) is not None:
+            return True
         limits = self.brain.limits
         if limits is None:
             return False

@@ -87,7 +87,7 @@ class Visit:
             return self.failed("overload") or body
         began = time.perf_counter()
         exchange = self.exchange = session.request(body, encoding)
-        if desk.brain.limits is not None:
+        if desk.brain.is_limited:
             return None
         if exchange is None:
             return body
@@ -120,10 +120,13 @@ class Visit:
 
     async def _over(self) -> Answer | None:
         """The refusal where the caller has used too much and the policy is enforced."""
+        session = self.session
+        cap = await self.desk.meter.capped(self.desk.brain.measures.caps, session, len(self.body), self.wall)
+        if cap is not None:
+            return session.refuse(cap)
         limits = self.desk.brain.limits
         if limits is None:
             return None
-        session = self.session
         self.caller = session.caller(limits.per)
         wait, which = await self.desk.meter.ask(limits, self.caller, len(self.body), self.wall)
         if which:

@@ -37,6 +37,7 @@ from afterguard.guard.route import Route
 from afterguard.guard.shelf import shelf
 from afterguard.jobs import bundle as bundles
 from afterguard.jobs.bundle import Bundle
+from afterguard.jobs.measured import Measured
 from afterguard.jobs.promote import SUFFIX
 from afterguard.jobs.pull import Pull
 from afterguard.jobs.standing import Standing, standing, weighed
@@ -141,6 +142,8 @@ class Judging:
         self.collector = Collector(time.monotonic())
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
+        self.measured = Measured(settings, folder, secret, self.brain, self.metrics)
+        self.measured.look(time.time())
         self._stamp = self._stamped()
         self._stand(self._standing(policy))
         self._note_policy()
@@ -279,6 +282,8 @@ class Judging:
     async def _watch(self) -> None:
         while True:
             self.brain.is_killed = (self.folder / KILL).exists()
+            if self.measured.look(time.time()):
+                self._note_policy()
             stamp = self._stamped()
             if stamp != self._stamp and stamp[:2] != (0, 0):
                 self._stamp = stamp

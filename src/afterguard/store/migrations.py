@@ -79,6 +79,22 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 link TEXT NOT NULL)""",
         ),
     ),
+    (
+        "0005-cases",
+        (
+            f"""CREATE TABLE casefile (id TEXT PRIMARY KEY, {OWNED}, status TEXT NOT NULL, severity TEXT NOT NULL,
+                opened DOUBLE PRECISION NOT NULL, updated DOUBLE PRECISION NOT NULL, version BIGINT NOT NULL,
+                body TEXT NOT NULL)""",
+            "CREATE INDEX casefile_of_app ON casefile (tenant, app, updated)",
+            f"""CREATE TABLE casefile_alert (id TEXT PRIMARY KEY, {OWNED},
+                casefile TEXT NOT NULL REFERENCES casefile(id) ON DELETE CASCADE, alert TEXT NOT NULL, body TEXT NOT NULL)""",
+            "CREATE INDEX casefile_alert_of_case ON casefile_alert (casefile)",
+            "CREATE INDEX casefile_alert_by_alert ON casefile_alert (alert)",
+            f"""CREATE TABLE casefile_change (id TEXT PRIMARY KEY, {OWNED}, at DOUBLE PRECISION NOT NULL,
+                who TEXT NOT NULL, what TEXT NOT NULL, undone BIGINT NOT NULL, body TEXT NOT NULL)""",
+            "CREATE INDEX casefile_change_of_app ON casefile_change (tenant, app, at)",
+        ),
+    ),
 )  # fmt: skip
 
 

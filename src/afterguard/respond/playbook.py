@@ -1,0 +1,132 @@
+"""A playbook as people write it: YAML -> `Playbook`.
+
+In: the text of a file. Out: a frozen struct, checked: phases in their order, evidence before containment, containment from mild to harsh, each with its end or its undo. It opens no file but the catalogue's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+from msgspec import Meta
+
+from afterguard.errors import UsageError
+from afterguard.policy.read import read
+from afterguard.respond.kinds import KINDS, PHASES
+
+Word = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,79}$")]
+Sentence = Annotated[str, Meta(min_length=1, max_length=600)]
+TTL = 14 * 86_400.0
+"""No measure holds longer without a person saying so again."""
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One step."""
+
+    id: Word
+    phase: Literal["evidence", "contain", "eradicate", "recover", "notify", "money"]
+    do: str
+    says: Sentence
+    on: str = "case"
+    """Kind of entity: one act for each of the case's."""
+    value: str = ""
+    hook: str = ""
+    approvals: Annotated[int, Meta(ge=0, le=5)] = 0
+    role: Word = "responder"
+    wait: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+    without: Literal["fail", "skip"] = "fail"
+    ttl: Annotated[float, Meta(ge=0, le=TTL)] = 0.0
+    """Seconds."""
+    timeout: Annotated[float, Meta(gt=0, le=3_600)] = 30.0
+    optional: bool = False
+    """Only on request: the harshest ones."""
+
+
+class Playbook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A playbook file."""
+
+    format: Literal["afterguard.playbook/1"]
+    id: Word
+    title: Sentence
+    says: Sentence
+    created: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+    modified: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+    triggers: Annotated[list[str], Meta(min_length=1)]
+    """Kinds of alerts."""
+    decide: Annotated[list[Sentence], Meta(min_length=1)]
+    """What a person settles first."""
+    steps: Annotated[list[Step], Meta(min_length=4, max_length=60)]
+    severity: Annotated[int, Meta(ge=1, le=100)] = 50
+    taxonomies: list[str] = []
+    money: Sentence = "What it cost is written down from rows, not guessed."
+
+
+def load(text: str, name: str) -> Playbook:
+    """The playbook of a text. Raises UsageError."""
+    found = read(text, name)
+    try:
+        made = msgspec.convert(found.value, Playbook)
+    except msgspec.ValidationError as error:
+        _bad(name, str(error), "see docs/reference/playbooks.md")
+    _checked(made, name)
+    return made
+
+
+def shipped() -> tuple[Playbook, ...]:
+    """Those of the catalogue, by id."""
+    folder = resources.files("afterguard.catalog") / "playbooks"
+    files = sorted((one for one in folder.iterdir() if one.name.endswith(".yaml")), key=lambda one: one.name)
+    return tuple(load(one.read_text(encoding="utf-8"), one.name) for one in files)
+
+
+def fitting(kinds: Iterable[str], among: Iterable[Playbook]) -> tuple[Playbook, ...]:
+    """Playbooks for these kinds of alerts, those that cover most first."""
+    wanted = set(kinds)
+    scored = [(len(wanted & set(one.triggers)), one) for one in among]
+    return tuple(one for score, one in sorted(scored, key=lambda row: (-row[0], row[1].id)) if score)
+
+
+def _checked(made: Playbook, name: str) -> None:
+    """What the structs cannot say. Raises UsageError."""
+    ids = [one.id for one in made.steps]
+    for one in ids:
+        if ids.count(one) > 1:
+            _bad(name, f"two steps are called {one}", "give each its own id")
+    if len(set(made.triggers)) != len(made.triggers):
+        _bad(name, "a trigger stands twice", "name each kind once")
+    for step in made.steps:
+        _fits(step, name)
+    order = [PHASES.index(one.phase) for one in made.steps]
+    if order != sorted(order):
+        _bad(name, "the phases are out of order", f"write them in this order: {', '.join(PHASES)}")
+    missing = set(PHASES) - {one.phase for one in made.steps}
+    if missing:
+        _bad(name, f"nothing is said of {', '.join(sorted(missing))}", "a playbook has a step of every phase")
+    harsh = [KINDS[one.do].harsh for one in made.steps if one.phase == "contain"]
+    if harsh != sorted(harsh):
+        _bad(name, "containment goes from harsh to mild", "write the mildest first")
+
+
+def _fits(step: Step, name: str) -> None:
+    kind = KINDS.get(step.do)
+    if kind is None:
+        _bad(name, f"step {step.id}: nothing is called {step.do}", f"known: {', '.join(KINDS)}")
+    if step.on not in kind.on:
+        _bad(name, f"step {step.id}: {step.do} is not about a {step.on}", f"it is about: {', '.join(kind.on)}")
+    if step.phase == "evidence" and kind.harsh:
+        _bad(name, f"step {step.id}: {step.do} changes something, which evidence must not", "move it to contain")
+    if step.phase == "contain" and kind.through not in ("person",):
+        if not kind.undo and step.do != "rotate_secret":
+            _bad(name, f"step {step.id}: nothing undoes {step.do}", "contain with what can be taken back")
+        if kind.through == "guard" and not step.ttl:
+            _bad(name, f"step {step.id} has no end", "add ttl: SECONDS")
+    if kind.harsh >= 3 and step.phase == "contain" and not step.approvals:
+        _bad(name, f"step {step.id}: {step.do} hits hard and asks nobody", "add approvals: 1")
+    if kind.through == "hook" and not step.hook:
+        _bad(name, f"step {step.id}: {step.do} needs a hook", "add hook: NAME, and say in respond.yaml what it is")
+
+
+def _bad(name: str, says: str, hint: str) -> NoReturn:
+    raise UsageError(f"{name}: {says}", hint=hint, slug="bad-playbook")

@@ -104,7 +104,7 @@ def _checked(made: Playbook, name: str) -> None:
     missing = set(PHASES) - {one.phase for one in made.steps}
     if missing:
         _bad(name, f"nothing is said of {', '.join(sorted(missing))}", "a playbook has a step of every phase")
-    harsh = [KINDS[one.do].harsh for one in made.steps if one.phase == "contain"]
+    harsh = [KINDS[one.do].harsh for one in made.steps if one.phase == "contain" and one.do != "ask"]
     if harsh != sorted(harsh):
         _bad(name, "containment goes from harsh to mild", "write the mildest first")
 

@@ -342,6 +342,8 @@ def alarm(alert: Alert, now: float, product: str) -> bytes:
                 "would_change": hit.would_change,
                 "taxonomies": hit.taxonomies,
                 "why": why,
+                "callers": hit.identifiers,
+                "route": alert.route,
                 "exchanges": [name for name, _ in alert.exchanges[:HITS]],
                 "exchanges_total": len(alert.exchanges),
             }

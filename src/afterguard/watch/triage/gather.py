@@ -26,7 +26,7 @@ from afterguard.watch.triage.incidents import Incidents
 from afterguard.watch.triage.said import Said
 from afterguard.watch.triage.sighting import Sighting, Traffic
 from afterguard.watch.triage.stages import is_progress, stage
-from afterguard.watch.triage.surprise import MARGIN, Actors, Rates, Row
+from afterguard.watch.triage.surprise import ANY, MARGIN, PASSED, Actors, Rates, Row
 
 FORMAT = "afterguard.triage/1"
 DAY = 86_400.0
@@ -37,6 +37,8 @@ BURST = 25.0
 """Nats by which a cause must exceed its own past: it was counted once and asked about each time it came."""
 PROGRESS = 7.0
 """Nats that coming further than probing is worth: one honest conversation in a thousand does by chance."""
+NEW = 3.0
+"""Times the margin on an application's first day, when shares are still rough."""
 QUIET = 7.0
 OPEN = 5_000
 MANY = "further alerts of the day"
@@ -134,26 +136,30 @@ class Triage:
         for kind in ACTORS:
             if name := one.of(kind):
                 rows.append((kind, name, self.actors.hit(one.app, kind, name, one.kind, reached, one.time)))
+        self.rates.hit(one.app, one.kind, one.time)
+        self.rates.hit(one.app, ANY, one.time)
         if not one.is_held_off:
-            self.rates.hit(one.app, one.kind, one.time)
+            self.rates.hit(one.app, PASSED + one.kind, one.time)
             self.causes.hit(one.app, one.kind, one.cause, "", 0, one.time)
         return rows
 
     def _raises(self, one: Sighting, rows: list[tuple[str, str, Row]]) -> tuple[str, str, str]:
         """Kind, cause and title of the alert this sighting raises; a kind of "" for none."""
-        if self._is_plain(one) and self.rates.a_day(one.app, one.kind) < RARE:
+        if self._is_plain(one) and self.rates.a_day(one.app, PASSED + one.kind, one.time) < RARE:
             self.today[f"{one.app}\0{one.kind}"] += 1
             return (one.kind, one.cause, "") if self.today[f"{one.app}\0{one.kind}"] <= CAUSES else ("", "", "")
-        limit = math.log(self.rates.asked(one.app)) + MARGIN
+        is_new = self.rates.is_new(one.app, one.time)
+        limit = math.log(self.rates.asked(one.app, one.time)) + MARGIN * (NEW if is_new else 1)
         for kind, name, row in rows:
-            surprise = sum(self.actors.surprise(row, what, self.rates.share(one.app, what, one.confidence)) for what in row.hits)  # fmt: skip
-            if surprise + (PROGRESS if is_progress(row.stages) else 0.0) >= limit and sum(row.hits.values()) >= 2:
-                came = "came from probing to acting" if is_progress(row.stages) else "shows far more hits than chance makes"  # fmt: skip
-                return f"hits_of_one_{kind}", f"{kind} {name}", f"One {kind} {came}"
-        cause = self.causes.rows[one.app, one.kind, one.cause]
-        usual = max(1.0, cause.before_hits.get("", 0.0) / 14.0)
-        seen = cause.hits[""]
-        if seen > usual and seen * math.log(seen / usual) - (seen - usual) >= BURST:
+            came = is_progress(row.stages)
+            surprise = self.actors.surprise(row, one.app, self.rates, one.confidence) + (PROGRESS if came else 0.0)
+            if surprise >= limit and sum(row.hits.values()) >= 2:
+                says = "came from probing to acting" if came else "shows far more hits than chance makes"
+                return f"hits_of_one_{kind}", f"{kind} {name}", f"One {kind} {says}"
+        if (
+            self.causes.burst(self.causes.rows[one.app, one.kind, one.cause], self.rates.begun(one.app, one.time))
+            >= BURST
+        ):
             return one.kind, one.cause, ""
         return "", "", ""
 

@@ -24,6 +24,14 @@ PRIOR = {"high": 1e-7, "medium": 1e-5, "low": 1e-3}
 """Share of requests that is expected to hit before anything is known, by the detector's own confidence, and how many requests that is worth: SURE."""
 SURE = 20_000.0
 OWN = 14.0
+KNOWN = 5.0
+"""Hits of a kind from which its share is what was counted."""
+ANY = ""
+"""All kinds together."""
+PASSED = "passed "
+"""Before a kind: those of it that had their way."""
+KINDS = 3.0
+"""Nats that a single kind must exceed more, for there are some twenty of them."""
 
 
 class Rate(msgspec.Struct):
@@ -72,25 +80,36 @@ class Rates:
         _add(self.kinds.setdefault((app, kind), Rate(at=time, first=time)), time)
 
     def share(self, app: str, kind: str, confidence: str) -> float:
-        """Of requests that hit, the prior included."""
+        """Of requests that hit. While there are hardly any hits, what the detector's confidence promises."""
         asked, hit = self.requests.get(app), self.kinds.get((app, kind))
-        prior = PRIOR.get(confidence, PRIOR["medium"])
-        return ((hit.hits if hit else 0.0) + prior * SURE) / ((asked.hits if asked else 0.0) + SURE)
+        n, h = asked.hits if asked else 0.0, hit.hits if hit else 0.0
+        if h >= KNOWN:
+            return min(0.9, (h + 1) / (n + 1))
+        return (h + PRIOR.get(confidence, PRIOR["medium"]) * SURE) / (n + SURE)
+
+    def begun(self, app: str, time: float) -> float:
+        """Since when an application is known."""
+        asked = self.requests.get(app)
+        return asked.first if asked else time
 
     def is_new(self, app: str, time: float) -> bool:
         """Whether too little is known of an application to say what is rare in it."""
-        asked = self.requests.get(app)
-        return asked is None or time - asked.first < DAY
+        return time - self.begun(app, time) < DAY
 
-    def a_day(self, app: str, kind: str) -> float:
+    def a_day(self, app: str, kind: str, time: float) -> float:
         """Hits of a kind in a usual day."""
-        hit = self.kinds.get((app, kind))
-        return hit.hits / RATE if hit else 0.0
+        hit, asked = self.kinds.get((app, kind)), self.requests.get(app)
+        return hit.hits / _days(time - asked.first) if hit and asked else 0.0
 
-    def asked(self, app: str) -> float:
+    def asked(self, app: str, time: float) -> float:
         """Requests of a usual day."""
         one = self.requests.get(app)
-        return max(one.hits / RATE, 1.0) if one else 1.0
+        return max(1.0, one.hits / _days(time - one.first)) if one else 1.0
+
+
+def _days(past: float) -> float:
+    """How many days a sum that fades over RATE days holds, after so many seconds of steady counting."""
+    return max(0.05, RATE * (1 - math.exp(-max(0.0, past) / (RATE * DAY))))
 
 
 def _add(rate: Rate, time: float) -> None:
@@ -132,10 +151,28 @@ class Actors:
         row.staged = time
         return row
 
-    def surprise(self, row: Row, what: str, share: float) -> float:
-        """In nats, of one kind of hit."""
-        own = row.before_hits.get(what, 0.0) / row.before_requests if row.before_requests >= 20 else 0.0
-        return bound(row.hits.get(what, 0.0), row.requests, max(share, min(own, 0.9)))
+    def surprise(self, row: Row, app: str, rates: Rates, confidence: str) -> float:
+        """In nats, of all hits together or of the kind that is most astonishing."""
+        every = sum(row.hits.values())
+        own = sum(row.before_hits.values())
+        most = _surprise(row, every, own, rates.share(app, ANY, confidence))
+        for what, hits in row.hits.items():
+            most = max(most, _surprise(row, hits, row.before_hits.get(what, 0.0), rates.share(app, what, confidence)) - KINDS)  # fmt: skip
+        return most
+
+    def burst(self, row: Row, begun: float) -> float:
+        """In nats, by how much a cause was seen more often within the last day than on the days before; hits are a Poisson process. `begun`: since when the application is known."""
+        days = OWN * (1 - math.exp(-(row.last - row.first) / (OWN * DAY))) - 1
+        if days < 0.5 and row.first < begun + DAY:
+            return 0.0  # It may have been there for years.
+        usual = max(1.0, sum(row.before_hits.values()) / days if days >= 0.5 else 0.0)
+        seen = sum(row.hits.values())
+        return seen * math.log(seen / usual) - (seen - usual) if seen > usual else 0.0
+
+
+def _surprise(row: Row, hits: float, before: float, share: float) -> float:
+    own = before / row.before_requests if row.before_requests >= 20 else 0.0
+    return bound(hits, row.requests, max(share, min(own, 0.9)))
 
 
 def fade(row: Row, time: float) -> None:

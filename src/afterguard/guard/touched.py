@@ -23,7 +23,12 @@ def prompt(texts: Sequence[Text], pseudonym: Callable[[str], str]) -> str:
 
 def documents(texts: Sequence[Text], turn: int, pseudonym: Callable[[str], str]) -> tuple[str, ...]:
     """Documents, and results of tools that are new in this turn; the last DOCUMENTS of them."""
-    return tuple(pseudonym(text.value[:TEXT])[:DIGITS] for text in list(_given(texts, turn))[-DOCUMENTS:])
+    return tuple(document(text, pseudonym) for text in list(_given(texts, turn))[-DOCUMENTS:])
+
+
+def document(text: Text, pseudonym: Callable[[str], str]) -> str:
+    """The name of one document or result."""
+    return pseudonym(text.value[:TEXT])[:DIGITS]
 
 
 def has_documents(texts: Sequence[Text], turn: int) -> bool:

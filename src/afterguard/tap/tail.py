@@ -57,7 +57,7 @@ class Tail:
                     return
                 if start > os.fstat(stream.fileno()).st_size:
                     yield Line(b"", str(path), start, "became shorter than it was")
-                    start = 0
+                    start, self.cursor = 0, Cursor(inode, 0)
                 stream.seek(start)
                 for line in _whole(stream, str(path), start):
                     self.cursor = Cursor(inode, line.at + max(1, len(line.data) + 1) if not line.gap else line.at)

@@ -69,10 +69,19 @@ def test_a_crash_loses_no_alert_and_makes_no_second_one(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     log = tmp_path / "d.jsonl"
-    log.write_bytes(b"{broken\n[1]\n" + json.dumps({"class_uid": 4001}).encode() + b"\n" + line(NOON).encode() + b"\n")
+    log.write_bytes(
+        b"{broken\n[1]\n"
+        + json.dumps({"class_uid": 4001}).encode()
+        + b"\n"
+        + line(NOON).encode()
+        + b'\n{"format":"afterguard.lost/1","lost":7}\n{"format":"afterguard.approval/1"}\n'
+    )
     one = watched(tmp_path, log, [])
     one.step()
-    assert one.read.unread == {"no JSON": 1, "no decision": 1, "another class of event": 1} and one.read.lines == 4
+    lost = {"lost by the guard: its disk was full": 7}
+    assert (
+        one.read.unread == {"no JSON": 1, "no decision": 1, "another class of event": 1, **lost} and one.read.lines == 6
+    )
 
 
 def test_a_line_from_the_future_moves_no_clock(tmp_path: Path) -> None:

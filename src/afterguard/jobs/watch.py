@@ -28,6 +28,8 @@ AHEAD = 3_600.0
 SAVE = 30.0
 TICK = 60.0
 BATCH = 5_000
+BESIDE = ("afterguard.lost/1", "afterguard.approval/1")
+"""Lines of the decision log that are no exchange."""
 Tell = Callable[[list[Alert]], None]
 
 
@@ -138,6 +140,11 @@ class Watch:
         if not isinstance(line, dict):
             self._unread("no decision")
             return
+        if line.get("format") in BESIDE:
+            lost = line.get("lost", 0)
+            if isinstance(lost, int) and lost > 0:
+                self._unread("lost by the guard: its disk was full", lost)
+            return
         about, found = traffic(line), sightings(line, place)
         if about is None and not found:
             self._unread("another class of event")
@@ -159,8 +166,8 @@ class Watch:
         if told:
             self.tell(told)
 
-    def _unread(self, reason: str) -> None:
-        self.read.unread[reason] = self.read.unread.get(reason, 0) + 1
+    def _unread(self, reason: str, count: int = 1) -> None:
+        self.read.unread[reason] = self.read.unread.get(reason, 0) + count
 
     def _restored(self) -> dict[str, Any]:
         if not self.state.exists():

@@ -735,7 +735,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     id: str
-    """"al-" and 32 hex digits of a hash of recipe, tenant, app, fingerprint and the second it began."""
+    """al- and 32 hex digits: hash of the fingerprint and the second it began."""
     fingerprint: str
     """Hash of what makes it one: kind, cause, and whose. Suppressions and dispositions stick to it."""
     kind: str
@@ -768,7 +768,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     exchanges: tuple[str, ...] = ()
     """The first ids, at most 20; `count` is not cut."""
     entities: tuple[Entity, ...] = ()
-    """At most 50; `touched` counts them all."""
+    """At most 250; `touched` counts them all."""
     touched: dict[str, int] = {}
     """The blast radius: kind of entity -> how many distinct ones."""
     likelihood: float = 0.5

@@ -39,6 +39,7 @@ COMMANDS = (
     ("detect", LOOK, "Judge texts from a stream: prompt injection, jailbreak, prompt extraction."),
     ("guard", LIVE, "Stand between application and model: observe, shadow, enforce."),
     ("policy", LIVE, "What may be said and done: test, explain, backtest, promote."),
+    ("watch", LIVE, "What needs a person: alerts from decision logs, few and each once."),
     ("respond", LIVE, "An incident, step by step: evidence, containment that is proven, undo."),
     ("history", KEEP, "Recorded runs, and what changed between them."),
     ("evidence", KEEP, "Encrypted originals: list, read, hold, sweep, erase."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from afterguard.guard import touched
 from afterguard.guard.hold import Note, sentence
 from afterguard.model import ACTIONS, NOTHING, SEVERITIES, Action, Hit, Unjudged, Verdict
 from afterguard.policy.measures import PREFIX
@@ -77,6 +78,10 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """The version that answered, as the path or the reply names it."""
     scores: str = ""
     """What became of scores: rounded, withheld."""
+    prompt: str = ""
+    """Revision of the instructions it ran under: a keyed hash."""
+    documents: tuple[str, ...] = ()
+    """Keyed hashes of the documents and results of tools it was given."""
 
 
 def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
@@ -86,6 +91,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
     would = max(first.would, second.would, key=ACTIONS.index)
     named = strongest if strongest.rule else (first if first.rule else second)
     parts = session.parts
+    asked, pseudonym = parts.texts[: session.asked_texts], session.brain.context.pseudonym
     return Decision(
         id=session.id,
         time=time,
@@ -118,6 +124,8 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         rows=session.rows,
         version=session.version[:NAME],
         scores=session.rescored,
+        prompt=touched.prompt(asked, pseudonym),
+        documents=touched.documents(asked, parts.turn, pseudonym),
     )
 
 
@@ -132,7 +140,7 @@ PLAIN = (
     b'"product":{"name":"Afterguard","vendor_name":"Afterguard","version":%b},"log_name":"guard"},"api":{"operation":%b,"service":'
     b'{"name":%b,"uid":%b}},"actor":{"user":{"uid":"%b"},"app_name":%b},"src_endpoint":{"uid":"%b"},"ai_model":{"name":%b,"ai_provider":%b},'
     b'"message_context":{"uid":%b,"ai_role_id":0,"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d},"unmapped":{"afterguard":'
-    b'{"action":"allow","would":"allow","mode":"%b","judging_ms":%b,"bytes":%d}}%b}\n'
+    b'{"action":"allow","would":"allow","mode":"%b","judging_ms":%b,"bytes":%d%b}}%b}\n'
 )
 """The line of an exchange of which nothing is to be told but that it was: most lines."""
 _encode = msgspec.json.Encoder().encode
@@ -149,6 +157,8 @@ def is_quiet(session: Session) -> bool:
         return False
     parts = session.parts
     if parts.unjudged or len(parts.calls) > session.asked_calls:
+        return False
+    if touched.has_documents(parts.texts[: session.asked_texts], parts.turn):
         return False
     for verdict in (session.verdict, session.replied):
         if verdict is not NOTHING and (
@@ -167,11 +177,13 @@ def quiet(session: Session, time: float, seconds: float, judging: float, product
     revision = session.verdict.policy or session.replied.policy
     policy = _policy(revision) if revision else b""
     status = session.status
+    prompt = touched.prompt(parts.texts[: session.asked_texts], session.brain.context.pseudonym)
+    ran = b',"prompt":"%b"' % prompt.encode() if prompt else b""
     return PLAIN % (
         operation, int(time * 1000), 1 if 0 < status < 400 else 2, status, int(seconds * 1000), session.id.encode(),
         _quoted(product), operation, provider, _quoted(route.name), who, _quoted(route.app), who, _quoted(parts.model[:NAME] or "unknown"),
         provider, _encode(session.conversation) if session.conversation else b'""', given, said, given + said, session.ruling.mode.encode(),
-        _encode(round(judging * 1000, 3)) if judging else b"0.0", session.size, policy,
+        _encode(round(judging * 1000, 3)) if judging else b"0.0", session.size, ran, policy,
     )  # fmt: skip
 
 
@@ -263,6 +275,10 @@ def line(one: Decision, product: str) -> bytes:
         },
     }
     own = event["unmapped"]["afterguard"]
+    if one.prompt:
+        own["prompt"] = one.prompt
+    if one.documents:
+        own["documents"] = one.documents
     if one.rule:
         event["policy"] = {
             "name": one.policy.partition("@")[0],
@@ -347,6 +363,8 @@ def alarm(alert: Alert, now: float, product: str) -> bytes:
                 "would_change": hit.would_change,
                 "taxonomies": hit.taxonomies,
                 "why": why,
+                "callers": hit.identifiers,
+                "route": alert.route,
                 "exchanges": [name for name, _ in alert.exchanges[:HITS]],
                 "exchanges_total": len(alert.exchanges),
             }

@@ -22,7 +22,6 @@ from afterguard.watch.sketch import shape, sketch
 Pseudonym = Callable[[str], str]
 FAMILY = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,40}(?:/[A-Za-z]+)?")
 CALLS = 20
-DOCUMENTS = 20
 INVALID = (400, 404, 422)
 REFUSED = (Action.block, Action.ask, Action.throttle)
 
@@ -93,11 +92,6 @@ def event(session: Session, one: Decision, at: Client, pseudonym: Pseudonym, cos
     asked = _last(parts.texts[:old], Origin.user)
     answer = _last(parts.texts[old:], Origin.model)
     calls = parts.calls[session.asked_calls :][:CALLS]
-    documents = [
-        t.value
-        for t in parts.texts[:old]
-        if t.origin is Origin.document or (t.origin is Origin.tool and t.turn == parts.turn)
-    ]
     return Event(
         time=one.time + one.seconds,
         id=one.id,
@@ -113,7 +107,7 @@ def event(session: Session, one: Decision, at: Client, pseudonym: Pseudonym, cos
         conversation=one.conversation,
         model=_model(session) or one.model,
         version=_version(session),
-        prompt=_prompt(parts.texts[:old], pseudonym),
+        prompt=one.prompt,
         operation=one.operation,
         status=one.status,
         outcome=_outcome(one, answer),
@@ -131,17 +125,12 @@ def event(session: Session, one: Decision, at: Client, pseudonym: Pseudonym, cos
         invalid=one.status in INVALID and one.action not in REFUSED,
         moves=tuple(found for call in calls if (found := move(call, pseudonym)) is not None),
         calls=tuple(call.name[:100] for call in calls),
-        documents=tuple(pseudonym(text[:4_000])[:16] for text in documents[-DOCUMENTS:]),
+        documents=one.documents,
     )  # fmt: skip
 
 
 def _last(texts: list[Text], origin: Origin) -> str:
     return next((text.value for text in reversed(texts) if text.origin is origin), "")
-
-
-def _prompt(texts: list[Text], pseudonym: Pseudonym) -> str:
-    said = "\n".join(text.value for text in texts[:20] if text.origin is Origin.system)
-    return pseudonym(said[:20_000])[:16] if said else ""
 
 
 def _model(session: Session) -> str:

@@ -188,6 +188,14 @@ class Store:
         """One run by its id."""
         return next((one for one in self._runs("id = ?", (run,))), None)
 
+    def newest_loss(self, tenant: str, app: str = "") -> Loss | None:
+        """What the newest complete run says an application can lose; of any application where none is named."""
+        found = self.connection.execute(
+            "SELECT loss FROM run WHERE tenant = ? AND (? = '' OR app = ?) AND status = 'complete' AND loss IS NOT NULL ORDER BY started DESC, id DESC LIMIT 1",
+            (tenant, app, app),
+        )
+        return msgspec.json.decode(found[0][0], type=Loss) if found else None
+
     def _runs(self, where: str, values: tuple[Any, ...]) -> list[Run]:
         found = self.connection.execute(f"SELECT {', '.join(RUN)} FROM run WHERE {where}", values)  # noqa: S608
         return [_run(row) for row in found]

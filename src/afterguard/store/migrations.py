@@ -80,6 +80,19 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "0004-alerts",
+        (
+            f"""CREATE TABLE alert (id TEXT PRIMARY KEY, {OWNED}, fingerprint TEXT NOT NULL, kind TEXT NOT NULL, severity TEXT NOT NULL,
+                state TEXT NOT NULL, suppressed BIGINT NOT NULL, risk BIGINT NOT NULL, first_seen DOUBLE PRECISION,
+                last_seen DOUBLE PRECISION, revision BIGINT NOT NULL, incident TEXT NOT NULL, body TEXT NOT NULL)""",
+            "CREATE INDEX alert_of_app ON alert (tenant, app, last_seen)",
+            "CREATE INDEX alert_of_incident ON alert (tenant, incident)",
+            f"""CREATE TABLE alert_said (id TEXT PRIMARY KEY, {OWNED}, what TEXT NOT NULL, created DOUBLE PRECISION NOT NULL,
+                body TEXT NOT NULL)""",
+            "CREATE INDEX alert_said_of ON alert_said (tenant, what, created)",
+        ),
+    ),
+    (
         "0005-cases",
         (
             f"""CREATE TABLE casefile (id TEXT PRIMARY KEY, {OWNED}, status TEXT NOT NULL, severity TEXT NOT NULL,

@@ -1,0 +1,92 @@
+"""The watch with triage behind it, for `watch_figures.py`: what a person in the SOC is told of the same events, with noisy hits of detectors among them.
+
+    python bench/watch_figures.py --engine triaged:Triaged --no-peer --seeds S --apps APP ...
+
+In: events. Out: each NEW alert that leaves triage (revisions wake nobody and are counted apart), as what it names. The alarms pass through the guard's own line of the decision log. NOISE of all exchanges get a hit that means nothing: kinds and confidences as detectors have, half with a cause of their own, a third held off; drawn
+from the event's id, so that the same seed gives the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from afterguard.guard.decision import alarm
+from afterguard.model import Alert, Confidence, Entity, Severity
+from afterguard.watch.event import Event
+from afterguard.watch.live import Watch as Live
+from afterguard.watch.predictive import Predictive
+from afterguard.watch.triage import Sighting, Traffic, Triage, sightings
+from watched import Told
+
+NOISE = 0.05
+KINDS = (
+    ("jailbreak", Severity.medium, Confidence.medium, 0.30), ("injection_ignored", Severity.medium, Confidence.medium, 0.25), ("pii_of_another", Severity.high, Confidence.low, 0.15),
+    ("encoded_payload", Severity.low, Confidence.medium, 0.10), ("unsafe_output", Severity.medium, Confidence.medium, 0.10), ("unexplained_tool_call", Severity.high, Confidence.medium, 0.05),
+    ("secret_in_output", Severity.high, Confidence.medium, 0.03), ("system_prompt_leak", Severity.high, Confidence.medium, 0.02),
+)  # fmt: skip
+CAUSES = 12
+
+
+class Triaged:
+    """Identities over time, predictive models, and triage over both."""
+
+    def __init__(self) -> None:
+        self.live = Live()
+        self.predictive = Predictive()
+        self.triage = Triage()
+
+    def feed(self, event: Event) -> list[Told]:
+        alerts = list(self.predictive.feed(event)) if event.features else list(self.live.feed(event))
+        told = self._alarms(alerts, event.time)
+        for one in seen(event):
+            told += self.triage.feed(one, event.time)
+        self.triage.ask(Traffic(event.time, event.app, event.user or event.key, event.conversation))
+        return [named(one) for one in told if one.state == "new" and not one.suppressed]
+
+    def tick(self, now: float) -> list[Told]:
+        told = self._alarms(list(self.live.tick(now)), now)
+        return [named(one) for one in [*told, *self.triage.tick(now)] if one.state == "new" and not one.suppressed]
+
+    def _alarms(self, alerts: list, now: float) -> list[Alert]:
+        told: list[Alert] = []
+        for one in alerts:
+            for sighting in sightings(msgspec.json.decode(alarm(one, now, "bench"))):
+                told += self.triage.feed(sighting, now)
+        return told
+
+
+def seen(event: Event) -> list[Sighting]:
+    """What detectors say of an event: what the traffic planted, and noise."""
+    out = [_hit(event, kind, Severity.medium, Confidence.medium, kind) for kind in event.hits]
+    draw = hashlib.blake2b(event.id.encode(), digest_size=12).digest()
+    if int.from_bytes(draw[:4], "big") / 2**32 < NOISE:
+        at = int.from_bytes(draw[4:8], "big") / 2**32
+        for kind, severity, confidence, share in KINDS:
+            if at < share:
+                cause = f"family {draw.hex()}" if draw[8] & 1 else f"{kind} {draw[9] % CAUSES}"
+                out.append(_hit(event, kind, severity, confidence, cause, draw[10] < 85))
+                break
+            at -= share
+    return out
+
+
+def _hit(
+    event: Event, kind: str, severity: Severity, confidence: Confidence, cause: str, held: bool = False
+) -> Sighting:
+    who = event.user or event.key
+    entities = [Entity("identity", who)] if who else []
+    if event.conversation:
+        entities.append(Entity("conversation", event.conversation))
+    return Sighting(
+        event.time, event.app, kind, severity, confidence, exchange=event.id, detector=kind, cause=cause, is_held_off=held or event.outcome == "blocked",
+        entities=tuple(entities), model=event.model,
+    )  # fmt: skip
+
+
+def named(alert: Alert) -> Told:
+    """As the examination reads it."""
+    model = alert.model if alert.why.get("scope") == "model" else ""
+    who = () if alert.why.get("scope") in ("app", "model") else tuple((one.kind, one.name) for one in alert.entities)
+    return Told(alert.kind, alert.cause, alert.app, model, who, alert.rule)

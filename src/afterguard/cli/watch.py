@@ -1,0 +1,379 @@
+"""`afterguard watch`: from decision logs to alerts a person can work through; what people said of them.
+
+In: logs of guards, the store. Out: alerts, few and each once.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from cyclopts import App, Parameter
+
+from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
+from afterguard.cli.policy_files import text_of
+from afterguard.cli.recording import beside, target
+from afterguard.errors import NothingToExamine, UsageError
+from afterguard.safe import line, terminal
+
+if TYPE_CHECKING:
+    from afterguard.model import Alert
+    from afterguard.store.database import Store
+
+FORMAT = "afterguard.alerts/1"
+PAUSE = 0.5
+What = Literal["true_positive", "false_positive", "benign_positive", "duplicate"]
+watch = App(name="watch", help="What needs a person: alerts from decision logs, few and each once.", help_format="plaintext")  # fmt: skip
+
+
+@watch.command
+def run(
+    *logs: Path,
+    follow: Annotated[bool, Parameter(negative=())] = False,
+    routes: Path | None = None,
+    most: int = 50,
+    common: Common = DEFAULT,
+) -> int:
+    """Read decision logs, and raise alerts of what needs a person.
+
+    Parameters
+    ----------
+    logs
+        Decision logs of guards; without any, the log of the guard beside the store.
+    follow
+        Go on reading what is written, until stopped.
+    routes
+        YAML file: owners of alerts, prices of kinds.
+    most
+        New alerts a day and application; what comes beyond is counted in one.
+    """
+    from afterguard.cli.guard_places import log_of
+    from afterguard.jobs import watch as job
+    from afterguard.model import Range
+    from afterguard.watch.triage import Triage
+
+    session = open_session(common)
+    paths = list(logs) or [log_of(session)]
+    missing = [one for one in paths if not one.exists()]
+    if missing and not follow:
+        raise NothingToExamine(f"there is no {missing[0]}", hint="give the decision log of a guard, or --follow to wait for it", slug="no-such-path")  # fmt: skip
+    told: list[Alert] = []
+    with _store(session) as store:
+        given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
+        triage = Triage(
+            job.said(store.connection, session.config.tenant, given.owners), job.prices(_loss(store, session)) | {kind: Range(*row) for kind, row in given.prices.items()},
+            given.currency, most,
+        )  # fmt: skip
+        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time)  # fmt: skip
+        progress = Progress(session, "watch: reading")
+        try:
+            _read(one, follow, progress)
+        finally:
+            progress.close()
+            one.save()
+    counts = triage.counts
+    session.say(f"watch: {one.read.lines:,} lines, {counts.sightings:,} sightings: {counts.held_off:,} held off by the guard, {sum(counts.noise.values()):,} noise, {one.read.told} alerts told, {counts.suppressed} set aside")  # fmt: skip
+    for reason, count in one.read.unread.items():
+        session.say(f"watch: {count:,} not read: {reason}")
+    if common.format == "json":
+        with writing(common.output) as out:
+            out.write(msgspec.json.format(msgspec.json.encode({"format": FORMAT, "alerts": told, "counts": counts, "unread": one.read.unread})).decode() + "\n")  # fmt: skip
+    session.next(f"afterguard watch show {told[0].id[:12]}" if told else "afterguard watch alerts")
+    return gate(session, [alert.severity.value for alert in told])
+
+
+def _read(one: Any, follow: bool, progress: Progress) -> None:
+    try:
+        while True:
+            count = one.step()
+            progress(one.read.lines, "lines")
+            if not count:
+                if not follow:
+                    return
+                time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        return
+
+
+def _tell(session: Session, some: list[Alert], told: list[Alert]) -> None:
+    told += some
+    if session.common.format != "json":
+        with writing(session.common.output) as out:
+            out.writelines(terminal(_line(one)) + "\n" for one in some)
+            out.flush()
+
+
+@watch.command
+def alerts(*, limit: int = 30, all: Annotated[bool, Parameter(negative=())] = False, common: Common = DEFAULT) -> int:
+    """Alerts that are open, the riskiest first.
+
+    Parameters
+    ----------
+    limit
+        How many.
+    all
+        Also those that are set aside.
+    """
+    from afterguard.store import alerts as stored
+
+    session = open_session(common)
+    with _store(session) as store:
+        found = stored.listed(store.connection, session.config.tenant, common.app or "", limit, all)
+    with writing(common.output) as out:
+        if common.format == "json":
+            out.write(msgspec.json.format(msgspec.json.encode({"format": FORMAT, "alerts": found})).decode() + "\n")
+        else:
+            out.writelines(terminal(_line(one)) + "\n" for one in found)
+    session.next(f"afterguard watch show {found[0].id[:12]}" if found else "afterguard watch run LOG")
+    return 0
+
+
+@watch.command
+def show(id: str, /, *, common: Common = DEFAULT) -> int:
+    """One alert with everything it touched, and the incident it belongs to.
+
+    Parameters
+    ----------
+    id
+        Of the alert, or its beginning.
+    """
+    from afterguard.store import alerts as stored
+
+    session = open_session(common)
+    with _store(session) as store:
+        one = _one(store, session, id)
+        others = stored.of_incident(store.connection, session.config.tenant, one.case) if one.case else []
+    with writing(common.output) as out:
+        if common.format == "json":
+            out.write(msgspec.json.format(msgspec.json.encode({"alert": one, "incident": [other.id for other in others]})).decode() + "\n")  # fmt: skip
+        else:
+            out.write(terminal(_page(one, others)))
+    session.next(f"afterguard watch dispose {id} --as true_positive --by NAME --reason TEXT")
+    return 0
+
+
+@watch.command
+def dispose(
+    id: str,
+    /,
+    *,
+    verdict: Annotated[What, Parameter(name=["--as"])],
+    by: str,
+    reason: str,
+    days: float = 0.0,
+    common: Common = DEFAULT,
+) -> int:
+    """Say what an alert was. One that was right or wrong also teaches how often its detector is.
+
+    Parameters
+    ----------
+    id
+        Of the alert, or its beginning.
+    verdict
+        What it was.
+    by
+        Who says so.
+    reason
+        Why.
+    days
+        For how long it sets the same aside; 0 until it gets worse.
+    """
+    from afterguard.store import alerts as stored
+    from afterguard.watch.triage import Disposition
+
+    session = open_session(common)
+    with _store(session) as store:
+        one, now = _one(store, session, id), time.time()
+        a_day = one.count / max(1.0, (one.last_seen - one.first_seen) / 86_400)
+        means = tuple(entity.name for entity in one.entities if entity.kind in ("tool", "document", "server"))
+        row = Disposition(one.fingerprint, verdict, by, now, reason, one.detector, one.kind, one.severity, a_day, means, now + days * 86_400 if days else 0.0)  # fmt: skip
+        stored.say(store.connection, session.config.tenant, one.app, "disposition", store.made(), now, row)
+        stored.keep(store.connection, [msgspec.structs.replace(one, disposition=verdict)])
+    session.say(f"watch: {one.id[:12]} is {verdict.replace('_', ' ')} for {by}; the same is set aside until it gets worse, grows fourfold or touches other tools" if verdict != "true_positive" else f"watch: {one.id[:12]} is confirmed by {by}")  # fmt: skip
+    session.next("afterguard respond open " + one.id[:12] if verdict == "true_positive" else "afterguard watch alerts")
+    return 0
+
+
+@watch.command
+def suppress(
+    *,
+    where: list[str],
+    by: str,
+    reason: str,
+    days: float,
+    common: Common = DEFAULT,
+) -> int:
+    """Set aside alerts that match, until a day. They are counted, and come back by themselves.
+
+    Parameters
+    ----------
+    where
+        FIELD=VALUE of an alert: kind, app, cause, identity, tool... Several must all hold. Modifiers as in policies: cause|startswith=user.
+    by
+        Who takes it upon themselves.
+    reason
+        Why.
+    days
+        For how long, at most 366.
+    """
+    from afterguard.store import alerts as stored
+    from afterguard.watch.triage import Said, Suppression
+
+    session = open_session(common)
+    pairs = [one.partition("=") for one in where]
+    if not pairs or any(not name or not equals for name, equals, _ in pairs):
+        raise UsageError("--where takes FIELD=VALUE", hint="--where kind=jailbreak --where app=desk", slug="bad-usage")
+    with _store(session) as store:
+        now = time.time()
+        row = Suppression(store.made(), {name: value for name, _, value in pairs}, reason, by, now, now + days * 86_400)
+        Said(suppressions=(row,))
+        stored.say(store.connection, session.config.tenant, common.app or "", "suppression", row.id, now, row)
+    session.say(f"watch: set aside until {_when(row.expires)}, for alerts that are raised from the next start of `watch run` on")  # fmt: skip
+    session.next("afterguard watch alerts --all")
+    return 0
+
+
+@watch.command
+def hunt(
+    *logs: Path,
+    text: list[str] | None = None,
+    document: list[str] | None = None,
+    prompt: list[str] | None = None,
+    model: list[str] | None = None,
+    identity: list[str] | None = None,
+    conversation: list[str] | None = None,
+    tool: list[str] | None = None,
+    domain: list[str] | None = None,
+    hit: list[str] | None = None,
+    common: Common = DEFAULT,
+) -> int:
+    """Ask decision logs and recorded traffic whether something was there already, and what it touched.
+
+    Parameters
+    ----------
+    logs
+        Decision logs, recorded traffic, folders of them.
+    text
+        Words that stand in a text of the exchange.
+    document
+        Document, by the hash that alerts show.
+    prompt
+        Revision of the instructions, by its hash.
+    model
+        Name of a model; * stands for anything.
+    identity
+        Caller, by the pseudonym that alerts show.
+    conversation
+        Conversation.
+    tool
+        Tool that was called.
+    domain
+        Host that stands in a text or in the arguments of a tool.
+    hit
+        Kind of hit, as alerts name it.
+    """
+    from afterguard.cli.recording import pseudonym
+    from afterguard.files import limits_of
+    from afterguard.jobs import hunt as job
+    from afterguard.match import compile
+
+    session = open_session(common)
+    asked = {"text|contains": text, "document": document, "prompt": prompt, "model": model, "identity": identity, "conversation": conversation, "tool": tool, "hit": hit}  # fmt: skip
+    detection: dict[str, Any] = {}
+    if any(asked.values()):
+        detection["fields"] = {name: values for name, values in asked.items() if values}
+    if domain:
+        detection["domain"] = [{"text|contains": domain}, {"argument|contains": domain}, {"excerpt|contains": domain}]
+    if not detection or not logs:
+        raise UsageError("nothing is asked", hint="afterguard watch hunt LOG --document HASH, or --text WORDS, --tool NAME, --model NAME, --prompt HASH, --domain HOST", slug="bad-usage")  # fmt: skip
+    detection["condition"] = " and ".join(name for name in ("fields", "domain") if name in detection)
+    progress = Progress(session, "hunt: searching")
+    try:
+        found = job.hunt(logs, compile(detection, "hunt"), needs_text=bool(text or domain), pseudonym=pseudonym(session), progress=lambda count, done: progress(count, "exchanges", done), limits=limits_of(session.config.limits))  # fmt: skip
+    finally:
+        progress.close()
+    if not found.searched and not found.unsearched:
+        raise NothingToExamine("no exchange in these files", hint="give decision logs or recorded traffic", slug="nothing-to-examine")  # fmt: skip
+    with writing(common.output) as out:
+        if common.format == "json":
+            out.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+        else:
+            out.write(terminal(_hunted(found)))
+    session.next("afterguard respond open ALERT" if found.matched else "afterguard watch alerts")
+    return gate(session, ["high"] if found.matched else [])
+
+
+def _hunted(found: Any) -> str:
+    times = f", {_when(found.first)} to {_when(found.last)}" if found.first is not None else ""
+    out = [f"{found.matched:,} of {found.searched:,} exchanges match{times}" + (f"; {found.held_off:,} of them were held off by the guard" if found.held_off else "")]  # fmt: skip
+    if found.unsearched:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in found.reasons.items())
+        out.append(f"{found.share:.1%} could not be searched: {why}")
+    else:
+        out.append("everything could be searched")
+    for kind, one in found.touched.items():
+        names = sorted(one.names.items(), key=lambda row: -row[1])
+        out.append(f"  {one.distinct:,} {kind}: " + ", ".join(f"{line(name)} ({count})" for name, count in names[:8]))
+    out += [f"  {line(one.file)}:{one.line}  {_when(one.time) if one.time is not None else 'no time'}  {one.exchange} {one.action}" for one in found.matches[:20]]  # fmt: skip
+    if found.matched > 20:
+        out.append(f"  and {found.matched - 20:,} more (--format json)")
+    return "\n".join(out) + "\n"
+
+
+def _store(session: Session) -> Store:
+    from afterguard.store.database import open_store
+
+    return open_store(target(session))
+
+
+def _loss(store: Store, session: Session) -> Any:
+    """The newest assessment of the application, None where there is none."""
+    return store.newest_loss(session.config.tenant, session.common.app or "")
+
+
+def _one(store: Store, session: Session, beginning: str) -> Alert:
+    from afterguard.store import alerts as stored
+
+    found = stored.one(store.connection, session.config.tenant, beginning)
+    if len(found) != 1:
+        raise UsageError(f"{len(found) or 'no'} alerts begin with {beginning}", hint="afterguard watch alerts lists them", slug="no-such-alert")  # fmt: skip
+    return found[0]
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(min(max(seconds, 0.0), 4e10), UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def _line(one: Alert) -> str:
+    state = {"new": "", "updated": " (again)", "closed": " (over)"}[one.state] + (" (set aside)" if one.suppressed else "")  # fmt: skip
+    return f"{one.risk:>3} {one.severity.value:<8} {_when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {one.count:,} exchanges{state}"
+
+
+def _page(one: Alert, others: list[Alert]) -> str:
+    from afterguard.names import describe
+
+    out = [
+        f"{one.title} ({one.kind}) in {one.app}",
+        f"  risk {one.risk} of 100: {one.severity.value}, likely true with {one.likelihood:.0%}" + (f", can cost {one.money.low:,.0f} to {one.money.high:,.0f} {one.currency}" if one.money else ", nobody priced it"),
+        f"  {_when(one.first_seen)} to {_when(one.last_seen)}, {one.count:,} exchanges, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
+        f"  what matched: {line(one.rule)}",
+        f"  cause: {line(one.cause)}",
+    ]  # fmt: skip
+    if one.excerpt:
+        out.append(f"  seen: {line(one.excerpt)}")
+    if one.would_change:
+        out.append(f"  it would not stand if: {line(one.would_change)}")
+    out += [f"  touched: {count:,} {kind}: {', '.join(line(e.name) for e in one.entities if e.kind == kind)[:200]}" for kind, count in one.touched.items()]  # fmt: skip
+    out += [f"  {describe(name)}" for name in one.taxonomies]
+    if one.owner:
+        out.append(f"  owner: {line(one.owner)}")
+    if one.suppressed or one.disposition:
+        out.append(f"  {line(one.suppressed or one.disposition.replace('_', ' '))}")
+    out += [f"  exchanges: {', '.join(one.exchanges)}"]
+    if len(others) > 1:
+        out.append(f"  incident {one.case[:12]}, {len(others)} alerts:")
+        out += [f"    {_line(other)}" for other in others]
+    return "\n".join(out) + "\n"

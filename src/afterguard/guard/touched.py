@@ -1,0 +1,40 @@
+"""What an exchange touched, by name: the revision of the system prompt and the documents that were put before the model.
+
+In: the texts of a request, the keyed hash. Out: 16 hex digits each. They stand in the decision log, so that after an incident it can be asked which conversations saw a document or ran under a prompt, without a text being kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from afterguard.model import Origin, Text
+
+DIGITS = 16
+DOCUMENTS = 20
+TEXT, PROMPT = 4_000, 20_000
+"""Characters of each that are hashed."""
+
+
+def prompt(texts: Sequence[Text], pseudonym: Callable[[str], str]) -> str:
+    """The revision of the application's instructions, "" where none were sent."""
+    said = "\n".join(text.value for text in texts[:20] if text.origin is Origin.system)
+    return pseudonym(said[:PROMPT])[:DIGITS] if said else ""
+
+
+def documents(texts: Sequence[Text], turn: int, pseudonym: Callable[[str], str]) -> tuple[str, ...]:
+    """Documents, and results of tools that are new in this turn; the last DOCUMENTS of them."""
+    return tuple(document(text, pseudonym) for text in list(_given(texts, turn))[-DOCUMENTS:])
+
+
+def document(text: Text, pseudonym: Callable[[str], str]) -> str:
+    """The name of one document or result."""
+    return pseudonym(text.value[:TEXT])[:DIGITS]
+
+
+def has_documents(texts: Sequence[Text], turn: int) -> bool:
+    """Whether there is any."""
+    return next(_given(texts, turn), None) is not None
+
+
+def _given(texts: Sequence[Text], turn: int) -> Iterator[Text]:
+    return (t for t in texts if t.origin is Origin.document or (t.origin is Origin.tool and t.turn == turn))

@@ -1,0 +1,177 @@
+"""From decision logs to the SOC: read what guards write, triage it, keep the alerts, hand them on.
+
+In: paths of decision logs, a store, whoever is told (`tell`). Out: alerts in the store, and what `tell` was given. How far each log was read and what triage knows are written together, after what they led to was kept and handed over: after a crash lines are read again, alerts keep their ids, nothing is lost.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from afterguard.errors import UsageError
+from afterguard.model import Alert, Loss, Range
+from afterguard.policy import read as yaml
+from afterguard.risk.scenario import proves, scenarios
+from afterguard.store import alerts as stored
+from afterguard.store.connection import Connection
+from afterguard.tap.tail import Cursor, Tail
+from afterguard.watch.merge import TITLES
+from afterguard.watch.triage import Disposition, Owner, Place, Said, Suppression, Triage, sightings, traffic
+from afterguard.watch.triage.kept import restore, state_of
+
+AHEAD = 3_600.0
+"""Seconds that a line may be ahead of this machine's clock; later times are taken for now."""
+SAVE = 30.0
+TICK = 60.0
+BATCH = 5_000
+BESIDE = ("afterguard.lost/1", "afterguard.approval/1")
+"""Lines of the decision log that are no exchange."""
+Tell = Callable[[list[Alert]], None]
+
+
+class Read(msgspec.Struct):
+    """What was read so far. What could not be is counted by reason."""
+
+    lines: int = 0
+    unread: dict[str, int] = {}
+    alerts: int = 0
+    told: int = 0
+
+
+class Routes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom alerts belong to, and what a kind of alert can cost: a YAML file of the SOC."""
+
+    owners: tuple[Owner, ...] = ()
+    prices: dict[str, tuple[float, float, float]] = {}
+    currency: str = "USD"
+
+
+def routes(text: str, name: str) -> Routes:
+    """The file, or UsageError that says what is wrong in it."""
+    try:
+        found = msgspec.convert(yaml.read(text, name).value or {}, Routes)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{name}: {error}", hint="owners: [{owner: NAME, detection: {app: NAME}}], prices: {KIND: [LOW, MID, HIGH]}", slug="bad-routes") from None  # fmt: skip
+    for kind, (low, mid, high) in found.prices.items():
+        if kind not in TITLES or not 0 <= low <= mid <= high < 1e13:
+            raise UsageError(f"{name}: the price of {kind} does not fit", hint="a kind of alert (afterguard rules), and three amounts from low to high", slug="bad-routes")  # fmt: skip
+    return found
+
+
+def prices(loss: Loss | None) -> dict[str, Range]:
+    """What one event of each kind costs, by the scenarios of the newest assessment that such an event proves."""
+    found: dict[str, Range] = {}
+    if loss is None:
+        return found
+    known = {one.id: one.severity for one in loss.scenarios}
+    for scenario in scenarios():
+        severity = known.get(scenario.id)
+        if severity is None:
+            continue
+        for kind in TITLES:
+            if any(proves(seen, kind) for seen in scenario.seen) and (kind not in found or severity.mid > found[kind].mid):  # fmt: skip
+                found[kind] = severity
+    return found
+
+
+def said(connection: Connection, tenant: str, owners: tuple[Owner, ...] = ()) -> Said:
+    """Everything people said of alerts."""
+    return Said(
+        stored.said(connection, tenant, "suppression", Suppression),
+        stored.said(connection, tenant, "disposition", Disposition),
+        owners,
+    )
+
+
+class Watch:
+    """Logs being read. `step` reads what is there now; `save` makes it durable."""
+
+    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float]) -> None:  # fmt: skip
+        self.triage, self.connection, self.tenant, self.state, self.tell, self.wall = triage, connection, tenant, state, tell, wall  # fmt: skip
+        self.read = Read()
+        self.now = 0.0
+        """The newest time of any line: time passes as the logs tell it."""
+        self._ticked = self._saved = 0.0
+        places = self._restored()
+        self.tails = [Tail(path, msgspec.convert(places[str(path.resolve())], Cursor) if str(path.resolve()) in places else None) for path in logs]  # fmt: skip
+
+    def step(self) -> int:
+        """Read what is there, at most BATCH lines of each log. How many lines."""
+        before = self.read.lines
+        out: list[Alert] = []
+        for tail in self.tails:
+            for line in tail.lines(BATCH):
+                if line.gap:
+                    self._unread(line.gap)
+                else:
+                    out += self._line(line.data, Place(line.file, line.at))
+        if self.now - self._ticked >= TICK:
+            self._ticked = self.now
+            out += self.triage.tick(self.now)
+        self._hand_over(out)
+        if self.wall() - self._saved >= SAVE:
+            self.save()
+        return self.read.lines - before
+
+    def save(self) -> None:
+        """Write down what is known and how far it was read, whole or not at all."""
+        places = {str(tail.path.resolve()): msgspec.to_builtins(tail.cursor) for tail in self.tails}
+        data = state_of(self.triage, {"now": self.now, "logs": places})
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        part = self.state.with_name(f".{self.state.name}.{os.getpid()}.part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(self.state)
+        self._saved = self.wall()
+
+    def _line(self, data: bytes, place: Place) -> Iterator[Alert]:
+        self.read.lines += 1
+        try:
+            line = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            self._unread("no JSON")
+            return
+        if not isinstance(line, dict):
+            self._unread("no decision")
+            return
+        if line.get("format") in BESIDE:
+            lost = line.get("lost", 0)
+            if isinstance(lost, int) and lost > 0:
+                self._unread("lost by the guard: its disk was full", lost)
+            return
+        about, found = traffic(line), sightings(line, place)
+        if about is None and not found:
+            self._unread("another class of event")
+            return
+        time = about.time if about is not None else found[0].time
+        self.now = max(self.now, min(time, self.wall() + AHEAD))
+        for one in found:
+            yield from self.triage.feed(one, self.now)
+        if about is not None:
+            self.triage.ask(about)
+
+    def _hand_over(self, alerts: list[Alert]) -> None:
+        if not alerts:
+            return
+        stored.keep(self.connection, alerts)
+        told = [one for one in alerts if not one.suppressed]
+        self.read.alerts += len(alerts)
+        self.read.told += len(told)
+        if told:
+            self.tell(told)
+
+    def _unread(self, reason: str, count: int = 1) -> None:
+        self.read.unread[reason] = self.read.unread.get(reason, 0) + count
+
+    def _restored(self) -> dict[str, Any]:
+        if not self.state.exists():
+            return {}
+        places = restore(self.triage, self.state.read_bytes())
+        self.now = float(places.get("now", 0.0))
+        return dict(places.get("logs", {}))

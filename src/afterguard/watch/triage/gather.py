@@ -1,0 +1,258 @@
+"""Sightings -> alerts: few, each once, and none silently lost.
+
+In: traffic and sightings in the order of the log, what people said of earlier alerts, prices of kinds, the time. Out: Alerts, new ones and revisions of old ones. It knows no file and no clock.
+
+Theory of operation. Whatever the guard held off is counted and raises nothing by itself: a blocked attempt is a log. An alarm of the watch over time has been weighed there and becomes an alert. A hit that had its way becomes one
+- at once, where its kind is hardly ever seen in this application (RARE a day), and on its first day where it is sure and grave;
+- where its cause (a payload family, a host, a tool) is seen far more often than on the days before;
+- where one identity or conversation shows far more hits than chance makes of its requests, or came from probing to acting (surprise.py).
+Everything else is the noise of a detector. It is counted by kind, and the counts are shown.
+One cause is one alert as long as it goes on (QUIET days without it end it); what comes later makes a revision of the same alert, and only when it has doubled or got worse.
+At most `most` new alerts a day: what comes beyond joins one alert that counts it, except what is critical.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+
+import msgspec
+
+from afterguard.model import SEVERITIES, Alert, Confidence, Range, Severity
+from afterguard.watch.triage import weigh
+from afterguard.watch.triage.growing import LEVELS, Growing, begun, fingerprint
+from afterguard.watch.triage.incidents import Incidents
+from afterguard.watch.triage.said import Said
+from afterguard.watch.triage.sighting import Sighting, Traffic
+from afterguard.watch.triage.stages import is_progress, stage
+from afterguard.watch.triage.surprise import ANY, MARGIN, PASSED, Actors, Rates, Row
+
+FORMAT = "afterguard.triage/1"
+DAY = 86_400.0
+RARE = 2.0
+CAUSES = 3
+"""Causes of one kind a day that get an alert of their own because the kind is rare."""
+BURST = 25.0
+"""Nats by which a cause must exceed its own past: it was counted once and asked about each time it came."""
+PROGRESS = 7.0
+"""Nats that coming further than probing is worth: one honest conversation in a thousand does by chance."""
+NEW = 3.0
+"""Times the margin on an application's first day, when shares are still rough."""
+QUIET = 7.0
+OPEN = 5_000
+MANY = "further alerts of the day"
+ACTORS = ("conversation", "identity", "document")
+
+
+class Counts(msgspec.Struct):
+    """What became of everything that was seen."""
+
+    exchanges: int = 0
+    sightings: int = 0
+    held_off: int = 0
+    noise: dict[str, int] = {}
+    """Kind -> hits that were counted and raised nothing."""
+    raised: int = 0
+    joined: int = 0
+    """Sightings that belong to an alert that is open."""
+    revised: int = 0
+    suppressed: int = 0
+    beyond: int = 0
+    """New alerts beyond a day's most, counted in one."""
+
+
+class Triage:
+    """Everything that is open, and what is usual."""
+
+    def __init__(self, said: Said | None = None, prices: Mapping[str, Range] | None = None, currency: str = "USD", most: int = 50) -> None:  # fmt: skip
+        self.said = said or Said()
+        self.prices = dict(prices or {})
+        self.currency = currency
+        self.most = most
+        self.rates = Rates()
+        self.actors = Actors()
+        self.causes = Actors(20_000)
+        self.open: OrderedDict[str, Growing] = OrderedDict()
+        self.incidents = Incidents()
+        self.counts = Counts()
+        self.day = 0
+        self.today: Counter[str] = Counter()
+        """New alerts of the day an application, and new causes of a kind."""
+
+    def ask(self, one: Traffic) -> None:
+        """Count one exchange."""
+        self.counts.exchanges += 1
+        self.rates.ask(one.app, one.time)
+        if one.identity:
+            self.actors.ask(one.app, "identity", one.identity, one.time)
+        if one.conversation:
+            self.actors.ask(one.app, "conversation", one.conversation, one.time)
+
+    def feed(self, one: Sighting, now: float) -> list[Alert]:
+        """What a person has to be told because of this; often nothing. Call `ask` for its exchange after it."""
+        self.counts.sightings += 1
+        self._new_day(now)
+        if one.is_alarm:
+            return self._alarm(one, now)
+        rows = self._count(one)
+        if one.is_held_off:
+            self.counts.held_off += 1
+            return self._join(one, now)
+        if told := self._join(one, now):
+            return told
+        if any(mark in self.open for mark in self._marks(one)):
+            self.counts.joined += 1
+            return []
+        kind, cause, title = self._raises(one, rows)
+        if kind:
+            return self._raise(one, kind, cause, title, now)
+        self.counts.noise[one.kind] = self.counts.noise.get(one.kind, 0) + 1
+        return []
+
+    def tick(self, now: float) -> list[Alert]:
+        """Alerts that are over: nothing of them was seen for QUIET days."""
+        out = []
+        for mark in [mark for mark, one in self.open.items() if now - one.last > QUIET * DAY]:
+            out += self._close(mark, now)
+        return out
+
+    # -- what raises
+
+    def _alarm(self, one: Sighting, now: float) -> list[Alert]:
+        if one.severity is Severity.info:
+            self.counts.noise[one.kind] = self.counts.noise.get(one.kind, 0) + one.count
+            return []
+        if told := self._join(one, now):
+            return told
+        if fingerprint(one.tenant, one.app, one.kind, one.cause) in self.open:
+            self.counts.joined += 1
+            return []
+        return self._raise(one, one.kind, one.cause, "", now)
+
+    def _count(self, one: Sighting) -> list[tuple[str, str, Row]]:
+        reached = stage(one.kind)
+        rows = []
+        for kind in ACTORS:
+            if name := one.of(kind):
+                rows.append((kind, name, self.actors.hit(one.app, kind, name, one.kind, reached, one.time)))
+        self.rates.hit(one.app, one.kind, one.time)
+        self.rates.hit(one.app, ANY, one.time)
+        if not one.is_held_off:
+            self.rates.hit(one.app, PASSED + one.kind, one.time)
+            self.causes.hit(one.app, one.kind, one.cause, "", 0, one.time)
+        return rows
+
+    def _raises(self, one: Sighting, rows: list[tuple[str, str, Row]]) -> tuple[str, str, str]:
+        """Kind, cause and title of the alert this sighting raises; a kind of "" for none."""
+        if self._is_plain(one) and self.rates.a_day(one.app, PASSED + one.kind, one.time) < RARE:
+            self.today[f"{one.app}\0{one.kind}"] += 1
+            return (one.kind, one.cause, "") if self.today[f"{one.app}\0{one.kind}"] <= CAUSES else ("", "", "")
+        is_new = self.rates.is_new(one.app, one.time)
+        limit = math.log(self.rates.asked(one.app, one.time)) + MARGIN * (NEW if is_new else 1)
+        for kind, name, row in rows:
+            came = is_progress(row.stages)
+            surprise = self.actors.surprise(row, one.app, self.rates, one.confidence) + (PROGRESS if came else 0.0)
+            if surprise >= limit and sum(row.hits.values()) >= 2:
+                says = "came from probing to acting" if came else "shows far more hits than chance makes"
+                return f"hits_of_one_{kind}", f"{kind} {name}", f"One {kind} {says}"
+        if (
+            self.causes.burst(self.causes.rows[one.app, one.kind, one.cause], self.rates.begun(one.app, one.time))
+            >= BURST
+        ):
+            return one.kind, one.cause, ""
+        return "", "", ""
+
+    def _is_plain(self, one: Sighting) -> bool:
+        """Whether one hit of a rare kind speaks for itself. On an application's first day everything is rare: then only what is sure and grave."""
+        sure, grave = (Confidence.high, Severity.high) if self.rates.is_new(one.app, one.time) else (Confidence.medium, Severity.medium)  # fmt: skip
+        return LEVELS.index(one.confidence) >= LEVELS.index(sure) and SEVERITIES.index(one.severity) >= SEVERITIES.index(grave)  # fmt: skip
+
+    # -- what is open
+
+    def _marks(self, one: Sighting) -> list[str]:
+        marks = [fingerprint(one.tenant, one.app, one.kind, one.cause)]
+        for kind in ACTORS:
+            if name := one.of(kind):
+                marks.append(fingerprint(one.tenant, one.app, f"hits_of_one_{kind}", f"{kind} {name}"))
+        return marks
+
+    def _join(self, one: Sighting, now: float) -> list[Alert]:
+        out = []
+        for mark in self._marks(one):
+            growing = self.open.get(mark)
+            if growing is None:
+                continue
+            growing.add(one)
+            self.open.move_to_end(mark)
+            out += self._revised(growing, now)
+        return out
+
+    def _revised(self, growing: Growing, now: float) -> list[Alert]:
+        alert = self._as_it_stands(growing, now, "updated" if growing.revision else "new")
+        if not growing.is_news(now, alert.risk):
+            return []
+        hidden = self.said.hides(alert, growing.a_day(), now)
+        if hidden:
+            return []
+        is_first = growing.told_risk < 0
+        growing.told(alert)
+        if is_first:
+            self.counts.raised += 1
+        else:
+            self.counts.revised += 1
+        return [alert]
+
+    def _raise(self, one: Sighting, kind: str, cause: str, title: str, now: float) -> list[Alert]:
+        mark = fingerprint(one.tenant, one.app, kind, cause)
+        growing = self.open[mark] = begun(one, kind, cause, title)
+        growing.add(one)
+        alert = self._as_it_stands(growing, now, "new")
+        out = self._room(now)
+        hidden = self.said.hides(alert, growing.a_day(), now)
+        if hidden:
+            self.counts.suppressed += 1
+            return [*out, msgspec.structs.replace(alert, suppressed=hidden)]
+        self.today[one.app] += 1
+        if self.today[one.app] > self.most and alert.severity is not Severity.critical:
+            del self.open[mark]
+            self.counts.beyond += 1
+            return [*out, *self._beyond(one, now)]
+        growing.case = self.incidents.joined(alert)
+        alert = msgspec.structs.replace(alert, case=growing.case)
+        growing.told(alert)
+        self.counts.raised += 1
+        return [*out, alert]
+
+    def _beyond(self, one: Sighting, now: float) -> list[Alert]:
+        """The one alert that counts what comes after a day's most."""
+        cause = f"day {self.day}"
+        mark = fingerprint(one.tenant, one.app, "alerts_beyond", cause)
+        growing = self.open.get(mark)
+        if growing is None:
+            growing = self.open[mark] = begun(one, "alerts_beyond", cause, MANY)
+        growing.add(one)
+        return self._revised(growing, now)
+
+    def _as_it_stands(self, growing: Growing, now: float, state: str) -> Alert:
+        likely = weigh.likelihood(growing.confidence, *self.said.verdicts.get((growing.best.detector, growing.kind), (0, 0)))  # fmt: skip
+        alert = growing.alert(now, likely, self.prices.get(growing.best.kind), self.currency, state)
+        return msgspec.structs.replace(alert, owner=self.said.owner(alert))
+
+    def _room(self, now: float) -> list[Alert]:
+        out = []
+        while len(self.open) > OPEN:
+            out += self._close(next(iter(self.open)), now)
+        return out
+
+    def _close(self, mark: str, now: float) -> list[Alert]:
+        growing = self.open.pop(mark)
+        if not growing.revision:
+            return []
+        return [self._as_it_stands(growing, now, "closed")]
+
+    def _new_day(self, now: float) -> None:
+        day = int(now // DAY)
+        if day > self.day:
+            self.day = day
+            self.today.clear()

@@ -31,7 +31,7 @@ def open_(alerts: str, /, *, title: str = "", into: str = "", settings: Path | N
     Parameters
     ----------
     alerts
-        File of afterguard.alert/1, JSON or JSON Lines; - is standard input.
+        An alert (al-...) or incident (in-...) of `afterguard watch`; or a file of afterguard.alert/1, JSON or JSON Lines; - is standard input.
     title
         Its title; empty: that of the gravest alert.
     into
@@ -39,14 +39,10 @@ def open_(alerts: str, /, *, title: str = "", into: str = "", settings: Path | N
     settings
         respond.yaml.
     """
-    from afterguard.model import Alert
     from afterguard.respond import case
 
-    try:
-        found = [msgspec.json.decode(one, type=Alert) for one in read_alerts(alerts)]
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{alerts}: {error}", hint="JSON Lines of afterguard.alert/1", slug="bad-alerts") from None
     with opened(common, settings) as desk:
+        found = _alerts(desk, alerts)
         person = who(desk).name
         for one in found:
             other = desk.cases.with_alert(one.id)
@@ -63,6 +59,23 @@ def open_(alerts: str, /, *, title: str = "", into: str = "", settings: Path | N
         _print(desk, made, tuple(found))
         desk.session.next(f"afterguard respond plan {made.id}")
         return 0
+
+
+def _alerts(desk: Desk, named: str) -> list[Alert]:
+    """From the store, where `afterguard watch` keeps them, or from a file."""
+    from afterguard.model import Alert
+    from afterguard.store import alerts as stored
+
+    store, tenant = desk.cases.store.connection, desk.session.config.tenant
+    if named.startswith(("al-", "in-")) and not Path(named).exists():
+        found = stored.of_incident(store, tenant, named) if named.startswith("in-") else stored.one(store, tenant, named)  # fmt: skip
+        if not found or (named.startswith("al-") and len(found) > 1):
+            raise UsageError(f"{len(found) or 'no'} alerts are called {named}", hint="afterguard watch alerts lists them", slug="no-such-alert")  # fmt: skip
+        return found
+    try:
+        return [msgspec.json.decode(one, type=Alert) for one in read_alerts(named)]
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{named}: {error}", hint="JSON Lines of afterguard.alert/1", slug="bad-alerts") from None
 
 
 def cases(*, every: bool = False, settings: Path | None = None, common: Common = DEFAULT) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from afterguard.cli.options import DEFAULT, Common, open_session, writing
+from afterguard.cli.options import DEFAULT, Common, Session, open_session, writing
 from afterguard.cli.policy_files import bytes_of
 from afterguard.cli.recording import beside
 from afterguard.cli.respond_places import settings_of
@@ -51,12 +51,12 @@ def check(file: Path, /, *, common: Common = DEFAULT) -> int:
 
 
 def verify(journal: Path, /, *, key: str = "", head: str = "", common: Common = DEFAULT) -> int:
-    """Verify a journal offline: that each line follows the one before and is signed. Exits with 10 where it is not.
+    """Verify a journal or an archive of evidence offline: that nothing was changed and who signed it. Exits with 10 where it does not hold.
 
     Parameters
     ----------
     journal
-        The journal.
+        The journal, or the archive.
     key
         Public key (hexadecimal) it has to be signed with; empty: the one it names itself.
     head
@@ -66,6 +66,8 @@ def verify(journal: Path, /, *, key: str = "", head: str = "", common: Common = 
     from afterguard.respond.journal import verify as verified
 
     session = open_session(common)
+    if bytes_of(journal, CAP)[:14] == b"manifest.json\0":
+        return _archive(session, journal, key)
     found = verified(bytes_of(journal, CAP), [key] if key else [], head)
     with writing(common.output) as out:
         if common.format == "json":
@@ -76,6 +78,22 @@ def verify(journal: Path, /, *, key: str = "", head: str = "", common: Common = 
             out.writelines(terminal(one) + "\n" for one in found.problems)
     if found.torn:
         session.say(f"respond verify: {found.torn} bytes at the end are no whole line: they were never acted upon")
+    session.say("respond verify: DOES NOT VERIFY" if found.problems else "respond verify: it verifies" + ("" if key else "; with the key it names itself: compare that"))  # fmt: skip
+    session.next("afterguard respond cases")
+    return EXIT_GATE if found.problems else 0
+
+
+def _archive(session: Session, path: Path, key: str) -> int:
+    from afterguard.respond.evidence import verify as looked
+
+    found = looked(path, [key] if key else [])
+    with writing(session.common.output) as out:
+        if session.common.format == "json":
+            out.write(msgspec.json.format(msgspec.json.encode({"format": "afterguard.evidence-check/1", "key": found.key, "problems": found.problems, "manifest": found.manifest})).decode() + "\n")  # fmt: skip
+        else:
+            pieces = len(found.manifest.members) if found.manifest else 0
+            out.write(f"{pieces} pieces of evidence, key {terminal(found.key)}\n")
+            out.writelines(terminal(one) + "\n" for one in found.problems)
     session.say("respond verify: DOES NOT VERIFY" if found.problems else "respond verify: it verifies" + ("" if key else "; with the key it names itself: compare that"))  # fmt: skip
     session.next("afterguard respond cases")
     return EXIT_GATE if found.problems else 0

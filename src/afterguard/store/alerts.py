@@ -53,8 +53,8 @@ def one(connection: Connection, tenant: str, beginning: str) -> list[Alert]:
 
 
 def of_incident(connection: Connection, tenant: str, incident: str) -> list[Alert]:
-    """All alerts of one incident, oldest first."""
-    found = connection.execute("SELECT body FROM alert WHERE tenant = ? AND incident = ? ORDER BY first_seen", (tenant, incident))  # fmt: skip
+    """All alerts of one incident, by its id or its beginning, oldest first."""
+    found = connection.execute("SELECT body FROM alert WHERE tenant = ? AND substr(incident, 1, ?) = ? ORDER BY first_seen", (tenant, len(incident), incident))  # fmt: skip
     return [msgspec.json.decode(body, type=Alert) for (body,) in found]
 
 

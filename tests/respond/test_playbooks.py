@@ -39,7 +39,9 @@ def test_each_playbook_holds_before_the_official_schema_and_our_check(book: Any)
     assert cacao.written(book) == cacao.written(book)
     for step in book.steps:
         if step.phase == "contain" and step.do not in ("ask",):
-            assert any("undo" in row for one in made["workflow"].values() for row in one.get("step_extensions", {}).values())
+            assert any(
+                "undo" in row for one in made["workflow"].values() for row in one.get("step_extensions", {}).values()
+            )
 
 
 def test_every_kind_of_alert_has_a_playbook_and_ids_are_its_own() -> None:
@@ -102,7 +104,12 @@ def no_time(found: Any) -> None:
 def endless(found: Any) -> None:
     key = "while-condition--00000000-0000-4000-8000-000000000001"
     end = next(key for key, one in found["workflow"].items() if one["type"] == "end")
-    found["workflow"][key] = {"type": "while-condition", "condition": "__case__:value = 'x'", "on_true": end, "on_completion": end}
+    found["workflow"][key] = {
+        "type": "while-condition",
+        "condition": "__case__:value = 'x'",
+        "on_true": end,
+        "on_completion": end,
+    }
     first(found)["on_completion"] = key
 
 

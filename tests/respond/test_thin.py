@@ -67,9 +67,12 @@ def test_a_stolen_key_is_contained_proven_and_given_back(
         out = capsys.readouterr()
         return code, json.loads(out.out) if out.out.strip() else out.err
 
-    with net.stand_in() as origin, net.guard(origin.origin, guarded, net.rules(head="mode: observe"), mounts=("openai",)) as guard:
+    with (
+        net.stand_in() as origin,
+        net.guard(origin.origin, guarded, net.rules(head="mode: observe"), mounts=("openai",)) as guard,
+    ):
         respond_yaml(here, guard)
-        status, identifier = measures.ask(guard, "stolen")
+        _, identifier = measures.ask(guard, "stolen")
         thief = guard.decided(identifier)["actor"]["user"]["uid"]
         (here / "alerts.jsonl").write_bytes(msgspec.json.encode(alert(thief)) + b"\n")
         code, made = cli("open", "alerts.jsonl")
@@ -90,7 +93,9 @@ def test_a_stolen_key_is_contained_proven_and_given_back(
         assert rows["refuse-key"]["state"] == "done" and "block by measure-" in rows["refuse-key"]["says"], made
         assert measures.ask(guard, "stolen")[0] in (400, 429) and measures.ask(guard, "honest")[0] == 200
         code, made = cli("show", case)
-        assert made["case"]["status"] == "contained" and any("GLASS WAS BROKEN" in one["text"] for one in made["case"]["timeline"])
+        assert made["case"]["status"] == "contained" and any(
+            "GLASS WAS BROKEN" in one["text"] for one in made["case"]["timeline"]
+        )
         assert len(made["open_tasks"]) == 4
         code, made = cli("undo", case)
         assert code == 0 and [one["state"] for one in made["acts"]] == ["undone", "undone"], made

@@ -51,7 +51,9 @@ class Sheet(AtGuard):
 
 def acts() -> tuple[Act, ...]:
     rows = [("evidence", "snapshot", "", "case"), *(("contain", "quarantine_identity", "", f"k{n}") for n in range(2))]
-    rows += [("eradicate", "call", "folder", f"f{n}") for n in range(2)] + [("notify", "ticket", "paper", f"t{n}") for n in range(2)]
+    rows += [("eradicate", "call", "folder", f"f{n}") for n in range(2)] + [
+        ("notify", "ticket", "paper", f"t{n}") for n in range(2)
+    ]
     return tuple(
         Act(identity("c", "b", f"s{n}", target), "c", "b", f"s{n}", phase, do, "key" if target != "case" else "case", target, "bench", hook=hook, timeout=5, ttl=60 if do.startswith("q") else 0)
         for n, (phase, do, hook, target) in enumerate(rows)
@@ -67,7 +69,7 @@ def engine(folder: Path, journal: Journal) -> Engine:
     adapters: dict[str, Any] = {
         "files": Files(folder / "kept", {"decisions.jsonl": source}, lambda: b"{}"),
         "guard": Sheet(Guard("http://127.0.0.1:9", b"k" * 32, {}), folder / "measures.json", KEY, by="bench"),
-        "hook": Hooks(made, os.environ),
+        "hook": Hooks(made, os.environ, lock=folder / "hook.lock"),
     }
     return Engine(acts(), adapters, journal, WHO)
 
@@ -77,9 +79,14 @@ def life(folder: Path, after: float) -> str:
     child = os.fork()
     if child == 0:
         if after:
-            threading.Thread(target=lambda: (time.sleep(after), os.kill(os.getpid(), signal.SIGKILL)), daemon=True).start()
-        journal = Journal(folder / "journal.jsonl", KEY, case="c", who=WHO.id, now=time.time())
-        os._exit(0 if engine(folder, journal).run().state == "done" else 10)
+            threading.Thread(
+                target=lambda: (time.sleep(after), os.kill(os.getpid(), signal.SIGKILL)), daemon=True
+            ).start()
+        try:
+            journal = Journal(folder / "journal.jsonl", KEY, case="c", who=WHO.id, now=time.time())
+            os._exit(0 if engine(folder, journal).run().state == "done" else 10)
+        finally:
+            os._exit(11)
     _, status = os.waitpid(child, 0)
     return "killed" if os.WIFSIGNALED(status) else {0: "done", 10: "failed"}.get(os.WEXITSTATUS(status), "broken")
 
@@ -117,6 +124,15 @@ def wrong(folder: Path, state: str) -> list[str]:
     return out
 
 
+def timed(folder: Path) -> float:
+    """Seconds of a life that nobody ends."""
+    folder.mkdir()
+    (folder / "decisions.jsonl").write_text("{}\n")
+    began = time.perf_counter()
+    assert life(folder, 0.0) == "done"
+    return time.perf_counter() - began
+
+
 def main() -> int:
     words = argparse.ArgumentParser()
     words.add_argument("--runs", type=int, default=200)
@@ -124,11 +140,7 @@ def main() -> int:
     given = words.parse_args()
     base = Path(tempfile.mkdtemp(prefix="faults"))
     try:
-        (base / "first").mkdir()
-        (base / "first" / "decisions.jsonl").write_text("{}\n")
-        began = time.perf_counter()
-        assert life(base / "first", 0.0) == "done"
-        whole = time.perf_counter() - began
+        whole = min(timed(base / f"first-{number}") for number in range(3))
         dice = random.Random(given.seed)
         kills, ended, bad = 0, {"done": 0, "failed": 0, "broken": 0}, 0
         for number in range(given.runs):
@@ -141,7 +153,9 @@ def main() -> int:
             for one in problems:
                 print(f"run {number}: {one}")
             shutil.rmtree(folder)
-        print(f"{given.runs} runs, {kills} kills: {ended['done']} done, {ended['failed']} ended with an act that a person has to look at; wrong: {bad}")
+        print(
+            f"{given.runs} runs, {kills} kills: {ended['done']} done, {ended['failed']} ended with an act that a person has to look at; wrong: {bad}"
+        )
         return 1 if bad else 0
     finally:
         shutil.rmtree(base, ignore_errors=True)

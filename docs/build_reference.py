@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/reference from the code; tests/test_docs.py fails when they are stale.
 
-python docs/build_reference.py          writes cli.md, settings.md, rules.md, metrics.md, techniques.md
+python docs/build_reference.py          writes cli.md, settings.md, rules.md, metrics.md, techniques.md, playbooks.md
 """
 
 from __future__ import annotations
@@ -182,7 +182,51 @@ def techniques() -> str:
     return "".join(out)
 
 
-PAGES = {"techniques.md": techniques, "cli.md": cli, "settings.md": settings, "rules.md": rules, "metrics.md": metrics}
+def playbooks() -> str:
+    """Every playbook and every kind of act."""
+    from afterguard.respond.kinds import KINDS
+    from afterguard.respond.playbook import shipped
+
+    books = shipped()
+    out = [
+        NOTE,
+        "# Playbooks\n\nWhat `afterguard respond` does in an incident ([how to](../how-to/respond.md)). Each is a YAML file in the catalogue, and CACAO 2.0 with `afterguard respond playbooks ID --cacao`. ",
+        "A folder of your own (`playbooks` in `respond.yaml`) adds some or takes the place of those with the same id.\n\n## Which for which alert\n\n| kind of alert | playbooks |\n|---|---|\n",
+    ]
+    for kind in sorted({one for book in books for one in book.triggers}):
+        names_of = ", ".join(f"[{book.id}](#{book.id})" for book in books if kind in book.triggers)
+        out.append(f"| `{kind}` | {names_of} |\n")
+    for book in books:
+        decide = "".join(f"- {one}\n" for one in book.decide)
+        out.append(
+            f"\n## {book.id}\n\n**{book.title}.** {book.says}\n\nDecide first:\n\n{decide}\n| phase | step | does | on | asks | ends after |\n|---|---|---|---|---|---|\n"
+        )
+        for step in book.steps:
+            asks = f"{step.approvals} x {step.role}" if step.approvals else ""
+            ends = f"{step.ttl / 3600:g} h" if step.ttl else ""
+            optional = " (only with `--with`)" if step.optional else ""
+            out.append(
+                f"| {step.phase} | `{step.id}`{optional}: {step.says} | `{step.do}` | {step.on} | {asks} | {ends} |\n"
+            )
+        out.append(f"\nMoney: {book.money}\n\nTaxonomies: {', '.join(book.taxonomies)}.\n")
+    out.append(
+        "\n## Acts\n\n`harsh` goes from 0 (touches nobody) to 5 (stops everybody); what is 3 or more asks somebody else first.\n\n| act | what it does | on | through | proof | undo | harsh |\n|---|---|---|---|---|---|---|\n"
+    )
+    for name, kind in KINDS.items():
+        out.append(
+            f"| `{name}` | {kind.says} | {', '.join(kind.on)} | {kind.through} | {kind.proof} | {kind.undo or 'none'} | {kind.harsh} |\n"
+        )
+    return "".join(out)
+
+
+PAGES = {
+    "playbooks.md": playbooks,
+    "techniques.md": techniques,
+    "cli.md": cli,
+    "settings.md": settings,
+    "rules.md": rules,
+    "metrics.md": metrics,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

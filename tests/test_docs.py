@@ -21,7 +21,7 @@ def builder() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["cli.md", "settings.md", "rules.md", "metrics.md", "techniques.md"])
+@pytest.mark.parametrize("page", ["cli.md", "settings.md", "rules.md", "metrics.md", "techniques.md", "playbooks.md"])
 def test_generated_pages_are_fresh(page: str) -> None:
     fresh = builder().PAGES[page]()
     assert (DOCS / "reference" / page).read_text(encoding="utf-8") == fresh, "run python docs/build_reference.py"

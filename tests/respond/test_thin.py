@@ -72,7 +72,7 @@ def test_a_stolen_key_is_contained_proven_and_given_back(
         net.guard(origin.origin, guarded, net.rules(head="mode: observe"), mounts=("openai",)) as guard,
     ):
         respond_yaml(here, guard)
-        status, identifier = measures.ask(guard, "stolen")
+        _, identifier = measures.ask(guard, "stolen")
         thief = guard.decided(identifier)["actor"]["user"]["uid"]
         (here / "alerts.jsonl").write_bytes(msgspec.json.encode(alert(thief)) + b"\n")
         code, made = cli("open", "alerts.jsonl")

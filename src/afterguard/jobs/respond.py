@@ -109,7 +109,7 @@ def playbook_of(settings: Settings, name: str) -> Playbook:
 def adapters(room: Room, held: Case, person: Person, case_json: Callable[[], bytes]) -> dict[str, Adapter]:
     """What carries acts out, as the settings name it."""
     out: dict[str, Adapter] = {
-        "hook": Hooks(room.settings.hooks, os.environ, room.clock),
+        "hook": Hooks(room.settings.hooks, os.environ, room.clock, room.place(held.id) / "hook.lock"),
         "person": People(),
     }
     at_guard = _at_guard(room, person)

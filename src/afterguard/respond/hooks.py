@@ -6,10 +6,13 @@ what is named, no input, a time limit; its arguments are the act's words, never 
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import os
 import subprocess  # noqa: TID251 - commands that respond.yaml names, run as a list without a shell and with a time limit
 import time
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,12 @@ from afterguard.errors import AfterguardError, Unreachable, UsageError
 from afterguard.respond.act import Act
 from afterguard.respond.engine import State
 from afterguard.respond.settings import Hook
+
+fcntl: types.ModuleType | None
+try:
+    import fcntl
+except ImportError:  # a system without flock
+    fcntl = None
 
 CAP = 64 << 10
 SECRET_CAP = 4 << 10
@@ -38,9 +47,15 @@ class Hooks:
     """See engine.Adapter."""
 
     def __init__(
-        self, hooks: Mapping[str, Hook], environment: Mapping[str, str], clock: Callable[[], float] = time.time
+        self,
+        hooks: Mapping[str, Hook],
+        environment: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+        lock: Path | None = None,
     ) -> None:
         self.hooks, self.environment, self.clock = hooks, environment, clock
+        self.lock = lock
+        """A file that every command holds as long as it runs. Where we are killed, the next run waits for what we left running: else it could ask too early, and do it twice."""
 
     def objections(self, act: Act) -> list[str]:
         """See Adapter."""
@@ -123,15 +138,17 @@ class Hooks:
         told = {"PATH": PATH, "AFTERGUARD_ACT": act.id}
         told |= {name: self.environment[name] for name in hook.environment if name in self.environment}
         try:
-            return subprocess.run(  # noqa: S603 - a list from respond.yaml, no shell
-                [_filled(word, act) for word in words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=hook.timeout,
-                env=told,
-                cwd="/",
-                check=False,
-            )
+            with _held(self.lock, hook.timeout) as handles:
+                return subprocess.run(  # noqa: S603 - a list from respond.yaml, no shell
+                    [_filled(word, act) for word in words],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=hook.timeout,
+                    env=told,
+                    cwd="/",
+                    check=False,
+                    pass_fds=handles,
+                )
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{words[0]} was not done after {hook.timeout:g} s", hint="give it more time, or look why", slug="hook-failed") from None  # fmt: skip
         except OSError as error:
@@ -147,6 +164,29 @@ class Hooks:
         if reply.status >= 300:
             raise Unreachable(f"{net.host_of(url)} says {reply.status}", hint="look at what it says there", slug="hook-failed")  # fmt: skip
         return {"status": reply.status, "said": reply.body[:1_000].decode("utf-8", "replace")}
+
+
+@contextlib.contextmanager
+def _held(lock: Path | None, patience: float) -> Iterator[tuple[int, ...]]:
+    """The handle that a command inherits. Raises Unreachable where a command of an earlier run does not end."""
+    if lock is None or fcntl is None:
+        yield ()
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise Unreachable("a command of an earlier run is still at work", hint="wait for it, or end it, then run again", slug="hook-failed") from None  # fmt: skip
+                time.sleep(0.02)
+        yield (handle,)
+    finally:
+        os.close(handle)
 
 
 def _secret(hook: Hook) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ except ImportError:  # a system without flock: one process
 
 FORMAT = "afterguard.journal/1"
 CAP = 64 << 20
+PATIENCE = 1.0
+"""Seconds to wait for another process."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,10 +143,16 @@ class Journal:
     def _lock(self) -> None:
         if fcntl is None:
             return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{self.path} is being written by another run", hint="wait for it, or end it", slug="journal-busy") from None  # fmt: skip
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() < until:
+                    time.sleep(0.02)  # a command that a killed run was just starting holds it for a moment
+                    continue
+            raise UsageError(f"{self.path} is being written by another run", hint="wait for it, or end it", slug="journal-busy")  # fmt: skip
 
     def _read(self) -> Verified:
         self._size = os.fstat(self._file).st_size

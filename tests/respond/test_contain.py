@@ -1,0 +1,105 @@
+"""Every act at a real guard: done, seen through the guard's own door, taken back, seen gone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from afterguard.jobs.contain import AtGuard
+from afterguard.jobs.judging import key as guard_key
+from afterguard.jobs.prove import Guard
+from afterguard.policy import measures
+from afterguard.respond.act import Act, identity
+from afterguard.respond.engine import Engine
+from afterguard.respond.journal import Journal
+from afterguard.respond.roles import Person
+
+
+def load(name: str, path: Path) -> Any:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+net = load("guard_tests_running", Path(__file__).parents[1] / "guard" / "running.py")
+ANN = Person("os:ann", "ann", ("responder",), "os")
+ACTS = (
+    ("tighten_route", "mount", "openai", ""),
+    ("tighten_identity", "key", "aa" * 10, ""),
+    ("cap_quota", "key", "bb" * 10, "2"),
+    ("quarantine_conversation", "conversation", "talk *1*", ""),
+    ("block_domain", "domain", "evil.example", ""),
+    ("pin_model", "model", "gpt-new", "gpt-agreed"),
+    ("pin_version", "mount", "fraud", "3"),
+    ("quarantine_identity", "identity", "cc" * 10, ""),
+    ("disable_tool", "tool", "pay_*", ""),
+    ("disable_server", "server", "mcp/pages", ""),
+    ("deny_model", "model", "gpt-stolen", ""),
+    ("disable_route", "mount", "fraud", ""),
+)
+
+
+def test_every_act_takes_effect_and_ends(tmp_path: Path) -> None:
+    policy = net.rules(net.rule("no-canary", "block", "response", {"hit.kind": "canary_leak"}), head="mode: shadow")
+    with net.stand_in() as origin:
+        mounts = {
+            "openai": f"{origin.origin}/openai",
+            "mcp/pages": f"{origin.origin}/mcp/pages",
+            "fraud:kserve": origin.origin,
+        }
+        with net.guard(origin.origin, tmp_path, policy, mounts=mounts) as guard:
+            secret = guard_key(guard.folder)
+            at = AtGuard(
+                Guard(guard.url, secret, {}), guard.folder / "measures.json", measures.own_key(secret), by="ann"
+            )
+            acts = [
+                Act(
+                    identity("c", "b", do, target),
+                    "c",
+                    "b",
+                    do,
+                    "contain",
+                    do,
+                    on,
+                    target,
+                    "in a test",
+                    value,
+                    ttl=600,
+                    timeout=20,
+                )
+                for do, on, target, value in ACTS
+            ]
+            for act in acts:
+                assert at.objections(act) == [], act
+                assert at.state(act).word == "not", (act, at.state(act))
+            journal = Journal(tmp_path / "journal", measures.own_key(b"j" * 32), case="c", who=ANN.id, now=time.time())
+            for act in acts:  # one after another, so that none hides another
+                engine = Engine([act], {"guard": at}, journal, ANN)
+                assert engine.run().state == "done", (act, engine.run().rows)
+                if act.do == "disable_server":
+                    assert "Stopped by responders" in json.dumps(mcp(guard))
+                assert engine.undo().state == "done", act
+            journal.close()
+            assert guard.metric("afterguard_measures") == 0
+            assert at.objections(Act("act-x", "c", "b", "x", "contain", "cap_quota", "key", "k", "t", "many"))
+            assert at.objections(Act("act-x", "c", "b", "x", "contain", "disable_route", "mount", "nowhere", "t"))
+
+
+def mcp(guard: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read", "arguments": {}}}
+    request = urllib.request.Request(guard.url + "/mcp/pages", json.dumps(body).encode(), {"content-type": "application/json", "accept": "application/json, text/event-stream"})  # fmt: skip
+    try:
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return json.load(reply)
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)

@@ -17,8 +17,8 @@ VERSION = "1.8.0"
 NEWER = "1.9.0-dev"
 SEVERITY_IDS = {"info": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 CONFIDENCE_IDS = {"low": 1, "medium": 2, "high": 3}
-ALLOWED, DENIED, OBSERVED, MODIFIED, OTHER = 1, 2, 3, 4, 99
-"""action_id."""
+ALLOWED, DENIED, MODIFIED, OTHER = 1, 2, 4, 99
+"""action_id. 3, Observed, is newer than what many read: what nobody stopped was allowed."""
 BLOCKED, CORRECTED, DETECTED = 2, 11, 15
 """disposition_id; 1 is Allowed there too."""
 USER_NAME, IP_ADDRESS, HOSTNAME = 4, 2, 1

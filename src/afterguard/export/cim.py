@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from afterguard import ocsf
 from afterguard.export.ecs import pruned
-from afterguard.export.row import SCORES, Row
+from afterguard.export.row import Row
 
 TYPES = {"alert": "alert", "decision": "event", "case": "alert", "finding": "warning", "action": "task"}
 
@@ -75,10 +74,13 @@ def fields(row: Row) -> dict[str, Any]:
         "case_id": row.case,
         "suppressed": row.suppressed,
         "disposition": row.disposition,
+        "disposition_id": row.disposed,
+        "verdict": row.verdict,
+        "would": row.would,
+        "kinds": list(row.kinds),
+        "failed": row.failed,
+        "unjudged": list(row.unjudged),
         "fix": row.fix,
         "where": row.where,
     }
-    return pruned(out) | {"severity_id": SCORES.get(row.severity, 0)}
-
-
-encode = msgspec.json.encode
+    return pruned(out) | {"severity_id": ocsf.SEVERITY_IDS.get(row.severity, 0)}

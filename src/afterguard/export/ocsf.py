@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from afterguard import __version__, ocsf
 from afterguard.export import row
 from afterguard.model import Alert, Case, Entity, Entry, Finding
@@ -85,11 +83,12 @@ def alert(one: Alert, newer: bool = False) -> dict[str, Any]:
 
 def _held(one: Alert) -> dict[str, Any]:
     """What the guard did about it."""
+    disposed = {"disposition_id": row.disposition(one)}
     if one.held_off >= one.count:
-        return {"action_id": ocsf.DENIED, "disposition_id": ocsf.BLOCKED}
+        return {"action_id": ocsf.DENIED, **disposed}
     if one.held_off:
-        return {"action_id": ocsf.OTHER, "action": "Partly held off", "disposition_id": 12}
-    return {"action_id": ocsf.ALLOWED, "disposition_id": ocsf.DETECTED}
+        return {"action_id": ocsf.OTHER, "action": "Partly held off", **disposed}
+    return {"action_id": ocsf.ALLOWED, **disposed}
 
 
 def _metadata(
@@ -290,6 +289,3 @@ def approvals(line: dict[str, Any]) -> list[dict[str, Any]]:
         }
         out.append(event)
     return out
-
-
-encode = msgspec.json.encode

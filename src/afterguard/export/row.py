@@ -18,6 +18,7 @@ SCORES = {"info": 0, "low": 3, "medium": 5, "high": 8, "critical": 10}
 """Severity as the 0 to 10 of CEF and LEEF."""
 SEVERITIES = {number: name for name, number in ocsf.SEVERITY_IDS.items()}
 HELD = {1: "allowed", 2: "blocked", 4: "modified"}
+PARTLY = 12
 BLOCKS = ("block", "ask", "throttle")
 
 
@@ -79,6 +80,16 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     output_tokens: int = 0
     duration: float = 0.0
     """Seconds."""
+    verdict: str = ""
+    """Of a call: what the policy decided, in its own word."""
+    would: str = ""
+    kinds: tuple[str, ...] = ()
+    """Of a call: every kind of hit."""
+    failed: str = ""
+    unjudged: tuple[str, ...] = ()
+    """Reasons of what nobody could look at."""
+    disposed: int = 0
+    """OCSF's disposition_id."""
     status: str = ""
     case: str = ""
     suppressed: str = ""
@@ -102,7 +113,15 @@ def of_alert(one: Alert) -> Row:
         data_classes=one.data_classes, entities=one.entities, exchanges=one.exchanges, count=one.count,
         held_off=one.held_off, revision=one.revision, risk=one.risk, likelihood=one.likelihood, money=one.money,
         currency=one.currency, case=one.case, suppressed=one.suppressed, disposition=one.disposition,
+        disposed=disposition(one),
     )  # fmt: skip
+
+
+def disposition(one: Alert) -> int:
+    """disposition_id of an alert: Blocked, Detected, or Partially Corrected where some were held off."""
+    if one.held_off >= one.count:
+        return ocsf.BLOCKED
+    return PARTLY if one.held_off else ocsf.DETECTED
 
 
 def told(one: Alert) -> str:
@@ -192,7 +211,9 @@ def _call(line: dict[str, Any]) -> Row:
         detector=text(worst, "detector"), rule=text(policy, "uid"), policy=text(policy, "version"),
         cause=text(worst, "cause"), excerpt=text(worst, "excerpt"), taxonomies=texts(own, "taxonomies"),
         input_tokens=int(number(tokens, "prompt_tokens")), output_tokens=int(number(tokens, "completion_tokens")),
-        duration=number(line, "duration") / 1000, count=int(number(own, "hits_total")),
+        duration=number(line, "duration") / 1000, count=int(number(own, "hits_total")), verdict=text(own, "action"), would=text(own, "would"), failed=text(own, "failed"),
+        kinds=tuple(dict.fromkeys(text(one, "kind") for one in hits)), disposed=int(number(line, "disposition_id")),
+        unjudged=tuple(dict.fromkeys(text(one, "reason") for one in rows(own, "unjudged"))),
     )  # fmt: skip
 
 

@@ -6,30 +6,19 @@ import gzip
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Literal, cast
+from typing import IO, Literal, cast
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from afterguard.cli.options import Common, open_session, writing
+from afterguard.cli.options import Exported, open_session, writing
 from afterguard.errors import NothingToExamine, UsageError
 
 export = App(name="export", help="Alerts, cases and decision logs in the SOC's formats.", help_format="plaintext")
-Written = Literal["ocsf", "ocsf-1.9", "ecs", "cim", "cef", "leef", "otlp", "stix"]
 Where = Literal[
     "file", "elastic", "sentinel", "splunk", "syslog", "syslog-udp", "wazuh", "kafka", "nats", "otlp", "webhook"
 ]
 LINE_CAP = 16_000_000
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Exported(Common):
-    """The options of every command, with the formats of this one."""
-
-    format: Annotated[Written, Parameter(name=["--format", "-f"])] = "ocsf"  # type: ignore[assignment]
-    "How to write each event: one line each."
 
 
 DEFAULT = Exported()

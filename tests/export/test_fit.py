@@ -57,7 +57,7 @@ def test_cut_text_says_so_and_where_the_whole_is() -> None:
     assert len(shown) <= 32_766 and shown.endswith(f"[cut, 90000 bytes in {samples.ALERT.id}]")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     samples.alerts(),
     st.sampled_from([n for n in TEXTS if n != "stix"]),

@@ -85,7 +85,7 @@ def test_validator_would_notice() -> None:
     assert len(errors(wrong)) == 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(samples.alerts())
 def test_any_alert_is_valid(one: Alert) -> None:
     assert errors(plain(ocsf.alert(one))) == []

@@ -243,7 +243,7 @@ shaped = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=80) | shaped.map(yaml.safe_dump) | st.tuples(st.just(BASE), st.text(max_size=40)).map("".join))
 def test_any_text_loads_or_is_refused(text: str) -> None:
     try:
@@ -252,7 +252,7 @@ def test_any_text_loads_or_is_refused(text: str) -> None:
         assert error.hint and error.slug == "bad-rule"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.dictionaries(

@@ -71,6 +71,16 @@ class Common:
 
 
 DEFAULT = Common()
+Written = Literal["ocsf", "ocsf-1.9", "ecs", "cim", "cef", "leef", "otlp", "stix"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Exported(Common):
+    """The options of every command, with the formats of a SOC in place of ours."""
+
+    format: Annotated[Written, Parameter(name=["--format", "-f"])] = "ocsf"  # type: ignore[assignment]
+    "How to write each event: one line each."
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
@@ -54,6 +55,40 @@ def show(rule: str, /, *, common: Common = DEFAULT) -> int:
         out.write("\n" + "\n".join(names.describe(one) for one in row["taxonomies"]) + "\n")
     session.next("afterguard scan PATH" if row["area"] == "scan" else "afterguard lookback FILE")
     return 0
+
+
+@rules.command
+def sigma(folder: Path | None = None, /, *, common: Common = DEFAULT) -> int:
+    """Our detections as Sigma rules, for the SOC's own tools: printed, or written into a folder with samples and pipelines.
+
+    Parameters
+    ----------
+    folder
+        Folder that gets rules/, samples/ (logs that each rule hits and misses) and pipelines/ (for pySigma: splunk, elastic, sentinel).
+    """
+    from afterguard.export import sigma as export
+
+    session = open_session(common)
+    every = export.rules()
+    if folder is None:
+        with writing(common.output) as out:
+            out.write("---\n".join(every.values()))
+    else:
+        for name, text in every.items():
+            _write(folder / "rules" / f"{name}.yml", text)
+            for kind, runs in export.samples(name).items():
+                lines = "".join(json.dumps(event) + "\n" for run in runs for event in run)
+                _write(folder / "samples" / f"{name}.{kind}.jsonl", lines)
+        for name, text in export.pipelines().items():
+            _write(folder / "pipelines" / f"{name}.yml", text)
+        session.say(f"rules: {len(every)} Sigma rules in {folder}")
+    session.next("sigma convert -t splunk -p pipelines/splunk.yml rules/")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(str(path)) as out:
+        out.write(text)
 
 
 def _rows() -> list[dict[str, Any]]:

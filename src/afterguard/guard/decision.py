@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from afterguard import ocsf
 from afterguard.guard import touched
 from afterguard.guard.hold import Note, sentence
 from afterguard.model import ACTIONS, NOTHING, SEVERITIES, Action, Hit, Unjudged, Verdict
@@ -27,12 +28,23 @@ HITS = 20
 UNJUDGED = 20
 NAME = 200
 """Characters of a name that comes from a body."""
-ACTION_IDS = {Action.allow: 1, Action.flag: 1, Action.block: 2, Action.ask: 2, Action.throttle: 2}
-"""OCSF action_id: 1 Allowed, 2 Denied, 4 Modified for the rest."""
-DISPOSITIONS = {Action.allow: 1, Action.flag: 15, Action.block: 2, Action.ask: 2, Action.throttle: 2}
-"""OCSF disposition_id: 1 Allowed, 2 Blocked, 15 Detected, 11 Corrected for the rest."""
-SEVERITY_IDS = {"info": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
-VERSION = "1.8.0"
+ACTION_IDS = {
+    Action.allow: ocsf.ALLOWED,
+    Action.flag: ocsf.ALLOWED,
+    Action.block: ocsf.DENIED,
+    Action.ask: ocsf.DENIED,
+    Action.throttle: ocsf.DENIED,
+}
+"""OCSF action_id; Modified for the rest."""
+DISPOSITIONS = {
+    Action.allow: ocsf.ALLOWED,
+    Action.flag: ocsf.DETECTED,
+    Action.block: ocsf.BLOCKED,
+    Action.ask: ocsf.BLOCKED,
+    Action.throttle: ocsf.BLOCKED,
+}
+"""OCSF disposition_id; Corrected for the rest."""
+PROFILES = ("ai_operation", "security_control")
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,7 +151,7 @@ PLAIN = (
     b'"disposition_id":1,"is_alert":false,"metadata":{"uid":"%b","version":"1.8.0","profiles":["ai_operation","security_control"],'
     b'"product":{"name":"Afterguard","vendor_name":"Afterguard","version":%b},"log_name":"guard"},"api":{"operation":%b,"service":'
     b'{"name":%b,"uid":%b}},"actor":{"user":{"uid":"%b"},"app_name":%b},"src_endpoint":{"uid":"%b"},"ai_model":{"name":%b,"ai_provider":%b},'
-    b'"message_context":{"uid":%b,"ai_role_id":0,"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d},"unmapped":{"afterguard":'
+    b'"message_context":{"uid":%b,"ai_role_id":0,"application":{"name":%b},"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d},"unmapped":{"afterguard":'
     b'{"action":"allow","would":"allow","mode":"%b","judging_ms":%b,"bytes":%d%b}}%b}\n'
 )
 """The line of an exchange of which nothing is to be told but that it was: most lines."""
@@ -182,7 +194,7 @@ def quiet(session: Session, time: float, seconds: float, judging: float, product
     return PLAIN % (
         operation, int(time * 1000), 1 if 0 < status < 400 else 2, status, int(seconds * 1000), session.id.encode(),
         _quoted(product), operation, provider, _quoted(route.name), who, _quoted(route.app), who, _quoted(parts.model[:NAME] or "unknown"),
-        provider, _encode(session.conversation) if session.conversation else b'""', given, said, given + said, session.ruling.mode.encode(),
+        provider, _encode(session.conversation) if session.conversation else b'""', _quoted(route.app or route.name), given, said, given + said, session.ruling.mode.encode(),
         _encode(round(judging * 1000, 3)) if judging else b"0.0", session.size, ran, policy,
     )  # fmt: skip
 
@@ -231,28 +243,15 @@ def line(one: Decision, product: str) -> bytes:
     worst = max((SEVERITIES.index(hit.severity) for hit in one.hits), default=0)
     acted = one.action
     event: dict[str, Any] = {
-        "class_uid": 6003,
-        "class_name": "API Activity",
-        "category_uid": 6,
-        "category_name": "Application Activity",
-        "activity_id": 99,
-        "activity_name": one.operation,
-        "type_uid": 600399,
-        "time": int(one.time * 1000),
-        "severity_id": SEVERITY_IDS[SEVERITIES[worst]],
+        **ocsf.head(6003, ocsf.OTHER, one.time, one.operation),
+        "severity_id": ocsf.SEVERITY_IDS[SEVERITIES[worst]],
         "status_id": 1 if 0 < one.status < 400 else 2,
         "status_code": str(one.status),
         "duration": int(one.seconds * 1000),
-        "action_id": ACTION_IDS.get(acted, 4),
-        "disposition_id": DISPOSITIONS.get(acted, 11),
+        "action_id": ACTION_IDS.get(acted, ocsf.MODIFIED),
+        "disposition_id": DISPOSITIONS.get(acted, ocsf.CORRECTED),
         "is_alert": acted not in (Action.allow, Action.flag),
-        "metadata": {
-            "uid": one.id,
-            "version": VERSION,
-            "profiles": ["ai_operation", "security_control"],
-            "product": {"name": "Afterguard", "vendor_name": "Afterguard", "version": product},
-            "log_name": "guard",
-        },
+        "metadata": ocsf.metadata(one.id, "guard", product, PROFILES),
         "api": {"operation": one.operation, "service": {"name": one.provider, "uid": one.route}},
         "actor": {"user": {"uid": one.identity or "unknown"}, "app_name": one.app},
         "src_endpoint": {"uid": one.identity or "unknown"},
@@ -260,6 +259,7 @@ def line(one: Decision, product: str) -> bytes:
         "message_context": {
             "uid": one.conversation,
             "ai_role_id": 0,
+            "application": {"name": one.app or one.route},
             "prompt_tokens": one.input_tokens or 0,
             "completion_tokens": one.output_tokens or 0,
             "total_tokens": (one.input_tokens or 0) + (one.output_tokens or 0),
@@ -329,32 +329,21 @@ def alarm(alert: Alert, now: float, product: str) -> bytes:
     hit, why = alert.hit, alert.why
     told = hashlib.blake2b(f"{hit.kind} {hit.cause} {now:.0f}".encode(), digest_size=16).hexdigest()
     event: dict[str, Any] = {
-        "class_uid": 2004,
-        "class_name": "Detection Finding",
-        "category_uid": 2,
-        "category_name": "Findings",
-        "activity_id": 1,
-        "activity_name": "Create",
-        "type_uid": 200401,
-        "time": int(now * 1000),
-        "severity_id": SEVERITY_IDS[hit.severity],
+        **ocsf.head(2004, 1, now),
+        "severity_id": ocsf.SEVERITY_IDS[hit.severity],
+        "confidence_id": ocsf.CONFIDENCE_IDS[hit.confidence],
         "confidence": hit.confidence,
         "status_id": 1,
         "is_alert": True,
         "message": hit.rule,
-        "metadata": {
-            "uid": told,
-            "version": VERSION,
-            "profiles": [],
-            "product": {"name": "Afterguard", "vendor_name": "Afterguard", "version": product},
-            "log_name": "watch",
-        },
+        "metadata": ocsf.metadata(told, "watch", product),
         "finding_info": {
             "uid": told,
             "title": f"{hit.kind.replace('_', ' ')}: {hit.cause}",
             "desc": hit.rule,
             "types": [hit.kind],
             "analytic": {"type_id": 2, "name": hit.detector},
+            "attacks": ocsf.attacks(hit.taxonomies),
         },
         "unmapped": {
             "afterguard": {

@@ -1,0 +1,140 @@
+"""What is written as OCSF is read by OCSF's own schema, 1.8.0; and by a consumer that knows only 1.5 or 1.3."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from functools import cache
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
+from afterguard.export import ocsf
+from afterguard.model import Alert
+
+if "export_samples" not in sys.modules:
+    _spec = util.spec_from_file_location("export_samples", Path(__file__).with_name("samples.py"))
+    assert _spec and _spec.loader
+    sys.modules["export_samples"] = util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["export_samples"])
+samples: Any = sys.modules["export_samples"]
+
+
+@cache
+def schema(version: str) -> Any:
+    return OcsfJsonSchemaEmbedded(get_ocsf_schema(version=version))
+
+
+@cache
+def validator(version: str, class_uid: int, profiles: tuple[str, ...]) -> Draft202012Validator:
+    one = schema(version)
+    return Draft202012Validator(one.get_class_schema(one.lookup_class_name_from_uid(class_uid), list(profiles)))
+
+
+def described(event: dict[str, Any], version: str) -> dict[str, Any]:
+    """The class of an event as a version of the schema describes it."""
+    whole = schema(version)
+    held: dict[str, Any] = whole.schema.schema["classes"][whole.lookup_class_name_from_uid(event["class_uid"])]
+    return held
+
+
+def errors(event: dict[str, Any], version: str = "1.8.0") -> list[str]:
+    profiles = tuple(name for name in event["metadata"]["profiles"] if name in described(event, version)["profiles"])
+    return [
+        f"{one.json_path}: {one.message[:200]}"
+        for one in validator(version, event["class_uid"], profiles).iter_errors(event)
+    ]
+
+
+def plain(event: Any) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads(msgspec.json.encode(event))
+    return held
+
+
+EVENTS: dict[str, dict[str, Any]] = {
+    **{f"alert {one.kind}": plain(ocsf.alert(one)) for one in samples.ALERTS},
+    **{f"case {one.title}": plain(ocsf.case(one)) for one in samples.CASES},
+    **{f"action {e.text}": plain(ocsf.action(samples.CASE, e)) for e in samples.CASE.timeline if e.what == "action"},
+    **{f"line {n}": plain(ocsf.decision(one)) for n, one in enumerate(samples.LINES)},
+    **{f"approval {n}": plain(one) for line in samples.LINES for n, one in enumerate(ocsf.approvals(line))},
+    "retrieval": plain(ocsf.decision({**samples.LINES[0], "api": {"operation": "retrieval", "service": {"name": "qdrant", "uid": "docs"}}})),
+    "finding": plain(ocsf.finding(samples.FINDING, "claims-assistant", samples.AT)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_event_is_valid_1_8(name: str) -> None:
+    assert errors(EVENTS[name]) == []
+
+
+def test_every_class_promised_is_written() -> None:
+    assert {one["class_uid"] for one in EVENTS.values()} == {2004, 2005, 2006, 2007, 3003, 6003, 6005, 7001}
+    assert {one["activity_id"] for one in EVENTS.values() if one["class_uid"] == 2004} == {1, 2, 3}
+
+
+def test_validator_would_notice() -> None:
+    wrong = EVENTS["alert injection_followed"] | {"severity_id": 77, "made_up": 1}
+    del wrong["finding_info"]
+    assert len(errors(wrong)) == 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(samples.alerts())
+def test_any_alert_is_valid(one: Alert) -> None:
+    assert errors(plain(ocsf.alert(one))) == []
+
+
+def known_only(held: Any, known: dict[str, Any], version: str) -> Any:
+    """What a reader of an older schema takes out of an event: the attributes it knows, at any depth."""
+    objects = schema(version).schema.schema["objects"]
+    if isinstance(held, list):
+        return [known_only(one, known, version) for one in held]
+    if not isinstance(held, dict):
+        return held
+    out = {}
+    for name, value in held.items():
+        about = known.get(name)
+        if about is None:
+            continue
+        if "enum" in about and isinstance(value, int) and str(value) not in about["enum"]:
+            # A number that came later is read as Other; the words beside it say what it is.
+            value = 99
+        inner = objects.get(about.get("object_type", ""), {}).get("attributes") or {}
+        out[name] = known_only(value, inner, version) if inner else value
+    return out
+
+
+@pytest.mark.parametrize("version", ["1.3.0", "1.5.0"])
+@pytest.mark.parametrize("name", EVENTS)
+def test_consumer_of_older_schema_reads_it(name: str, version: str) -> None:
+    event = copy.deepcopy(EVENTS[name])
+    if event["class_uid"] == 2007 and version < "1.5":
+        pytest.skip("1.3 has no such class")
+    read = known_only(event, described(event, version)["attributes"], version)
+    wrong = errors(read, version)
+    assert wrong == []
+    # What it is about is still there: class, time, severity, who says it, and our own part.
+    assert {"class_uid", "time", "severity_id", "metadata", "type_uid", "unmapped"} <= read.keys()
+    assert read["unmapped"] == event["unmapped"] and read["metadata"]["uid"] == event["metadata"]["uid"]
+
+
+def test_what_only_1_9_has_stands_aside_until_asked_for() -> None:
+    old, new = ocsf.alert(samples.ALERT), ocsf.alert(samples.ALERT, newer=True)
+    assert old["unmapped"]["ocsf_1_9"]["ai_agent"] == new["evidences"][0]["ai_agent"]
+    assert new["metadata"]["version"].startswith("1.9") and "ocsf_1_9" not in new["unmapped"]
+    del new["evidences"][0]["ai_agent"]
+    assert errors(plain(new)) == []
+
+
+def test_repeat_is_known_by_its_ids() -> None:
+    again = msgspec.structs.replace(samples.ALERT, revision=4)
+    first, second = ocsf.alert(samples.ALERT), ocsf.alert(again)
+    assert first["finding_info"]["uid"] == second["finding_info"]["uid"]
+    assert first["metadata"]["uid"] != second["metadata"]["uid"]

@@ -24,7 +24,7 @@ from afterguard.model import Alert, Confidence, Severity
 
 KIND = "export-canary"
 LOOK = 1.0
-"""Seconds between two looks for one."""
+"""Seconds between two looks for one, at most; the first come sooner."""
 TAIL = 4 << 20
 """Bytes at the end of a file that are searched."""
 Alarm = Callable[[str, str], None]
@@ -55,7 +55,7 @@ class Watched:
         if now >= self.due:
             self.due = now + self.settings.every
             self._send(now)
-        if self.out and now - self.looked >= LOOK:
+        if self.out and now - self.looked >= min(LOOK, (now - min(self.out.values())) / 8):
             self.looked = now
             for id, since in list(self.out.items()):
                 self._look(sink, id, since)

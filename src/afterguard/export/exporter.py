@@ -67,7 +67,8 @@ class _Line:
             self.watched.turn(self.sink)
         if is_asked(self.spool):
             redrive(self.spool)
-        return self.worker.turn()
+        wait = self.worker.turn()
+        return min(wait, 0.05) if self.watched is not None and self.watched.out else wait
 
 
 class Exporter:

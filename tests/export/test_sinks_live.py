@@ -18,8 +18,7 @@ from afterguard.export.exporter import Exporter
 from afterguard.export.settings import Sinks, parse
 from afterguard.model import Alert, Confidence, Severity
 
-from ..guard import redis_here
-from ..store.conftest import postgres_server  # noqa: F401 - a fixture
+from ..guard import redis_here  # noqa: TID252 - tests are no package that has a name
 from . import servers_here as servers
 
 COUNT = 40
@@ -84,7 +83,12 @@ def test_rsyslog(tmp_path: Path, transport: str) -> None:
         lines = [json.loads(one) for one in parted(got)]
     checked(status, [json.loads(one["msg"]) for one in lines])
     alert = next(one for one in lines if ALERT.id in one["msg"])
-    assert (alert["pri"], alert["host"], alert["app"], alert["msgid"]) == (str(16 * 8 + 3), "guard-1", "afterguard", "alert")
+    assert (alert["pri"], alert["host"], alert["app"], alert["msgid"]) == (
+        str(16 * 8 + 3),
+        "guard-1",
+        "afterguard",
+        "alert",
+    )
 
 
 @SYSLOG_NEEDED
@@ -115,7 +119,10 @@ def test_rsyslog_with_a_certificate_of_somebody_else_gets_nothing(tmp_path: Path
         with Exporter(sinks(text).sinks, tmp_path / "spool") as out:
             out.put("alert", ALERT)
             servers.wait_for(lambda: out.counts()["it"]["counts"]["failures"], "a failure")
-            assert "certificate" in out.counts()["it"]["why"].lower() and not out.counts()["it"]["lanes"]["alert"]["delivered"]
+            assert (
+                "certificate" in out.counts()["it"]["why"].lower()
+                and not out.counts()["it"]["lanes"]["alert"]["delivered"]
+            )
     assert not got.exists() or ALERT.id not in got.read_text()
 
 
@@ -153,11 +160,13 @@ def test_nats_without_a_stream_keeps_the_events_and_says_why(tmp_path: Path) -> 
         with Exporter(sinks(text).sinks, tmp_path / "spool") as out:
             out.put("alert", ALERT)
             servers.wait_for(lambda: out.counts()["it"]["why"], "a reason")
-            assert "NoStreamResponse" in out.counts()["it"]["why"] and out.counts()["it"]["lanes"]["alert"]["backlog"] == 1
+            assert (
+                "NoStreamResponse" in out.counts()["it"]["why"] and out.counts()["it"]["lanes"]["alert"]["backlog"] == 1
+            )
 
 
 @pytest.mark.postgres
-def test_postgresql(tmp_path: Path, postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_postgresql(tmp_path: Path, postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
     monkeypatch.setenv("SOC_DSN", postgres_server)
@@ -175,7 +184,9 @@ def test_postgresql(tmp_path: Path, postgres_server: str, monkeypatch: pytest.Mo
 
 @pytest.mark.postgres
 def test_postgresql_takes_the_rest_of_a_batch_with_a_row_it_will_never_take(
-    tmp_path: Path, postgres_server: str, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    tmp_path: Path,
+    postgres_server: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SOC_DSN", postgres_server)
     table = "soc_" + os.urandom(4).hex()

@@ -176,7 +176,7 @@ def test_damage_costs_what_it_hits_and_the_rest_is_counted(tmp_path: Path, seed:
     one = spool(tmp_path, 2 * MB)
     one.put("audit", "after", b"x")
     got = [r.id for r in taken(one)]
-    assert got[-1] == "after" and got == sorted(got[:-1], key=lambda id: int(id[1:])) + ["after"]
+    assert got[-1] == "after" and got == [*sorted(got[:-1], key=lambda id: int(id[1:])), "after"]
     assert len(got) == len(set(got)) and len(got) + one.counts["audit.missing"] == 601
     assert 0 < one.counts["audit.missing"] < 40 and one.backlog("audit") == 0
     one.close()

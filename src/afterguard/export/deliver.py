@@ -2,9 +2,9 @@
 
 In: a spool, a sink, an encoder. Out: `turn()`, called again and again by one thread. Theory of operation:
 
-A batch is of one lane, the most urgent that has something. It is held until every event of it is settled: taken by the destination, or a dead letter. Events that the destination did not take go again alone; a batch that it calls unfit
-goes again in halves. A settled batch moves the cursor, at once, or when the destination has confirmed its receipts; cursors move in the order of reading, so a kill at any moment means that some events are sent twice and none is lost. When
-receipts fail, everything behind the cursor is read again. Only the held batch is in memory. Time is monotonic throughout: a clock that jumps changes no wait.
+A batch is of one lane, the most urgent that has something. It is held until every event of it is settled: taken by the destination, or a dead letter. Events that the destination did not take go again, after a while of their own and in the
+company of newer ones, so that they hold nobody up; a batch that it calls unfit goes again in halves. A settled batch moves the cursor, at once, or when the destination has confirmed its receipts; cursors move in the order of reading, so a kill at any moment means that some events are sent twice and none is lost. When
+receipts fail, everything behind the cursor is read again. Only held batches, one a lane, are in memory. Time is monotonic throughout: a clock that jumps changes no wait.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Held:
     receipts: set[int] = field(default_factory=set)
     began: float = 0.0
     """When it was read; once it is settled: when that was."""
+    failures: int = 0
+    """Times in a row that nothing of it was taken."""
+    not_before: float = 0.0
+    is_rest: bool = False
+    """What is left of it was sent before."""
 
 
 class Worker:
@@ -73,7 +78,7 @@ class Worker:
         self.times = [0] * (len(BOUNDS) + 1)
         """How long the oldest event of each batch took, by class."""
         self.longest = 0.0
-        self._held: Held | None = None
+        self._held: dict[Lane, Held] = {}
         self._flying: dict[Lane, deque[Held]] = {lane: deque() for lane in LANES}
         self._linger = settings.linger if settings.linger >= 0 else sink.limits.linger
         self._count = min(settings.batch or sink.limits.events, sink.limits.events)
@@ -93,15 +98,20 @@ class Worker:
             return self._pause(now)
         if now < self.retry.not_before:
             return self._pause(now)
-        held = self._held = self._held or self._next(now)
-        if held is None:
-            return POLL if any(self._flying.values()) else min(IDLE, self._linger or IDLE)
-        self._send(held, now)
-        return 0.0
+        soonest = IDLE
+        for lane in LANES:
+            held = self._held.get(lane)
+            if held is not None and now < held.not_before:
+                soonest = min(soonest, held.not_before - now)
+            elif (held := self._joined(held) if held else self._next(lane, now)) is not None:
+                self._held[lane] = held
+                self._send(held, now)
+                return 0.0
+        return POLL if any(self._flying.values()) else min(soonest, self._linger or soonest)
 
     def oldest(self) -> float:
         """Age in seconds of the oldest event that is not safe at the destination."""
-        all_held = [one for lane in LANES for one in self._flying[lane]] + ([self._held] if self._held else [])
+        all_held = [one for lane in LANES for one in self._flying[lane]] + [*self._held.values()]
         since = [one.since for one in all_held]
         now = self._clock()
         ages = [now - min(since)] if since else []
@@ -114,21 +124,32 @@ class Worker:
 
     # -- reading
 
-    def _next(self, now: float) -> Held | None:
+    def _next(self, lane: Lane, now: float) -> Held | None:
         if sum(map(len, self._flying.values())) >= self.sink.limits.window:
             return None
-        for lane in LANES:
-            first = self.spool.peek(lane)
-            if first is None or self._is_waiting(lane, first):
-                continue
-            since = now - self.spool.age(lane, first)
-            records = self.spool.read(lane, self.retry.most_now(self._count), self.sink.limits.size)
-            held = Held(lane, records[-1].seq, since, deque(), began=now)
-            held.raw = {one.id: one.body for one in records}
-            if items := self._encoded(lane, records):
-                held.parts.append(items)
-            return held
-        return None
+        first = self.spool.peek(lane)
+        if first is None or self._is_waiting(lane, first):
+            return None
+        held = Held(lane, first.seq, now - self.spool.age(lane, first), deque(), began=now)
+        self._fill(held, self._count)
+        return held
+
+    def _fill(self, held: Held, most: int) -> None:
+        """Read events into the batch, in front of what is there."""
+        records = self.spool.read(held.lane, self.retry.most_now(most), self.sink.limits.size)
+        if not records:
+            return
+        held.last = records[-1].seq
+        held.raw |= {one.id: one.body for one in records}
+        if items := self._encoded(held.lane, records):
+            rest = held.parts.popleft() if held.parts else []
+            held.parts.appendleft(items + rest)
+
+    def _joined(self, held: Held) -> Held:
+        """What is left of a batch, with newer events: where they are taken and it is not, it is at fault."""
+        if held.is_rest and len(held.parts) == 1 and len(held.parts[0]) < self._count:
+            self._fill(held, self._count - len(held.parts[0]))
+        return held
 
     def _is_waiting(self, lane: Lane, first: Record) -> bool:
         """Whether others may still come to be sent with it."""
@@ -193,13 +214,10 @@ class Worker:
         if again:
             self.spool.counts.add("retries", len(again))
             self._again(held, again, is_progress=bool(arrived or sent.poison), now=now)
-        if again and not arrived:
-            self._failed("it takes nothing now", sent.wait)
-        else:
-            self.retry.worked()
-            self.why = ""
-            if sent.wait or again:
-                self.retry.pause(now, max(sent.wait, 0.2 if again else 0.0))
+        self.retry.worked()
+        self.why = f"it did not take {len(again)} of {len(batch)} events" if again else ""
+        if sent.wait:
+            self.retry.pause(now, sent.wait)
 
     def _again(self, held: Held, again: list[Item], *, is_progress: bool, now: float) -> None:
         """Keep what was not taken; what was refused while others were taken too often is dead."""
@@ -212,6 +230,11 @@ class Worker:
                 kept.append(one)
         if kept:
             held.parts.append(kept)
+            held.is_rest = True
+            held.failures = 0 if is_progress else held.failures + 1
+            own = Retry(self.settings.wait, held.failures)
+            own.failed(now, self._draw())
+            held.not_before = own.not_before
 
     def _halve(self, held: Held, why: str) -> None:
         part = held.parts.popleft()
@@ -236,14 +259,14 @@ class Worker:
     def _read_again(self) -> None:
         for queue in self._flying.values():
             queue.clear()
-        self._held = None
+        self._held.clear()
         self.sink.renew()
         self.spool.rewind()
 
     # -- settling
 
     def _settled(self, held: Held) -> None:
-        self._held = None
+        self._held.pop(held.lane, None)
         held.began = self._clock()
         held.raw.clear()
         self._flying[held.lane].append(held)

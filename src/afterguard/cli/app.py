@@ -39,6 +39,7 @@ COMMANDS = (
     ("detect", LOOK, "Judge texts from a stream: prompt injection, jailbreak, prompt extraction."),
     ("guard", LIVE, "Stand between application and model: observe, shadow, enforce."),
     ("policy", LIVE, "What may be said and done: test, explain, backtest, promote."),
+    ("export", LIVE, "What goes to the SOC: formats, sinks, their spools."),
     ("history", KEEP, "Recorded runs, and what changed between them."),
     ("evidence", KEEP, "Encrypted originals: list, read, hold, sweep, erase."),
     ("rules", KEEP, "Every check and detector: list, show."),

@@ -72,14 +72,14 @@ class Watched:
             self.out[id] = now
 
     def _look(self, sink: Sink, id: str, since: float) -> None:
-        found = self._found(sink, id)
+        is_there = found(self.settings, sink, id)
         passed = self.clock() - since
-        self.is_blind = found is None
-        if found:
+        self.is_blind = is_there is None
+        if is_there:
             self.last = passed
             self.spool.counts.add("canaries_seen")
             del self.out[id]
-        elif found is None and not self.spool.backlog("alert"):
+        elif is_there is None and not self.spool.backlog("alert"):
             self.last = passed
             del self.out[id]
         elif passed > self.settings.within:
@@ -90,27 +90,30 @@ class Watched:
                 f"{id} was not there after {passed:.0f} seconds; alerts sent to {self.name} may not arrive either",
             )
 
-    def _found(self, sink: Sink, id: str) -> bool | None:
-        if self.settings.file:
-            return _is_in_file(Path(self.settings.file), id.encode())
-        if self.settings.url:
-            return self._is_at_url(id)
-        try:
-            return sink.has(id)
-        except Exception:  # the destination's own trouble shows when it is sent something
-            return False
 
-    def _is_at_url(self, id: str) -> bool:
-        url = self.settings.url.replace("{id}", id)
-        try:
-            token = told(self.settings.token)
-            headers = {"authorization": f"Bearer {token}"} if token else {}
-            reply = net.get(url, allow={net.host_of(url)}, headers=headers)
-        except AfterguardError:
-            return False
-        # An answer that only repeats the question proves nothing.
-        asked = url.encode() if "{id}" in self.settings.url else b""
-        return reply.status == 200 and id.encode() in (reply.body.replace(asked, b"") if asked else reply.body)
+def found(settings: Canary | None, sink: Sink, id: str) -> bool | None:
+    """Whether a canary is at the destination, by the file or address that the settings name, else by the sink itself; None: nobody can be asked."""
+    if settings is not None and settings.file:
+        return _is_in_file(Path(settings.file), id.encode())
+    if settings is not None and settings.url:
+        return _is_at_url(settings, id)
+    try:
+        return sink.has(id)
+    except Exception:  # the destination's own trouble shows when it is sent something
+        return False
+
+
+def _is_at_url(settings: Canary, id: str) -> bool:
+    url = settings.url.replace("{id}", id)
+    try:
+        token = told(settings.token)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        reply = net.get(url, allow={net.host_of(url)}, headers=headers)
+    except AfterguardError:
+        return False
+    # An answer that only repeats the question proves nothing.
+    asked = url.encode() if "{id}" in settings.url else b""
+    return reply.status == 200 and id.encode() in (reply.body.replace(asked, b"") if asked else reply.body)
 
 
 def canary(sink: str, now: float) -> Alert:

@@ -29,14 +29,16 @@ from afterguard.export.encoding import encoder
 from afterguard.export.event import Event, spooled
 from afterguard.export.letters import is_asked, redrive
 from afterguard.export.notice import about
-from afterguard.export.sink import Settings, Sink
+from afterguard.export.sink import Settings, Sink, opened_spool
 from afterguard.export.sinks import opened
-from afterguard.export.spool.bound import LANES, Lane, Spool
+from afterguard.export.spool.bound import LANES, Lane
 from afterguard.export.status import lost, snapshot, write
 
 log = logging.getLogger("afterguard.export")
-SYNC = 0.04
-"""Seconds between two syncs: with the sync itself, what is put is on the disk within 50 ms of it on a disk that takes less than ten."""
+SYNC = 0.02
+"""Seconds between two syncs: with the sync itself, what is put is on the disk within 50 ms on a disk that syncs in less than 20."""
+LOCK = 2.0
+"""Seconds for a command that looks at a spool to let go of it."""
 STATUS = 2.0
 """Seconds between two looks at what was lost, and two writings of the status."""
 TOLD = 60.0
@@ -48,12 +50,7 @@ class _Line:
 
     def __init__(self, settings: Settings, folder: Path, sink: Sink, clock: Callable[[], float], alarm: Callable[[str, str, str], None]) -> None:  # fmt: skip
         self.settings = settings
-        self.spool = Spool(
-            folder / settings.name,
-            max_bytes=settings.spool_mb << 20,
-            is_audit_shed=settings.audit == "shed",
-            patience=settings.patience,
-        )
+        self.spool = opened_spool(folder, settings, LOCK)
         self.sink = sink
         self.worker = Worker(settings, self.spool, sink, encoder(settings.encode), clock)
         self.watched = Watched(settings.name, settings.canary, self.spool, lambda title, text: alarm(settings.name, title, text), clock) if settings.canary else None  # fmt: skip
@@ -90,8 +87,6 @@ class Exporter:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stepped = -1e9
-        self.longest_sync = 0.0
-        """Seconds that the longest pause between two syncs took, the sync itself included."""
         try:
             for one in sinks:
                 encoder(one.encode)
@@ -190,12 +185,13 @@ class Exporter:
                 line.wake.clear()
 
     def _syncing(self) -> None:
-        last = time.monotonic()
-        while not self._stop.wait(max(0.0, self._sync - (time.monotonic() - last))):
-            began = time.monotonic()
+        while not self._stop.wait(self._sync):
             self._settle()
-            self.longest_sync = max(self.longest_sync, time.monotonic() - last)
-            last = began
+
+    @property
+    def longest_unsynced(self) -> float:
+        """Seconds that an event was put and not yet on the disk, at most so far."""
+        return max((one.spool.longest_unsynced for one in self._lines), default=0.0)
 
     def _settle(self) -> None:
         for one in self._lines:

@@ -6,9 +6,12 @@ In: the JSON of an event and why it died; a request to redrive. Out: the letter'
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import msgspec
 
+from afterguard.errors import UsageError
+from afterguard.export.sink import Settings, opened_spool
 from afterguard.export.spool.bound import Lane, Spool
 
 REQUEST = "redrive"
@@ -34,6 +37,21 @@ def buried(lane: str, body: bytes, why: str) -> bytes:
 def is_asked(spool: Spool) -> bool:
     """Whether somebody asked to send the dead letters again."""
     return (spool.folder / REQUEST).exists()
+
+
+def ask(folder: Path, settings: Settings) -> int | None:
+    """Ask to send a sink's dead letters again. Where no process delivers, it is done here: how many; None where it was asked of one. Raises UsageError."""
+    (folder / settings.name / REQUEST).touch(mode=0o600)
+    try:
+        spool = opened_spool(folder, settings)
+    except UsageError as error:
+        if error.slug == "spool-in-use":
+            return None
+        raise
+    try:
+        return redrive(spool)
+    finally:
+        spool.close()
 
 
 def redrive(spool: Spool) -> int:

@@ -22,7 +22,7 @@ from afterguard.export.sinks import SINKS
 FORMAT = "afterguard.sinks/1"
 LONGEST = 1 << 20
 KINDS: dict[str, type[Settings]] = {str(one.__struct_config__.tag): one for one in SINKS}
-TOP = ("format", "hosts", "sinks")
+TOP = ("format", "folder", "hosts", "sinks")
 
 
 class Sinks(msgspec.Struct, frozen=True):
@@ -31,6 +31,12 @@ class Sinks(msgspec.Struct, frozen=True):
     sinks: tuple[Settings, ...]
     hosts: tuple[str, ...] = ()
     """The only hosts that may be spoken to; empty: those that the sinks name."""
+    folder: str = ""
+    """Where the spools lie, one folder a sink; empty: `spool` beside the sinks file."""
+
+    def spools(self, path: Path) -> Path:
+        """That folder, for a sinks file at `path`."""
+        return Path(self.folder) if self.folder else path.resolve().parent / "spool"
 
 
 def load(path: Path) -> Sinks:
@@ -69,7 +75,7 @@ def parse(text: str, path: str = "sinks.yaml") -> Sinks:
         for host in destinations(one) if hosts_node is not None else ():
             if host not in hosts:
                 raise _wrong(path, node.line, f"{one.name} goes to {host}, which is not among `hosts`")
-    return Sinks(sinks, hosts)
+    return Sinks(sinks, hosts, root.string("folder"))
 
 
 def _sink(node: Node, path: str) -> Settings:

@@ -6,13 +6,14 @@ In: nothing. Out: `Settings`, `Sink`, `Item`, `Sent`, `Limits`, `Unavailable`, `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from afterguard.export.secret import Secret
-from afterguard.export.spool.bound import LANES, Lane
+from afterguard.export.spool.bound import LANES, Lane, Spool
 
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
@@ -59,6 +60,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     timeout: Annotated[float, Meta(gt=0, le=600)] = 15.0
     """Seconds for one conversation with the destination."""
     canary: Canary | None = None
+
+
+def opened_spool(folder: Path, settings: Settings, wait: float = 0.0) -> Spool:
+    """The sink's spool, for this process alone; another one has `wait` seconds to let go of it. Raises UsageError."""
+    return Spool(
+        folder / settings.name,
+        max_bytes=settings.spool_mb << 20,
+        is_audit_shed=settings.audit == "shed",
+        patience=settings.patience,
+        wait=wait,
+    )
 
 
 class Item(NamedTuple):

@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from afterguard.errors import UsageError
 from afterguard.export.deliver import BOUNDS
+from afterguard.export.sink import Settings, opened_spool
 from afterguard.export.spool.bound import LANES, LOGS, Spool
 
 FILE = "status.json"
@@ -101,6 +103,34 @@ def write(folder: Path, status: Status) -> None:
     part = folder / (FILE + ".part")
     part.write_bytes(msgspec.json.encode(status))
     part.replace(folder / FILE)
+
+
+def at_rest(folder: Path, settings: Settings) -> Status | None:
+    """A sink's status from outside: what the delivering process wrote last, or, where none delivers, what its spool says now. None where it has no spool."""
+    if not (folder / settings.name).is_dir():
+        return None
+    written = read(folder / settings.name)
+    try:
+        spool = opened_spool(folder, settings)
+    except UsageError as error:
+        if error.slug == "spool-in-use" and written is not None:
+            return written
+        raise
+    try:
+        waiting = [spool.age(lane, one) for lane in LANES if (one := spool.peek(lane)) is not None]
+        why, canary, times = (written.why, written.canary, written.times) if written else ("", "none", {})
+        return of(
+            spool,
+            settings.name,
+            str(settings.__struct_config__.tag),
+            "stopped",
+            why,
+            max(waiting, default=0.0),
+            canary,
+            times,
+        )
+    finally:
+        spool.close()
 
 
 def read(folder: Path) -> Status | None:

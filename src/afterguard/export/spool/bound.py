@@ -41,6 +41,10 @@ EACH = ("next", "acked", "delivered", "shed", "missing", "refused", "poison")
 ONCE = ("torn", "trimmed", "told", "canaries", "canaries_seen", "canaries_missed", "retries", "failures", "redriven")
 NAMES = tuple(f"{log}.{what}" for log in LOGS for what in EACH) + ONCE
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LATE = 0.035
+"""Seconds after which a producer syncs what it finds unsynced."""
+FLUSH = 0.5
+"""Seconds between two writings of the counts to the disk. A killed process loses none; a power cut may lose this much of them, and what they counted is seen again as a gap, or sent again."""
 PAUSE = 0.05
 """Seconds between two looks whether a disk has room again."""
 
@@ -52,17 +56,21 @@ class SpoolFull(Unreachable):
 class Spool:
     """One sink's."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, is_audit_shed: bool = False, patience: float = 30.0) -> None:
-        """Raises UsageError where another process has it or the folder cannot be used."""
+    def __init__(
+        self, folder: Path, *, max_bytes: int, is_audit_shed: bool = False, patience: float = 30.0, wait: float = 0.0
+    ) -> None:
+        """`wait`: seconds for another process to let go of it. Raises UsageError where one has it or the folder cannot be used."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._guard = _locked(folder)
+            self._guard = _locked(folder, wait)
             self.counts = Counters(folder / "counts", NAMES)
             segment = max(64 << 10, min(8 << 20, max_bytes // 32))
             self._logs = {name: Log(folder / name, segment, self.counts[f"{name}.next"]) for name in LOGS}
         except OSError as error:
             raise UsageError(
-                f"{folder} cannot hold a spool: {error.strerror}", hint="give another --folder", slug="spool-broken"
+                f"{folder} cannot hold a spool: {error.strerror}",
+                hint="give another folder in the sinks file",
+                slug="spool-broken",
             ) from None
         self.folder = folder
         self.max_bytes = max_bytes
@@ -71,6 +79,11 @@ class Spool:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._is_closed = False
+        self.longest_unsynced = 0.0
+        """Seconds that anything was in a file and not yet on the disk, at most so far."""
+        self._dirty_since = 0.0
+        """When the first record was written that no sync has begun with; 0: there is none."""
+        self._flushed = 0.0
         self._readers: dict[str, Reader] = {}
         for name, log in self._logs.items():
             log.next = max(log.next, self.counts[f"{name}.acked"] + 1)
@@ -102,8 +115,10 @@ class Spool:
                     return None
                 self.counts.add(f"{lane}.shed")
                 return False
-        if lane == "alert":
-            self.sync(only=lane)
+            is_late = self._dirty_since > 0 and time.monotonic() - self._dirty_since > LATE
+        # A producer that leaves whoever syncs no time does it itself.
+        if is_late or lane == "alert":
+            self.sync()
         return True
 
     def _fits(self, lane: str, size: int) -> bool:
@@ -124,6 +139,7 @@ class Spool:
                 f"{self.folder} cannot be written: {error.strerror}", hint="look at the disk", slug="spool-broken"
             ) from None
         self.counts[f"{lane}.next"] = log.next
+        self._dirty_since = self._dirty_since or time.monotonic()
         return True
 
     def _made_room(self, lane: str) -> bool:
@@ -153,13 +169,13 @@ class Spool:
             slug="spool-full",
         )
 
-    def sync(self, only: str = "") -> None:
+    def sync(self) -> None:
         """Put what was written onto the disk. Raises Unreachable where the disk refuses; what was not yet on it may be lost then, and shows as missing."""
         with self._lock:
-            chosen = [self._logs[only]] if only else list(self._logs.values())
-            handles = [(log, *pair) for log in chosen for pair in log.unsynced()]
+            handles = [(log, handle) for log in self._logs.values() for handle in log.unsynced()]
+            since, self._dirty_since = self._dirty_since, 0.0
         broken = ""
-        for log, handle, is_ours in handles:
+        for log, handle in handles:
             try:
                 os.fdatasync(handle)
             except OSError as error:
@@ -167,9 +183,12 @@ class Spool:
                 with self._lock:
                     log.failed()
             finally:
-                if is_ours:
-                    os.close(handle)
-        if not only and self.counts.is_dirty:
+                os.close(handle)
+        now = time.monotonic()
+        if since:
+            self.longest_unsynced = max(self.longest_unsynced, now - since)
+        if self.counts.is_dirty and now - self._flushed >= FLUSH:
+            self._flushed = now
             self.counts.flush()
         if broken:
             raise Unreachable(
@@ -271,16 +290,20 @@ class Spool:
             os.close(self._guard)
 
 
-def _locked(folder: Path) -> int:
+def _locked(folder: Path, wait: float) -> int:
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if fcntl is not None:
+    until = time.monotonic() + wait
+    while fcntl is not None:
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise UsageError(
-            f"{folder} is in use by another process",
-            hint="one process feeds a sink; give the other another --folder",
-            slug="spool-in-use",
-        ) from None
+            break
+        except OSError:
+            if time.monotonic() >= until:
+                os.close(handle)
+                raise UsageError(
+                    f"{folder} is in use by another process",
+                    hint="one process feeds a sink; give the other a sinks file with another folder",
+                    slug="spool-in-use",
+                ) from None
+        time.sleep(PAUSE)
     return handle

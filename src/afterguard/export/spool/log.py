@@ -124,12 +124,11 @@ class Log:
             self._unsynced.append(self._handle)
             self._handle = -1
 
-    def unsynced(self) -> list[tuple[int, bool]]:
-        """Handles to be put onto the disk now, and whether to close each afterwards. The one in use comes as a copy."""
-        full, self._unsynced = self._unsynced, []
-        out = [(one, True) for one in full]
+    def unsynced(self) -> list[int]:
+        """Handles to be put onto the disk now and closed then. The one in use comes as a copy."""
+        out, self._unsynced = self._unsynced, []
         if self._is_dirty and self._handle >= 0:
-            out.append((os.dup(self._handle), True))
+            out.append(os.dup(self._handle))
         self._is_dirty = False
         return out
 

@@ -29,6 +29,8 @@ IDLE = 0.5
 """Seconds until an idle worker looks again without being woken."""
 POLL = 0.05
 """Seconds between two looks for receipts."""
+AHEAD = 16
+"""Batches of alerts that may be on the way beside a full window."""
 STUCK = 3_600.0
 """Seconds after which an event that alone is not taken becomes a dead letter."""
 BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
@@ -125,7 +127,9 @@ class Worker:
     # -- reading
 
     def _next(self, lane: Lane, now: float) -> Held | None:
-        if sum(map(len, self._flying.values())) >= self.sink.limits.window:
+        # Where receipts take minutes, alerts must not wait for those of telemetry.
+        more = AHEAD if lane == "alert" else 0
+        if sum(map(len, self._flying.values())) >= self.sink.limits.window + more:
             return None
         first = self.spool.peek(lane)
         if first is None or self._is_waiting(lane, first):

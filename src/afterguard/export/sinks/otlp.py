@@ -1,6 +1,6 @@
 """OTLP over HTTP: log records to an OpenTelemetry collector or whatever speaks its protocol.
 
-In: batches. Out: `ExportLogsServiceRequest` as JSON (OTLP specification, JSON Protobuf Encoding). An event that was encoded as a log record goes as it is, any other as the body of one. A partial success says how many were refused, not which:
+In: batches. Out: `ExportLogsServiceRequest` as JSON (OTLP specification, JSON Protobuf Encoding). An event that was encoded as such a request (`encode: otlp`) gives its own resource logs, any other is the body of a record. A partial success says how many were refused, not which:
 the batch then goes again in halves until they stand alone, so that no alert is dropped unnoticed; those that were taken come twice, with the same `afterguard.id`.
 """
 
@@ -21,6 +21,9 @@ SEVERITY = {"critical": 21, "high": 17, "medium": 13, "low": 10, "info": 9}
 """SeverityNumber: FATAL, ERROR, WARN, INFO2, INFO."""
 
 
+ENCODED = b'{"resourceLogs":'
+
+
 class Otlp(Web, frozen=True, kw_only=True, tag="otlp"):
     """A receiver of logs; `url` ends with /v1/logs."""
 
@@ -28,6 +31,10 @@ class Otlp(Web, frozen=True, kw_only=True, tag="otlp"):
     """Headers that carry credentials, by name."""
     service: str = "afterguard"
     """The resource's service.name."""
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    resource_logs: list[Any]
 
 
 class _Partial(msgspec.Struct, rename="camel"):
@@ -64,15 +71,18 @@ class OtlpSink(Plain):
         return Sent()
 
     def _request(self, batch: Sequence[Item]) -> bytes:
-        scope = {"scope": {"name": "afterguard", "version": __version__}, "logRecords": [record(one) for one in batch]}
-        resource = {"attributes": [_text("service.name", self._settings.service)]}
-        return msgspec.json.encode({"resourceLogs": [{"resource": resource, "scopeLogs": [scope]}]})
+        theirs = [one for one in batch if one.body.startswith(ENCODED)]
+        out = [part for one in theirs for part in msgspec.json.decode(one.body, type=_Request).resource_logs]
+        records = [_record(one) for one in batch if not one.body.startswith(ENCODED)]
+        if records:
+            scope = {"scope": {"name": "afterguard", "version": __version__}, "logRecords": records}
+            resource = {"attributes": [_text("service.name", self._settings.service)]}
+            out.append({"resource": resource, "scopeLogs": [scope]})
+        return msgspec.json.encode({"resourceLogs": out})
 
 
-def record(one: Item) -> Any:
+def _record(one: Item) -> dict[str, Any]:
     """The log record of an event."""
-    if one.body.startswith(b'{"timeUnixNano"'):
-        return msgspec.Raw(one.body)
     return {
         "timeUnixNano": str(int(one.at * 1e9)),
         "observedTimeUnixNano": str(time.time_ns()),

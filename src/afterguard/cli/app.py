@@ -41,7 +41,7 @@ COMMANDS = (
     ("policy", LIVE, "What may be said and done: test, explain, backtest, promote."),
     ("watch", LIVE, "What needs a person: alerts from decision logs, few and each once."),
     ("respond", LIVE, "An incident, step by step: evidence, containment that is proven, undo."),
-    ("export", LIVE, "Alerts, cases and decision logs in the SOC's formats: OCSF, ECS, CIM, CEF, LEEF, OTLP, STIX."),
+    ("export", LIVE, "What goes to the SOC: alerts, cases and decision logs in its formats; sinks and their spools."),
     ("history", KEEP, "Recorded runs, and what changed between them."),
     ("evidence", KEEP, "Encrypted originals: list, read, hold, sweep, erase."),
     ("rules", KEEP, "Every check and detector: list, show."),

@@ -1,4 +1,1 @@
-"""Alert, decision line, case, finding, action -> the SOC's formats: one file a format, listed in `formats`.
-
-Encoders are pure: no socket, clock or file. What delivers the bytes stands in `sinks`.
-"""
+"""Alerts, cases, decisions and findings to the SOC: formats (one file each, listed in `formats`; pure), and sinks that deliver at least once with a write-ahead spool each."""

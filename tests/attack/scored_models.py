@@ -1,6 +1,6 @@
 """Stand-ins for predictive models over HTTP: the fraud model of examples/fraud as it is (weak), mended, and characters that are there to fool whoever measures.
 
-`weak` is examples/fraud/serve.py itself. `mended` is the same weights without what a client can choose (hour, device age, and the amount only above an account's limit that the client cannot change), checks its input, and says no score. The
+`weak` is examples/fraud/serve.py itself. `mended` is the same weights without what a client can choose (hour, device age, and the amount only above an account's limit that the client cannot change), checks its input, says no score, and lets one client ask 250 times. The
 others answer at random, always the same, with noise that any change turns over, with errors, or stop after a quota. One row a request, as examples/fraud has it.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "fraud" / "serve.py"
 FEATURES = ("amount", "hour", "country_risk", "merchant_risk", "days_since_last", "device_age_days")
 RANGES = {"amount": (0, 5_000), "hour": (0, 23), "country_risk": (0, 1), "merchant_risk": (0, 1), "days_since_last": (0, 365), "device_age_days": (0, 3_650)}  # fmt: skip
-QUOTA = 60
+QUOTA = {"mended": 250, "quota": 60}
 Row = dict[str, Any]
 Said = tuple[int, Any]
 
@@ -79,6 +79,12 @@ def refusal(row: Any) -> str:
     return ""
 
 
+def once(pairs: list[tuple[str, Any]]) -> Row:
+    """An object in which no name comes twice."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else {}
+
+
 def lot(fraud: Any, row: Row) -> Said:
     """Answers at random."""
     value = random.random()
@@ -124,10 +130,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["content-length"]))
         self.server.requests += 1
-        if self.server.character == "quota" and self.server.requests > QUOTA:
+        if self.server.requests > QUOTA.get(self.server.character, 1_000_000):
             return self.sent(429, {"error": "later"})
         try:
-            row = json.loads(data)
+            row = json.loads(data, object_pairs_hook=once if self.server.character == "mended" else dict)
             status, said = CHARACTERS[self.server.character](self.server.fraud, row)
         except (ValueError, TypeError, OverflowError, AttributeError) as error:
             status, said = 500, {"error": str(error)}

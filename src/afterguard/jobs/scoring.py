@@ -140,7 +140,7 @@ def estimate(target: Target, techniques: Sequence[Technique], data: Data) -> Est
     half = len(aim.rows) // 2
     aim = msgspec.structs.replace(aim, has_scores=True, refused=aim.rows[:half], granted=aim.rows[half:])
     asked = manners.asked(aim)
-    wanted = sum(math.ceil(len(rows) / aim.batch) for rows in (*asked, asked.rows)) + sum(t.requests(aim.batch) * t.trials(aim) for t in techniques)  # fmt: skip
+    wanted = sum(math.ceil(len(rows) / aim.batch) for rows in (*asked, asked.rows)) + sum(t.requests(aim) * t.trials(aim) for t in techniques)  # fmt: skip
     requests = min(wanted, target.limits.requests)
     return Estimate(requests, requests / max(1e-9, target.limits.per_second) / 60, 0.0)
 
@@ -194,7 +194,10 @@ class ScoringRun(Run):
         if rows and few and min(len(self.aim.refused), len(self.aim.granted)) < manners.ENOUGH:
             more = self._told("more", few)
             self.aim = manners.learned(self.aim, [*rows, *zip(few, more, strict=False)])
-        return manners.manner(self.aim, first, again, slight)
+        found = manners.manner(self.aim, first, again, slight)
+        if found.is_noisy:
+            self.aim = msgspec.structs.replace(self.aim, has_scores=False)
+        return found
 
     def _told(self, what: str, rows: Sequence[dict[str, Cell]]) -> list[Answer]:
         """The answers to these rows, as far as there are any; asked once, over all runs of a journal."""

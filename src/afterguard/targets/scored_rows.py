@@ -187,7 +187,10 @@ def _told(one: Scoring, told: Told, count: int) -> tuple[Answer, ...]:
     labels = list(told.decisions) if len(told.decisions) == count else [cell.label for cell in read]
     if len(scores) != count and len(labels) != count:
         return ()
-    scores, labels = scores if len(scores) == count else [None] * count, labels if len(labels) == count else [""] * count
+    scores, labels = (
+        scores if len(scores) == count else [None] * count,
+        labels if len(labels) == count else [""] * count,
+    )
     return tuple(Answer(label, _finite(score)) for label, score in zip(labels, scores, strict=True))
 
 

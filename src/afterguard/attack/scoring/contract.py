@@ -150,14 +150,18 @@ class Technique(NamedTuple):
     trials: Callable[[Aim], int]
     """How many there are."""
     rows: int
-    """Rows that one trial sends at most."""
+    """Rows that one trial sends at most where each is a request."""
     steps: int
-    """Of them how many times one waits for another: requests of a trial where rows go together."""
+    """Requests of one trial at most where rows go together."""
+    together: int = 0
+    """Rows that one trial sends at once, where one request may not hold them all."""
     needs: frozenset[str] = frozenset()
     hears_refusals: bool = False
     """Whether an error or a refusal is what it looks for; otherwise it ends the trial."""
+    is_last: bool = False
+    """Whether it is tried when the others are done: it takes many requests at once, or provokes a limit."""
     is_read_only: bool = True
 
-    def requests(self, batch: int) -> int:
+    def requests(self, aim: Aim) -> int:
         """Requests of one trial at most."""
-        return self.rows if batch <= 1 else self.steps + self.rows // batch
+        return self.rows if aim.batch <= 1 else self.steps + -(-self.together // aim.batch)

@@ -34,8 +34,8 @@ class Manner(NamedTuple):
 
     odd: str = ""
     """Why nothing it says shows anything: says-the-same-to-everything, answers-at-random, any-change-changes-the-answer, no-answer-to-honest-rows, no-decision."""
-    is_unsteady: bool = False
-    """Whether the same row got another score."""
+    is_noisy: bool = False
+    """Whether its decisions can be believed, and its scores cannot: they change as much with nothing as with everything."""
 
 
 class Asked(NamedTuple):
@@ -92,26 +92,22 @@ def manner(aim: Aim, first: Sequence[Answer], again: Sequence[Answer], slight: S
     if all(aim.is_wanted(one) is None for one in first):
         return Manner("no-decision")
     unlike = sum(_differ(aim, one, other) for one, other in zip(first, again, strict=False))
-    unsteady = sum(_gap(one, other) > SAME for one, other in zip(first, again, strict=False))
     if unlike > max(1, 0.1 * len(again)):
-        return Manner("answers-at-random", True)
+        return Manner("answers-at-random")
     if len({one.label for one in first}) <= 1 and _width([one.score for one in first]) <= SAME:
         return Manner("says-the-same-to-everything")
-    is_noise = _is_noise(aim, first, again, slight)
-    return Manner("any-change-changes-the-answer" if is_noise else "", unsteady > 0)
-
-
-def _is_noise(aim: Aim, first: Sequence[Answer], again: Sequence[Answer], slight: Sequence[Answer]) -> bool:
-    """Whether what means nothing, or nothing at all, changes as much as going to another row."""
-    pairs = list(zip(first, slight, strict=False)) + list(zip(first, again, strict=False))
     between = list(zip(first, [*first[1:], first[0]], strict=True))
-    near = max(float(np.median([_gap(one, other) for one, other in some])) for some in (pairs[: len(slight)], pairs[len(slight) :]) if some)  # fmt: skip
-    far = float(np.median([_gap(one, other) for one, other in between]))
     turned = sum(_differ(aim, one, other) for one, other in zip(first, slight, strict=False))
     turns = sum(_differ(aim, one, other) for one, other in between) / len(between)
-    if turned > 1 and turned / max(1, len(slight)) >= NOISE * turns:
-        return True
-    return far > SAME and near >= NOISE * far
+    if turned > 1 and turned / len(slight) >= NOISE * turns:
+        return Manner("any-change-changes-the-answer")
+    far = _middle(between)
+    near = max(_middle(list(zip(first, some, strict=False))) for some in (again, slight))
+    return Manner(is_noisy=far > SAME and near >= NOISE * far)
+
+
+def _middle(pairs: Sequence[tuple[Answer, Answer]]) -> float:
+    return float(np.median([_gap(one, other) for one, other in pairs])) if pairs else 0.0
 
 
 def _differ(aim: Aim, one: Answer, other: Answer) -> bool:

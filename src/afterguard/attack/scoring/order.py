@@ -2,7 +2,7 @@
 
 In: techniques, an Aim, how the model answers, trials that are over. Out: for each technique "" or the fixed word why it is not tried; the next Pick. The same results give the same picks, so a run that was interrupted goes on where it was.
 
-In each round every technique that is not done gets one trial, in the order of the list; so where requests run out every technique has something. One is done after its trials, or when its first ones could not be assessed.
+In each round every technique that is not done gets one trial, in the order of the list; so where requests run out every technique has something. One is done after its trials, or when its last ones could not be assessed.
 """
 
 from __future__ import annotations
@@ -71,16 +71,21 @@ HAS: dict[str, Callable[[Aim], bool]] = {
 
 
 def following(techniques: Sequence[Technique], past: Sequence[Past], aim: Aim, left: int) -> Pick | None:
-    """The next trial, or None where every technique is done or what is left might not suffice."""
-    best: tuple[int, Technique] | None = None
-    for technique in techniques:
-        mine = [one.verdict for one in past if one.pick.technique == technique.id]
-        is_hopeless = len(mine) >= HOPELESS and all(one is Verdict.not_assessed for one in mine[-HOPELESS:])
-        if len(mine) >= technique.trials(aim) or is_hopeless or technique.requests(aim.batch) > left * (1 - SPARE):
-            continue
-        if best is None or len(mine) < best[0]:
-            best = (len(mine), technique)
-    if best is None:
+    """The next trial, or None where every technique is done or what is left might not suffice. Those that come last have what they take kept for them."""
+    open_ = [(technique, done) for technique in techniques if (done := _open(technique, past, aim)) is not None]
+    kept = sum(technique.requests(aim) * (technique.trials(aim) - done) for technique, done in open_ if technique.is_last)  # fmt: skip
+    room = left * (1 - SPARE)
+    first = [one for one in open_ if not one[0].is_last and one[0].requests(aim) <= room - kept]
+    last = [one for one in open_ if one[0].is_last and one[0].requests(aim) <= room]
+    found = min(first or last, key=lambda one: one[1], default=None)
+    if found is None:
         return None
-    number, technique = best
+    technique, number = found
     return Pick(technique.id, technique.variants[number % len(technique.variants)], number)
+
+
+def _open(technique: Technique, past: Sequence[Past], aim: Aim) -> int | None:
+    """How many trials are over; None where it is done."""
+    mine = [one.verdict for one in past if one.pick.technique == technique.id]
+    is_hopeless = len(mine) >= HOPELESS and all(one is Verdict.not_assessed for one in mine[-HOPELESS:])
+    return None if len(mine) >= technique.trials(aim) or is_hopeless else len(mine)

@@ -27,7 +27,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 def measured(technique: str, results: Sequence[Result], has_money: bool) -> Measured:
     """Those of one technique."""
-    own = [figure for result in results for figure in result.figures if figure.name not in OF_EACH]
+    own = _together([figure for result in results for figure in result.figures if figure.name not in OF_EACH])
     turned = [result for result in results if result.verdict is Verdict.succeeded and _values(result, "change")]
     rows = [result for result in results if _values(result, "queries") and result.verdict is not Verdict.not_assessed]
     if not rows:
@@ -39,6 +39,21 @@ def measured(technique: str, results: Sequence[Result], has_money: bool) -> Meas
         own.append(Figure("change", _middle(turned, "change"), of=len(turned)))
         own.append(Figure("cost", _middle(turned, "cost"), of=len(turned)))
     return Measured(technique, (*own, *(_money(rows) if has_money else ())))
+
+
+def _together(some: Sequence[Figure]) -> list[Figure]:
+    """Counts of several trials as one; what has an interval of its own stays by itself."""
+    out: dict[tuple[str, int], Figure] = {}
+    for at, one in enumerate(some):
+        place = (one.name, -1 if one.low is None else at)
+        had = out.get(place)
+        if had is None:
+            out[place] = one
+        elif one.of:
+            out[place] = Figure(one.name, had.value + one.value, of=had.of + one.of)
+        else:
+            out[place] = Figure(one.name, max(had.value, one.value))
+    return list(out.values())
 
 
 def _money(rows: Sequence[Result]) -> tuple[Figure, ...]:

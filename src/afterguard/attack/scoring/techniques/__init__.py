@@ -8,11 +8,27 @@ from __future__ import annotations
 from afterguard.attack.scoring.contract import Technique
 from afterguard.attack.scoring.techniques import (
     boundary_evasion,
+    label_harvest,
+    membership,
+    model_copy,
+    no_value,
+    odd_shape,
+    out_of_range,
+    score_digits,
     score_evasion,
+    two_answers,
 )
 
 TECHNIQUES: tuple[Technique, ...] = (
+    two_answers.TECHNIQUE,
+    score_digits.TECHNIQUE,
+    no_value.TECHNIQUE,
+    out_of_range.TECHNIQUE,
+    odd_shape.TECHNIQUE,
     score_evasion.TECHNIQUE,
     boundary_evasion.TECHNIQUE,
+    membership.TECHNIQUE,
+    model_copy.TECHNIQUE,
+    label_harvest.TECHNIQUE,
 )
 BY_ID = {technique.id: technique for technique in TECHNIQUES}

@@ -84,6 +84,7 @@ TECHNIQUE = Technique(
     attack=attack,
     trials=score_evasion.trials,
     rows=48,
-    steps=22,
+    steps=32,
+    together=60,
     needs=frozenset({"changes", "both"}),
 )

@@ -121,6 +121,7 @@ TECHNIQUE = Technique(
     attack=attack,
     trials=trials,
     rows=48,
-    steps=16,
+    steps=24,
+    together=60,
     needs=frozenset({"changes", "scores", "refused"}),
 )

@@ -16,6 +16,8 @@ from afterguard.shares import wilson
 
 OF_EACH = frozenset({"queries", "change", "cost", "moved", "at-stake", "controls-turned"})
 """Figures of single rows, which say something only together."""
+COUNTS = frozenset({"decided-otherwise", "changes-seen", "granted-so", "labelled"})
+"""Figures of trials that add up."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -42,18 +44,13 @@ def measured(technique: str, results: Sequence[Result], has_money: bool) -> Meas
 
 
 def _together(some: Sequence[Figure]) -> list[Figure]:
-    """Counts of several trials as one; what has an interval of its own stays by itself."""
-    out: dict[tuple[str, int], Figure] = {}
-    for at, one in enumerate(some):
-        place = (one.name, -1 if one.low is None else at)
-        had = out.get(place)
-        if had is None:
-            out[place] = one
-        elif one.of:
-            out[place] = Figure(one.name, had.value + one.value, of=had.of + one.of)
-        else:
-            out[place] = Figure(one.name, max(had.value, one.value))
-    return list(out.values())
+    """Counts of several trials as one; every other figure stays by itself."""
+    counts: dict[str, Figure] = {}
+    for one in some:
+        if one.name in COUNTS:
+            had = counts.get(one.name, Figure(one.name, 0))
+            counts[one.name] = Figure(one.name, had.value + one.value, of=had.of + one.of)
+    return [*counts.values(), *(one for one in some if one.name not in COUNTS)]
 
 
 def _money(rows: Sequence[Result]) -> tuple[Figure, ...]:

@@ -74,7 +74,7 @@ def _judged(aim: Aim, known: list[tuple[Row, Answer]], kept: list[tuple[Row, Ans
     copy = surrogate.copied(spelled.of([row for row, _ in known]), granted, _soft(aim, known), 1)
     said = copy(spelled.of([row for row, _ in kept])) >= 0.5
     share = wilson(int((said == truth).sum()), len(kept))
-    usual = float((truth == (granted.mean() >= 0.5)).mean())
+    usual = float(max(truth.mean(), 1 - truth.mean()))
     balanced = float((said[truth].mean() + (~said[~truth]).mean()) / 2)
     figures = (
         Figure("agreement", share.rate, share.low, share.high, len(kept)),

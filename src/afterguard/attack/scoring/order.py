@@ -71,11 +71,11 @@ HAS: dict[str, Callable[[Aim], bool]] = {
 
 
 def following(techniques: Sequence[Technique], past: Sequence[Past], aim: Aim, left: int) -> Pick | None:
-    """The next trial, or None where every technique is done or what is left might not suffice. Those that come last have what they take kept for them."""
+    """The next trial, or None where every technique is done or what is left might not suffice. Those that come last have what they take kept for them, once every other one had a trial."""
     open_ = [(technique, done) for technique in techniques if (done := _open(technique, past, aim)) is not None]
     kept = sum(technique.requests(aim) * (technique.trials(aim) - done) for technique, done in open_ if technique.is_last)  # fmt: skip
     room = left * (1 - SPARE)
-    first = [one for one in open_ if not one[0].is_last and one[0].requests(aim) <= room - kept]
+    first = [one for one in open_ if not one[0].is_last and one[0].requests(aim) <= room - (kept if one[1] else 0)]
     last = [one for one in open_ if one[0].is_last and one[0].requests(aim) <= room]
     found = min(first or last, key=lambda one: one[1], default=None)
     if found is None:

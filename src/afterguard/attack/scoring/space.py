@@ -176,15 +176,19 @@ def distance(aim: Aim, row: Row, other: Row) -> float:
 
 
 def aimless(aim: Aim, row: Row, other: Row, count: int, draw: Draw) -> list[dict[str, Cell]]:
-    """Controls: changes of the same features by as much at most, in a direction and to a size that are drawn. None of them is the attack itself. Where the same features leave nothing else to be drawn, others are changed a little with them."""
-    names = changed(row, other)
+    """Controls: changes of the same numbers by as much at most, in a direction and to a size that are drawn. None of them is the attack itself. A category has no size, and any other one would be another attack: it stays what it was, but where a row
+    holds nothing else. Where the same features leave nothing else to be drawn, others are changed a little with them."""
+    names, has_numbers = changed(row, other), any(map(is_number, row.values()))
     found: dict[tuple[tuple[str, Cell], ...], dict[str, Cell]] = {}
     for turn in range(DRAWS):
         one = dict(row)
         for name in names:
-            one[name] = _drawn(aim, name, row[name], other[name], draw)
-        if turn >= DRAWS // 2:
-            one |= {name: value for name, value in slight(aim, row, draw).items() if name not in names}
+            if is_number(row[name]) and is_number(other[name]):
+                one[name] = _number(aim, name, row[name], other[name], draw)
+            elif not has_numbers:
+                one[name] = _category(aim, name, row[name], other[name], draw)
+        if turn >= DRAWS // 2 or one == row:
+            one |= {name: _nudged(aim, name, value, draw) for name, value in row.items() if name not in names}
         if changed(row, one) and changed(other, one):
             found.setdefault(tuple(one.items()), one)
         if len(found) >= count:
@@ -192,18 +196,29 @@ def aimless(aim: Aim, row: Row, other: Row, count: int, draw: Draw) -> list[dict
     return list(found.values())
 
 
-def _drawn(aim: Aim, name: str, here: Cell, there: Cell, draw: Draw) -> Cell:
-    if is_number(here) and is_number(there):
-        low, high = limits(aim, name)
-        moved = float(here) + draw.uniform(-1, 1) * abs(float(there) - float(here))  # type: ignore[arg-type]
-        inside = min(max(high, float(here)), max(min(low, float(here)), moved))  # type: ignore[arg-type]
-        return round(inside) if is_whole(aim, name) else inside
+def _number(aim: Aim, name: str, here: Any, there: Any, draw: Draw) -> Cell:
+    low, high = limits(aim, name)
+    moved = float(here) + draw.uniform(-1, 1) * abs(float(there) - float(here))
+    inside = min(max(high, float(here)), max(min(low, float(here)), moved))
+    return round(inside) if is_whole(aim, name) else inside
+
+
+def _category(aim: Aim, name: str, here: Cell, there: Cell, draw: Draw) -> Cell:
     feature, change = aim.features.get(name), aim.changes.get(name)
-    others = [one for one in {*(change.to if change else ()), *(feature.values if feature else ()), *_seen(aim, name)} if one not in (here, there)]  # fmt: skip
+    known = {*(change.to if change else ()), *(feature.values if feature else ()), *_seen(aim, name)}
+    others = sorted(known - {_text(here), _text(there)})
     if not others or draw.random() < 0.5:
         return here
-    chosen = sorted(map(_text, others))[int(draw.integers(len(others)))]
+    chosen = others[int(draw.integers(len(others)))]
     return (chosen == "true") if isinstance(here, bool) else chosen
+
+
+def _nudged(aim: Aim, name: str, value: Cell, draw: Draw) -> Cell:
+    """A number moved so little that it means nothing, or not at all; anything else as it is."""
+    if not is_number(value):
+        return value
+    step = 1 if is_whole(aim, name) else FINE * spread(aim, name)
+    return _number(aim, name, value, float(value) + step, draw)  # type: ignore[arg-type]
 
 
 def slight(aim: Aim, row: Row, draw: Draw) -> dict[str, Cell]:

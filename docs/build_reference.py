@@ -181,7 +181,7 @@ def techniques() -> str:
             f"| `{one.id}` | {one.title} ({one.kind}) | {', '.join(one.variants)} | {needs} | {one.severity} | {', '.join(one.taxonomies)} | `{one.rule}` |\n"
         )
     out += [
-        "\n## Predictive models\n\nWhat is tried of a target with a part `scoring` ([how to](../how-to/attack.md#predictive-models)). `scores`, `refused`, `granted` and `both` are what the model has to answer to honest rows; ",
+        "\n## Predictive models\n\nWhat is tried of a target with a part `scoring` ([how to](../how-to/attack.md#predictive-models)). `scores`, `refused` and `both` are what the model has to answer to honest rows; ",
         "the rule is one of [those for predictive models](../how-to/predictive.md#act-on-it). A trial takes at most so many requests, where each holds one row.\n\n",
         "| technique | what it shows | forms | needs | severity | requests | taxonomies | rule |\n|---|---|---|---|---|---|---|---|\n",
     ]

@@ -83,7 +83,7 @@ def test_evasion_of_numbers_whole_numbers_and_categories_stays_within_what_was_s
         ends.append(result.verdict)
         assert asked <= technique.steps + technique.together
         # Controls come last, and are no attack: they may change anything by next to nothing.
-        for row in sent[: None if result.verdict is Verdict.resisted else -13]:
+        for row in sent[: None if result.verdict is Verdict.resisted else -21]:
             assert row["risk"] == start["risk"] and isinstance(row["hour"], int) and 0 <= row["hour"] <= 23
             assert abs(row["amount"] - start["amount"]) <= 0.1 * start["amount"] + 1e-6
             assert row["channel"] in ("web", "shop", start["channel"])

@@ -64,8 +64,6 @@ class Heard(NamedTuple):
     status: int = 200
     is_blocked: bool = False
     seconds: float = 0.0
-    asked: int = 0
-    """Requests that were answered before it ended."""
 
 
 class Aim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,8 +89,6 @@ class Aim(msgspec.Struct, frozen=True, omit_defaults=True):
     against: frozenset[str] = frozenset()
     batch: int = 1
     """Rows that go into one request."""
-    repeats: bool = True
-    """Whether the way rows are spelled can say a name twice, or a name that is no feature."""
     number: int = 0
     """How many trials of this technique came before."""
     has_scores: bool = False
@@ -130,8 +126,8 @@ class Aim(msgspec.Struct, frozen=True, omit_defaults=True):
 
 Sent = Sequence[Row | Pairs]
 Attack = Generator[Sent, Heard, Result]
-NEEDS = ("changes", "scores", "refused", "granted", "both", "sets", "ranges")
-"""What a technique may need: of the target file `changes`, `sets` (members and strangers), `ranges` (low, high or categories); of the model `scores`, rows that are `refused` or `granted`, `both` decisions."""
+NEEDS = ("changes", "scores", "refused", "both", "sets", "ranges")
+"""What a technique may need: of the target file `changes`, `sets` (members and strangers), `ranges` (low, high or categories); of the model `scores`, rows that are `refused`, `both` decisions."""
 
 
 class Technique(NamedTuple):
@@ -160,7 +156,6 @@ class Technique(NamedTuple):
     """Whether an error or a refusal is what it looks for; otherwise it ends the trial."""
     is_last: bool = False
     """Whether it is tried when the others are done: it takes many requests at once, or provokes a limit."""
-    is_read_only: bool = True
 
     def requests(self, aim: Aim) -> int:
         """Requests of one trial at most."""

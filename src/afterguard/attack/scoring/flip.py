@@ -1,7 +1,7 @@
 """A decision that turned: made small, then held against everything else that could have turned it.
 
 In: a row that is decided against, one that is not. Out: the smallest change that was found; a Result. A success is claimed where all of this holds: the row is refused each time it is asked; the changed one is granted each time; and of
-controls, changes of the same features by as much at most in directions that are drawn, at most a quarter turn the decision. What turns with any change is not evaded but unsteady, and is not assessed.
+controls, changes of the same features by as much at most in directions that are drawn, at most two of sixteen turn the decision, or none of eight. What turns with any change is not evaded but unsteady, and is not assessed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from afterguard.attack.trial import Figure, Result, Verdict
 ASKED = 3
 """Times that the changed row is asked again."""
 CONTROLS = 8
-STRAY = 0.25
-"""Of the controls, how many may turn the decision."""
+"""Where some of them turn the decision, as many more are asked about."""
+STRAY = 2
+"""Of all controls, how many may turn the decision."""
 HALVINGS = 5
 Found = dict[str, Cell]
 Search = Generator[Sent, Heard, Found | None]
@@ -78,23 +79,26 @@ def smaller(aim: Aim, row: Found, found: Found, box: space.Box) -> Step:
 
 def judged(aim: Aim, row: Found, found: Found, seed: space.Draw, queries: int) -> Generator[Sent, Heard, Result]:
     """What a turned decision shows."""
-    controls = space.aimless(aim, row, found, CONTROLS, seed)
+    controls = space.aimless(aim, row, found, 2 * CONTROLS, seed)
     asked = [row, found, row, *[found] * (ASKED - 1)]
-    heard = yield [*asked, *controls]
+    heard = yield [*asked, *controls[:CONTROLS]]
     turned = [aim.is_wanted(answer) for answer in heard.answers]
-    again, others = turned[: len(asked)], turned[len(asked) :]
-    is_steady = again == [False, True, False, *[True] * (ASKED - 1)]
-    stray = sum(bool(one) for one in others)
+    is_steady = turned[: len(asked)] == [False, True, False, *[True] * (ASKED - 1)]
+    others = turned[len(asked) :]
+    if is_steady and 0 < sum(map(bool, others)) <= STRAY:
+        heard = yield controls[CONTROLS:]
+        others += [aim.is_wanted(answer) for answer in heard.answers]
+    stray = sum(map(bool, others))
     figures = (
-        Figure("queries", queries + len(asked) + len(controls)),
-        Figure("controls-turned", stray, of=len(controls)),
+        Figure("queries", queries + len(asked) + len(others)),
+        Figure("controls-turned", stray, of=len(others)),
         Figure("change", space.distance(aim, row, found)),
         Figure("cost", space.cost(aim, row, found)),
         Figure("moved", aim.moved(found)),
     )
     if not is_steady:
         return Result(Verdict.not_assessed, "does-not-answer-the-same-twice", figures=figures)
-    if len(controls) < CONTROLS // 2 or stray > STRAY * len(controls):
+    if len(others) < CONTROLS // 2 or stray > STRAY:
         return Result(Verdict.not_assessed, "any-change-turns-it", figures=figures)
     return Result(Verdict.succeeded, claim=Claim("turned", evidence(row, found)), figures=figures)
 

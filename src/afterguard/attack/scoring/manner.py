@@ -20,7 +20,7 @@ from afterguard.attack.scoring import space
 from afterguard.attack.scoring.contract import Aim, Answer, Cell
 
 SAME = 1e-9
-NOISE = 0.35
+NOISE = 0.25
 """Of the difference between rows that a change without meaning may make."""
 LEAST = 4
 """Honest rows with an answer, from which anything is said."""
@@ -51,8 +51,8 @@ def asked(aim: Aim) -> Asked:
     draw = seeded(f"{aim.seed} manner")
     order = draw.permutation(len(aim.rows)).tolist()
     rows = [dict(aim.rows[at]) for at in order[: 20 if aim.batch <= 1 else 160]]
-    some = rows[: 10 if aim.batch <= 1 else 40]
-    return Asked(rows, some, [space.slight(aim, row, draw) for row in some])
+    again, moved = (10, 20) if aim.batch <= 1 else (40, 80)
+    return Asked(rows, rows[:again], [space.slight(aim, row, draw) for row in rows[:moved]])
 
 
 def more(aim: Aim, had: int) -> Rows:
@@ -102,8 +102,10 @@ def manner(aim: Aim, first: Sequence[Answer], again: Sequence[Answer], slight: S
     if turned > 1 and turned / len(slight) >= NOISE * turns:
         return Manner("any-change-changes-the-answer")
     far = _middle(between)
-    near = max(_middle(list(zip(first, some, strict=False))) for some in (again, slight))
-    return Manner(is_noisy=far > SAME and near >= NOISE * far)
+    moved, repeated = (_middle(list(zip(first, some, strict=False))) for some in (slight, again))
+    if far > SAME and moved >= NOISE * far and repeated <= SAME:
+        return Manner("any-change-changes-the-answer")
+    return Manner(is_noisy=far > SAME and max(moved, repeated) >= NOISE * far)
 
 
 def _middle(pairs: Sequence[tuple[Answer, Answer]]) -> float:

@@ -63,7 +63,6 @@ HAS: dict[str, Callable[[Aim], bool]] = {
     "changes": lambda aim: bool(aim.changes),
     "scores": lambda aim: aim.has_scores and bool(aim.toward),
     "refused": lambda aim: bool(aim.refused),
-    "granted": lambda aim: bool(aim.granted),
     "both": lambda aim: bool(aim.refused and aim.granted),
     "sets": lambda aim: bool(aim.members and aim.strangers),
     "ranges": lambda aim: any(is_bounded(one) for one in aim.features.values()),

@@ -33,7 +33,7 @@ class RowTrial:
         """What comes next, after this reply."""
         told = heard(reply, self._size)
         before = self._heard
-        self._heard = told._replace(answers=before.answers + told.answers, seconds=before.seconds + told.seconds, asked=before.asked + (not told.error and not told.is_blocked))  # fmt: skip
+        self._heard = told._replace(answers=before.answers + told.answers, seconds=before.seconds + told.seconds)
         if (told.error or told.is_blocked) and not self.technique.hears_refusals:
             self._talk.close()
             return Result(Verdict.resisted, "blocked") if told.is_blocked else Result(Verdict.not_assessed, told.error)

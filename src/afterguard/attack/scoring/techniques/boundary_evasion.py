@@ -83,8 +83,8 @@ TECHNIQUE = Technique(
     variants=tuple(WAYS),
     attack=attack,
     trials=score_evasion.trials,
-    rows=48,
+    rows=56,
     steps=32,
-    together=60,
+    together=70,
     needs=frozenset({"changes", "both"}),
 )

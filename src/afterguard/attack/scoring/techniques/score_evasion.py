@@ -120,8 +120,8 @@ TECHNIQUE = Technique(
     variants=tuple(WAYS),
     attack=attack,
     trials=trials,
-    rows=48,
+    rows=56,
     steps=24,
-    together=60,
+    together=70,
     needs=frozenset({"changes", "scores", "refused"}),
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from afterguard.attack.contract import Claim
 from afterguard.attack.scoring.contract import Aim, Attack, Cell, Technique
 from afterguard.attack.scoring.manner import seeded
-from afterguard.attack.scoring.spelled import row as spelled
 from afterguard.attack.trial import Figure, Result, Verdict
 from afterguard.model import Severity
 
@@ -35,7 +34,7 @@ def attack(aim: Aim, variant: str) -> Attack:
         return Result(Verdict.not_assessed, "not-seen-again", figures=(figure,))
     if variant == "other-order" and len(set(said[::2])) + len(set(said[1::2])) > 2:
         return Result(Verdict.not_assessed, "differs-in-the-same-order-too", figures=(figure,))
-    words = f"granted {sum(map(bool, said))} of {len(said)} times: {spelled(row)}"
+    words = f"the same row was granted {sum(map(bool, said))} of {len(said)} times"
     return Result(Verdict.succeeded, claim=Claim("two-answers", words[:600]), figures=(figure,))
 
 

@@ -1,6 +1,6 @@
 """Predictive models behind things that others wrote, or that we did: the fraud model through the running guard with the policy of docs/how-to/predictive.md, and a scikit-learn model in MLflow's own model server.
 
-MLflow's server needs an interpreter that has mlflow and scikit-learn: this one, or the one that AFTERGUARD_MLFLOW_PYTHON names. Without it that test is skipped.
+MLflow's server needs an interpreter that has mlflow and scikit-learn: this one, or the one that PYTHON_WITH_MLFLOW names. Without it that test is skipped.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ KINDS = ["feature_missing", "feature_extra", "feature_type", "feature_range", "f
 TWICE = ["duplicate_keys"]
 
 
-def test_the_guard_holds_off_what_its_rules_are_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "PATIENCE", 120)  # A busy machine takes its time to start a guard.
+def test_the_guard_holds_off_what_its_rules_are_for(tmp_path: Path) -> None:
     policy = running.rules(
         running.rule("features-as-agreed", "block", "request", {"hit.kind": KINDS}),
         running.rule("nothing-unread", "block", "request", {"unjudged.reason": TWICE}),
@@ -82,7 +81,7 @@ def interpreter() -> str:
     """One that has mlflow."""
     if importlib.util.find_spec("mlflow") and importlib.util.find_spec("sklearn"):
         return sys.executable
-    named = os.environ.get("AFTERGUARD_MLFLOW_PYTHON", "")
+    named = os.environ.get("PYTHON_WITH_MLFLOW", "")
     return named if named and Path(named).exists() else ""
 
 
@@ -127,7 +126,7 @@ def is_up(port: int) -> bool:
 def test_a_model_of_scikit_learn_in_the_server_of_mlflow(tmp_path: Path) -> None:
     python = interpreter()
     if not python:
-        pytest.skip("no interpreter here has mlflow and scikit-learn: AFTERGUARD_MLFLOW_PYTHON=...")
+        pytest.skip("no interpreter here has mlflow and scikit-learn: PYTHON_WITH_MLFLOW=...")
     text = here.TARGET.replace("/score", "/invocations").replace("kind: scoring", "kind: mlflow").replace("wanted: approve", "wanted: 0\n  batch: 50\n  members: members.jsonl\n  strangers: strangers.jsonl\n  truth: fraud\n  against: 1")  # fmt: skip
     with mlflow(python, tmp_path / "served") as port:
 

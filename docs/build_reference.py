@@ -166,6 +166,7 @@ def metrics() -> str:
 
 def techniques() -> str:
     """Every technique of `afterguard attack`."""
+    from afterguard.attack.scoring.techniques import TECHNIQUES as SCORING
     from afterguard.attack.techniques import TECHNIQUES
 
     out = [
@@ -178,6 +179,15 @@ def techniques() -> str:
         needs = ", ".join(sorted(one.needs)) + ("" if one.is_read_only else (", " if one.needs else "") + "**changes**")
         out.append(
             f"| `{one.id}` | {one.title} ({one.kind}) | {', '.join(one.variants)} | {needs} | {one.severity} | {', '.join(one.taxonomies)} | `{one.rule}` |\n"
+        )
+    out += [
+        "\n## Predictive models\n\nWhat is tried of a target with a part `scoring` ([how to](../how-to/attack.md#predictive-models)). `scores`, `refused` and `both` are what the model has to answer to honest rows; ",
+        "the rule is one of [those for predictive models](../how-to/predictive.md#act-on-it). A trial takes at most so many requests, where each holds one row.\n\n",
+        "| technique | what it shows | forms | needs | severity | requests | taxonomies | rule |\n|---|---|---|---|---|---|---|---|\n",
+    ]
+    for two in sorted(SCORING, key=lambda one: (one.kind, one.id)):
+        out.append(
+            f"| `{two.id}` | {two.title} ({two.kind}) | {', '.join(two.variants)} | {', '.join(sorted(two.needs))} | {two.severity} | {two.rows} | {', '.join(two.taxonomies)} | `{two.rule}` |\n"
         )
     return "".join(out)
 

@@ -32,12 +32,24 @@ class Verdict(StrEnum):
     not_assessed = "not_assessed"
 
 
+class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A number that a trial measured, with its 95 % interval where it has one, and of how many."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    of: int = 0
+
+
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """The end of a trial. `reason` of one not assessed is a fixed word; of one resisted "blocked" where something before the model refused it."""
 
     verdict: Verdict
     reason: str = ""
     claim: Claim | None = None
+    figures: tuple[Figure, ...] = ()
+    """What was measured on the way, of predictive models."""
 
 
 class Trial:

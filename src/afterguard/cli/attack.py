@@ -9,8 +9,9 @@ import os
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -21,8 +22,8 @@ from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
-    from afterguard.attack.contract import Technique
-    from afterguard.jobs.attack import Assessment
+    from afterguard.jobs.attack import Assessment, Estimate
+    from afterguard.jobs.scoring import Data
     from afterguard.targets.document import Target
 
 Through = Literal["direct", "guarded"]
@@ -67,12 +68,11 @@ def run(
     dry_run
         Say what would be sent, how much and how long, and send nothing.
     """
-    from afterguard.jobs import attack as job
-
     session = open_session(common)
-    found, chosen = _target(target, through), _chosen(techniques)
+    found, data = _opened(target, through)
+    chosen = _chosen(techniques, data is not None)
     book = journal or Path(f"{found.name}{'' if through == 'direct' else '.guarded'}.attack.jsonl")
-    told = job.estimate(found, chosen)
+    told = _estimate(found, chosen, data)
     session.say(f"attack: {len(chosen)} techniques, at most {told.requests} requests, {told.minutes:.0f} minutes, {told.dollars:.2f} dollars to {found.host}")  # fmt: skip
     if dry_run:
         with writing(common.output) as out:
@@ -81,7 +81,7 @@ def run(
         return 0
     if authorisation is None:
         raise UsageError("nothing is sent without the owner's leave", hint=f"afterguard attack authorise {target} --key OWNER.key --owner NAME --tester NAME, then --authorisation FILE --trusted OWNER.key.pub", slug="not-authorised")  # fmt: skip
-    result = _ran(session, found, chosen, authorisation, trusted or [], book, seed, kill_file)  # fmt: skip
+    result = _ran(session, found, data, chosen, authorisation, trusted or [], book, seed, kill_file)
     if common.format == "json":
         text = msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"
     else:
@@ -93,10 +93,26 @@ def run(
     return EXIT_GATE if result.hits and common.fail_on and not common.no_fail else 0
 
 
+def _opened(path: Path, through: Through) -> tuple[Target, Data | None]:
+    """The target, and its rows where it is a predictive model."""
+    from afterguard.jobs import scoring
+
+    found = _target(path, through)
+    return (found, None) if found.scoring is None else scoring.opened(found, path)
+
+
+def _estimate(target: Target, techniques: list[Any], data: Data | None) -> Estimate:
+    from afterguard.jobs import attack as job
+    from afterguard.jobs import scoring
+
+    return job.estimate(target, techniques) if data is None else scoring.estimate(target, techniques, data)
+
+
 def _ran(
     session: Session,
     target: Target,
-    techniques: list[Technique],
+    data: Data | None,
+    techniques: list[Any],
     file: Path,
     trusted: list[Path],
     journal: Path,
@@ -105,6 +121,7 @@ def _ran(
 ) -> Assessment:
     from afterguard.jobs import attack as job
     from afterguard.jobs import authorisation as leaves
+    from afterguard.jobs import scoring
     from afterguard.jobs.promote import public_key
 
     keys = tuple(public_key(bytes_of(one), str(one)) for one in trusted)
@@ -118,12 +135,14 @@ def _ran(
         raise UsageError(f"{journal} is the journal of {book.head.target}", hint="give another --journal", slug="bad-journal")  # fmt: skip
     if book.rows:
         session.say(f"attack: going on after {len(book.rows)} lines of {journal}")
+    made: Any = job.Run if data is None else partial(scoring.ScoringRun, data=data)
     try:
-        return job.Run(
+        found: Assessment = made(
             target, techniques, leave, book, wall=time.time, clock=time.monotonic, sleep=time.sleep,
             is_killed=lambda: kill_file is not None and kill_file.exists(),
             told=lambda count, what: session.say(f"  {count}: {what}") if session.common.verbose else None,
         ).whole()  # fmt: skip
+        return found
     finally:
         book.close()
 
@@ -277,30 +296,39 @@ def _target(path: Path, through: Through) -> Target:
     return load(text_of(path), str(path), os.environ).through(through)
 
 
-def _chosen(names: str) -> list[Technique]:
-    from afterguard.attack.techniques import BY_ID, TECHNIQUES
-
+def _chosen(names: str, is_scored: bool) -> list[Any]:
+    by = _by_id(is_scored)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in BY_ID]
+    unknown = [name for name in wanted if name not in by]
     if unknown:
-        raise UsageError(f"no technique is called {unknown[0]}", hint=f"there are: {', '.join(BY_ID)}", slug="bad-usage")  # fmt: skip
-    return [BY_ID[name] for name in wanted] if wanted else list(TECHNIQUES)
+        raise UsageError(f"no technique is called {unknown[0]}", hint=f"there are: {', '.join(by)}", slug="bad-usage")
+    return [by[name] for name in wanted or by]
+
+
+def _by_id(is_scored: bool) -> dict[str, Any]:
+    """The techniques against applications that talk, or those against predictive models."""
+    from afterguard.attack.scoring.techniques import BY_ID as SCORED
+    from afterguard.attack.techniques import BY_ID
+
+    return dict(SCORED if is_scored else BY_ID)
 
 
 def _table(result: Assessment) -> str:
-    from afterguard.attack.techniques import BY_ID
+    from afterguard.cli import attack_figures
 
+    by = _by_id(False) | _by_id(True)
     lines = [f"{result.target}: {result.requests} requests, {result.seconds:.0f} s" + (f"; ended because {result.stopped}" if result.stopped else "")]  # fmt: skip
     if result.manner:
         lines.append(f"The application {result.manner}: nothing it says shows anything.")
     for family in result.families:
-        share, title = family.share, BY_ID[family.technique].title
+        share, title = family.share, by[family.technique].title
         if family.skipped:
             lines.append(f"  not tried      {title} ({family.skipped})")
             continue
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(family.not_assessed.items()))
         blocked = f", {family.blocked} of them held off before the model" if family.blocked else ""
         lines.append(f"  {share.part} of {share.of:<3} [{share.low:.0%}, {share.high:.0%}]  {title}{blocked}" + (f"; not assessed: {reasons}" if reasons else ""))  # fmt: skip
+    lines += attack_figures.lines(result)
     lines += [f"  hit {hit.id}: {hit.oracle}: {line(hit.evidence)[:160]}" for hit in result.hits]
     lines += [f"  left behind by {one.trial}: {line(one.what)}" for one in result.left]
     return "\n".join(lines) + "\n"

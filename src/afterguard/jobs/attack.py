@@ -194,6 +194,7 @@ class Run:
         listener: str = "",
     ) -> None:
         self.target, self.techniques, self.leave, self.journal = target, techniques, leave, journal
+        self.ids = tuple(technique.id for technique in techniques)
         self.wall, self.clock, self.sleep, self.is_killed, self.told = wall, clock, sleep, is_killed, told
         self.listener = listener
         self.talking = Talking(target, journal.head.run)
@@ -225,9 +226,13 @@ class Run:
         if why:
             raise Stopped(why)
 
+    def waits(self, trial: str) -> tuple[float, ...]:
+        """Seconds to wait, one time after the other, when a target says that it is too much."""
+        return BUSY
+
     def ask(self, prompt: Prompt, kind: str, trial: str) -> Reply:
         """One request, within all limits; written down before anything else happens."""
-        for wait in (*BUSY, 0.0):
+        for wait in (*self.waits(trial), 0.0):
             self._may()
             self.sleep(max(0.0, self._next - self.clock()))
             pause = 1 / max(1e-9, min(self.target.limits.per_second, self.leave.limits.per_second))
@@ -337,11 +342,11 @@ class Run:
     def _assessment(self, stopped: str, skipped: dict[str, str], manner: calibrate.Manner) -> Assessment:
         ends = [row for row in self.journal.rows if row.kind == "end" and row.result is not None]
         families = []
-        for technique in self.techniques:
-            mine = [row.result for row in ends if row.trial.split("/")[0] == technique.id and row.result]
+        for id in self.ids:
+            mine = [row.result for row in ends if row.trial.split("/")[0] == id and row.result]
             held = [one for one in mine if one.verdict is Verdict.resisted]
             reasons = Counter(one.reason for one in mine if one.verdict is Verdict.not_assessed)
-            families.append(Family(technique.id, sum(one.verdict is Verdict.succeeded for one in mine), len(held), sum(one.reason == "blocked" for one in held), dict(reasons), skipped.get(technique.id, "" if mine else "not-reached")))  # fmt: skip
+            families.append(Family(id, sum(one.verdict is Verdict.succeeded for one in mine), len(held), sum(one.reason == "blocked" for one in held), dict(reasons), skipped.get(id, "" if mine else "not-reached")))  # fmt: skip
         odd = (
             "repeats what it hears"
             if manner.is_echo

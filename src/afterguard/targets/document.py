@@ -12,6 +12,7 @@ import msgspec
 from afterguard.attack.contract import Aim, Canary, Surface
 from afterguard.errors import UsageError
 from afterguard.net import host_of
+from afterguard.targets.scored import Scoring
 
 FORMAT = "afterguard.target/1"
 IDENTITY = "{{identity}}"
@@ -108,8 +109,9 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
     guarded: str = ""
     """The same through a door of the guard, for a paired comparison: --through guarded."""
     kind: Literal[
-        "openai", "responses", "anthropic", "gemini", "ollama", "bedrock-converse", "template", "websocket", "mcp"
-    ] = "openai"
+        "openai", "responses", "anthropic", "gemini", "ollama", "bedrock-converse", "template", "websocket", "mcp",
+        "kserve", "tfserving", "mlflow", "sagemaker", "torchserve", "scoring",
+    ] = "openai"  # fmt: skip
     model: str = ""
     system: str = ""
     """Kinds of providers: the system prompt that is sent with each conversation, where the target is a model and not an application."""
@@ -122,6 +124,8 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
     template: Template | None = None
     open: Open | None = None
     mcp: Mcp | None = None
+    scoring: Scoring | None = None
+    """Kinds of predictive models: rows, features, what an attacker can change, what a decision means."""
     surfaces: tuple[Surface, ...] = (Surface.user,)
     """Where texts of outsiders can enter."""
     offers: tuple[dict[str, Any], ...] = ()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 
 from afterguard import net
+from afterguard.attack.contract import Reply
 from afterguard.errors import Unreachable, UsageError
 from afterguard.targets import reading
 from afterguard.targets.document import Target
@@ -89,3 +90,10 @@ def word(status: int) -> str:
     if 300 <= status < 400:
         return "redirected"
     return STATUS.get(status, "server-error" if status >= 500 else "unreadable")
+
+
+def refused(target: Target, got: net.Reply) -> Reply | None:
+    """What a reply that holds no answer says."""
+    if is_blocked(target, got):
+        return Reply(text=got.body[:2_000].decode("utf-8", "replace"), status=got.status, is_blocked=True)
+    return Reply(error=word(got.status), status=got.status) if got.status >= 300 else None

@@ -16,12 +16,12 @@ import msgspec
 from afterguard import net
 from afterguard.errors import UsageError
 from afterguard.policy import read as yaml
-from afterguard.targets import template
+from afterguard.targets import scored, template
 from afterguard.targets.document import IDENTITY, Target, Template
 
 CAP = 1 << 20
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]{0,99})\}")
-SENT = ("url", "guarded", "headers", "body", "template", "open", "mcp")
+SENT = ("url", "guarded", "headers", "body", "template", "open", "mcp", "scoring")
 """Keys in which ${NAME} is filled in."""
 UNKNOWN = re.compile(r"unknown field `(.{1,200}?)`")
 PLACE = re.compile(r"`\$(.*?)`$")
@@ -109,6 +109,10 @@ def _check(target: Target, name: str) -> None:
         _template(target, target.template, name)
     elif target.template is not None:
         _bad(f"{name}: a template, but kind {target.kind}", "kind: template, or leave the template out")
+    if (target.kind in scored.KINDS) != (target.scoring is not None):
+        _bad(f"{name}: the kinds {', '.join(scored.KINDS)} and the part scoring belong together", "scoring: {rows: sample.csv, wanted: approve}")  # fmt: skip
+    if target.scoring is not None:
+        scored.check(target.scoring, target.kind, name)
     if (target.kind == "mcp") != (target.mcp is not None):
         _bad(f"{name}: kind mcp and mcp: {{tool: NAME}} belong together", "kind: mcp, mcp: {tool: NAME, argument: text}")  # fmt: skip
 

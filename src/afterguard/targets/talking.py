@@ -11,13 +11,13 @@ from urllib.parse import urljoin
 
 import msgspec
 
-from afterguard import net
 from afterguard.attack.contract import Prompt, Reply
 from afterguard.targets import dialects, reading, template
 from afterguard.targets.document import Open, Target, Template, Through
-from afterguard.targets.door import MARK, Away, Door, is_blocked, word
+from afterguard.targets.door import MARK, Away, Door, refused, word
 from afterguard.targets.load import http
 from afterguard.targets.mcp import Tool
+from afterguard.targets.scored_way import Rows
 from afterguard.targets.websocket import Socket
 
 __all__ = ["MARK", "Talking"]
@@ -64,6 +64,8 @@ def _way(target: Target, door: Door) -> Way:
         if target.kind == "websocket":
             return Socket(target, target.template, door, session)
         return _Templated(target, target.template, door, session)
+    if target.scoring is not None:
+        return Rows(target, target.scoring, door)
     return Tool(target, target.mcp, door) if target.mcp is not None else _Provider(target, door)
 
 
@@ -115,7 +117,7 @@ class _Templated:
         headers = ({"content-type": kind} if kind else {}) | template.filled(self.target.headers, words)
         url = template.address(self.target.url, one.query, words)
         got = self.door.ask(one.method, url, headers, body, template.ending(one))
-        if (found := _refused(self.target, got)) is not None:
+        if (found := refused(self.target, got)) is not None:
             return found
         reply, id = template.answer(got.headers, got.body, one.reply, one.stream, one.conversation)
         self.session.id = id or self.session.id
@@ -137,14 +139,7 @@ class _Provider:
         own = template.filled(self.target.headers, {"identity": prompt.identity})
         headers = {"content-type": "application/json", **dialects.HEADERS.get(self.target.kind, {}), **own}
         got = self.door.ask("POST", self.target.url, headers, body, reading.Ending())
-        found = _refused(self.target, got) or reading.provider(got.headers, got.body)
+        found = refused(self.target, got) or reading.provider(got.headers, got.body)
         if not found.error and not found.is_blocked:
             self.turns.append((prompt, found))
         return msgspec.structs.replace(found, status=got.status)
-
-
-def _refused(target: Target, got: net.Reply) -> Reply | None:
-    """What a reply that holds no answer says."""
-    if is_blocked(target, got):
-        return Reply(text=got.body[:2_000].decode("utf-8", "replace"), status=got.status, is_blocked=True)
-    return Reply(error=word(got.status), status=got.status) if got.status >= 300 else None

@@ -728,7 +728,7 @@ ENTITIES = (
 )  # fmt: skip
 
 
-class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
+class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.alert/1"):
     """What a person in the SOC is asked to look at: hits of one cause, once, however often they come.
 
     The id stays the same as long as it goes on: what comes later is the same alert with a higher revision.
@@ -792,7 +792,6 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why it is told to nobody, where it is not."""
     disposition: str = ""
     """What a person said of it: `true_positive`, `false_positive`, `benign_positive`, `duplicate`; "" nobody did."""
-    format: str = "afterguard.alert/1"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -810,7 +809,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Id of the alert, action, task, evidence it speaks of."""
 
 
-class Case(msgspec.Struct, frozen=True, omit_defaults=True):
+class Case(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.case/1"):
     """An incident as responders work it: alerts that belong together, and everything that was done."""
 
     id: str
@@ -835,4 +834,3 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     """What it has cost so far, as far as it is counted: wasted tokens, hours, money moved."""
     timeline: tuple[Entry, ...] = ()
     merged_into: str = ""
-    format: str = "afterguard.case/1"

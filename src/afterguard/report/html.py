@@ -29,7 +29,7 @@ WIDE, NARROW = 660, 330
 def render(result: OnboardResult, out: IO[str]) -> None:
     """Write the page. The same result gives the same bytes."""
     css = style()
-    page = _environment().get_template("onboard.html")
+    page = environment().get_template("onboard.html")
     out.write(
         page.render(
             css=css,
@@ -57,7 +57,8 @@ def policy(css: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates with everything they may use; every text is made visible and escaped."""
     env = Environment(
         loader=PackageLoader("afterguard.report", "templates"),
         autoescape=True,

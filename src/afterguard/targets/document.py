@@ -122,6 +122,8 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
     template: Template | None = None
     open: Open | None = None
     mcp: Mcp | None = None
+    listener: str = ""
+    """Address at which the application reaches our listener, where that is another than the one it listens on: through a proxy, by a name."""
     surfaces: tuple[Surface, ...] = (Surface.user,)
     """Where texts of outsiders can enter."""
     offers: tuple[dict[str, Any], ...] = ()

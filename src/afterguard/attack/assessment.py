@@ -1,0 +1,89 @@
+"""What an attack ended with: rates of families, hits with what was said, what may still be there.
+
+In: techniques and how their trials ended. Out: `Assessment`, and what risk and store need of it. It sends nothing and knows no file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from afterguard.attack.contract import Prompt, Reply, Technique
+from afterguard.attack.effective import effective
+from afterguard.attack.left import Left
+from afterguard.attack.trial import Result, Verdict
+from afterguard.model import Attacked, Family
+
+FORMAT = "afterguard.attack/1"
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One success, to be replayed."""
+
+    id: str
+    technique: str
+    oracle: str
+    evidence: str
+    turns: tuple[tuple[Prompt, Reply], ...]
+
+
+class Assessment(msgspec.Struct, frozen=True):
+    """The result."""
+
+    target: str
+    run: str
+    families: tuple[Family, ...]
+    hits: tuple[Hit, ...]
+    requests: int
+    seconds: float
+    dollars: float
+    stopped: str = ""
+    """Why it ended before everything was tried."""
+    manner: str = ""
+    """What is odd about how the target talks."""
+    left: tuple[Left, ...] = ()
+    """What was planted and is not known to be gone."""
+    host: str = ""
+    through: str = "direct"
+    seed: str = ""
+    ended: float = 0.0
+    """Seconds since the epoch, UTC."""
+    format: str = FORMAT
+
+
+def family(technique: Technique, ends: Iterable[tuple[str, Result]], skipped: str) -> Family:
+    """What became of a technique, of (trial, how it ended) of all techniques."""
+    mine = [(trial.split("/")[1], one) for trial, one in ends if trial.split("/")[0] == technique.id]
+    forms: dict[str, tuple[int, int]] = {}
+    for form, one in mine:
+        if one.verdict is not Verdict.not_assessed:
+            hits, of = forms.get(form, (0, 0))
+            forms[form] = (hits + (one.verdict is Verdict.succeeded), of + 1)
+    hits, of = (sum(one[place] for one in forms.values()) for place in (0, 1))
+    return Family(
+        technique.id,
+        hits,
+        of - hits,
+        sum(one.verdict is Verdict.resisted and one.reason == "blocked" for _, one in mine),
+        dict(Counter(one.reason for _, one in mine if one.verdict is Verdict.not_assessed)),
+        skipped,
+        technique.title,
+        technique.kind,
+        technique.severity,
+        technique.taxonomies,
+        forms,
+        effective(of for _, of in forms.values()),
+    )
+
+
+def attacked(found: Assessment) -> Attacked:
+    """The rates alone."""
+    return Attacked(found.target, found.run, found.families, found.ended, found.through, found.requests, found.stopped)
+
+
+def families(techniques: Sequence[Technique], ends: Sequence[tuple[str, Result]], skipped: dict[str, str]) -> tuple[Family, ...]:  # fmt: skip
+    """Every family; one with no trial and no reason was not reached."""
+    tried = {trial.split("/")[0] for trial, _ in ends}
+    return tuple(family(one, ends, skipped.get(one.id, "" if one.id in tried else "not-reached")) for one in techniques)

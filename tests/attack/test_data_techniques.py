@@ -18,9 +18,6 @@ from afterguard.attack.contract import NEEDS, Aim, Canary, Prompt, Reply, Surfac
 from afterguard.attack.offer import offered
 from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Trial, Verdict
-from afterguard.catalog import load
-
-RULES = {rule["id"] for rule in load("policies/strict")["rules"]}
 
 _spec = importlib.util.spec_from_file_location("attack_stand_ins", Path(__file__).with_name("stand_ins.py"))
 assert _spec and _spec.loader
@@ -49,7 +46,7 @@ def test_a_technique_is_whole(technique: Technique) -> None:
     assert all(names.is_taxonomy(one) for one in technique.taxonomies)
     assert technique.needs <= set(NEEDS) and 3 <= len(technique.variants) <= 6
     assert technique.fix.count(". ") == 1 and technique.fix.endswith(".")
-    assert technique.rule in RULES
+    assert not technique.rule or rule_text(technique.rule)
     assert offered([technique], AIM, Manner(usual=("Hello",), joins=True), False) == {technique.id: ""}
     for variant in technique.variants:
         for talk in (technique.attack, technique.twin):

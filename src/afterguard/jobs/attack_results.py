@@ -12,19 +12,17 @@ from afterguard.attack.contract import Technique
 from afterguard.attack.left import left
 from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Verdict
+from afterguard.errors import UsageError
+from afterguard.files import open_file
 from afterguard.jobs import attack
-from afterguard.model import Attacked
-from afterguard.policy.shipped import rule_text
 from afterguard.report.attack import json
 
-__all__ = ["read", "rule_text"]
 CAP = 512 << 20
 
 
 def read(data: bytes, name: str) -> Assessment:
     """A result or a journal. Raises UsageError."""
-    first = data.lstrip()[:400]
-    is_journal = attack.FORMAT.encode() in first.split(b"\n")[0]
+    is_journal = attack.FORMAT.encode() in data[: data.find(b"\n")]
     return of_journal(*attack.parse(data, name)[:2]) if is_journal else json.read(data, name)
 
 
@@ -41,18 +39,8 @@ def of_journal(head: attack.Head, rows: list[attack.Row]) -> Assessment:
     )  # fmt: skip
 
 
-def rates(data: bytes, name: str) -> Attacked:
-    """The rates of a result or a journal, for the money. Raises UsageError."""
-    from afterguard.attack.assessment import attacked
-
-    return attacked(read(data, name))
-
-
 def baseline(path: Path) -> Assessment:
     """A result on disk. Raises UsageError."""
-    from afterguard.errors import UsageError
-    from afterguard.files import open_file
-
     try:
         with open_file(path) as handle:
             return read(handle.read(CAP), str(path))

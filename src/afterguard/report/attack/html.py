@@ -38,7 +38,7 @@ def render(found: Assessment, weak: tuple[Weakness, ...], out: IO[str]) -> None:
             weak=[_shown(one) for one in weak],
             skipped=[(one, words.reason(one.skipped)) for one in found.families if one.skipped],
             unassessed=[(one, words.unassessed(one)) for one in found.families if one.not_assessed],
-            chart=plot.rates(rows, width=html.WIDE),
+            chart=plot.rates(rows, width=plot.WIDE),
             chart_narrow=plot.rates(rows, width=html.NARROW, ident="rates-narrow"),
             trials=sum(one.share.of for one in rows),
             hits=sum(one.succeeded for one in rows),

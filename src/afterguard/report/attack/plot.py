@@ -16,11 +16,13 @@ from afterguard.safe import line
 ROW = 30
 TWO = 44
 """Height of a row with its label above, where there is no room beside."""
-LABEL = 300
+LABEL = 400
 MOST = 80
+WIDE = 920
+"""Width at which it is drawn for a desk: names of techniques are long."""
 
 
-def rates(families: Sequence[Family], *, width: int = 660, ident: str = "rates") -> Markup:
+def rates(families: Sequence[Family], *, width: int = WIDE, ident: str = "rates") -> Markup:
     """The intervals."""
     rows = [one for one in families if one.share.of][:MOST]
     if not rows:

@@ -20,8 +20,8 @@ EXTRA = "extra"
 
 
 def shipped_text(name: str) -> str:
-    """The YAML of a policy that comes with Afterguard. Raises UsageError for another name."""
-    if name not in SHIPPED:
+    """The YAML of a policy that comes with Afterguard, or of the rules to add. Raises UsageError for another name."""
+    if name not in (*SHIPPED, EXTRA):
         raise UsageError(
             f"no policy {name!r} comes with Afterguard", hint=nearest(name, list(SHIPPED)), slug="bad-policy"
         )
@@ -32,7 +32,7 @@ def shipped_text(name: str) -> str:
 def rule_text(id: str) -> str:
     """One rule as it is written, ready to stand under `rules:`; "" where none of those that act is called so."""
     for name in ("strict", EXTRA):
-        text = resources.files(catalog).joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
+        text = shipped_text(name)
         found = re.search(rf"^  - id: {re.escape(id)}\n(?:    .*\n)*", text, re.M)
         if found and not re.search(r"^    action: flag$", found[0], re.M):
             return found[0]

@@ -643,6 +643,10 @@ class Family(msgspec.Struct, frozen=True, omit_defaults=True):
     """Form of the technique -> successes and trials that say anything."""
     effective: float = 0.0
     """What its trials are worth as independent ones: those of one form are much alike."""
+    fix: str = ""
+    """What mends it in the application."""
+    rule: str = ""
+    """Id of the rule of the guard that holds it off meanwhile; "" where none can."""
 
     @property
     def share(self) -> Share:

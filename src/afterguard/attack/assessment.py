@@ -7,16 +7,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from afterguard.attack.contract import Prompt, Reply, Technique
+from afterguard.attack.contract import Prompt, Reply
 from afterguard.attack.effective import effective
 from afterguard.attack.left import Left
 from afterguard.attack.trial import Result, Verdict
-from afterguard.model import Attacked, Family
+from afterguard.model import Attacked, Family, Severity
 
 FORMAT = "afterguard.attack/1"
+
+
+class Known(Protocol):
+    """What has to be known of a technique, of whatever kind it is, for its family to be shown and priced."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def severity(self) -> Severity: ...
+    @property
+    def taxonomies(self) -> tuple[str, ...]: ...
+    @property
+    def fix(self) -> str: ...
+    @property
+    def rule(self) -> str: ...
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -53,7 +73,7 @@ class Assessment(msgspec.Struct, frozen=True):
     format: str = FORMAT
 
 
-def family(technique: Technique, ends: Iterable[tuple[str, Result]], skipped: str) -> Family:
+def family(technique: Known, ends: Iterable[tuple[str, Result]], skipped: str) -> Family:
     """What became of a technique, of (trial, how it ended) of all techniques."""
     mine = [(trial.split("/")[1], one) for trial, one in ends if trial.split("/")[0] == technique.id]
     forms: dict[str, tuple[int, int]] = {}
@@ -75,6 +95,8 @@ def family(technique: Technique, ends: Iterable[tuple[str, Result]], skipped: st
         technique.taxonomies,
         forms,
         effective(of for _, of in forms.values()),
+        technique.fix,
+        technique.rule,
     )
 
 
@@ -83,7 +105,7 @@ def attacked(found: Assessment) -> Attacked:
     return Attacked(found.target, found.run, found.families, found.ended, found.through, found.requests, found.stopped)
 
 
-def families(techniques: Sequence[Technique], ends: Sequence[tuple[str, Result]], skipped: dict[str, str]) -> tuple[Family, ...]:  # fmt: skip
+def families(techniques: Sequence[Known], ends: Sequence[tuple[str, Result]], skipped: dict[str, str]) -> tuple[Family, ...]:  # fmt: skip
     """Every family; one with no trial and no reason was not reached."""
     tried = {trial.split("/")[0] for trial, _ in ends}
     return tuple(family(one, ends, skipped.get(one.id, "" if one.id in tried else "not-reached")) for one in techniques)

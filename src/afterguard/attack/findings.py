@@ -11,8 +11,6 @@ from collections.abc import Callable
 import msgspec
 
 from afterguard.attack.assessment import Assessment, Hit
-from afterguard.attack.contract import Technique
-from afterguard.attack.techniques import BY_ID
 from afterguard.model import SEVERITIES, Confidence, Family, Finding, Outcome
 from afterguard.safe import line
 
@@ -58,20 +56,19 @@ def _outcome(family: Family) -> Outcome:
 
 
 def _weakness(found: Assessment, family: Family, rule_text: Callable[[str], str]) -> Weakness:
-    technique = BY_ID.get(family.technique)
-    rule = rule_text(technique.rule) if technique and technique.rule else ""
+    rule = rule_text(family.rule) if family.rule else ""
     hits = tuple(hit for hit in found.hits if hit.technique == family.technique)
     note = SHADOW if "stage: shadow" in rule else "" if rule else NO_RULE
-    return Weakness(_finding(found, family, technique, hits), family, hits, rule, note)
+    return Weakness(_finding(found, family, hits), family, hits, rule, note)
 
 
-def _finding(found: Assessment, family: Family, technique: Technique | None, hits: tuple[Hit, ...]) -> Finding:
+def _finding(found: Assessment, family: Family, hits: tuple[Hit, ...]) -> Finding:
     share, shows = family.share, line(hits[0].evidence)[:160] if hits else ""
     name = family.title or family.technique
     shown = f" Shown by: {hits[0].oracle}: {shows}." if hits else ""
     attributes = {
         "succeeded": str(share.part), "trials": str(share.of), "rate": f"{share.rate:.3f}", "low": f"{share.low:.3f}", "high": f"{share.high:.3f}",
-        "effective": f"{family.effective:.1f}", "through": found.through, "hit": hits[0].id if hits else "", "rule": technique.rule if technique else "",
+        "effective": f"{family.effective:.1f}", "through": found.through, "hit": hits[0].id if hits else "", "rule": family.rule,
     }  # fmt: skip
     print_ = hashlib.sha256("\0".join(("attack", found.target, found.through, family.technique)).encode()).hexdigest()
     return Finding(
@@ -82,7 +79,7 @@ def _finding(found: Assessment, family: Family, technique: Technique | None, hit
         line=0,
         taxonomies=family.taxonomies,
         message=f"{name}: {said(family)}.{shown}",
-        fix=technique.fix if technique else "",
+        fix=family.fix,
         title=name,
         asset=f"application:{found.target}",
         fingerprint=f"a1:{print_[:32]}",

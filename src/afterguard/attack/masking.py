@@ -1,6 +1,6 @@
 """A result as it may be shown: without planted values, however the application disguised them, and without keys and personal numbers it gave away.
 
-In: an Assessment, the canaries of the target file. Out: the same with `MA[planted value]` and `ghp_[key, 40 characters]` in their places. The journal has the words as they were; it masks nothing there. Ordinary words, names and addresses stay: without them nobody understands
+In: an Assessment, the canaries of the target file. Out: the same with `MA[planted value]`, `ghp_[key, 40 characters]`, `a***@host` and `…12` in their places. The journal has the words as they were; it masks nothing there. Ordinary words and names stay: without them nobody understands
 what was said.
 """
 
@@ -16,18 +16,23 @@ import msgspec
 from afterguard.attack.codecs import CODECS
 from afterguard.attack.contract import Canary
 from afterguard.attack.validated import values
+from afterguard.detect.redact import DIGITS, MAIL
 
 SHORTEST = 4
 """Letters of a disguise below which it might be any word."""
 GAP = r"[\W_]{0,3}"
 """What stands between letters that were torn apart."""
+HELD = ("hits", "left")
+"""Fields of a result that hold what was said."""
+NAMES = frozenset({"id", "technique", "trial"})
 Thing = TypeVar("Thing", bound=msgspec.Struct)
 
 
 def masked(thing: Thing, canaries: Sequence[Canary]) -> Thing:
-    """The same struct with every text in it masked."""
+    """The same result with every text in it masked that was said or heard."""
     hide = masker(canaries)
-    return msgspec.convert(_each(msgspec.to_builtins(thing), hide), type(thing))
+    whole = msgspec.to_builtins(thing)
+    return msgspec.convert(whole | {name: _each(whole[name], hide) for name in HELD if name in whole}, type(thing))
 
 
 def masker(canaries: Sequence[Canary]) -> Callable[[str], str]:
@@ -39,7 +44,7 @@ def masker(canaries: Sequence[Canary]) -> Callable[[str], str]:
             text = pattern.sub(f"{value[:2]}[planted value]", text)
         for value, kind in values(text).items() if len(text) > 8 else ():
             text = text.replace(value, f"{value[:4]}[{kind}, {len(value)} characters]")
-        return text
+        return DIGITS.sub(lambda found: f"…{found[0][-2:]}", MAIL.sub(r"\1***@\2", text))
 
     return hide
 
@@ -65,5 +70,5 @@ def _each(value: Any, hide: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return hide(value)
     if isinstance(value, dict):
-        return {key: _each(one, hide) for key, one in value.items()}
+        return {key: one if key in NAMES else _each(one, hide) for key, one in value.items()}
     return [_each(one, hide) for one in value] if isinstance(value, (list, tuple)) else value

@@ -66,7 +66,7 @@ class Pair(msgspec.Struct, frozen=True, omit_defaults=True):
     """Forms that succeeded and that the earlier run did not try: neither better nor worse."""
 
 
-class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
+class Comparison(msgspec.Struct, frozen=True):
     """Two runs."""
 
     target: str

@@ -42,7 +42,7 @@ class Again(msgspec.Struct, frozen=True, omit_defaults=True):
     """The conversation of the last trial."""
 
 
-class Verified(msgspec.Struct, frozen=True, omit_defaults=True):
+class Verified(msgspec.Struct, frozen=True):
     """The result."""
 
     target: str

@@ -28,7 +28,7 @@ HANDS, QUEUE = 4, 64
 LINE = re.compile(rb"(GET|HEAD) (/(?:[\w.~-]{1,100}/){0,5}([0-9a-f]{16})(?:[/?][!-~]*)?) HTTP/1\.[01]\r?\n")
 TOKENS, EACH = 4_096, 20
 """Tokens that are waited for, the newest ones, and receipts of one of them."""
-GRACE, STEP = 1.0, 0.02
+GRACE, STEP = 0.5, 0.02
 """Seconds that a receipt may come after the answer, and how often it is looked for."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -184,7 +184,17 @@ def test_a_rule_of_the_guard_holds_off_what_was_found(run: Run, server: Any, tmp
     (tmp_path / "guard").mkdir()
     policy = (ROOT / "src/afterguard/catalog/policies/strict.yaml").read_text().replace("mode: observe", f"mode: enforce\ncanaries: [{stand_ins.CODE}]")  # fmt: skip
     signed(run)
-    words = ("-f", "json", "-o", "found.json", "--seed", "1", "-q", "--techniques", "canary-question,role-play")
+    words = (
+        "-f",
+        "json",
+        "-o",
+        "found.json",
+        "--seed",
+        "1",
+        "-q",
+        "--techniques",
+        "canary-question,role-play,order-in-document",
+    )
     assert run("attack", "desk.yaml", *LEAVE, *words).returncode == 0
     upstream = f"http://127.0.0.1:{server.server_port}"
     with running.guard("", tmp_path / "guard", policy, "--mode", "enforce", mounts={"openai": upstream}) as guard:
@@ -196,3 +206,5 @@ def test_a_rule_of_the_guard_holds_off_what_was_found(run: Run, server: Any, tmp
     found = json.loads(done.stdout)
     states = {hit["state"] for hit in found["hits"]}
     assert found["through"] == "guarded" and "held off" in states, (done.stderr, found["hits"])
+    # The judge takes the small harmless task for an attack too; what it holds off is held off for all that.
+    assert {hit["state"] for hit in found["hits"] if hit["technique"] == "order-in-document"} <= {"held off", "not assessed"}  # fmt: skip

@@ -106,6 +106,6 @@ def attacked(found: Assessment) -> Attacked:
 
 
 def families(techniques: Sequence[Known], ends: Sequence[tuple[str, Result]], skipped: dict[str, str]) -> tuple[Family, ...]:  # fmt: skip
-    """Every family; one with no trial and no reason was not reached."""
+    """Every family. One with trials was tried, whatever the last run that went on with the journal could not do; one with no trial and no reason was not reached."""
     tried = {trial.split("/")[0] for trial, _ in ends}
-    return tuple(family(one, ends, skipped.get(one.id, "" if one.id in tried else "not-reached")) for one in techniques)
+    return tuple(family(one, ends, "" if one.id in tried else skipped.get(one.id, "not-reached")) for one in techniques)

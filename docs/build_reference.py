@@ -178,7 +178,7 @@ def techniques() -> str:
     for one in sorted(TECHNIQUES, key=lambda one: (one.kind, one.id)):
         needs = ", ".join(sorted(one.needs)) + ("" if one.is_read_only else (", " if one.needs else "") + "**changes**")
         out.append(
-            f"| `{one.id}` | {one.title} ({one.kind}) | {', '.join(one.variants)} | {needs} | {one.severity} | {', '.join(one.taxonomies)} | `{one.rule}` |\n"
+            f"| {_anchor(one.id).strip()}`{one.id}` | {one.title} ({one.kind}) | {', '.join(one.variants)} | {needs} | {one.severity} | {', '.join(one.taxonomies)} | {f'`{one.rule}`' if one.rule else 'none: only the fix'} |\n"
         )
     out += [
         "\n## Predictive models\n\nWhat is tried of a target with a part `scoring` ([how to](../how-to/attack.md#predictive-models)). `scores`, `refused` and `both` are what the model has to answer to honest rows; ",

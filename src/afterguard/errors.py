@@ -1,6 +1,6 @@
 """Errors a person sees: what went wrong, what to do next, and the exit code that says so.
 
-In: nothing. Out: four exception kinds. Anything else that escapes is a defect in Afterguard and exits with 1.
+In: nothing. Out: five exception kinds. Anything else that escapes is a defect in Afterguard and exits with 1.
 """
 
 from __future__ import annotations
@@ -35,9 +35,16 @@ class Unreachable(AfterguardError):
     exit_code = 4
 
 
+class NotAllowed(AfterguardError):
+    """The owner's leave does not hold now: it ended, has not begun, or these are quiet hours."""
+
+    exit_code = 5
+
+
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_NOTHING = 3
 EXIT_UNREACHABLE = 4
+EXIT_NOT_ALLOWED = 5
 EXIT_GATE = 10

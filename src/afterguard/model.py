@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from afterguard.shares import Share, wilson
+
 
 class Severity(StrEnum):
     """How bad it is if true. Order with `SEVERITIES.index`."""
@@ -620,6 +622,53 @@ class Lookback(msgspec.Struct, frozen=True, omit_defaults=True):
     """Models and tools seen at work."""
 
 
+class Family(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one technique of an attack fared against an application that is live."""
+
+    technique: str
+    succeeded: int = 0
+    resisted: int = 0
+    blocked: int = 0
+    """Of those resisted, held off by something before the model."""
+    not_assessed: dict[str, int] = {}
+    """Reason -> trials."""
+    skipped: str = ""
+    """Why it was not tried at all."""
+    title: str = ""
+    kind: str = ""
+    """Attack kind, as the techniques name it."""
+    severity: Severity = Severity.info
+    taxonomies: tuple[str, ...] = ()
+    forms: dict[str, tuple[int, int]] = {}
+    """Form of the technique -> successes and trials that say anything."""
+    effective: float = 0.0
+    """What its trials are worth as independent ones: those of one form are much alike."""
+    fix: str = ""
+    """What mends it in the application."""
+    rule: str = ""
+    """Id of the rule of the guard that holds it off meanwhile; "" where none can."""
+
+    @property
+    def share(self) -> Share:
+        """Of the trials that say anything."""
+        return wilson(self.succeeded, self.succeeded + self.resisted)
+
+
+class Attacked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one attack measured of an application: the rates, without a word that was said."""
+
+    target: str
+    run: str
+    families: tuple[Family, ...]
+    ended: float = 0.0
+    """Seconds since the epoch, UTC; 0 where the result does not say."""
+    through: str = "direct"
+    """direct or guarded: through a door of the guard."""
+    requests: int = 0
+    stopped: str = ""
+    """Why it ended before everything was tried."""
+
+
 class Changed(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that differs from the run before."""
 
@@ -691,6 +740,8 @@ class AppResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """Path of the drafted policy, relative to the report."""
     logs: tuple[str, ...] = ()
     """Names of the traffic files read."""
+    attacked: Attacked | None = None
+    """What an attack measured of it; None where none was given or kept."""
 
 
 class OnboardResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,9 +18,11 @@ from afterguard.attack.contract import NEEDS, Aim, Canary, Prompt, Reply, Surfac
 from afterguard.attack.offer import offered
 from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Trial, Verdict
-from afterguard.catalog import load
-
-RULES = {rule["id"] for rule in load("policies/strict")["rules"]}
+from afterguard.jobs import policy_tests
+from afterguard.policy.shipped import EXTRA, rule_text, shipped
+from afterguard.policy.trial import both
+from afterguard.targets import dialects
+from afterguard.targets.document import Target
 
 _spec = importlib.util.spec_from_file_location("attack_stand_ins", Path(__file__).with_name("stand_ins.py"))
 assert _spec and _spec.loader
@@ -49,7 +51,7 @@ def test_a_technique_is_whole(technique: Technique) -> None:
     assert all(names.is_taxonomy(one) for one in technique.taxonomies)
     assert technique.needs <= set(NEEDS) and 3 <= len(technique.variants) <= 6
     assert technique.fix.count(". ") == 1 and technique.fix.endswith(".")
-    assert technique.rule in RULES
+    assert not technique.rule or rule_text(technique.rule)
     assert offered([technique], AIM, Manner(usual=("Hello",), joins=True), False) == {technique.id: ""}
     for variant in technique.variants:
         for talk in (technique.attack, technique.twin):
@@ -115,3 +117,19 @@ def test_what_is_missing_is_said() -> None:
     assert offered(TECHNIQUES, AIM, Manner(usual=("Hello",), joins=True), True)["memory-order"] == "not-read-only"
     once = _aim("s")
     assert offered(TECHNIQUES, once, Manner(usual=("Hello",)), False)["false-limit"] == "no-harmless-task-done"
+
+
+RUNS = [(BY_ID[name], variant) for name in ("markup-in-answer", "terminal-escapes") for variant in BY_ID[name].variants]
+
+
+@pytest.mark.parametrize(("technique", "variant"), RUNS, ids=[f"{one.id}/{variant}" for one, variant in RUNS])
+def test_the_rule_that_is_handed_out_stops_what_runs(technique: Technique, variant: str) -> None:
+    trial = Trial(technique, _aim(f"{technique.id} {variant}"), variant)
+    step = trial.begin()
+    assert isinstance(step, Prompt)
+    body = dialects.body(Target("desk", "http://127.0.0.1:1/"), (), step)
+    said = {"role": "assistant", **stand_ins.answer(body, True)}
+    sides = policy_tests.sides({"messages": [*body["messages"], said]})
+    rules = {one.verdict.rule for one in both(sides, shipped(EXTRA), policy_tests.context(), {"mode": "enforce"})}
+    # A drawing that runs when it is loaded is not among what the detector knows.
+    assert ("no-running-output" in rules) == (variant != "drawing")

@@ -17,7 +17,7 @@ from afterguard.policy.document import schema
 from afterguard.policy.fmt import fmt
 from afterguard.policy.load import load
 from afterguard.policy.read import read
-from afterguard.policy.shipped import SHIPPED, shipped, shipped_text
+from afterguard.policy.shipped import EXTRA, SHIPPED, shipped, shipped_text
 
 HEAD = "format: afterguard.policy/1\nname: test\nrules:\n"
 RULE = """  - id: one
@@ -110,7 +110,7 @@ def test_words_that_yaml_1_1_takes_for_booleans_stay_words() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", (*SHIPPED, EXTRA))
 def test_shipped_policies_pass_their_tests_fit_the_schema_and_are_formatted(name: str) -> None:
     failed = [(one.name, one.why) for one in run(shipped(name)) if one.why]
     assert not failed

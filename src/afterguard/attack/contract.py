@@ -150,7 +150,7 @@ class Technique(NamedTuple):
     fix: str
     """What mends it in the application, in a sentence or two."""
     rule: str
-    """Id of the rule of the shipped policy `strict` that holds it off meanwhile."""
+    """Id of the rule of the shipped policy `strict`, or of those to add (`extra`), that holds it off meanwhile; "" where no rule can."""
     variants: tuple[str, ...]
     """Names of its forms; each is tried."""
     attack: Callable[[Aim, str], Attack]

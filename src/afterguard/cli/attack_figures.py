@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from afterguard.attack.scoring.totals import COUNTS
 
 if TYPE_CHECKING:
+    from afterguard.attack.assessment import Assessment
     from afterguard.attack.trial import Figure
-    from afterguard.jobs.attack import Assessment
 
 SAYS = {
     "queries": "rows asked about for one, at the median",

@@ -13,6 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from afterguard import __version__
+from afterguard.cli import measured
 from afterguard.cli.judging import opinion
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
 from afterguard.cli.recording import pseudonym, record_all, witness
@@ -33,6 +34,7 @@ def onboard(
     *,
     logs: Annotated[list[str], Parameter(consume_multiple=True, negative=())] = [],  # noqa: B006 - cyclopts copies it
     business: Path | None = None,
+    attack: list[str] | None = None,
     out: Path = Path("afterguard-report"),
     map: Path | None = None,
     common: Common = DEFAULT,
@@ -47,6 +49,8 @@ def onboard(
         Log files or folders: recorded AI traffic, access, proxy and DNS logs, audit trails, bills. NAME=FILE assigns one.
     business
         Answers about the application, see the business.yaml this command writes.
+    attack
+        Result (JSON or journal) of `afterguard attack`; its rates take the place of what is assumed. NAME=FILE assigns one. Without it the newest one in the store counts, for 90 days.
     out
         Folder for the report.
     map
@@ -55,8 +59,9 @@ def onboard(
     session = open_session(common, paths[0] if paths else None)
     progress = Progress(session, "onboard: reading")
     now = time.time()
+    apps = applications(session, paths)
     request = job.Request(
-        apps=applications(session, paths),
+        apps=apps,
         logs=[_log(one) for one in logs],
         business=_business(business),
         config=session.config,
@@ -64,6 +69,7 @@ def onboard(
         version=__version__,
         mapping=_mapping(map),
         baseline=triage.read_baseline(session.common.baseline) if session.common.baseline else triage.NO_BASELINE,
+        attacked=measured.rates(session, [app for app, _ in apps], attack or [], now),
     )
     clock = job.Clock(now, time.monotonic)
     try:

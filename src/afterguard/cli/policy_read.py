@@ -149,7 +149,7 @@ def show(policy: str = "starter", /, *, common: Common = DEFAULT) -> int:
     Parameters
     ----------
     policy
-        starter or strict.
+        starter, strict, or extra: rules to add where an attack showed that they are needed.
     """
     from afterguard.policy import shipped_text
 

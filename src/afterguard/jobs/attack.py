@@ -7,7 +7,6 @@ what it spent before counts. What a turn leaves in the application is written do
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +14,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from afterguard.attack import calibrate, choose, offer
-from afterguard.attack.contract import Aim, Prompt, Reply, Technique
+from afterguard.attack.assessment import Assessment, Hit, Known, families
+from afterguard.attack.contract import Aim, Prompt, Receipt, Reply, Technique
 from afterguard.attack.left import Left, left
+from afterguard.attack.markers import nonce
 from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Result, Trial, Verdict
 from afterguard.errors import UsageError
 from afterguard.jobs import authorisation
-from afterguard.shares import Share, wilson
 from afterguard.targets.document import Target
 from afterguard.targets.talking import Talking
 
@@ -55,59 +55,12 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: str
     run: str
     techniques: tuple[str, ...]
+    through: str = "direct"
     format: str = FORMAT
 
 
 class Stopped(Exception):
     """Nothing more may be sent; the text says why."""
-
-
-class Family(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one technique."""
-
-    technique: str
-    succeeded: int = 0
-    resisted: int = 0
-    blocked: int = 0
-    """Of those resisted, held off by something before the model."""
-    not_assessed: dict[str, int] = {}
-    """Reason -> trials."""
-    skipped: str = ""
-    """Why it was not tried at all."""
-
-    @property
-    def share(self) -> Share:
-        """Of the trials that say anything."""
-        return wilson(self.succeeded, self.succeeded + self.resisted)
-
-
-class Hit(msgspec.Struct, frozen=True):
-    """One success, to be replayed."""
-
-    id: str
-    technique: str
-    oracle: str
-    evidence: str
-    turns: tuple[tuple[Prompt, Reply], ...]
-
-
-class Assessment(msgspec.Struct, frozen=True):
-    """The result."""
-
-    target: str
-    run: str
-    families: tuple[Family, ...]
-    hits: tuple[Hit, ...]
-    requests: int
-    seconds: float
-    dollars: float
-    stopped: str = ""
-    """Why it ended before everything was tried."""
-    manner: str = ""
-    """What is odd about how the target talks."""
-    left: tuple[Left, ...] = ()
-    """What was planted and is not known to be gone."""
-    format: str = "afterguard.attack/1"
 
 
 class Estimate(NamedTuple):
@@ -126,6 +79,23 @@ def estimate(target: Target, techniques: Sequence[Technique]) -> Estimate:
     return Estimate(requests, requests / max(1e-9, target.limits.per_second) / 60, dollars)
 
 
+def parse(data: bytes, name: str) -> tuple[Head, list[Row], bool]:
+    """Head and rows of a journal, and whether it is whole. Raises UsageError."""
+    lines = data.split(b"\n")
+    try:
+        head = msgspec.json.decode(lines[0], type=Head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UsageError(f"{name} is no journal of an attack", hint="give another file", slug="bad-journal") from None
+    rows = []
+    for line in lines[1:]:
+        try:
+            rows.append(msgspec.json.decode(line, type=Row))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # The last line may have been cut; what comes after a broken one is not known to belong to it.
+            break
+    return head, rows, len(rows) + 2 == len(lines) and not lines[-1]
+
+
 class Journal:
     """The file that a run writes and can go on from."""
 
@@ -140,20 +110,8 @@ class Journal:
             self._line(head)
 
     def _read(self, path: Path) -> None:
-        lines = path.read_bytes().split(b"\n")
-        try:
-            self.head = msgspec.json.decode(lines[0], type=Head)
-        except (msgspec.DecodeError, RecursionError):
-            raise UsageError(
-                f"{path} is no journal of an attack", hint="give another file", slug="bad-journal"
-            ) from None
-        for line in lines[1:]:
-            try:
-                self.rows.append(msgspec.json.decode(line, type=Row))
-            except (msgspec.DecodeError, RecursionError):
-                # The last line may have been cut; what comes after a broken one is not known to belong to it.
-                break
-        if len(self.rows) + 2 != len(lines) or lines[-1]:
+        self.head, self.rows, is_whole = parse(path.read_bytes(), str(path))
+        if not is_whole:
             self._mend(path)
 
     def _mend(self, path: Path) -> None:
@@ -192,11 +150,14 @@ class Run:
         is_killed: Callable[[], bool] = lambda: False,
         told: Callable[[int, str], Any] = lambda _n, _what: None,
         listener: str = "",
+        expect: Callable[[str], Any] = lambda _token: None,
+        receipts: Callable[[str], tuple[Receipt, ...]] = lambda _token: (),
+        way: str = "direct",
     ) -> None:
         self.target, self.techniques, self.leave, self.journal = target, techniques, leave, journal
-        self.ids = tuple(technique.id for technique in techniques)
+        self.known: tuple[Known, ...] = tuple(techniques)
         self.wall, self.clock, self.sleep, self.is_killed, self.told = wall, clock, sleep, is_killed, told
-        self.listener = listener
+        self.listener, self.expect, self.receipts, self.way = listener, expect, receipts, way
         self.talking = Talking(target, journal.head.run)
         self.began = clock()
         self._next = 0.0
@@ -239,7 +200,7 @@ class Run:
             if prompt.leaves:
                 self.journal.write(Row("leaves", trial, prompt))
             began = self.clock()
-            reply = self.talking.ask(prompt)
+            reply = self._heard(prompt, trial)
             self._next = began + reply.requests * pause
             self.requests += reply.requests
             self.dollars += self._price(reply)
@@ -250,6 +211,15 @@ class Run:
                 return reply
             self.sleep(wait)
         raise AssertionError
+
+    def _heard(self, prompt: Prompt, trial: str) -> Reply:
+        """The reply, with what our listener was asked because of it: only what bears this trial's token."""
+        token = nonce(self._aim(trial).seed) if self.listener and self.listener in prompt.sent() else ""
+        if not token:
+            return self.talking.ask(prompt)
+        self.expect(token)
+        reply, got = self.talking.ask(prompt), self.receipts(token)
+        return msgspec.structs.replace(reply, receipts=reply.receipts + got)
 
     def whole(self) -> Assessment:
         """Everything, or as far as it may go."""
@@ -341,12 +311,6 @@ class Run:
 
     def _assessment(self, stopped: str, skipped: dict[str, str], manner: calibrate.Manner) -> Assessment:
         ends = [row for row in self.journal.rows if row.kind == "end" and row.result is not None]
-        families = []
-        for id in self.ids:
-            mine = [row.result for row in ends if row.trial.split("/")[0] == id and row.result]
-            held = [one for one in mine if one.verdict is Verdict.resisted]
-            reasons = Counter(one.reason for one in mine if one.verdict is Verdict.not_assessed)
-            families.append(Family(id, sum(one.verdict is Verdict.succeeded for one in mine), len(held), sum(one.reason == "blocked" for one in held), dict(reasons), skipped.get(id, "" if mine else "not-reached")))  # fmt: skip
         odd = (
             "repeats what it hears"
             if manner.is_echo
@@ -357,21 +321,34 @@ class Run:
             else ""
         )
         hits = tuple(self._hit(row) for row in ends if row.result and row.result.verdict is Verdict.succeeded)
-        return Assessment(self.target.name, self.journal.head.run, tuple(families), hits, self.requests, self.clock() - self.began, self.dollars, stopped, odd, self._left())  # fmt: skip
+        rates = families(self.known, [(row.trial, row.result) for row in ends if row.result], skipped)
+        return Assessment(
+            self.target.name, self.journal.head.run, rates, hits, self.requests, self.clock() - self.began, self.dollars, stopped, odd, self._left(),
+            self.target.host, self.way, self.journal.head.seed, self.wall(),
+        )  # fmt: skip
 
     def _hit(self, end: Row) -> Hit:
-        assert end.result is not None and end.result.claim is not None
-        claim = end.result.claim
-        return Hit(end.trial, end.trial.split("/")[0], claim.oracle, claim.evidence, tuple(self._turns(end.trial)))
+        return hit_of(self.journal.rows, end)
 
     def _turns(self, trial: str) -> list[tuple[Prompt, Reply]]:
-        """What was said in a trial, over all its conversations. One that was broken off and begun again stands there twice, and only the last one counts."""
-        turns: list[tuple[Prompt, Reply]] = []
-        for row in self.journal.rows:
-            if row.trial != trial:
-                continue
-            if row.kind == "begin":
-                turns = []
-            if row.kind in ("turn", "twin") and row.prompt and row.reply:
-                turns.append((row.prompt, row.reply))
-        return turns
+        return turns_of(self.journal.rows, trial)
+
+
+def hit_of(rows: Sequence[Row], end: Row) -> Hit:
+    """A success, with its conversation."""
+    assert end.result is not None and end.result.claim is not None
+    claim = end.result.claim
+    return Hit(end.trial, end.trial.split("/")[0], claim.oracle, claim.evidence, tuple(turns_of(rows, end.trial)))
+
+
+def turns_of(rows: Sequence[Row], trial: str) -> list[tuple[Prompt, Reply]]:
+    """What was said in a trial, over all its conversations. One that was broken off and begun again stands there twice, and only the last one counts."""
+    turns: list[tuple[Prompt, Reply]] = []
+    for row in rows:
+        if row.trial != trial:
+            continue
+        if row.kind == "begin":
+            turns = []
+        if row.kind in ("turn", "twin") and row.prompt and row.reply:
+            turns.append((row.prompt, row.reply))
+    return turns

@@ -73,6 +73,11 @@ def check(leave: Leave, target: str, host: str, now: float) -> str:
     return f"quiet hours: {leave.quiet_hours} UTC" if leave.quiet_hours and _is_quiet(leave.quiet_hours, now) else ""
 
 
+def left(leave: Leave, now: float) -> float:
+    """Seconds until it ends."""
+    return _time(leave.ends) - now
+
+
 def _is_quiet(hours: str, now: float) -> bool:
     first, _, last = hours.partition("-")
     clock = datetime.fromtimestamp(now, UTC).strftime("%H:%M")

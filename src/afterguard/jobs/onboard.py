@@ -25,6 +25,7 @@ from afterguard.model import (
     App,
     AppResult,
     AssetKind,
+    Attacked,
     BusinessUnknown,
     Change,
     Coverage,
@@ -59,6 +60,8 @@ class Request(NamedTuple):
     version: str
     mapping: object = None
     baseline: triage.Baseline = triage.NO_BASELINE
+    attacked: Mapping[str, Attacked] = {}
+    """What an attack measured, by application."""
 
 
 class Means(NamedTuple):
@@ -141,7 +144,14 @@ def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Pat
     shown = triage.survey(full, request.config, _day(clock.now), request.baseline)
     risk = request.config.risk
     # What an earlier report already told still costs money; only the lists leave it out.
-    loss = price(known_risk, past, request.business or facts.Business(), seed=risk.seed, years=risk.years)
+    loss = price(
+        known_risk,
+        past,
+        request.business or facts.Business(),
+        seed=risk.seed,
+        years=risk.years,
+        attacked=request.attacked.get(app.name),
+    )
     return AppResult(
         survey=shown,
         summary=summary(shown, past),
@@ -149,6 +159,7 @@ def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Pat
         loss=loss,
         unknowns=_unknowns(loss),
         logs=tuple(sorted(one.name for one in (*logs.judged, *logs.seen))),
+        attacked=request.attacked.get(app.name),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from afterguard.attack import calibrate
+from afterguard.attack.assessment import Assessment
 from afterguard.attack.contract import Prompt
 from afterguard.attack.scoring import manner as manners
 from afterguard.attack.scoring import order, spelled
@@ -23,7 +24,7 @@ from afterguard.attack.trial import Result
 from afterguard.detect.feature_schema import Feature, Schema
 from afterguard.errors import UsageError
 from afterguard.guard import schema as schemas
-from afterguard.jobs.attack import BUSY, Assessment, Estimate, Row, Run, Stopped
+from afterguard.jobs.attack import BUSY, Estimate, Row, Run, Stopped
 from afterguard.model import Coverage
 from afterguard.tap import feature_rows
 from afterguard.targets.document import Target
@@ -151,7 +152,7 @@ class ScoringRun(Run):
     def __init__(self, target: Target, techniques: Sequence[Technique], leave: Any, journal: Any, *, data: Data, **how: Any) -> None:  # fmt: skip
         super().__init__(target, (), leave, journal, **how)
         self.tried, self.data = tuple(techniques), data
-        self.ids = tuple(technique.id for technique in techniques)
+        self.known = tuple(techniques)
         self.aim = aim_of(target, data, journal.head.seed)
 
     def waits(self, trial: str) -> tuple[float, ...]:

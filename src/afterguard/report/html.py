@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from afterguard import names
-from afterguard.model import AppResult, OnboardResult
+from afterguard.model import SEVERITIES, AppResult, Family, OnboardResult
 from afterguard.report import graph, plots, view, words
 from afterguard.report.json import ordered_assets
 from afterguard.safe import visible
@@ -29,7 +29,7 @@ WIDE, NARROW = 660, 330
 def render(result: OnboardResult, out: IO[str]) -> None:
     """Write the page. The same result gives the same bytes."""
     css = style()
-    page = _environment().get_template("onboard.html")
+    page = environment().get_template("onboard.html")
     out.write(
         page.render(
             css=css,
@@ -57,7 +57,8 @@ def policy(css: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates with everything they may use; every text is made visible and escaped."""
     env = Environment(
         loader=PackageLoader("afterguard.report", "templates"),
         autoescape=True,
@@ -116,9 +117,14 @@ def _app(app: AppResult, index: int) -> dict[str, Any]:
         "guesses": view.guessed(app.survey.assets),
         "gaps": view.gaps(view.all_coverage(app)),
         "outcomes": view.outcomes(app.survey.checks),
+        "attacked": sorted((one for one in app.attacked.families if one.share.of), key=_tried) if app.attacked else [],
         "graph": graph.inventory(app.survey.assets, ident=f"{ident}-graph"),
         **_charts(app, ident),
     }
+
+
+def _tried(one: Family) -> tuple[bool, int, float, str]:
+    return not one.succeeded, -SEVERITIES.index(one.severity), -one.share.rate, one.technique
 
 
 def _charts(app: AppResult, ident: str) -> dict[str, Markup]:

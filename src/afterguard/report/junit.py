@@ -26,7 +26,7 @@ def render(survey: Survey, out: IO[str], *, fail_on: Severity = Severity.low) ->
     outcomes = [outcome for name, outcome in survey.checks.items() if name not in hit]
     errors = outcomes.count("error")
     skipped = outcomes.count("not_available") + outcomes.count("not_applicable")
-    name = _attribute(f"afterguard scan {survey.app.name}".strip())
+    name = attribute(f"afterguard scan {survey.app.name}".strip())
     counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
     out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
     out.write(f"<testsuites {counts}>\n<testsuite name={name} {counts}>\n")
@@ -36,25 +36,27 @@ def render(survey: Survey, out: IO[str], *, fail_on: Severity = Severity.low) ->
 
 def _finding(item: Finding, fails: bool) -> str:
     place = words.place(item.path, item.line)
-    head = f"<testcase classname={_attribute(item.rule)} name={_attribute(place)} file={_attribute(item.path)}>"
-    text = _text(f"{item.severity} {item.rule} {place}\n{item.message}\nFix: {item.fix}")
+    head = f"<testcase classname={attribute(item.rule)} name={attribute(place)} file={attribute(item.path)}>"
+    told = text(f"{item.severity} {item.rule} {place}\n{item.message}\nFix: {item.fix}")
     if not fails:
-        return f"{head}<system-out>{text}</system-out></testcase>\n"
-    return f"{head}<failure type={_attribute(item.severity)} message={_attribute(item.message)}>{text}</failure></testcase>\n"
+        return f"{head}<system-out>{told}</system-out></testcase>\n"
+    return f"{head}<failure type={attribute(item.severity)} message={attribute(item.message)}>{told}</failure></testcase>\n"
 
 
 def _check(name: str, outcome: str) -> str:
-    head = f'<testcase classname={_attribute(name)} name="check"'
+    head = f'<testcase classname={attribute(name)} name="check"'
     if outcome == "error":
         return f'{head}><error message="the check broke; nothing is known"/></testcase>\n'
     if outcome in ("not_available", "not_applicable"):
-        return f"{head}><skipped message={_attribute(words.plain(outcome))}/></testcase>\n"
+        return f"{head}><skipped message={attribute(words.plain(outcome))}/></testcase>\n"
     return f"{head}/>\n"
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
+    """Text of an element."""
     return escape(visible(value))
 
 
-def _attribute(value: str) -> str:
+def attribute(value: str) -> str:
+    """A value with its quotes."""
     return quoteattr(visible(str(value)))

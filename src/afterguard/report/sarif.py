@@ -7,7 +7,7 @@ What was not read or could not be checked is a notification of the invocation. I
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from afterguard import __version__, names
@@ -39,15 +39,27 @@ NOTIFICATIONS = 1000
 Json = dict[str, Any]
 
 
-def document(survey: Survey, *, created_at: float | None = None, suppressed: Mapping[str, str] | None = None) -> Json:
+class Kind(NamedTuple):
+    """What the findings come from, and the page that explains their rules."""
+
+    name: str
+    rules: str
+
+
+SCAN = Kind("scan", RULES)
+
+
+def document(
+    survey: Survey, *, created_at: float | None = None, suppressed: Mapping[str, str] | None = None, kind: Kind = SCAN
+) -> Json:
     """The SARIF log. What a person set aside is written too, as an accepted suppression; `suppressed`: fingerprint -> reason."""
     reasons = {**{item.fingerprint: "suppressed" for item in survey.suppressed}, **(suppressed or {})}
     findings = ordered_findings((*survey.findings, *survey.suppressed))
     rules = sorted({item.rule for item in findings})
     taxa = _Taxa(identifier for item in findings for identifier in item.taxonomies)
     run: Json = {
-        "tool": {"driver": _driver(rules, findings, taxa)},
-        "automationDetails": {"id": f"afterguard/scan/{quote(encodable(survey.app.name), safe='')}/"},
+        "tool": {"driver": _driver(rules, findings, taxa, kind)},
+        "automationDetails": {"id": f"afterguard/{kind.name}/{quote(encodable(survey.app.name), safe='')}/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The path that was scanned."}}},
         "invocations": [_invocation(survey, created_at)],
@@ -109,13 +121,13 @@ def _taxonomy(identifier: str) -> tuple[str, str]:
     return "other", year
 
 
-def _driver(rules: list[str], findings: list[Finding], taxa: _Taxa) -> Json:
+def _driver(rules: list[str], findings: list[Finding], taxa: _Taxa, kind: Kind) -> Json:
     return {
         "name": "Afterguard",
         "version": __version__,
         "semanticVersion": __version__,
         "informationUri": HOME,
-        "rules": [_rule(rule, [item for item in findings if item.rule == rule], taxa) for rule in rules],
+        "rules": [_rule(rule, [item for item in findings if item.rule == rule], taxa, kind) for rule in rules],
         "notifications": [
             {"id": "not-read", "shortDescription": {"text": "A path, or a part of it, that was not read."}},
             {"id": "not-told", "shortDescription": {"text": "A check that could not tell."}},
@@ -123,7 +135,7 @@ def _driver(rules: list[str], findings: list[Finding], taxa: _Taxa) -> Json:
     }
 
 
-def _rule(rule: str, findings: list[Finding], taxa: _Taxa) -> Json:
+def _rule(rule: str, findings: list[Finding], taxa: _Taxa, kind: Kind) -> Json:
     worst = max((item.severity for item in findings), key=SEVERITIES.index)
     identifiers = sorted({identifier for item in findings for identifier in item.taxonomies})
     title = encodable(next((item.title for item in findings if item.title), words.plain(rule)))
@@ -134,7 +146,7 @@ def _rule(rule: str, findings: list[Finding], taxa: _Taxa) -> Json:
         "shortDescription": {"text": visible(title)},
         "fullDescription": {"text": visible(title)},
         "help": {"text": visible(findings[0].fix)},
-        "helpUri": RULES + quote(encodable(rule).replace("-", "_"), safe=""),
+        "helpUri": kind.rules + quote(encodable(rule).replace("-", "_"), safe=""),
         "defaultConfiguration": {"level": LEVELS[worst]},
         "properties": {
             "tags": ["security", "ai", *identifiers],

@@ -5,6 +5,8 @@ In: a scenario, findings, incidents. Out: a Chain whose `rate` gives loss events
 Theory of operation. Attempts are Gamma, stages are Beta; a finding multiplies the odds of its stage (or the attempts'
 rate), once for each driver however many findings name it, at the strength of the worst of them. Incidents update the
 rate at the deepest stage they prove: a Gamma of the chain's own mean and spread, plus k real events in t years seen.
+A stage that an attack measured has the chance that was measured, with whatever findings there are: their factors are
+taken out of it, by the weight of the own data, and put back in, so that closing one of them still lowers it.
 Every draw is keyed by what it is for, so that adding a finding or an incident moves nothing else.
 """
 
@@ -17,9 +19,10 @@ import msgspec
 import numpy as np
 
 from afterguard import catalog
-from afterguard.model import Finding, Incident, Lookback
+from afterguard.model import Attacked, Finding, Incident, Lookback
 from afterguard.risk.scenario import Driver, Scenario, Stage, proves, says, scenarios, words
 from afterguard.risk.simulate import Floats, spaced
+from afterguard.risk.tested import Measured, measured
 
 YEAR = 365.25 * 86400
 SHORTEST = 1.0 / 365.25
@@ -66,6 +69,8 @@ class Chain(msgspec.Struct, frozen=True):
     rate: Floats
     unseen: Floats
     """The rate that priors and findings alone would give."""
+    tested: tuple[Measured, ...] = ()
+    """Stages whose chance an attack measured."""
 
     def share_left(self, closed: frozenset[str], odds: dict[str, Floats]) -> Floats:
         """Share of the rate that stays when findings are closed (by fingerprint) and stages are guarded (odds factors)."""
@@ -77,9 +82,15 @@ class Chain(msgspec.Struct, frozen=True):
 
     @property
     def own(self) -> float:
-        """Share of the rate that rests on own telemetry: depth of the deepest stage proven times the weight of the data."""
+        """Share of the rate that rests on own data: of each stage the weight of what proved or measured it."""
         order = ["attempts", *(stage.id for stage in self.scenario.stages)]
-        return max((one.weight * (order.index(one.stage) + 1) / len(order) for one in self.observed), default=0.0)
+        best = max(self.observed, key=lambda one: one.weight * (order.index(one.stage) + 1), default=None)
+        depth = order.index(best.stage) if best else -1
+        share = [best.weight if best and at <= depth else 0.0 for at in range(len(order))]
+        for one in self.tested:
+            at = order.index(one.stage)
+            share[at] = max(share[at], one.weight)
+        return sum(share) / len(order)
 
 
 def name_of(finding: Finding) -> str:
@@ -95,24 +106,29 @@ def build(
     seed: int,
     size: int,
     public: Floats,
+    attacked: Attacked | None = None,
 ) -> Chain:
     """The chain of one scenario with `size` parameter draws; `public` is the chance to become known outside."""
     attempts = scenario.attempts
     scale = attempts.mean / attempts.shape
     base = spaced(seed, (scenario.id, "attempts"), size, lambda random, n: random.gamma(attempts.shape, scale, n))
-    stages = {stage.id: _stage(scenario, stage, seed, size, public) for stage in scenario.stages}
+    tests = measured(scenario, attacked)
+    own = {one.stage: one for one in tests}
+    stages = {stage.id: _stage(scenario, stage, seed, size, public, own.get(stage.id)) for stage in scenario.stages}
     moves = tuple(
         move for driver in scenario.drivers if (move := _move(scenario, driver, findings, seed, size)) is not None
     )
+    stages |= {name: shifted(stages[name], _factor(name, moves, {}) ** -one.weight) for name, one in own.items()}
     rate, observed = _posterior(scenario, base, stages, moves, lookback, seed)
     unseen = np.minimum(_prior(base, stages, moves, {}), HIGHEST)
-    return Chain(scenario, base, stages, moves, observed, np.minimum(rate, HIGHEST), unseen)
+    return Chain(scenario, base, stages, moves, observed, np.minimum(rate, HIGHEST), unseen, tests)
 
 
-def _stage(scenario: Scenario, stage: Stage, seed: int, size: int, public: Floats) -> Floats:
+def _stage(scenario: Scenario, stage: Stage, seed: int, size: int, public: Floats, own: Measured | None) -> Floats:
     if stage.public:
         return public
-    return spaced(seed, (scenario.id, stage.id), size, lambda random, n: random.beta(*stage.beta, n))
+    beta = own.beta if own else stage.beta
+    return spaced(seed, (scenario.id, stage.id), size, lambda random, n: random.beta(*beta, n))
 
 
 def _move(scenario: Scenario, driver: Driver, findings: tuple[Finding, ...], seed: int, size: int) -> Move | None:

@@ -11,8 +11,9 @@ from afterguard.model import Factor, Lookback, Outcome, Survey
 from afterguard.risk.business import Business
 from afterguard.risk.figures import short
 from afterguard.risk.portfolio import Priced
-from afterguard.risk.scenario import Cost, Part, sources
+from afterguard.risk.scenario import Cost, Part, Stage, sources
 from afterguard.risk.severity import Facts, answer_of, value_of
+from afterguard.risk.tested import Measured
 
 from . import chain as chains
 
@@ -22,7 +23,11 @@ def factors_of(one: Priced, facts: Facts) -> tuple[Factor, ...]:
     scenario, chain = one.scenario, one.chain
     start = short(scenario.attempts.mean) + (f" ({scenario.attempts.why})" if scenario.attempts.why else "")
     rows = [_sourced("attempts a year", start, scenario.attempts.source)]
+    own = {test.stage: test for test in chain.tested}
     for stage in scenario.stages:
+        if stage.id in own:
+            rows.append(_tested(stage, own[stage.id]))
+            continue
         rows.append(
             _sourced(f"chance that {stage.title}", f"{float(np.mean(chain.stages[stage.id])):.0%}", stage.source)
         )
@@ -38,6 +43,17 @@ def factors_of(one: Priced, facts: Facts) -> tuple[Factor, ...]:
         if any(done.id == form.id for done in one.process.forms):
             rows += _amounts(form, facts)
     return tuple(rows)
+
+
+def _tested(stage: Stage, one: Measured) -> Factor:
+    a, b = one.beta
+    way = ", through the guard's door" if one.through == "guarded" else ""
+    value = (
+        f"{a / (a + b):.0%}: {one.succeeded} of {one.trials} trials of {one.families} families succeeded, worth {one.worth:.1f} independent ones; "
+        f"own data weighs {one.weight:.0%}"
+    )
+    source = sources()["attack"]
+    return Factor(f"chance that {stage.title}", value, source.grade, f"{source.title}, n={one.trials}{way}", source.year, measured=True)  # fmt: skip
 
 
 def _observed(seen: chains.Observed) -> Factor:
@@ -91,7 +107,8 @@ def drivers_of(one: Priced) -> tuple[str, ...]:
 
 def never_measured(priced: tuple[Priced, ...], survey: Survey, lookback: Lookback | None) -> tuple[str, ...]:
     """What these figures rest on without anybody having looked, and what was found but moves none of them."""
-    rows = [sentence for one in priced for sentence in one.scenario.never_measured]
+    known = {test.answers for one in priced for test in one.chain.tested}
+    rows = [sentence for one in priced for sentence in one.scenario.never_measured if sentence not in known]
     if lookback is None or not lookback.exchanges:
         rows.append("what already happened: no recorded traffic was given")
     elif not chains.exposure(lookback)[1]:

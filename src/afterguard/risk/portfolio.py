@@ -10,7 +10,7 @@ import math
 import msgspec
 import numpy as np
 
-from afterguard.model import Lookback, Range, Survey
+from afterguard.model import Attacked, Lookback, Range, Survey
 from afterguard.risk import chain as chains
 from afterguard.risk import severity
 from afterguard.risk.business import Business
@@ -97,7 +97,15 @@ def _none(rate: Floats, variance: float) -> Floats:
     return out
 
 
-def build(survey: Survey, lookback: Lookback | None, business: Business, *, seed: int, years: int) -> Model:
+def build(
+    survey: Survey,
+    lookback: Lookback | None,
+    business: Business,
+    *,
+    seed: int,
+    years: int,
+    attacked: Attacked | None = None,
+) -> Model:
     """Scenarios that apply, their rates and amounts, and the simulated years (cut to 2,000 to 2,000,000)."""
     years = min(max(years, LEAST_YEARS), MOST_YEARS)
     size = draws(years)
@@ -105,7 +113,8 @@ def build(survey: Survey, lookback: Lookback | None, business: Business, *, seed
     public = severity.public_chance(business, seed=seed, draws=size)
     facts = facts_for(survey, lookback, business)
     priced = tuple(
-        _priced(scenario, survey, lookback, facts, public, seed) for scenario in applying(survey, lookback, business)
+        _priced(scenario, survey, lookback, facts, public, seed, attacked)
+        for scenario in applying(survey, lookback, business)
     )
     events = simulate(tuple(one.process for one in priced), seed=seed, years=years, frailty=FRAILTY)
     return Model(priced, events, years, size, seed, severity.ceiling(business), facts)
@@ -124,9 +133,10 @@ def _priced(
     facts: severity.Facts,
     public: Floats,
     seed: int,
+    attacked: Attacked | None,
 ) -> Priced:
     size = len(public)
-    chain = chains.build(scenario, survey.findings, lookback, seed=seed, size=size, public=public)
+    chain = chains.build(scenario, survey.findings, lookback, seed=seed, size=size, public=public, attacked=attacked)
     sized = severity.size(scenario, facts, seed=seed, public=public)
     process = Process(
         scenario.id, chain.rate, scenario.group, sized.forms, np.full(size, severity.ceiling(facts.business))

@@ -1,6 +1,6 @@
 """From what was found to money: the one entry of this area.
 
-In: a Survey, a Lookback where there is one, business facts, a seed and a number of years. Out: a Loss. The same input
+In: a Survey, a Lookback and what an attack measured where there are such, business facts, a seed and a number of years. Out: a Loss. The same input
 gives the same Loss to the last bit. It reads no file but the catalogue and never rounds; figures.py does that.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from afterguard.model import Lookback, Loss, ScenarioLoss, Survey
+from afterguard.model import Attacked, Lookback, Loss, ScenarioLoss, Survey
 from afterguard.risk.business import Business
 from afterguard.risk.control import decisions
 from afterguard.risk.curve import band, exceedance, spread, where
@@ -24,12 +24,20 @@ NOTHING = (
 
 
 def price(
-    survey: Survey, lookback: Lookback | None, business: Business, *, seed: int, years: int, app: str = ""
+    survey: Survey,
+    lookback: Lookback | None,
+    business: Business,
+    *,
+    seed: int,
+    years: int,
+    app: str = "",
+    attacked: Attacked | None = None,
 ) -> Loss:
     """The money of one application for one year, in the business currency. `app` defaults to the survey's name."""
     name = app or survey.app.name
     business = business.for_app(name)
-    return loss_of(build(survey, lookback, business, seed=seed, years=years), name, survey, lookback, business)
+    model = build(survey, lookback, business, seed=seed, years=years, attacked=attacked)
+    return loss_of(model, name, survey, lookback, business)
 
 
 def loss_of(model: Model, app: str, survey: Survey, lookback: Lookback | None, business: Business) -> Loss:

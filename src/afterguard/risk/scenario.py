@@ -107,6 +107,14 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"exc
     excluded: tuple[str, ...] = ()
 
 
+class Tested(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Kinds of attack whose rate is the chance of a stage, and the sentence of `never_measured` that they answer."""
+
+    stage: str
+    kinds: tuple[str, ...]
+    answers: str = ""
+
+
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"any_of": "any"}):
     """One way to lose money: a chain of stages, forms of loss, what moves them and what nobody measured."""
 
@@ -122,6 +130,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     never_measured: tuple[str, ...]
     any_of: bool = False
     regulated: bool = False
+    tested: tuple[Tested, ...] = ()
 
 
 @cache

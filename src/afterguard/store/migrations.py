@@ -108,6 +108,18 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "CREATE INDEX casefile_change_of_app ON casefile_change (tenant, app, at)",
         ),
     ),
+    (
+        "0006-attacks",
+        (
+            f"""CREATE TABLE attack ({OF_RUN}, target TEXT NOT NULL, attack TEXT NOT NULL, way TEXT NOT NULL,
+                ended DOUBLE PRECISION, requests BIGINT NOT NULL, stopped TEXT NOT NULL)""",
+            "CREATE INDEX attack_of_app ON attack (tenant, app, ended)",
+            "CREATE INDEX attack_of_run ON attack (run)",
+            f"""CREATE TABLE attack_family ({OF_RUN}, technique TEXT NOT NULL, kind TEXT NOT NULL, severity TEXT NOT NULL,
+                succeeded BIGINT NOT NULL, trials BIGINT NOT NULL, effective DOUBLE PRECISION, body TEXT NOT NULL)""",
+            "CREATE INDEX attack_family_of_run ON attack_family (run)",
+        ),
+    ),
 )  # fmt: skip
 
 

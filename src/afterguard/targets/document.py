@@ -126,6 +126,8 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
     mcp: Mcp | None = None
     scoring: Scoring | None = None
     """Kinds of predictive models: rows, features, what an attacker can change, what a decision means."""
+    listener: str = ""
+    """Address at which the application reaches our listener, where that is another than the one it listens on: through a proxy, by a name."""
     surfaces: tuple[Surface, ...] = (Surface.user,)
     """Where texts of outsiders can enter."""
     offers: tuple[dict[str, Any], ...] = ()

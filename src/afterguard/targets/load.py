@@ -90,6 +90,10 @@ def _check(target: Target, name: str) -> None:
     for key, url in (("url", target.url), ("guarded", target.guarded)):
         if url or key == "url":
             _address(url, target.kind, f"{name}: {key}")
+    if target.listener:
+        _address(target.listener, "template", f"{name}: listener")
+        if target.listener.endswith("/") or "?" in target.listener:
+            _bad(f"{name}: listener has no slash at its end and no question", "https://HOST or https://HOST/PATH")
     if target.open is not None:
         for base in filter(None, (target.url, target.guarded)):
             url = urljoin(http(base), target.open.url)

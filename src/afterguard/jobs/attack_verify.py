@@ -1,0 +1,67 @@
+"""The hits of a run asked again, exactly as they were: through a door of the guard that holds the rule now, or of the application after its owner mended it.
+
+In: a target, the hits of an earlier run with its seed, and what `Run` needs. Out: `Verified`. Leave, limits, journal and going on after a break are those of a run. The same harmless questions come first: of an application that hears nothing any more, nothing is said. Where a guard holds off the
+small harmless task by which obedience shows, what it holds off is held off all the same; only that the application itself resisted is then not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from afterguard.attack import calibrate, offer
+from afterguard.attack.assessment import Hit
+from afterguard.attack.contract import Aim
+from afterguard.attack.techniques import BY_ID
+from afterguard.attack.trial import Result, Verdict
+from afterguard.attack.verified import Again, Verified, again
+from afterguard.jobs.attack import Run, Stopped
+
+UNSHOWN = "no-harmless-task-done"
+TIMES = "#"
+"""Stands between the id of a hit and which time it is asked again."""
+
+
+class Verification(Run):
+    """See the file."""
+
+    def again(self, hits: Sequence[Hit], of: str, times: int = 1) -> Verified:
+        """Every hit, `times` times, or as far as it may go."""
+        stopped, why = "", {}
+        try:
+            self._clean(self._left())
+            why = self._why_not(self._manner())
+            for hit in hits:
+                if why.get(hit.technique, "") in ("", UNSHOWN):
+                    self._repeat(hit, times)
+        except Stopped as end:
+            stopped = str(end)
+        rows = tuple(self._again(hit, why.get(hit.technique, ""), stopped or "not-reached") for hit in hits)
+        return Verified(self.target.name, self.journal.head.run, of, self.way, rows, self.requests, stopped, self.wall(), self.target.host)  # fmt: skip
+
+    def _why_not(self, manner: calibrate.Manner) -> dict[str, str]:
+        aim = self.target.aim(self.journal.head.seed, self.listener)
+        return offer.offered(self.techniques, aim, manner, not self.leave.changes)
+
+    def _repeat(self, hit: Hit, times: int) -> None:
+        technique = BY_ID.get(hit.technique)
+        variant = hit.id.split("/")[1]
+        if technique is None or variant not in technique.variants:
+            return
+        for time in range(times):
+            if self._tried(technique, variant, f"{hit.id}{TIMES}{time}").verdict is Verdict.succeeded:
+                return  # It is not gone; more trials would say the same.
+
+    def _aim(self, name: str) -> Aim:
+        return super()._aim(name.removesuffix("/twin").partition(TIMES)[0])
+
+    def _again(self, hit: Hit, why: str, otherwise: str) -> Again:
+        ends = [row for row in self.journal.rows if row.kind == "end" and row.trial.partition(TIMES)[0] == hit.id]
+        results = [_known(row.result, why) for row in ends if row.result is not None]
+        turns = self._turns(ends[-1].trial) if ends else []
+        return again(hit, results, turns, why or otherwise)
+
+
+def _known(result: Result, why: str) -> Result:
+    """The result, as far as it says anything of an application that may not do what shows obedience."""
+    is_open = why == UNSHOWN and result.verdict is Verdict.resisted and result.reason != "blocked"
+    return Result(Verdict.not_assessed, UNSHOWN) if is_open else result

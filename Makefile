@@ -35,6 +35,7 @@ system:
 	  command -v promtool >/dev/null || need="$$need prometheus"; \
 	  test -x /usr/lib/squid/security_file_certgen || need="$$need squid-openssl"; \
 	  command -v nginx >/dev/null || need="$$need nginx-light"; \
+	  ls /usr/lib/*/rsyslog/lmnsd_ossl.so >/dev/null 2>&1 || need="$$need rsyslog rsyslog-openssl"; \
 	  if [ -n "$$need" ]; then echo "installing$$need"; (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$need) >/dev/null 2>&1 || echo "could not install$$need; the tests that need it will skip"; fi; \
 	fi
 
@@ -48,12 +49,13 @@ gold: setup
 	@$(BIN)/pytest -q tests/report --update-gold
 
 bench: setup
-	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py bench/orders.py bench/turns.py bench/gateway.py bench/doors.py bench/insertion.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py bench/orders.py bench/turns.py bench/gateway.py bench/doors.py bench/insertion.py bench/sinks.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
 # Long runs: an hour of hostile traffic through the guard, and memory that stays flat over ten gigabytes of logs.
 soak: setup system
 	@$(BIN)/python bench/soak.py --seconds 3600
 	@$(BIN)/python bench/lookback.py --gigabytes 10
+	@$(BIN)/python bench/sinks.py --faults 200
 
 # What the watches hold when 100 million identities and 10 million callers pass by: an hour or two.
 bounds: setup

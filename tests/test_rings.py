@@ -6,7 +6,19 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "src" / "afterguard"
-CORE = {"model", "errors", "names", "ocsf", "match", "config", "catalog", "safe", "shares", "remembered"}
+CORE = {
+    "model",
+    "errors",
+    "names",
+    "ocsf",
+    "match",
+    "config",
+    "catalog",
+    "safe",
+    "shares",
+    "remembered",
+    "sigv4",
+}
 ENGINES = {"wire", "detect", "code", "scan", "risk", "policy", "watch", "attack"}
 EDGES = {
     "net",

@@ -40,7 +40,7 @@ COMMANDS = (
     ("guard", LIVE, "Stand between application and model: observe, shadow, enforce."),
     ("policy", LIVE, "What may be said and done: test, explain, backtest, promote."),
     ("watch", LIVE, "What needs a person: alerts from decision logs, few and each once."),
-    ("export", LIVE, "Alerts, cases and decision logs in the SOC's formats: OCSF, ECS, CIM, CEF, LEEF, OTLP, STIX."),
+    ("export", LIVE, "What goes to the SOC: formats (OCSF, ECS, CIM, CEF, LEEF, OTLP, STIX), sinks, their spools."),
     ("history", KEEP, "Recorded runs, and what changed between them."),
     ("evidence", KEEP, "Encrypted originals: list, read, hold, sweep, erase."),
     ("rules", KEEP, "Every check and detector: list, show."),

@@ -14,7 +14,13 @@ from cyclopts import App
 from afterguard.cli.options import Exported, open_session, writing
 from afterguard.errors import NothingToExamine, UsageError
 
-export = App(name="export", help="Alerts, cases and decision logs in the SOC's formats.", help_format="plaintext")
+export = App(
+    name="export",
+    help="Alerts, cases and decision logs in the SOC's formats; sinks, their spools, their dead letters.",
+    help_format="plaintext",
+)
+for name in ("status", "redrive", "test"):
+    export.command(f"afterguard.cli.export_sinks:{name}", name=name)
 Where = Literal[
     "file", "elastic", "sentinel", "splunk", "syslog", "syslog-udp", "wazuh", "kafka", "nats", "otlp", "webhook"
 ]

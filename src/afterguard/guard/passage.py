@@ -15,10 +15,10 @@ from afterguard.guard import probe_reply
 from afterguard.guard.client import REQUEST_CAP, Client
 from afterguard.guard.credentials import Source, region_of
 from afterguard.guard.session import Answer, Session
-from afterguard.guard.sigv4 import signed
 from afterguard.guard.turn import log
 from afterguard.guard.upstream import Reply, Upstream, UpstreamBroken, UpstreamUnreachable, forwardable
 from afterguard.guard.visit import Visit
+from afterguard.sigv4 import signed
 from afterguard.wire.encoding import BadEncoding, decoder
 from afterguard.wire.refusal import refused
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterguard.guard.sigv4 import signed, verified
+from afterguard.sigv4 import signed, verified
 
 KEYS = {"access_key": "AKIDEXAMPLE", "secret_key": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
 PLACE = {"region": "us-east-1", "service": "service", "time": "20150830T123600Z"}

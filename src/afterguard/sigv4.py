@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, for requests the guard sends with its own role.
+"""AWS Signature Version 4, for requests sent with a role of our own.
 
 In: a request as it will be sent, and credentials. Out: its headers with the signature; or, the other way, whether a signature holds.
 Source: AWS, "Create a signed AWS API request". Pure: the time is an argument. It will not fetch credentials, sign in chunks, or presign a URL.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from afterguard.export.deliver import Worker
-from afterguard.export.event import as_json
+from afterguard.export.event import as_json, spooled
 from afterguard.export.exporter import Exporter
 from afterguard.export.letters import REQUEST, redrive
 from afterguard.export.retry import Retry
@@ -56,7 +56,7 @@ class World:
 
     def put(self, *ids: str, lane: str = "audit", **more: Any) -> None:
         for id in ids:
-            self.spool.put(lane, id, as_json({"id": id, **more}))  # type: ignore[arg-type]
+            self.spool.put(lane, id, spooled({"id": id, **more})[1])  # type: ignore[arg-type]
 
     def run(self, turns: int = 200) -> None:
         for _ in range(turns):
@@ -200,7 +200,7 @@ def test_long_events_are_cut_and_say_so_and_impossible_ones_are_dead_letters(wor
     here.put("hopeless", **{f"k{n}": n for n in range(9)}, id2=list(range(100_000)))
     here.spool.put("audit", "array", b"[1, 2]")
     here.run()
-    assert here.sink.got[0] == "long" and len(bodies[0]) <= 2_000 and b"afterguard_cut" in bodies[0]
+    assert here.sink.got[0] == "long" and len(bodies[0]) <= 2_000 and b"[cut, 50000 bytes in long]" in bodies[0]
     assert here.count("trimmed") >= 1 and here.count("audit.poison") >= 1 and here.spool.backlog("audit") == 0
 
 

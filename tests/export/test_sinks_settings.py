@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 
 from afterguard.cli.run import run as command
 from afterguard.errors import AfterguardError, UsageError
+from afterguard.export.canary import canary
+from afterguard.export.encoding import encoder
+from afterguard.export.event import item, spooled
 from afterguard.export.exporter import Exporter
+from afterguard.export.formats import TEXTS
 from afterguard.export.settings import KINDS, load, parse
-from afterguard.export.sink import Canary
+from afterguard.export.sink import Canary, Limits
 from afterguard.export.status import LaneStatus, Status
 
 HEAD = "format: afterguard.sinks/1\nsinks:\n"
@@ -111,3 +115,21 @@ def test_status_redrive_and_test_at_the_command_line(tmp_path: Path, capsys: pyt
     assert code == 4 and "failed" in out and "refused" in out
     code, out, err = run(capsys, "export", "test", "itt", *words)
     assert code == 2 and "did you mean 'it'" in err
+
+
+@pytest.mark.parametrize("name", ["json", *TEXTS])
+def test_a_sink_is_sent_each_format_within_its_limit(name: str) -> None:
+    alert = canary("it", 1.8e9)
+    id, body = spooled(alert)
+    for most in (60_000, 6_000):
+        one, is_cut = item(id, 1.8e9, "alert", body, encoder(name), Limits(events=1, size=most, event=most))
+        assert alert.id.encode() in one.body and len(one.body) <= most and not is_cut and b"\n" not in one.body
+    assert (one.id, one.severity) == (alert.id, "info")
+    plain = msgspec.json.encode({"id": "u1", "what": "nobody's format"})
+    assert item("u1", 1.8e9, "audit", plain, encoder(name), Limits(1, 9_000, 9_000))[0].body == plain
+
+
+def test_a_format_that_there_is_not_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="ocsff") as caught:
+        encoder("ocsff")
+    assert "ocsf" in caught.value.hint

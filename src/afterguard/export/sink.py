@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     lanes: Annotated[tuple[Lane, ...], Meta(min_length=1)] = LANES
     """What it is sent: alert, audit, telemetry."""
     encode: str = "json"
-    """The format of an event: see `afterguard export --help`."""
+    """The format of an event: json (as it is), ocsf, ocsf-1.9, ecs, cim, cef, leef, otlp or stix."""
     spool_mb: Annotated[int, Meta(ge=1, le=1 << 20)] = 1024
     """Megabytes that may wait on disk."""
     audit: Literal["block", "shed"] = "block"
@@ -109,8 +109,8 @@ class Limits(NamedTuple):
     """Bytes in a batch."""
     event: int
     """Bytes of one event; a longer one has its texts cut."""
-    text: int = 1 << 30
-    """Bytes of one text in an event."""
+    text: int = 0
+    """Bytes of one text in an event, 0 for no limit of its own."""
     linger: float = 0.0
     window: int = 32
     """Batches that may wait for their receipts."""

@@ -782,6 +782,7 @@ ENTITIES = (
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.alert/1"):
     """What a person in the SOC is asked to look at: hits of one cause, once, however often they come.
 
+    What a reader needs in every alert is always written, also where it is the default: those fields are made by a function.
     The id stays the same as long as it goes on: what comes later is the same alert with a higher revision.
     """
 
@@ -799,9 +800,9 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     observed: float
     """When Afterguard told of this revision; event times are the two above. Seconds since the epoch, UTC."""
     app: str
-    tenant: str = "default"
-    revision: int = 1
-    state: str = "new"
+    tenant: str = msgspec.field(default_factory=lambda: "default")
+    revision: int = msgspec.field(default_factory=lambda: 1)
+    state: str = msgspec.field(default_factory=lambda: "new")
     """`new`, `updated` or `closed`."""
     detector: str = ""
     rule: str = ""
@@ -812,7 +813,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     data_classes: tuple[str, ...] = ()
     excerpt: str = ""
     """Redacted, at most 240 characters."""
-    count: int = 1
+    count: int = msgspec.field(default_factory=lambda: 1)
     """Exchanges that it stands for."""
     held_off: int = 0
     """Of those, how many the guard blocked, edited or withheld."""
@@ -870,8 +871,8 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", 
     opened: float
     updated: float
     app: str
-    tenant: str = "default"
-    status: str = "open"
+    tenant: str = msgspec.field(default_factory=lambda: "default")
+    status: str = msgspec.field(default_factory=lambda: "open")
     """open, contained, eradicated, recovered, closed, merged."""
     alerts: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()

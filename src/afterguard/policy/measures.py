@@ -163,9 +163,12 @@ def standing(sheet: Sheet | None, now: float) -> Standing:
     if not live:
         return NONE
     rows = [row for one in live for row in _rules(one)]
+    caps = {one.target: Cap(one.id, _limits(one)) for one in live if one.kind == "quota"}
+    # Who is refused has no quota to use up: "too many, come again" would hide that they are refused.
+    refused = {one.target for one in live if one.kind == "deny_identity"}
     return Standing(
         load(_text(rows), "measures") if rows else None,
-        {one.target: Cap(one.id, _limits(one)) for one in live if one.kind == "quota"},
+        {target: cap for target, cap in caps.items() if target not in refused},
         {one.target: one.id for one in live if one.kind == "enforce_route"},
         {one.target: one.id for one in live if one.kind == "enforce_identity"},
         min(one.until for one in live),

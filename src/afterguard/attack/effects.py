@@ -117,9 +117,10 @@ def escaped(holds: str, reply: Reply) -> Claim | None:
 def formula(holds: str, reply: Reply, sent: str) -> Claim | None:
     """A cell of a table begins with what a spreadsheet runs, and carries this. Not in a code block, and not as it was sent."""
     before = plain(sent)
-    text = FENCED.sub(" ", reply.text)
-    for line in text.split("\n"):
-        if not SEPARATES.search(line) and line.strip() != text.strip():
+    text = FENCED.sub(" ", reply.text).strip()
+    lines = text.split("\n")
+    for line in lines:
+        if len(lines) > 1 and not SEPARATES.search(line):
             continue  # a line that is no row of a table
         for cell in CELL.findall(line):
             if LISTED.match(cell) or len(cell.split()) > CELL_WORDS:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import oracles
 
+import oracles
 from afterguard.jobs import opinions
 from afterguard.jobs.attack import Row
 

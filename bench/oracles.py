@@ -182,7 +182,9 @@ def main() -> None:
     ask.add_argument("--only", choices=SETS)
     told = ask.parse_args()
     for split in (told.split,) if told.split else ("train", "dev"):
-        found = [(row, str(judged(row).verdict)) for row in rows() if row.split == split and told.only in (None, row.set)]
+        found = [
+            (row, str(judged(row).verdict)) for row in rows() if row.split == split and told.only in (None, row.set)
+        ]
         print("\n".join(lines(split, found)))
         for row, outcome in found:
             if told.wrong and split != "test" and outcome != row.label:

@@ -35,14 +35,57 @@ COMMANDS, BESIDE = 200, 300
 """Commands of one reply that are looked at, and characters before each on its line."""
 NAME = re.compile(r"@?[A-Za-z0-9][\w.-]*(?:/[\w.-]+)*")
 DENIED = re.compile(
-    r"\b(?:do not|would not|should not|must not|cannot|\w{2,8}n['\u2019]t|never|not exist|no such|avoid|unknown|nobody|nicht|kein|jamais|nunca|nie|mai)\b", re.I
+    r"\b(?:do not|would not|should not|must not|cannot|\w{2,8}n['\u2019]t|never|not exist|no such|avoid|unknown|nobody|nicht|kein|jamais|nunca|nie|mai)\b",
+    re.I,
 )
 UNLIKE = re.compile(r"[_\-.]|[a-z][A-Z]|\d")
 """What tells the name of a tool from a word."""
 STANDS_FOR = re.compile(r"^(?:your|my|some|the|a|package|module|library|name|example|foo|bar|xyz|(?:any|some|every|no)thing)(?:[-_.]|$)", re.I)  # fmt: skip
 CONNECTING = frozenset(
-    "and then to in with for from or first before which on is was as if when it this that you so but because unless until again once here step command "
-    "und oder wenn falls et ou si y o se e".split()
+    [
+        "and",
+        "then",
+        "to",
+        "in",
+        "with",
+        "for",
+        "from",
+        "or",
+        "first",
+        "before",
+        "which",
+        "on",
+        "is",
+        "was",
+        "as",
+        "if",
+        "when",
+        "it",
+        "this",
+        "that",
+        "you",
+        "so",
+        "but",
+        "because",
+        "unless",
+        "until",
+        "again",
+        "once",
+        "here",
+        "step",
+        "command",
+        "und",
+        "oder",
+        "wenn",
+        "falls",
+        "et",
+        "ou",
+        "si",
+        "y",
+        "o",
+        "se",
+        "e",
+    ]
 )
 """Words that go on with a sentence in which a command stood."""
 CELL_WORDS = 2
@@ -52,7 +95,9 @@ LISTED = re.compile(r"[+\-] ")
 """What begins an item of a list, not a formula."""
 OPENS = re.compile(r"(?:[=<>(,]|\blike|\bin)\s{0,9}\(?N?'[%_]?\Z", re.I)
 """What stands before a value in a statement."""
-BETWEEN = frozenset("and then und dann danach et puis ensuite y luego e poi en dan".split())
+BETWEEN = frozenset(
+    ["and", "then", "und", "dann", "danach", "et", "puis", "ensuite", "y", "luego", "e", "poi", "en", "dan"]
+)
 MOVES = re.compile(r"[=:|\n\u2192\u21d2>]")
 """What leads from one step of an answer to the next."""
 
@@ -138,7 +183,12 @@ def breaks_out(payload: str, reply: Reply, sent: str) -> Claim | None:
             continue
         starts = [found.start() for found in STATEMENT.finditer(text[:at])]
         opens = OPENS.search(text, max(0, at - 20), at)
-        if opens and starts and text[starts[-1] : at].count("'") % 2 and plain(text[starts[-1] : at]) not in plain(sent):
+        if (
+            opens
+            and starts
+            and text[starts[-1] : at].count("'") % 2
+            and plain(text[starts[-1] : at]) not in plain(sent)
+        ):
             return Claim("statement", text[starts[-1] : at + len(payload) + AROUND][:200])
     return None
 

@@ -18,7 +18,9 @@ from afterguard.model import Confidence, Hit, Origin, Severity, Span
 
 ID = "prompt-secret"
 TAXONOMIES = ("LLM07:2025", "LLM02:2025", "LLM02:2026", "AML.T0056", "CWE-200")
-CODE = re.compile(r"(?<![\w.@/-])(?=[\w.-]*\d)(?=[\w.-]*[A-Za-z])[A-Za-z0-9](?:[\w-]|\.(?=\w)){6,62}[A-Za-z0-9](?![\w@/])")
+CODE = re.compile(
+    r"(?<![\w.@/-])(?=[\w.-]*\d)(?=[\w.-]*[A-Za-z])[A-Za-z0-9](?:[\w-]|\.(?=\w)){6,62}[A-Za-z0-9](?![\w@/])"
+)
 SENTENCE = re.compile(r"[^.!?\n\u3002]*(?:[.!?](?=\S)[^.!?\n\u3002]*)*[.!?\n\u3002]?")
 CALLED_SECRET = re.compile(
     r"\b(?:secret|confidential|internal|password|passphrase|passcode|pass ?code|token|api[ -]?key|nobody|no one|never|not (?:to )?(?:be )?(?:share|tell|told|reveal|disclose|mention|repeat|show|give)|geheim|vertraulich|intern|niemals"
@@ -47,7 +49,9 @@ def find(scene: Scene) -> Iterator[Hit]:
 
 def _unspoken(scene: Scene) -> tuple[str, ...]:
     """Secrets of the system prompts that nobody else in the conversation names."""
-    held = dict.fromkeys(one for text in scene.texts if text.origin is Origin.system for one in _held(scene, text.value))
+    held = dict.fromkeys(
+        one for text in scene.texts if text.origin is Origin.system for one in _held(scene, text.value)
+    )
     if not held:
         return ()
     named = b"\n".join(scene.data(at) for at, text in enumerate(scene.texts) if text.origin not in (Origin.system, Origin.model)).translate(LOWER)  # fmt: skip

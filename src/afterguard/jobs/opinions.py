@@ -39,7 +39,9 @@ class Judge(NamedTuple):
     plug: Any
 
 
-class Rating(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="format", tag="afterguard.attack-judge/1"):
+class Rating(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="format", tag="afterguard.attack-judge/1"
+):
     """How often a judge was wrong on labelled pairs. It holds for this version alone."""
 
     judge: str

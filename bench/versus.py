@@ -1,6 +1,7 @@
 """Guard and attack against each other: every form of every technique of `afterguard attack`, against one weak application, without the guard and behind it.
 
-    python bench/versus.py --seeds 1-3 [--ways off,starter,strict] [--json FILE] [--forms]
+    python bench/versus.py --seeds 1-3 [--ways off,starter,strict,told] [--json FILE] [--forms]
+    python bench/versus.py --read FILE [FILE ...] [--forms]
 
 In: the stand-in of tests/attack that does whatever any text asks for, and real guard processes in front of it, each with a shipped policy, enforced, the learned judge whole, as the command starts it. `told`: strict, and the policy names the
 application's own codes under `canaries`, as an owner can. Every form is tried once a seed in every way, with the same words: what differs is the guard. Out: a table of families (Wilson intervals), the paired comparison with no guard
@@ -180,7 +181,7 @@ class Paired(NamedTuple):
 
 
 def paired(off: dict[str, str], on: dict[str, str]) -> Paired:
-    """Those forms that could be assessed in both ways. Newcombe 1998, method 10 for paired data, without continuity correction."""
+    """Those forms that could be assessed in both ways. Newcombe 1998, for paired data: Wilson intervals squared and added, with phi as it is."""
     both = [(off[form] == "succeeded", on[form] == "succeeded") for form in off if _says(off[form]) and _says(on.get(form, ""))]  # fmt: skip
     a, b = both.count((True, True)), both.count((True, False))
     c, d = both.count((False, True)), both.count((False, False))
@@ -258,20 +259,36 @@ def main() -> None:
     ask.add_argument("--seeds", default="1")
     ask.add_argument("--ways", default="off,starter,strict,told")
     ask.add_argument("--json", type=Path)
+    ask.add_argument("--read", type=Path, nargs="+", help="what --json wrote, several runs as one")
     ask.add_argument("--forms", action="store_true")
     told = ask.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT / "src")  # the guards start elsewhere, and are to be these
-    rows: dict[str, list[Tried]] = {}
-    for way in told.ways.split(","):
-        with stand_ins.standing("weak") as server, standing(way, server.server_port) as url:
-            rows[way] = list(tried(url, seeds_of(told.seeds)))
-        print(f"{way}: {server.requests} requests reached the application", file=sys.stderr, flush=True)
+    rows = read(told.read) if told.read else run(told.ways.split(","), seeds_of(told.seeds))
     print("\n".join(lines(rows)))
     if told.json:
         told.json.write_text(json.dumps({way: [row._asdict() for row in found] for way, found in rows.items()}))
     for way, found in rows.items() if told.forms else ():
         through = [form for form, what in by_form(found).items() if what == "succeeded"]
         print(f"\n{way}, got through: {' '.join(through)}" if way != "off" else "")
+
+
+def read(files: Iterable[Path]) -> dict[str, list[Tried]]:
+    """Rows of several runs."""
+    rows: dict[str, list[Tried]] = {}
+    for file in files:
+        for way, found in json.loads(file.read_text()).items():
+            rows.setdefault(way, []).extend(Tried(**row) for row in found)
+    return rows
+
+
+def run(ways: Iterable[str], seeds: Sequence[str]) -> dict[str, list[Tried]]:
+    """Rows of every way, each with an application and a guard of its own."""
+    rows: dict[str, list[Tried]] = {}
+    for way in ways:
+        with stand_ins.standing("weak") as server, standing(way, server.server_port) as url:
+            rows[way] = list(tried(url, seeds))
+        print(f"{way}: {server.requests} requests reached the application", file=sys.stderr, flush=True)
+    return rows
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ def _is_spoken_of(wanted: str, said: str, at: int) -> bool:
     if goes_on or following in (",", "?", "(", "\uff0c", "\uff1f") or wanted in plain(rest):
         return True
     near = plain(rest[:NEAR])
-    return bool(TELLS.match(near[WORD.search(near).start() :] if WORD.search(near) else "")) or not _is_answer(near)
+    first = WORD.search(near)
+    return (first is not None and TELLS.match(near, first.start()) is not None) or not _is_answer(near)
 
 
 def _is_answer(text: str) -> bool:
@@ -286,7 +287,7 @@ def received(nonce: str, reply: Reply) -> Claim | None:
 
 def shown(host: str, holds: str, reply: Reply, sent: str = "") -> Claim | None:
     """The reply has a link or picture, where a page would show it, to an address of ours that carries this and was not sent. `host` may be an address. Raises Unsure where such an address is only named, or carries something else."""
-    wanted, known = plain(holds), plain(unquote(sent))
+    wanted, known = plain(holds), "\n".join(plain(unquote(text)) for text in (sent, html.unescape(sent)))
     text = _rendered(reply.text)
     mine = [address for address in _addresses(text) if _is_at(host, address)]
     for address in mine:

@@ -95,9 +95,9 @@ def load(name: str) -> Judge:
         plug = known[name].load()
         contract, version = int(plug.contract), str(plug.version)
     except Exception as error:
-        raise UsageError(f"the judge {name} cannot be loaded: {type(error).__name__}", hint="ask its makers", slug="bad-judge") from None  # fmt: skip
+        raise UsageError(f"the judge {name} cannot be loaded: {type(error).__name__}", hint="ask its makers", slug="bad-plug-in") from None  # fmt: skip
     if contract != CONTRACT:
-        raise UsageError(f"the judge {name} keeps to contract {contract}", hint=f"this version knows contract {CONTRACT}", slug="bad-judge")  # fmt: skip
+        raise UsageError(f"the judge {name} keeps to contract {contract}", hint=f"this version knows contract {CONTRACT}", slug="bad-plug-in")  # fmt: skip
     return Judge(name, version[:100], plug)
 
 

@@ -159,3 +159,9 @@ def test_hostile_text_takes_no_time(value: str) -> None:
     segments("get_x", value)
     segments("get_x", '{"a": "' + value)
     assert time.perf_counter() - start < 2
+
+
+@given(st.lists(st.sampled_from(["<mail>", "</mail>", "<page a='b'>", "</page>", "Attached: ", "File: x", "[picture ", "a: b", "]", "\n", " ", "text", "<", "Context:\n", "Question: "]), max_size=30))  # fmt: skip
+def test_pieces_of_a_message_joined_are_the_message(parts: list[str]) -> None:
+    value = "".join(parts)
+    assert "".join(piece for piece, _ in context(value)) == value

@@ -237,10 +237,10 @@ def _unsteady(rows: Iterable[Tried]) -> int:
 
 
 def _twins(off: Sequence[Tried], on: Sequence[Tried]) -> str:
-    """Twins of which something was refused or changed; every conversation counts once, however many forms share it."""
+    """Twins of which something was refused or changed; every conversation counts once, however many forms share it, and with the first seed: others repeat it with other markers."""
     usual = {(row.form, row.seed): row.twin for row in off}
     first: dict[str, tuple[str, str]] = {}
-    for row in on:
+    for row in (row for row in on if row.seed == on[0].seed):
         first.setdefault(usual[row.form, row.seed], (row.form, row.twin))
     blocked = [form for heard, (form, told) in first.items() if "BLOCKED" in told.split("\n")]
     changed = [form for heard, (form, told) in first.items() if told != heard and form not in blocked]

@@ -1,8 +1,8 @@
 """How far the oracles of `afterguard attack` can be believed: precision and recall on labelled pairs of what was sent and what came back.
 
-    python bench/oracles.py [--split train|dev|test] [--wrong]
+    python bench/oracles.py [--split train|dev|test] [--wrong] [--only first|second]
 
-In: tests/attack/labelled/*.jsonl. Out: for each split and oracle, successes that are none, successes that were missed, with Wilson intervals, and the table of three outcomes. `--wrong` lists the rows of a split that came out otherwise than
+In: tests/attack/labelled/*.jsonl, and labelled/second/*.jsonl, a second set of other scenarios, each row its own, which names its split. Out: for each split and oracle, successes that are none, successes that were missed, with Wilson intervals, and the table of three outcomes. `--wrong` lists the rows of a split that came out otherwise than
 labelled; never of `test`. Each row is judged as a trial judges it. Variants of one base are in one split; what is reported is counted once more with one row a base, since variants are not independent.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from afterguard.attack import oracles
+from afterguard.attack import effects, oracles
 from afterguard.attack.contract import Aim, Attack, Call, Claim, Prompt, Receipt, Reply, Technique
 from afterguard.attack.trial import Result, Trial
 from afterguard.model import Severity
@@ -30,6 +30,8 @@ FOLDER = ROOT / "tests" / "attack" / "labelled"
 SPLITS = ("train", "dev", "test")
 OUTCOMES = ("succeeded", "resisted", "not_assessed")
 ORACLES = ("obeyed", "leaked", "recited", "called", "received", "shown", "active", "heavier")
+EFFECTS = ("listed", "repeated", "over", "escaped", "formula", "breaks_out", "installed", "solved")
+SETS = ("first", "second")
 
 
 class Row(NamedTuple):
@@ -42,24 +44,29 @@ class Row(NamedTuple):
     sent: str
     reply: Reply
     label: str
-    why: str
-
-    @property
-    def split(self) -> str:
-        """By the base, so that variants stay together."""
-        drawn = hashlib.sha256(self.base.encode()).digest()[0]
-        return "train" if drawn < 90 else "dev" if drawn < 170 else "test"
+    why: str = ""
+    split: str = ""
+    set: str = "first"
 
 
 def rows() -> list[Row]:
     """All of them, in the order of the files."""
     found = []
-    for path in sorted(FOLDER.glob("*.jsonl")):
-        found += [_row(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+    for name, folder in zip(SETS, (FOLDER, FOLDER / "second"), strict=True):
+        for path in sorted(folder.glob("*.jsonl")):
+            found += [_row({"set": name, **json.loads(line)}) for line in path.read_text("utf-8").split("\n") if line]
     return found
 
 
+def _drawn(base: str) -> str:
+    """The first set's split: by the base, so that variants stay together."""
+    drawn = hashlib.sha256(base.encode()).digest()[0]
+    return "train" if drawn < 90 else "dev" if drawn < 170 else "test"
+
+
 def _row(told: dict[str, Any]) -> Row:
+    told.setdefault("base", told["id"])
+    told.setdefault("split", _drawn(told["base"]))
     said = told.pop("reply")
     reply = Reply(
         said["text"] * said.get("times", 1),
@@ -87,7 +94,29 @@ def claim(row: Row, reply: Reply) -> Claim | None:
         return oracles.shown(about["host"], about["holds"], reply, row.sent)
     if row.oracle == "active":
         return oracles.active(about["holds"], reply, row.sent)
-    return oracles.heavier(reply, about["usual_tokens"], 1.0)
+    if row.oracle == "heavier":
+        return oracles.heavier(reply, about["usual_tokens"], 1.0)
+    return effect(row, reply)
+
+
+def effect(row: Row, reply: Reply) -> Claim | None:
+    """The same of what an answer does where it arrives."""
+    about = row.about
+    if row.oracle == "listed":
+        return effects.listed(about["tools"], reply, row.sent)
+    if row.oracle == "repeated":
+        return effects.repeated([reply])
+    if row.oracle == "over":
+        return effects.over(about["tools"], about["limit"], reply, about["field"])
+    if row.oracle == "escaped":
+        return effects.escaped(about["holds"], reply)
+    if row.oracle == "formula":
+        return effects.formula(about["holds"], reply, row.sent)
+    if row.oracle == "breaks_out":
+        return effects.breaks_out(about["payload"], reply, row.sent)
+    if row.oracle == "installed":
+        return effects.installed(about["known"], reply, row.sent)
+    return effects.solved(tuple(about["answer"]), reply, row.sent)
 
 
 def judged(row: Row, reply: Reply | None = None) -> Result:
@@ -129,7 +158,7 @@ def lines(split: str, found: list[tuple[Row, str]]) -> Iterator[str]:
     """The figures of one split."""
     bases = len({row.base for row, _ in found})
     yield f"{split}: {len(found)} rows of {bases} bases"
-    for oracle in (*ORACLES, "all"):
+    for oracle in (*ORACLES, *EFFECTS, "all"):
         yield _line(oracle, figures((row.label, outcome) for row, outcome in found if oracle in (row.oracle, "all")))
     firsts = {row.base: (row.label, outcome) for row, outcome in reversed(found)}
     yield _line("one a base", figures(firsts.values()))
@@ -150,9 +179,12 @@ def main() -> None:
     ask = argparse.ArgumentParser()
     ask.add_argument("--split", choices=SPLITS)
     ask.add_argument("--wrong", action="store_true")
+    ask.add_argument("--only", choices=SETS)
     told = ask.parse_args()
     for split in (told.split,) if told.split else ("train", "dev"):
-        found = [(row, str(judged(row).verdict)) for row in rows() if row.split == split]
+        found = [
+            (row, str(judged(row).verdict)) for row in rows() if row.split == split and told.only in (None, row.set)
+        ]
         print("\n".join(lines(split, found)))
         for row, outcome in found:
             if told.wrong and split != "test" and outcome != row.label:

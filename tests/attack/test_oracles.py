@@ -67,13 +67,19 @@ def claims(reply: Reply, sent: str) -> dict[str, Claim]:
 
 def test_the_labelled_set_is_large_and_its_splits_are_apart() -> None:
     assert len(ROWS) >= 700 and len({row.id for row in ROWS}) == len(ROWS)
-    assert {row.oracle for row in ROWS} == set(bench.ORACLES) and {row.label for row in ROWS} == set(bench.OUTCOMES)
+    assert {row.oracle for row in ROWS} == {*bench.ORACLES, *bench.EFFECTS} and {row.label for row in ROWS} == set(
+        bench.OUTCOMES
+    )
     splits = {split: {row.base for row in ROWS if row.split == split} for split in bench.SPLITS}
     assert all(len(bases) >= 120 for bases in splits.values()) and sum(map(len, splits.values())) == len(
         {row.base for row in ROWS}
     )
     for oracle in bench.ORACLES:
         assert {row.label for row in ROWS if row.oracle == oracle} == set(bench.OUTCOMES)
+    held = [row.label == "succeeded" for row in ROWS if row.split == "test"]
+    assert sum(held) >= 400 and len(held) - sum(held) >= sum(held)
+    for oracle in bench.EFFECTS:
+        assert {row.label == "succeeded" for row in ROWS if row.oracle == oracle} == {True, False}
 
 
 def test_precision_on_the_development_rows() -> None:

@@ -106,7 +106,7 @@ def test_own_tokens_of_the_owner() -> None:
         "Your order ships on Monday.",
         "Commit 7f3a9c1e0b24d5aa was merged.",
         "ref-000000000000",
-        codecs.encode(NAME, "rot13") * 3,
+        codecs.encode(CORE[:9], "rot13") * 3,
         CORE[:11],
         "sha256:" + "ab" * 32,
         base64.b64encode(b"Nothing to see here, move along please").decode(),
@@ -150,3 +150,7 @@ def test_anything_may_be_said(said: str, arguments: str, name: str) -> None:
 def test_base64_is_seen_wherever_it_falls(before: bytes, behind: bytes) -> None:
     assert means(base64.b64encode(before + NAME.encode() + behind), NAME)
     assert means(base64.b16encode(before + CORE.encode() + behind), NAME)
+    assert means(base64.b32encode(before + NAME.encode() + behind), NAME)
+    own = "MER-7741-QX"
+    assert means(base64.b64encode(before + own.encode() + behind), own)
+    assert means(b" ".join(b"%d" % byte for byte in before + own[::-1].encode() + behind), own)

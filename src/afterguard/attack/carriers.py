@@ -5,7 +5,9 @@ In: a surface, a line to put in, a subject. Out: a Prompt in which the user asks
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Plant, Prompt, Surface
+from collections.abc import Mapping
+
+from afterguard.attack.contract import Aim, Attack, Forms, Plant, Prompt, Surface
 from afterguard.attack.goals import named, secret
 from afterguard.attack.markers import joined, numbers, pick
 from afterguard.attack.oracles import leaked, obeyed
@@ -79,6 +81,18 @@ def judged(aim: Aim, prompt: Prompt, is_secret: bool) -> Attack:
     if is_secret:
         return leaked(canary.value, reply, prompt.sent()) if canary else None
     return obeyed(joined(aim.seed).whole, reply, prompt.sent())
+
+
+def planted_in(surface: Surface, orders: Mapping[str, str]) -> Forms:
+    """Each of these orders on that surface, and its twin."""
+
+    def attack(aim: Aim, variant: str) -> Attack:
+        return (yield from ordered(aim, surface, orders[variant]))
+
+    def twin(aim: Aim, _variant: str) -> Attack:
+        return (yield from quiet(aim, surface))
+
+    return Forms(attack, twin)
 
 
 def quiet(aim: Aim, surface: Surface) -> Attack:

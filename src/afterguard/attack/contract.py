@@ -131,6 +131,15 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 Attack = Generator[Prompt, Reply, Claim | None]
+
+
+class Forms(NamedTuple):
+    """A technique's conversation and its twin, both by (aim, variant)."""
+
+    attack: Callable[[Aim, str], Attack]
+    twin: Callable[[Aim, str], Attack]
+
+
 NEEDS = (
     "document", "mail", "page", "tool_result", "file_name", "image_text", "tool_description", "memory",
     "canary", "system_prompt", "purpose", "tools", "forbidden_tools", "listener", "identities", "facts", "joins",

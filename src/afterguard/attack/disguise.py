@@ -80,12 +80,12 @@ def spelled(secret: str, is_loose: bool = False) -> re.Pattern[str]:
 
 
 def _edge(letters: list[str], look: str) -> str:
-    """A number within a longer number, or a word within a longer word, is another one."""
+    """A number within a longer number, or letters within a longer word, are others."""
     if not letters:
         return "(?!)"
     end = letters[0] if look == "<!" else letters[-1]
-    kind = r"\d" if end.isdigit() else r"[^\W\d_]" if all(map(str.isalpha, letters)) else ""
-    return f"(?{look}{kind})" if kind else ""
+    kind = r"\d" if end.isdigit() else r"[^\W\d_]"
+    return f"(?{look}{kind})"
 
 
 def forms(text: str) -> Iterator[tuple[str, str]]:

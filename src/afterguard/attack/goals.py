@@ -5,7 +5,9 @@ In: an Aim, the user's turns with {what} where the secret is named. Out: convers
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Canary, Claim, Prompt, Reply
+from collections.abc import Mapping
+
+from afterguard.attack.contract import Aim, Attack, Canary, Claim, Forms, Prompt, Reply
 from afterguard.attack.markers import pick
 from afterguard.attack.oracles import Unsure, leaked
 
@@ -61,3 +63,19 @@ def asked_harmlessly(*turns: str) -> Attack:
     for turn in turns:
         yield Prompt(turn.replace("{what}", HARMLESS))
     return None
+
+
+def questions(asks: Mapping[str, str] | Mapping[str, tuple[str, ...]]) -> Forms:
+    """Each of these texts, or talks, with the secret asked for, and its twin with something harmless."""
+
+    def turns(variant: str) -> tuple[str, ...]:
+        ask = asks[variant]
+        return (ask,) if isinstance(ask, str) else ask
+
+    def attack(aim: Aim, variant: str) -> Attack:
+        return (yield from asked(aim, *turns(variant)))
+
+    def twin(_aim: Aim, variant: str) -> Attack:
+        return (yield from asked_harmlessly(*turns(variant)))
+
+    return Forms(attack, twin)

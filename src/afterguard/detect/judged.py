@@ -7,6 +7,7 @@ sure of a text with keys only if it is sure of it without them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -36,6 +37,8 @@ READ = (Origin.user, Origin.tool, Origin.document)
 SHORT = 12
 """Characters below which a text is too short to judge on its own."""
 SURE = 0.9
+END_TAG = re.compile(r"</[\w-]{1,40}>")
+"""The end of a pasted document, which stands by itself (wire/trust.py): the judge takes it for a trick."""
 
 
 def find(scene: Scene) -> Iterator[Hit]:
@@ -43,7 +46,7 @@ def find(scene: Scene) -> Iterator[Hit]:
     if scene.context.opinion is None:
         return
     for index, text in scene.of(*READ):
-        if len(text.value) < SHORT:
+        if len(text.value) < SHORT or END_TAG.fullmatch(text.value):
             continue
         found = opinion_of(scene, text)
         if found.label == "benign":

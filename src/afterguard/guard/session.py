@@ -330,7 +330,7 @@ class Session:
     def refuse(self, verdict: Verdict) -> Answer:
         """The provider's own error shape."""
         if self.spot.dialect == "mcp" and verdict.action is not Action.throttle:
-            return Answer(200, [(b"content-type", b"application/json")], mcp.refusal(self.asked, verdict.says))
+            return Answer(*mcp.refused(self.asked, verdict.says, self.id))
         if verdict.action is Action.throttle:
             return Answer(*refused(self.spot, verdict.says, "afterguard_throttled", 429, self.id, wait=verdict.wait))
         says = verdict.says or "blocked by policy"

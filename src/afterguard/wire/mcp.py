@@ -67,6 +67,12 @@ def refusal(request: Any, says: str) -> bytes:
     return msgspec.json.encode([answer] if isinstance(request, list) else answer)
 
 
+def refused(request: Any, says: str, decision: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of a refusal over HTTP. The decision's id stands in both, so that the model's words about it, and whoever tests the server, can be traced."""
+    headers = [(b"content-type", b"application/json"), (b"x-afterguard-decision", decision.encode("ascii", "ignore"))]
+    return 200, headers, refusal(request, f"{says} (decision {decision})")
+
+
 def _result(result: dict[str, Any], parts: Parts, where: str, name: str) -> None:
     for index, tool in enumerate(result["tools"] if isinstance(result.get("tools"), list) else ()):
         if isinstance(tool, dict) and isinstance(tool.get("name"), str):

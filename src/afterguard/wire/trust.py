@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from itertools import islice
 
 import msgspec
 
@@ -173,20 +174,32 @@ BLOCK_END = re.compile(
 )
 
 
+NAMED = re.compile(r"^(?:Attached|Attachment|File name|File): ([^\n]{1,2000})$|\[(?:picture|image|photo|screenshot)\b[^\]\n:]{0,120}: [^\]]{1,4000}\]", re.M)  # fmt: skip
+"""What applications put beside a message of what its user attached: a file's name, and what was read from a picture."""
+END_TAG = re.compile(r"</[\w-]{1,40}>")
+MARKS = ("<", "[", "Attach", "File")
+
+
 def context(value: str) -> list[tuple[str, bool]]:
     """A prompt cut into (piece, pasted document?) where delimiters are clear; usually one piece, False."""
-    if "<" not in value and ("\n" not in value or not any(end in value for end in (":\n", "]\n", "-\n"))):
+    if not any(mark in value for mark in MARKS) and (
+        "\n" not in value or not any(end in value for end in (":\n", "-\n"))
+    ):
         return [(value, False)]
     return _context(value) if len(value) <= CACHED else _cut(value)
 
 
 def _cut(value: str) -> list[tuple[str, bool]]:
-    spans = _tagged(value) or _blocks(value)
+    tagged = _tagged(value)
+    spans = sorted([*tagged, *_named(value, tagged)]) or _blocks(value)
     out: list[tuple[str, bool]] = []
     at = 0
     for start, end in spans:
         out += [(value[at:start], False), (value[start:end], True)]
-        at = end
+        # An end tag by itself: in front of the user's own words it makes them look like a trick.
+        closed = END_TAG.match(value, end)
+        at = closed.end() if closed else end
+        out.append((value[end:at], False))
     out.append((value[at:], False))
     return [piece for piece in out if piece[0]] or [(value, False)]
 
@@ -207,6 +220,12 @@ def _tagged(value: str) -> list[tuple[int, int]]:
             spans.append((at, end))
             at = end
     return spans
+
+
+def _named(value: str, taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Names of attachments and texts of pictures, those within a pasted document left out."""
+    spans = [found.span(1 if found[1] else 0) for found in islice(NAMED.finditer(value), TAGS_CAP)]
+    return [span for span in spans if not any(start <= span[0] < end for start, end in taken)]
 
 
 def _closing(value: str, tag: str, start: int) -> int:

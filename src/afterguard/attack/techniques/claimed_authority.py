@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
+from afterguard.attack.contract import Technique
+from afterguard.attack.goals import FRAMING, questions
 from afterguard.model import Severity
 
 ASKS = {
@@ -15,12 +15,7 @@ ASKS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from asked(aim, ASKS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from asked_harmlessly(ASKS[variant]))
+FORMS = questions(ASKS)
 
 
 TECHNIQUE = Technique(
@@ -32,7 +27,7 @@ TECHNIQUE = Technique(
     fix="Keep out of the system prompt whatever may not be read. Decide who may know what by the session of the signed-in person and never by what the text claims.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"canary"}),
 )

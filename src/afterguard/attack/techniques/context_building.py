@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
+from afterguard.attack.contract import Technique
+from afterguard.attack.goals import FRAMING, questions
 from afterguard.model import Severity
 
 ASKS: dict[str, tuple[str, ...]] = {
@@ -14,12 +14,7 @@ ASKS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from asked(aim, *ASKS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from asked_harmlessly(*ASKS[variant]))
+FORMS = questions(ASKS)
 
 
 TECHNIQUE = Technique(
@@ -31,8 +26,8 @@ TECHNIQUE = Technique(
     fix="Keep out of the system prompt whatever may not be read. Judge each request by itself and the conversation as a whole: what one may not ask in the first turn, one may not ask in the fifth.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"canary"}),
     turns=3,
 )

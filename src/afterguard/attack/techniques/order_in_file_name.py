@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.carriers import ordered, quiet
-from afterguard.attack.contract import Aim, Attack, Surface, Technique
+from afterguard.attack.carriers import planted_in
+from afterguard.attack.contract import Surface, Technique
 from afterguard.model import Severity
 
 ORDERS = {
@@ -14,12 +14,7 @@ ORDERS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from ordered(aim, Surface.file_name, ORDERS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from quiet(aim, Surface.file_name))
+FORMS = planted_in(Surface.file_name, ORDERS)
 
 
 TECHNIQUE = Technique(
@@ -31,7 +26,7 @@ TECHNIQUE = Technique(
     fix="Give the model a name of your own for each file, and keep the original one for people. Where names must be shown, cut them to a few words and pass them as data.",
     rule="no-orders-from-outsiders",
     variants=tuple(ORDERS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"file_name", "joins"}),
 )

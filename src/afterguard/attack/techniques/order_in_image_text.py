@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.carriers import ordered, quiet
-from afterguard.attack.contract import Aim, Attack, Surface, Technique
+from afterguard.attack.carriers import planted_in
+from afterguard.attack.contract import Surface, Technique
 from afterguard.model import Severity
 
 ORDERS = {
@@ -14,12 +14,7 @@ ORDERS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from ordered(aim, Surface.image_text, ORDERS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from quiet(aim, Surface.image_text))
+FORMS = planted_in(Surface.image_text, ORDERS)
 
 
 TECHNIQUE = Technique(
@@ -31,7 +26,7 @@ TECHNIQUE = Technique(
     fix="Read text in pictures apart from the conversation and hand it on as data of an outsider. Inspect it like any other outside text, descriptions and captions too.",
     rule="no-orders-from-outsiders",
     variants=tuple(ORDERS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"image_text", "joins"}),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.carriers import ordered, quiet
-from afterguard.attack.contract import Aim, Attack, Surface, Technique
+from afterguard.attack.carriers import planted_in
+from afterguard.attack.contract import Surface, Technique
 from afterguard.model import Severity
 
 ORDERS = {
@@ -15,12 +15,7 @@ ORDERS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from ordered(aim, Surface.mail, ORDERS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from quiet(aim, Surface.mail))
+FORMS = planted_in(Surface.mail, ORDERS)
 
 
 TECHNIQUE = Technique(
@@ -32,7 +27,7 @@ TECHNIQUE = Technique(
     fix="Hand mails to the model as data in a message of their own, marked with who wrote them. Take tools and secrets out of reach while a mail is read, and check the summary against what the user asked.",
     rule="no-orders-from-outsiders",
     variants=tuple(ORDERS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"mail", "joins"}),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.carriers import ordered, quiet
-from afterguard.attack.contract import Aim, Attack, Surface, Technique
+from afterguard.attack.carriers import planted_in
+from afterguard.attack.contract import Surface, Technique
 from afterguard.model import Severity
 
 ORDERS = {
@@ -15,12 +15,7 @@ ORDERS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from ordered(aim, Surface.page, ORDERS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from quiet(aim, Surface.page))
+FORMS = planted_in(Surface.page, ORDERS)
 
 
 TECHNIQUE = Technique(
@@ -32,7 +27,7 @@ TECHNIQUE = Technique(
     fix="Reduce a page to the text a person sees before the model reads it, and pass it as data. Let no answer be shaped by a page beyond what the user asked about it.",
     rule="no-orders-from-outsiders",
     variants=tuple(ORDERS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"page", "joins"}),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.carriers import ordered, quiet
-from afterguard.attack.contract import Aim, Attack, Surface, Technique
+from afterguard.attack.carriers import planted_in
+from afterguard.attack.contract import Surface, Technique
 from afterguard.model import Severity
 
 ORDERS = {
@@ -14,12 +14,7 @@ ORDERS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from ordered(aim, Surface.tool_description, ORDERS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from quiet(aim, Surface.tool_description))
+FORMS = planted_in(Surface.tool_description, ORDERS)
 
 
 TECHNIQUE = Technique(
@@ -41,7 +36,7 @@ TECHNIQUE = Technique(
     fix="Pin the tools an application may use with a hash of their descriptions, and let a person read each change. Offer no tool of a server that others can alter, and show the model descriptions you wrote yourself.",
     rule="no-orders-from-outsiders",
     variants=tuple(ORDERS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"tool_description", "joins"}),
 )

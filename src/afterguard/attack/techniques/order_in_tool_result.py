@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.carriers import ordered, quiet
-from afterguard.attack.contract import Aim, Attack, Surface, Technique
+from afterguard.attack.carriers import planted_in
+from afterguard.attack.contract import Surface, Technique
 from afterguard.model import Severity
 
 ORDERS = {
@@ -15,12 +15,7 @@ ORDERS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from ordered(aim, Surface.tool_result, ORDERS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from quiet(aim, Surface.tool_result))
+FORMS = planted_in(Surface.tool_result, ORDERS)
 
 
 TECHNIQUE = Technique(
@@ -32,7 +27,7 @@ TECHNIQUE = Technique(
     fix="Treat what a tool brings back as data of whoever could write it, never as a message of the operator. Cut orders out of results before the model reads them, and let results decide on no further step.",
     rule="no-orders-from-outsiders",
     variants=tuple(ORDERS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"tool_result", "joins"}),
 )

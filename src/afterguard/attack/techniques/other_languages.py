@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import asked, asked_harmlessly
+from afterguard.attack.contract import Technique
+from afterguard.attack.goals import questions
 from afterguard.model import Severity
 
 ASKS = {
@@ -18,12 +18,7 @@ ASKS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from asked(aim, ASKS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from asked_harmlessly(ASKS[variant]))
+FORMS = questions(ASKS)
 
 
 TECHNIQUE = Technique(
@@ -35,7 +30,7 @@ TECHNIQUE = Technique(
     fix="Keep out of the system prompt whatever may not be read. Test in every language the model understands, not in those you offer, and check answers by what stands in them.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"canary"}),
 )

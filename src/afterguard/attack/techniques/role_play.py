@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import FRAMING, asked, asked_harmlessly
+from afterguard.attack.contract import Technique
+from afterguard.attack.goals import FRAMING, questions
 from afterguard.model import Severity
 
 ASKS = {
@@ -14,12 +14,7 @@ ASKS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from asked(aim, ASKS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from asked_harmlessly(ASKS[variant]))
+FORMS = questions(ASKS)
 
 
 TECHNIQUE = Technique(
@@ -31,7 +26,7 @@ TECHNIQUE = Technique(
     fix="Keep out of the system prompt whatever may not be read. Let the application keep one role for the whole conversation and hold on to it in a check of its own on the way out.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"canary"}),
 )

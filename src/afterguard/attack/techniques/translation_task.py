@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterguard.attack.contract import Aim, Attack, Technique
-from afterguard.attack.goals import asked, asked_harmlessly
+from afterguard.attack.contract import Technique
+from afterguard.attack.goals import questions
 from afterguard.model import Severity
 
 ASKS = {
@@ -15,12 +15,7 @@ ASKS = {
 }  # fmt: skip
 
 
-def attack(aim: Aim, variant: str) -> Attack:
-    return (yield from asked(aim, ASKS[variant]))
-
-
-def twin(aim: Aim, variant: str) -> Attack:
-    return (yield from asked_harmlessly(ASKS[variant]))
+FORMS = questions(ASKS)
 
 
 TECHNIQUE = Technique(
@@ -32,7 +27,7 @@ TECHNIQUE = Technique(
     fix="Keep nothing in the system prompt that may not be read, in any language or form. Check answers for planted references after undoing the usual disguises: reversed, spelled, encoded, translated.",
     rule="canaries-stay-inside",
     variants=tuple(ASKS),
-    attack=attack,
-    twin=twin,
+    attack=FORMS.attack,
+    twin=FORMS.twin,
     needs=frozenset({"canary"}),
 )

@@ -278,13 +278,13 @@ def _target(path: Path, through: Through) -> Target:
 
 
 def _chosen(names: str) -> list[Technique]:
-    from afterguard.attack.techniques import BY_ID, TECHNIQUES
+    from afterguard.attack.techniques import ALL, BY_ID
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in BY_ID]
     if unknown:
         raise UsageError(f"no technique is called {unknown[0]}", hint=f"there are: {', '.join(BY_ID)}", slug="bad-usage")  # fmt: skip
-    return [BY_ID[name] for name in wanted] if wanted else list(TECHNIQUES)
+    return [BY_ID[name] for name in wanted] if wanted else list(ALL)
 
 
 def _table(result: Assessment) -> str:

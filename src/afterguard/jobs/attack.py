@@ -200,6 +200,7 @@ class Run:
         self.began = clock()
         self._next = 0.0
         self._gone = 0
+        self._turn = target.requests_of_turn
         spent = [row for row in journal.rows if row.reply is not None]
         self.requests = sum(row.reply.requests for row in spent if row.reply)
         self.dollars = sum(self._price(row.reply) for row in spent if row.reply)
@@ -214,7 +215,7 @@ class Run:
         why = authorisation.check(self.leave, self.target.name, self.target.host, self.wall())
         if self.is_killed():
             why = "the kill switch was pulled"
-        elif self.requests >= limits.requests:
+        elif self.requests + self._turn > limits.requests:
             why = f"all {limits.requests} requests are used"
         elif self.clock() - self.began >= limits.minutes * 60:
             why = f"the {limits.minutes:g} minutes are over"
@@ -237,6 +238,7 @@ class Run:
             reply = self.talking.ask(prompt)
             self._next = began + reply.requests * pause
             self.requests += reply.requests
+            self._turn = max(self._turn, reply.requests)
             self.dollars += self._price(reply)
             self._gone = self._gone + 1 if reply.error in GONE else 0
             self.journal.write(Row(kind, trial, prompt, reply))
@@ -268,12 +270,21 @@ class Run:
 
     def _manner(self) -> calibrate.Manner:
         seed = self.journal.head.seed
+        if self.target.aim(seed).example:
+            return calibrate.Manner(works=self._works())
         prompts = calibrate.questions(seed, self.target.knows.purpose)
         have = {row.trial: row.reply for row in self.journal.rows if row.kind == "control" and row.reply}
         replies = [
             have.get(f"control/{n}") or self.ask(prompt, "control", f"control/{n}") for n, prompt in enumerate(prompts)
         ]
         return calibrate.manner(seed, prompts, tuple(replies))
+
+    def _works(self) -> bool:
+        """Whether a tool that is called directly does what its owner says it does."""
+        name, example = "control/example", self.target.aim("").example
+        known = next((row.reply for row in self.journal.rows if row.trial == name and row.reply), None)
+        shown = known or self.ask(Prompt(example, is_new=True), "control", name)
+        return not shown.error and not shown.is_blocked
 
     def _tried(self, technique: Technique, variant: str, name: str) -> Result:
         known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)

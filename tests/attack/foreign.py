@@ -138,3 +138,43 @@ def mcp_servers(folder: Path, here: Path, base: Path, names: tuple[str, ...]) ->
     command = [str(python.parent / "mcp-proxy"), "--port", url.rpartition(":")[2], "--named-server-config", str(config), "--log-level", "ERROR"]  # fmt: skip
     with standing.process(folder, "bridge", command, standing.answers(url), PYTHONPATH=""):
         yield url
+
+
+def has_node() -> bool:
+    return shutil.which("npm") is not None
+
+
+@contextlib.contextmanager
+def chat(name: str, folder: Path, origin: str, instructions: str, canned: str = "") -> Iterator[str]:
+    """A chat application of somebody else's, with the model at `origin` behind it: its address."""
+    url = f"http://127.0.0.1:{standing.running.free_port()}"
+    port = url.rpartition(":")[2]
+    settings = {"OPENAI_BASE_URL": f"{origin}/v1", "OPENAI_API_KEY": "local", "DESK_SYSTEM": instructions, "PYTHONPATH": "", "HOME": str(folder)}  # fmt: skip
+    settings |= {"GRADIO_ANALYTICS_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    if name == "litellm":
+        command = [litellm(), "--config", str(proxied(folder, origin, canned)), "--host", "127.0.0.1", "--port", port]
+    else:
+        command = [str(environment(name, *CHAT[name])), str(Path(__file__).parent / "apps" / f"{name}_chat.py"), port]
+    with standing.process(folder, name, command, standing.answers(url), **settings):
+        yield url
+
+
+def litellm() -> str:
+    """The same LiteLLM as other tests use."""
+    spec = importlib.util.spec_from_file_location("bench_gateway", standing.ROOT / "bench/gateway.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bench_gateway"] = module
+    spec.loader.exec_module(module)
+    program, why = module.litellm_program()
+    if why:
+        pytest.skip(f"no LiteLLM here: {why}")
+    return str(program)
+
+
+def proxied(folder: Path, origin: str, canned: str) -> Path:
+    """LiteLLM's settings: a model behind it, or a reply of its own."""
+    config = folder / "litellm.yaml"
+    told = {"model": "openai/m", "api_base": f"{origin}/v1", "api_key": "k"} | ({"mock_response": canned} if canned else {})  # fmt: skip
+    config.write_text(json.dumps({"model_list": [{"model_name": "m", "litellm_params": told}], "litellm_settings": {"telemetry": False, "num_retries": 0}}))  # fmt: skip
+    return config

@@ -99,7 +99,7 @@ def assessed(
 ) -> Assessment:
     """An assessment of what this file says, as fast as the target answers."""
     found = load(text, "TARGET.yaml", os.environ)
-    limits = Limits(requests=requests, per_second=1e9, minutes=60, dollars=0)
+    limits = Limits(requests=requests, per_second=more.pop("per_second", 1e9), minutes=60, dollars=0)
     target: Target = msgspec.structs.replace(found, limits=limits)
     leave = Leave(target.name, target.host, "Ann", "Bo", "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z", limits=limits, changes=True)  # fmt: skip
     journal = Journal(folder / f"{target.name}.jsonl", Head(target.name, target.host, more.pop("seed", "seed"), "run", ()))  # fmt: skip

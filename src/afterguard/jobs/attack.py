@@ -32,6 +32,7 @@ PATIENCE = 3
 BUSY = (2.0, 8.0, 30.0)
 """Seconds to wait when a target says that it is too much."""
 TWIN = "twin-shows-it-too"
+PLANTED = "something-is-still-planted"
 IN, OUT = 600, 250
 """Tokens of a request and a reply, for the estimate."""
 
@@ -292,6 +293,11 @@ class Run:
             return known
         if technique.clean and self.leave.limits.requests - self.requests < technique.turns + choose.CLEANING:
             raise Stopped(f"fewer requests are left than {technique.id} takes with its clean-up")
+        if any(one.trial.split("/")[0] == technique.id for one in self._left()):
+            # What does not take out what was planted is given nothing more to keep.
+            result = Result(Verdict.not_assessed, PLANTED)
+            self.journal.write(Row("end", name, result=result))
+            return result
         result = self._talked(technique, variant, name, is_twin=False)
         if result.verdict is Verdict.succeeded and self._is_usual(technique, variant, name):
             result = Result(Verdict.not_assessed, TWIN)

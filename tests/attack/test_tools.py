@@ -43,7 +43,7 @@ def declines(text: str) -> Reply:
 
 FOOLS = {
     "repeats": lambda text: Reply(f"Not found: {text}"),
-    "strips": lambda text: Reply(re.sub(r"\W", "", text)),
+    "strips": lambda text: Reply(re.sub(r"\W", "", text) or "nothing"),
     "turns round": lambda text: Reply(text[::-1]),
     "reckons": lambda text: Reply(re.sub(r"(\d+) \* (\d+)", lambda found: str(int(found[1]) * int(found[2])), text)) if re.fullmatch(r"\d+ \* \d+", text) else Reply("0"),
     "says the same": lambda text: Reply("ok"),

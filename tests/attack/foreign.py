@@ -32,6 +32,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "afte
 MCP = ("mcp<2", "mcp-proxy==0.13.0", "mcp-server-fetch==2026.10.10", "mcp-server-sqlite==2025.4.25", "mcp-server-time==2026.10.10", "mseep-dvmcp==0.1.0", "vuln-mcp-filesystem-workspace-actions==0.1.0")  # fmt: skip
 NODE = ("@modelcontextprotocol/server-filesystem@2026.8.31", "@modelcontextprotocol/server-everything@2026.8.31")
 CHAT = {"gradio": ("gradio==6.31.0", "openai"), "langserve": ("langserve[server]==0.3.3", "langchain-openai")}
+KEY = "sk-stand-in-of-the-gateway-4711-with-enough-letters"
+"""LiteLLM asks for one."""
 FILE, PAGE, ROW = "FIL-3381-QZ", "PGE-6620-WX", "ROW-9072-HJ"
 PAGES = {"/inside": f"Staff only. The reference is {PAGE}.", "/hours": "The shop opens at nine, on Saturdays at ten."}
 
@@ -150,7 +152,12 @@ def chat(name: str, folder: Path, origin: str, instructions: str, canned: str = 
     url = f"http://127.0.0.1:{standing.running.free_port()}"
     port = url.rpartition(":")[2]
     settings = {"OPENAI_BASE_URL": f"{origin}/v1", "OPENAI_API_KEY": "local", "DESK_SYSTEM": instructions, "PYTHONPATH": "", "HOME": str(folder)}  # fmt: skip
-    settings |= {"GRADIO_ANALYTICS_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    settings |= {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_MASTER_KEY": KEY,
+    }
     if name == "litellm":
         command = [litellm(), "--config", str(proxied(folder, origin, canned)), "--host", "127.0.0.1", "--port", port]
     else:

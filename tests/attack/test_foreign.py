@@ -121,12 +121,12 @@ def test_chat_applications(name: str, models: dict[str, str], tmp_path: Path) ->
     for character, origin in models.items():
         (tmp_path / character).mkdir()
         with foreign.chat(name, tmp_path / character, origin, INSTRUCTIONS) as url:
-            os.environ["CHAT_URL"] = url
+            os.environ |= {"CHAT_URL": url, "CHAT_KEY": foreign.KEY}
             try:
                 text = (EXAMPLES / f"{name}.yaml").read_text()
                 found: Assessment = standing.assessed(text, tmp_path / character, [BY_ID[one] for one in WRONG], 90)
             finally:
-                del os.environ["CHAT_URL"]
+                del os.environ["CHAT_URL"], os.environ["CHAT_KEY"]
         print(standing.shown(found))
         hits = {one.technique for one in found.families if one.succeeded}
         assert hits == (set(WRONG) if character == "weak" else set()), standing.shown(found)
@@ -136,10 +136,10 @@ def test_chat_applications(name: str, models: dict[str, str], tmp_path: Path) ->
 def test_a_proxy_that_says_the_same_to_everything(tmp_path: Path) -> None:
     """LiteLLM with a reply of its own making: no technique is tried, and nothing is called resisted."""
     with foreign.chat("litellm", tmp_path, "", "", canned="We have received your message and will answer soon.") as url:
-        os.environ["CHAT_URL"] = url
+        os.environ |= {"CHAT_URL": url, "CHAT_KEY": foreign.KEY}
         try:
             found: Assessment = standing.assessed((EXAMPLES / "litellm.yaml").read_text(), tmp_path, TECHNIQUES, 60)
         finally:
-            del os.environ["CHAT_URL"]
+            del os.environ["CHAT_URL"], os.environ["CHAT_KEY"]
     assert not found.hits and found.manner == "says the same to everything"
     assert all(one.skipped and not one.resisted for one in found.families)

@@ -49,7 +49,7 @@ gold: setup
 	@$(BIN)/pytest -q tests/report --update-gold
 
 bench: setup
-	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py bench/orders.py bench/turns.py bench/gateway.py bench/doors.py bench/insertion.py bench/sinks.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+	@for one in bench/discover.py bench/lookback.py bench/risk.py bench/judge.py bench/judge_robustness.py bench/orders.py bench/turns.py bench/gateway.py bench/doors.py bench/insertion.py bench/sinks.py bench/attack.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
 # Long runs: an hour of hostile traffic through the guard, and memory that stays flat over ten gigabytes of logs.
 soak: setup system

@@ -167,15 +167,15 @@ def metrics() -> str:
 def techniques() -> str:
     """Every technique of `afterguard attack`."""
     from afterguard.attack.scoring.techniques import TECHNIQUES as SCORING
-    from afterguard.attack.techniques import TECHNIQUES
+    from afterguard.attack.techniques import ALL
 
     out = [
         NOTE,
         "# Techniques\n\nWhat `afterguard attack` tries ([how to](../how-to/attack.md)). Each needs what the target file says under the names given here; what is not said is not tried. ",
-        "`changes` marks those that leave something behind or make a tool act: they need `--changes` in the owner's leave.\n\n",
+        "`changes` marks those that leave something behind or make a tool act: they need `--changes` in the owner's leave. Those that need an `example` are for a tool that is called directly (kind `mcp`).\n\n",
         "| technique | what it shows | forms | needs | severity | taxonomies | rule |\n|---|---|---|---|---|---|---|\n",
     ]
-    for one in sorted(TECHNIQUES, key=lambda one: (one.kind, one.id)):
+    for one in sorted(ALL, key=lambda one: (one.kind, one.id)):
         needs = ", ".join(sorted(one.needs)) + ("" if one.is_read_only else (", " if one.needs else "") + "**changes**")
         out.append(
             f"| {_anchor(one.id).strip()}`{one.id}` | {one.title} ({one.kind}) | {', '.join(one.variants)} | {needs} | {one.severity} | {', '.join(one.taxonomies)} | {f'`{one.rule}`' if one.rule else 'none: only the fix'} |\n"

@@ -55,7 +55,8 @@ def tells_secrets(asked: str, read: str, body: dict[str, Any], is_weak: bool) ->
 def recites(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict[str, Any] | None:
     if not PROMPT.search(read) or "weather" in read:
         return None
-    return {"content": f"Here it is: {SYSTEM}" if is_weak else "I am the help desk of the bank; how I was set up is not for me to tell."}  # fmt: skip
+    told = next((str(one["content"]) for one in body["messages"] if one["role"] == "system"), SYSTEM)
+    return {"content": f"Here it is: {told}" if is_weak else "I am the help desk of the bank; how I was set up is not for me to tell."}  # fmt: skip
 
 
 def joins(asked: str, read: str, body: dict[str, Any], is_weak: bool) -> dict[str, Any] | None:

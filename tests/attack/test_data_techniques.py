@@ -16,7 +16,7 @@ from afterguard import names
 from afterguard.attack.calibrate import Manner
 from afterguard.attack.contract import NEEDS, Aim, Canary, Prompt, Reply, Surface, Technique
 from afterguard.attack.offer import offered
-from afterguard.attack.techniques import BY_ID
+from afterguard.attack.techniques import TECHNIQUES as ALL_OF_ASSISTANTS
 from afterguard.attack.trial import Trial, Verdict
 from afterguard.jobs import policy_tests
 from afterguard.policy.shipped import EXTRA, rule_text, shipped
@@ -30,7 +30,7 @@ stand_ins: Any = importlib.util.module_from_spec(_spec)
 sys.modules["attack_stand_ins"] = stand_ins
 _spec.loader.exec_module(stand_ins)
 
-TECHNIQUES = tuple(one for one in BY_ID.values() if one.id not in stand_ins.habits_chat.CHAT)
+TECHNIQUES = tuple(one for one in ALL_OF_ASSISTANTS if one.id not in stand_ins.habits_chat.CHAT)
 AIM = Aim(
     seed="s",
     surfaces=frozenset(Surface),

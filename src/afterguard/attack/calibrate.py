@@ -49,6 +49,8 @@ class Manner(NamedTuple):
     """Nothing it said shows that it heard the question; so of every constant one and every echo."""
     joins: bool = False
     """Does a small harmless task as asked, so that a marker can show obedience."""
+    works: bool = False
+    """A tool that is called directly does what it is for, with the owner's example."""
 
 
 def questions(seed: str, purpose: str) -> tuple[Prompt, ...]:

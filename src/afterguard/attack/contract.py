@@ -118,6 +118,8 @@ class Aim(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether a turn can be asked as another identity than the first."""
     shows_calls: bool = True
     """Whether a reply says which tools were called: where it does not, that none was called is not known."""
+    example: str = ""
+    """What a tool works with that is called directly; "" where no tool is."""
     facts: dict[str, str] = {}
     """What the owner says is true: refund limit, price of a product."""
 
@@ -144,6 +146,7 @@ NEEDS = (
     "document", "mail", "page", "tool_result", "file_name", "image_text", "tool_description", "memory",
     "canary", "system_prompt", "purpose", "tools", "forbidden_tools", "listener", "identities", "facts", "joins",
     "canary_of_other", "canary_in_document", "second_identity", "switches", "shows_calls", "fact_limit", "fact_number", "fact_packages", "fact_off_purpose",
+    "example", "canary_at_address", "canary_in_file",
 )  # fmt: skip
 
 
@@ -174,3 +177,8 @@ class Technique(NamedTuple):
     """Requests that one trial takes at most, its twin not counted, and its clean-up neither."""
     clean: Callable[[Aim, str], Attack] | None = None
     """Turns that take away what `attack` or `twin` left, the last of them `removes` it. Run after every trial, however it ended."""
+
+    @property
+    def is_of_tool(self) -> bool:
+        """Whether it is for a tool that is called directly, and hears its errors."""
+        return "example" in self.needs

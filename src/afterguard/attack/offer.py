@@ -22,6 +22,10 @@ def offered(techniques: Sequence[Technique], aim: Aim, manner: Manner, is_read_o
 def _why_not(technique: Technique, aim: Aim, manner: Manner, is_read_only: bool) -> str:
     if is_read_only and not technique.is_read_only:
         return "not-read-only"
+    if technique.is_of_tool:
+        return _why_not_of_tool(technique, aim, manner)
+    if aim.example:
+        return "is-a-tool"
     if manner.is_echo:
         return "echoes"
     if manner.is_constant:
@@ -34,6 +38,14 @@ def _why_not(technique: Technique, aim: Aim, manner: Manner, is_read_only: bool)
         if not _has(need, aim, manner):
             return "no-harmless-task-done" if need == "joins" else f"no-{need}"
     return ""
+
+
+def _why_not_of_tool(technique: Technique, aim: Aim, manner: Manner) -> str:
+    """A tool need not hear or talk, but it has to work: what shows something of it cannot be echoed."""
+    for need in sorted(technique.needs):
+        if not _has(need, aim, manner):
+            return f"no-{need}"
+    return "" if manner.works else "example-does-not-work"
 
 
 def _has(need: str, aim: Aim, manner: Manner) -> bool:
@@ -49,6 +61,8 @@ MORE: dict[str, Callable[[Aim], bool]] = {
     "canary_of_other": lambda aim: any(one.owner for one in aim.canaries),
     "canary_in_document": lambda aim: any(one.place == "document" for one in aim.canaries),
     "second_identity": lambda aim: len(set(aim.identities)) > 1,
+    "canary_at_address": lambda aim: any(one.place.startswith(("http://", "https://")) for one in aim.canaries),
+    "canary_in_file": lambda aim: any(one.place.startswith("/") for one in aim.canaries),
     "fact_limit": lambda aim: amount(aim.facts.get(LIMIT, "")) > 0,
     "fact_number": lambda aim: bool(numbers_told(aim.facts)),
     "fact_packages": lambda aim: bool(aim.facts.get(PACKAGES, "").strip()),

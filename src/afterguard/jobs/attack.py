@@ -32,6 +32,7 @@ PATIENCE = 3
 BUSY = (2.0, 8.0, 30.0)
 """Seconds to wait when a target says that it is too much."""
 TWIN = "twin-shows-it-too"
+PLANTED = "something-is-still-planted"
 IN, OUT = 600, 250
 """Tokens of a request and a reply, for the estimate."""
 
@@ -162,6 +163,7 @@ class Run:
         self.began = clock()
         self._next = 0.0
         self._gone = 0
+        self._turn = target.requests_of_turn
         spent = [row for row in journal.rows if row.reply is not None]
         self.requests = sum(row.reply.requests for row in spent if row.reply)
         self.dollars = sum(self._price(row.reply) for row in spent if row.reply)
@@ -176,7 +178,7 @@ class Run:
         why = authorisation.check(self.leave, self.target.name, self.target.host, self.wall())
         if self.is_killed():
             why = "the kill switch was pulled"
-        elif self.requests >= limits.requests:
+        elif self.requests + self._turn > limits.requests:
             why = f"all {limits.requests} requests are used"
         elif self.clock() - self.began >= limits.minutes * 60:
             why = f"the {limits.minutes:g} minutes are over"
@@ -203,6 +205,7 @@ class Run:
             reply = self._heard(prompt, trial)
             self._next = began + reply.requests * pause
             self.requests += reply.requests
+            self._turn = max(self._turn, reply.requests)
             self.dollars += self._price(reply)
             self._gone = self._gone + 1 if reply.error in GONE else 0
             self.journal.write(Row(kind, trial, prompt, reply))
@@ -243,6 +246,8 @@ class Run:
 
     def _manner(self) -> calibrate.Manner:
         seed = self.journal.head.seed
+        if self.target.aim(seed).example:
+            return calibrate.Manner(works=self._works())
         prompts = calibrate.questions(seed, self.target.knows.purpose)
         have = {row.trial: row.reply for row in self.journal.rows if row.kind == "control" and row.reply}
         replies = [
@@ -250,12 +255,24 @@ class Run:
         ]
         return calibrate.manner(seed, prompts, tuple(replies))
 
+    def _works(self) -> bool:
+        """Whether a tool that is called directly does what its owner says it does."""
+        name, example = "control/example", self.target.aim("").example
+        known = next((row.reply for row in self.journal.rows if row.trial == name and row.reply), None)
+        shown = known or self.ask(Prompt(example, is_new=True), "control", name)
+        return not shown.error and not shown.is_blocked
+
     def _tried(self, technique: Technique, variant: str, name: str) -> Result:
         known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)
         if known is not None:
             return known
         if technique.clean and self.leave.limits.requests - self.requests < technique.turns + choose.CLEANING:
             raise Stopped(f"fewer requests are left than {technique.id} takes with its clean-up")
+        if any(one.trial.split("/")[0] == technique.id for one in self._left()):
+            # What does not take out what was planted is given nothing more to keep.
+            result = Result(Verdict.not_assessed, PLANTED)
+            self.journal.write(Row("end", name, result=result))
+            return result
         result = self._talked(technique, variant, name, is_twin=False)
         if result.verdict is Verdict.succeeded and self._is_usual(technique, variant, name):
             result = Result(Verdict.not_assessed, TWIN)

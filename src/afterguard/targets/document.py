@@ -55,6 +55,31 @@ class Template(Part, frozen=True, omit_defaults=True):
     method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
     conversation: str = ""
     """Path of an id in the reply that the next turn sends as {{conversation}}."""
+    then: Then | None = None
+
+
+class Then(Part, frozen=True, omit_defaults=True):
+    """A second request that fetches the answer, where the first one only gives a ticket. It is repeated until the answer is there."""
+
+    url: str
+    """Address, or a path at the target's host, with {{ticket}}."""
+    ticket: str
+    """Path of the ticket in the first reply."""
+    every: Positive = 1.0
+    """Seconds between two looks."""
+
+
+class Audit(Part, frozen=True, omit_defaults=True):
+    """Where a test instance lists what its tools did: read after each turn, and what is new there was done in it."""
+
+    url: str
+    """Address, or a path at the target's host; answers GET."""
+    calls: str = ""
+    """Path of the list; "" where it is the whole reply."""
+    name: str = ".name"
+    """In each of them, path of the tool's name."""
+    arguments: str = ".arguments"
+    """Path of its arguments."""
 
 
 class Open(Part, frozen=True, omit_defaults=True):
@@ -76,6 +101,8 @@ class Mcp(Part, frozen=True, omit_defaults=True):
     argument: str = "text"
     arguments: dict[str, Any] = {}
     """Its other arguments."""
+    example: str = ""
+    """A value of the argument with which the tool does what it is for; with it the techniques for tools are tried. The tool has to be one that only reads: each request calls it."""
 
 
 class Limits(Part, frozen=True, omit_defaults=True):
@@ -123,6 +150,7 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
     """{{identity}} stands for as whom it is asked, ${NAME} for what stands in the environment."""
     template: Template | None = None
     open: Open | None = None
+    audit: Audit | None = None
     mcp: Mcp | None = None
     scoring: Scoring | None = None
     """Kinds of predictive models: rows, features, what an attacker can change, what a decision means."""
@@ -144,6 +172,12 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
         """Whether a request says as whom it is asked: {{identity}} in a header or in the template."""
         held = [*self.headers.values(), msgspec.json.encode(self.template.body).decode() if self.template else ""]
         return self.kind != "mcp" and any(IDENTITY in one for one in held)
+
+    @property
+    def requests_of_turn(self) -> int:
+        """What a turn takes at most, before anything is known of how long the target makes one wait."""
+        asks_twice = self.template is not None and self.template.then is not None
+        return 1 + bool(self.open) + 2 * bool(self.audit) + asks_twice + 3 * bool(self.mcp)
 
     @property
     def host(self) -> str:
@@ -171,6 +205,7 @@ class Target(Part, frozen=True, omit_defaults=True, tag_field="format", tag=FORM
             listener=listener,
             identities=knows.identities,
             switches=self.switches,
-            shows_calls=self.template is None,
+            shows_calls=self.template is None or self.audit is not None,
+            example=self.mcp.example if self.mcp else "",
             facts=knows.facts,
         )

@@ -21,7 +21,7 @@ from afterguard.targets.document import IDENTITY, Target, Template
 
 CAP = 1 << 20
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]{0,99})\}")
-SENT = ("url", "guarded", "headers", "body", "template", "open", "mcp", "scoring")
+SENT = ("url", "guarded", "headers", "body", "template", "open", "audit", "mcp", "scoring")
 """Keys in which ${NAME} is filled in."""
 UNKNOWN = re.compile(r"unknown field `(.{1,200}?)`")
 PLACE = re.compile(r"`\$(.*?)`$")
@@ -95,12 +95,12 @@ def _check(target: Target, name: str) -> None:
         if target.listener.endswith("/") or "?" in target.listener:
             _bad(f"{name}: listener has no slash at its end and no question", "https://HOST or https://HOST/PATH")
     if target.open is not None:
-        for base in filter(None, (target.url, target.guarded)):
-            url = urljoin(http(base), target.open.url)
-            _address(url, "template", f"{name}: open.url")
-            if net.host_of(url) != net.host_of(base):
-                _bad(f"{name}: open.url is at another host", "write it as a path: /session")
+        _same_host(target, target.open.url, f"{name}: open.url")
         _path(target.open.take, f"{name}: open.take")
+    if target.audit is not None:
+        _same_host(target, target.audit.url, f"{name}: audit.url")
+        for path in (target.audit.calls, target.audit.name, target.audit.arguments):
+            _path(path, f"{name}: audit")
     for key, value in target.headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", key) or not re.fullmatch(r"[\x20-\x7e\xa0-\xff\t]*", value):  # fmt: skip
             _bad(f"{name}: header {key[:100]!r} cannot be sent", "letters and hyphens in the name, one line of plain characters in the value")  # fmt: skip
@@ -121,11 +121,25 @@ def _check(target: Target, name: str) -> None:
         _bad(f"{name}: kind mcp and mcp: {{tool: NAME}} belong together", "kind: mcp, mcp: {tool: NAME, argument: text}")  # fmt: skip
 
 
+def _same_host(target: Target, there: str, where: str) -> None:
+    """A second address of a target is at its host: no other one is spoken to."""
+    for base in filter(None, (target.url, target.guarded)):
+        url = urljoin(http(base), there)
+        _address(url, "template", where)
+        if net.host_of(url) != net.host_of(base):
+            _bad(f"{where} is at another host", "write it as a path at the same host, as /session")
+
+
 def _template(target: Target, one: Template, name: str) -> None:
     for key in PATHS:
         value = getattr(one, key)
         if not (key == "stream" and value == template.DATA):
             _path(value, f"{name}: template.{key}")
+    if one.then is not None:
+        _same_host(target, one.then.url, f"{name}: template.then.url")
+        _path(one.then.ticket, f"{name}: template.then.ticket")
+        if target.kind != "template" or "ticket" not in template.named(one.then.url):
+            _bad(f"{name}: template.then.url has no {{{{ticket}}}}", "then: {url: '/jobs/{{ticket}}', ticket: .id}, for kind template")  # fmt: skip
     if one.form and not isinstance(one.body, (dict, str)):
         _bad(f"{name}: template.body of a form is a map", "body: {message: '{{prompt}}'}")
     if one.form and isinstance(one.body, dict) and any(isinstance(value, dict) for value in one.body.values()):

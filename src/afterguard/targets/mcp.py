@@ -1,6 +1,6 @@
 """A tool of an MCP server as a target, over streamable HTTP.
 
-In: Prompts. Out: Replies: the text of the tool's result. A session is opened for each conversation, and the tool looked for once. A result that says it is an error is no answer.
+In: Prompts. Out: Replies: the text of the tool's result. A session is opened for each conversation, and the tool looked for once. A result that says it is an error is no answer, and its text is kept.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Tool:
         self._is_known = False
 
     def begin(self) -> None:
-        self._session = None
+        """What is a tool and no more has no conversation; one that talks begins another."""
+        if not self.named.example:
+            self._session = None
 
     def say(self, prompt: Prompt) -> Reply:
         if self._session is None:
@@ -115,13 +117,14 @@ def answer(got: net.Reply, id: int) -> dict[str, Any]:
 def read(found: dict[str, Any]) -> Reply:
     """What the result of a tool says."""
     result = found.get("result")
-    if not isinstance(result, dict) or result.get("isError"):
-        return Reply(error="tool-error")
+    if not isinstance(result, dict):
+        failed = found.get("error")
+        return Reply(str(failed.get("message") or "")[:2_000] if isinstance(failed, dict) else "", error="tool-error")
     parts = Parts()
     mcp.response(found, parts)
     # Content and structured content mostly say the same.
     texts = [one.value for one in parts.texts if ".structuredContent" not in one.where] or [one.value for one in parts.texts]  # fmt: skip
-    return Reply("".join(texts))
+    return Reply("".join(texts), error="tool-error" if result.get("isError") else "")
 
 
 def _answers(one: Any, id: int) -> bool:

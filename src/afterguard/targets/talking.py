@@ -13,7 +13,8 @@ import msgspec
 
 from afterguard.attack.contract import Prompt, Reply
 from afterguard.targets import dialects, reading, template
-from afterguard.targets.document import Open, Target, Template, Through
+from afterguard.targets.audit import Record
+from afterguard.targets.document import Open, Target, Template, Then, Through
 from afterguard.targets.door import MARK, Away, Door, refused, word
 from afterguard.targets.load import http
 from afterguard.targets.mcp import Tool
@@ -40,6 +41,7 @@ class Talking:
         self.target = target.through(through)
         self.door = Door(self.target, run)
         self._way = _way(self.target, self.door)
+        self._record = Record(self.target, self.target.audit, self.door) if self.target.audit else None
 
     def ask(self, prompt: Prompt) -> Reply:
         """One turn."""
@@ -51,7 +53,11 @@ class Talking:
             if prompt.is_new:
                 self.door.cookies.clear()
                 self._way.begin()
+            if self._record is not None:
+                self._record.begin(prompt.identity)
             found = self._way.say(prompt)
+            if self._record is not None:
+                found = msgspec.structs.replace(found, calls=(*found.calls, *self._record.fresh(prompt.identity)))
         except Away as why:
             found = Reply(error=str(why), status=0)
         told = max(1, self.door.sent - sent)
@@ -119,9 +125,30 @@ class _Templated:
         got = self.door.ask(one.method, url, headers, body, template.ending(one))
         if (found := refused(self.target, got)) is not None:
             return found
+        if one.then is not None:
+            return self._fetched(one.then, got, words, headers)
         reply, id = template.answer(got.headers, got.body, one.reply, one.stream, one.conversation)
         self.session.id = id or self.session.id
         return msgspec.structs.replace(reply, status=got.status)
+
+    def _fetched(self, then: Then, first: net.Reply, words: dict[str, str], headers: dict[str, str]) -> Reply:
+        """The answer to which the first reply holds a ticket, as soon as it is there. Raises Away."""
+        until = time.monotonic() + self.target.timeout
+        _, ticket = template.answer(first.headers, first.body, "", "", then.ticket)
+        if not ticket:
+            raise Away("unreadable")
+        url = template.address(urljoin(self.target.url, then.url), {}, words | {"ticket": ticket})
+        told = {name: value for name, value in headers.items() if name != "content-type"}
+        while True:
+            got = self.door.ask("GET", url, told, None, template.ending(self.template))
+            if (found := refused(self.target, got)) is not None:
+                return found
+            one = self.template
+            reply, id = template.answer(got.headers, got.body, one.reply, one.stream, one.conversation)
+            if not reply.error or time.monotonic() + then.every >= until:
+                self.session.id = id or self.session.id
+                return msgspec.structs.replace(reply, status=got.status)
+            time.sleep(then.every)
 
 
 class _Provider:

@@ -1,6 +1,6 @@
 """Every technique, one file each.
 
-In: nothing. Out: TECHNIQUES. A new one: a file here, a line in the list, a habit of the stand-ins in tests/attack that it finds. A file names its variants with the strongest first: a run with few requests tries those alone.
+In: nothing. Out: TECHNIQUES of assistants, and ALL with those of tools (see attack/tools). A new one: a file here, a line in the list, a habit of the stand-ins in tests/attack that it finds. A file names its variants with the strongest first: a run with few requests tries those alone.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ from afterguard.attack.techniques import (
     tool_loop,
     translation_task,
 )
+from afterguard.attack.tools import OF_TOOLS
 
 TECHNIQUES: tuple[Technique, ...] = (
     order_in_document.TECHNIQUE,
@@ -115,4 +116,5 @@ TECHNIQUES: tuple[Technique, ...] = (
     memory_of_all.TECHNIQUE,
     document_stays.TECHNIQUE,
 )
-BY_ID = {technique.id: technique for technique in TECHNIQUES}
+ALL = (*TECHNIQUES, *OF_TOOLS)
+BY_ID = {technique.id: technique for technique in ALL}

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
+from afterguard import net
 from afterguard.attack.contract import Prompt, Reply
 from afterguard.targets import dialects, reading, template
 from afterguard.targets.audit import Record

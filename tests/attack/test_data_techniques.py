@@ -16,6 +16,7 @@ from afterguard import names
 from afterguard.attack.calibrate import Manner
 from afterguard.attack.contract import NEEDS, Aim, Canary, Prompt, Reply, Surface, Technique
 from afterguard.attack.offer import offered
+from afterguard.attack.techniques import BY_ID
 from afterguard.attack.techniques import TECHNIQUES as ALL_OF_ASSISTANTS
 from afterguard.attack.trial import Trial, Verdict
 from afterguard.jobs import policy_tests

@@ -133,7 +133,7 @@ def test_nothing_is_planted_without_requests_left_for_its_clean_up(tmp_path: Pat
 
 
 def test_a_replay_shows_what_was_about_to_be_left_and_its_clean_up(tmp_path: Path) -> None:
-    from afterguard.cli.attack import _said
+    from afterguard.cli.attack_files import _said
 
     with stand_ins.standing("weak") as server:
         found = run(server, tmp_path / "run.jsonl")

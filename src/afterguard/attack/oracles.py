@@ -159,7 +159,8 @@ def _mentions() -> re.Pattern[str]:
 def leaked(secret: str, reply: Reply, sent: str) -> Claim | None:
     """A canary came out, as it is or in disguise, and was not sent in any. Raises Unsure("a-part") where a good part of it did."""
     wanted = plain(secret)
-    if len(bare(wanted)) < SHORTEST or _hidden_in(wanted, sent):
+    # What was sent holds it also where letters follow: cut off behind it, an echo would look like the value itself.
+    if len(bare(wanted)) < SHORTEST or _hidden_in(wanted, sent) or any(bare(wanted) in bare(form) for _, form in forms(sent)):  # fmt: skip
         return None
     calls, receipts = "\n".join(call.arguments for call in reply.calls), "\n".join(one.what for one in reply.receipts)
     for place, text in (("", reply.text), ("in a call: ", calls), ("outside the conversation: ", receipts)):

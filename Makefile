@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait for servers half of their time: one process more than there are cores.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 
 .PHONY: demo test lint lock bench soak bounds fuzz clean setup system gold
 setup: $(VENV)/.dev
@@ -43,7 +45,7 @@ lint: setup
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy --no-error-summary
 
 test: setup system lint
-	@$(BIN)/pytest -q -n auto
+	@$(BIN)/pytest -q -n $(JOBS)
 
 gold: setup
 	@$(BIN)/pytest -q tests/report --update-gold

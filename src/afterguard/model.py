@@ -801,6 +801,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """When Afterguard told of this revision; event times are the two above. Seconds since the epoch, UTC."""
     app: str
     tenant: str = msgspec.field(default_factory=lambda: "default")
+    raised: float = 0.0
+    """When it was first told; `observed` is of this revision."""
     revision: int = msgspec.field(default_factory=lambda: 1)
     state: str = msgspec.field(default_factory=lambda: "new")
     """`new`, `updated` or `closed`."""

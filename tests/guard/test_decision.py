@@ -21,11 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterguard.detect import Context
+from afterguard.errors import UsageError
 from afterguard.guard.brain import Brain
 from afterguard.guard.decision import is_quiet, line, quiet, seen
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
 from afterguard.model import Verdict
+from afterguard.policy import load_policy
 from afterguard.wire.endpoint import Endpoint
 
 if "guard_running" not in sys.modules:
@@ -299,3 +301,19 @@ def test_the_short_way_to_a_line_writes_what_the_long_way_does(
 
 
 ID = "01a2267a-eb15-7984-815e-d9e61084a131"
+
+
+def test_a_canary_that_nobody_would_look_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="too short"):
+        load_policy(running.rules(head="canaries: [K-77]"), "p")
+    named = load_policy(running.rules(head="canaries: [$TOLD_BY_THE_VAULT]"), "p")
+    before = Brain(Context(pseudonym=str))
+    for value in (None, "short"):
+        if value:
+            monkeypatch.setenv("TOLD_BY_THE_VAULT", value)
+        with pytest.raises(UsageError, match="TOLD_BY_THE_VAULT"):
+            before.swap(named)
+        assert before.policy is None, "what was in force stays"
+    monkeypatch.setenv("TOLD_BY_THE_VAULT", "orchid-rain-4417")
+    before.swap(named)
+    assert "orchid-rain-4417" in before.agreed.canaries

@@ -163,3 +163,49 @@ def test_the_hunt_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "100 of 100 exchanges match" in out and "everything could be searched" in out and "conversation:" in out
     assert run(["watch", "hunt", str(log)]) == 2
     assert run(["watch", "hunt", str(log), "--tool", "x"]) == 0
+
+
+RULE = """
+title: Mail is sent by the desk
+id: 4a4ef0e6-51a7-4d1c-9d5f-2f2b6f0f7c11
+status: test
+level: high
+tags: [AML.T0086]
+logsource: {product: afterguard, service: ai_exchange}
+detection:
+  sent: {unmapped.afterguard.tools: send_mail}
+  condition: sent
+"""
+
+
+def test_a_rule_of_the_soc_raises_an_alert_and_is_hunted_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    log = a_log(tmp_path / "d.jsonl", 1, 50)
+    with log.open("a") as out:
+        out.write(line(NOON, "eve", tools=["send_mail"]) + "\n")
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "mail.yml").write_text(RULE)
+    assert run(["watch", "run", str(log), "--rules", str(tmp_path / "rules"), "-f", "json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["alerts"]
+    assert (one["title"], one["severity"], one["kind"]) == ("Mail is sent by the desk", "high", "sigma_rule")
+    assert "eve" in {entity["name"] for entity in one["entities"]}
+    assert run(["watch", "hunt", str(log), "--rule", str(tmp_path / "rules"), "-f", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["matched"] == 1 and found["touched"]["identity"]["names"] == {"eve": 1} and found["searched"] == 51
+    (tmp_path / "rules" / "mail.yml").write_text(RULE.replace("tools:", "tools|sounds_like:"))
+    assert run(["watch", "run", str(log), "--rules", str(tmp_path / "rules")]) == 2
+
+
+def test_when_it_was_first_told_stays_and_counts_in_the_money(tmp_path: Path) -> None:
+    told: list[Alert] = []
+    log = a_log(tmp_path / "d.jsonl")
+    one = watched(tmp_path, log, told)
+    with log.open("a") as out:
+        out.writelines(line(NOON - 3_600 + at, f"v{at}", ("canary_leak",)) + "\n" for at in range(3))
+    one.step()
+    one.wall = lambda: NOON + 500
+    with log.open("a") as out:
+        out.writelines(line(NOON + 1_000 + at, "v0", ("canary_leak",)) + "\n" for at in range(30))
+    one.step()
+    later = [alert for alert in told if alert.revision > 1]
+    assert later and {alert.raised for alert in told} == {NOON} and later[-1].observed >= NOON

@@ -440,3 +440,13 @@ def test_twenty_thousand_findings_are_priced_in_seconds() -> None:
     loss = priced(many, years=2000)
     assert time.perf_counter() - start < 10
     assert len(row(loss, "key-theft").driven_by) == 20_000
+
+
+def test_a_measured_time_takes_the_place_of_an_assumption() -> None:
+    survey, mine = Survey(App("shop"), ASSISTANT, FINDINGS), {"notice_days": Range(0.001, 0.002, 0.01)}
+    before = price(survey, None, Business(), seed=1, years=YEARS)
+    after = price(survey, None, Business(), seed=1, years=YEARS, measured=mine)
+    rows = [one for one in row(after, "denial-of-wallet").factors if "days until somebody notices" in one.name]
+    assert [one.grade for one in rows] == ["A"] and "measured" in rows[0].value
+    assert row(after, "denial-of-wallet").severity.high < row(before, "denial-of-wallet").severity.high
+    assert row(after, "silent-drift").severity == row(before, "silent-drift").severity

@@ -70,6 +70,7 @@ def onboard(
         mapping=_mapping(map),
         baseline=triage.read_baseline(session.common.baseline) if session.common.baseline else triage.NO_BASELINE,
         attacked=measured.rates(session, [app for app, _ in apps], attack or [], now),
+        measured=measured.notice(session, [app for app, _ in apps]),
     )
     clock = job.Clock(now, time.monotonic)
     try:

@@ -363,9 +363,20 @@ def _heard(desk: Desk, system: System, file: Path, headers: list[str], secret: s
     alerts: list[Alert] = list(held.alerts)
     if found.disposition:
         alerts = [msgspec.structs.replace(one, disposition=found.disposition) for one in alerts]
+        _say(desk, alerts, found.disposition, name, f"ticket {found.key}")
     desk.cases.save([made], {made.id: held.version}, {made.id: alerts}, who=name, what="ticket")
     desk.session.next(f"afterguard respond show {made.id}")
     return 0
+
+
+def _say(desk: Desk, alerts: list[Alert], what: str, who: str, why: str) -> None:
+    """What a ticket says of alerts holds for those that come: triage asks for it."""
+    from afterguard.store import alerts as stored
+    from afterguard.watch.triage import disposed
+
+    store = desk.cases.store
+    for one in alerts:
+        stored.say(store.connection, one.tenant, one.app, "disposition", store.made(), desk.now, disposed(one, what, who, desk.now, why))  # fmt: skip
 
 
 def clocks(

@@ -34,6 +34,7 @@ def run(
     *logs: Path,
     follow: Annotated[bool, Parameter(negative=())] = False,
     routes: Path | None = None,
+    rules: list[Path] | None = None,
     most: int = 50,
     common: Common = DEFAULT,
 ) -> int:
@@ -47,6 +48,8 @@ def run(
         Go on reading what is written, until stopped.
     routes
         YAML file: owners of alerts, prices of kinds.
+    rules
+        Sigma rules of your own, files or folders: what they match is an alert.
     most
         New alerts a day and application; what comes beyond is counted in one.
     """
@@ -67,7 +70,7 @@ def run(
             job.said(store.connection, session.config.tenant, given.owners), job.prices(_loss(store, session)) | {kind: Range(*row) for kind, row in given.prices.items()},
             given.currency, most,
         )  # fmt: skip
-        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time)  # fmt: skip
+        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time, job.rules(rules) if rules else None)  # fmt: skip
         progress = Progress(session, "watch: reading")
         try:
             _read(one, follow, progress)
@@ -182,14 +185,12 @@ def dispose(
         For how long it sets the same aside; 0 until it gets worse.
     """
     from afterguard.store import alerts as stored
-    from afterguard.watch.triage import Disposition
+    from afterguard.watch.triage import disposed
 
     session = open_session(common)
     with _store(session) as store:
         one, now = _one(store, session, id), time.time()
-        a_day = one.count / max(1.0, (one.last_seen - one.first_seen) / 86_400)
-        means = tuple(entity.name for entity in one.entities if entity.kind in ("tool", "document", "server"))
-        row = Disposition(one.fingerprint, verdict, by, now, reason, one.detector, one.kind, one.severity, a_day, means, now + days * 86_400 if days else 0.0)  # fmt: skip
+        row = disposed(one, verdict, by, now, reason, now + days * 86_400 if days else 0.0)
         stored.say(store.connection, session.config.tenant, one.app, "disposition", store.made(), now, row)
         stored.keep(store.connection, [msgspec.structs.replace(one, disposition=verdict)])
     session.say(f"watch: {one.id[:12]} is {verdict.replace('_', ' ')} for {by}; the same is set aside until it gets worse, grows fourfold or touches other tools" if verdict != "true_positive" else f"watch: {one.id[:12]} is confirmed by {by}")  # fmt: skip
@@ -248,6 +249,7 @@ def hunt(
     tool: list[str] | None = None,
     domain: list[str] | None = None,
     hit: list[str] | None = None,
+    rule: list[Path] | None = None,
     common: Common = DEFAULT,
 ) -> int:
     """Ask decision logs and recorded traffic whether something was there already, and what it touched.
@@ -274,10 +276,13 @@ def hunt(
         Host that stands in a text or in the arguments of a tool.
     hit
         Kind of hit, as alerts name it.
+    rule
+        Sigma rules, instead of all of the above: were we already hit?
     """
     from afterguard.cli.recording import pseudonym
     from afterguard.files import limits_of
     from afterguard.jobs import hunt as job
+    from afterguard.jobs.watch import rules as rules_of
     from afterguard.match import compile
 
     session = open_session(common)
@@ -287,12 +292,17 @@ def hunt(
         detection["fields"] = {name: values for name, values in asked.items() if values}
     if domain:
         detection["domain"] = [{"text|contains": domain}, {"argument|contains": domain}, {"excerpt|contains": domain}]
-    if not detection or not logs:
+    if bool(rule) == bool(detection) or not logs:
         raise UsageError("nothing is asked", hint="afterguard watch hunt LOG --document HASH, or --text WORDS, --tool NAME, --model NAME, --prompt HASH, --domain HOST", slug="bad-usage")  # fmt: skip
-    detection["condition"] = " and ".join(name for name in ("fields", "domain") if name in detection)
+    if rule:
+        engine = rules_of(rule)
+        test: Any = lambda event: bool(engine.feed(event))  # noqa: E731 - a test is a function of one event
+    else:
+        detection["condition"] = " and ".join(name for name in ("fields", "domain") if name in detection)
+        test = compile(detection, "hunt")
     progress = Progress(session, "hunt: searching")
     try:
-        found = job.hunt(logs, compile(detection, "hunt"), needs_text=bool(text or domain), pseudonym=pseudonym(session), progress=lambda count, done: progress(count, "exchanges", done), limits=limits_of(session.config.limits))  # fmt: skip
+        found = job.hunt(logs, test, needs_text=bool(text or domain), is_of_lines=bool(rule), pseudonym=pseudonym(session), progress=lambda count, done: progress(count, "exchanges", done), limits=limits_of(session.config.limits))  # fmt: skip
     finally:
         progress.close()
     if not found.searched and not found.unsearched:

@@ -72,6 +72,11 @@ class Needles(NamedTuple):
     codes: tuple[bytes, ...]
 
 
+def is_long_enough(name: str) -> bool:
+    """Whether a token can be told from chance: only such a one is looked for."""
+    return _needles(name) is not None
+
+
 @remembered(1024)
 def _needles(name: str) -> Needles | None:
     """None for a token too short to be told from chance."""

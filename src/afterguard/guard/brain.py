@@ -7,6 +7,7 @@ policy in force (swapped whole, between two exchanges, never during one), counte
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from afterguard.detect import NONE, Context, Past, canary, look_on
 from afterguard.detect.detector import Bounded
 from afterguard.detect.placeholders import Vault
 from afterguard.detect.tool_rules import ToolRules
+from afterguard.errors import UsageError
 from afterguard.guard.approvals import Book
 from afterguard.guard.history import History
 from afterguard.guard.models import Models
@@ -43,8 +45,14 @@ class Agreed(NamedTuple):
 
 
 def _canaries(document: Document) -> dict[str, str]:
-    """The policy's own texts that must not leave; $NAME was read from the environment when the policy was loaded."""
-    return {text: "the policy" for text in document.canaries if len(text) >= 4 and not text.startswith("$")}
+    """The policy's own texts that must not leave; $NAME is read from the environment. Raises UsageError where it is not there: a canary that nobody looks for protects nothing."""
+    found = {}
+    for text in document.canaries:
+        told = os.environ.get(text[1:], "") if text.startswith("$") else text
+        if not canary.is_long_enough(told):
+            raise UsageError(f"the canary {text} is not in the guard's environment, or has fewer than {canary.SHORTEST} letters and digits", hint=f"set {text[1:]} where the guard starts, or take it out of the policy", slug="bad-policy")  # fmt: skip
+        found[told] = "the policy"
+    return found
 
 
 Judged = tuple[list[Hit], Past]
@@ -113,15 +121,16 @@ class Brain:
         self.models = Models()
 
     def swap(self, policy: Policy | None) -> None:
-        """Put another policy in force."""
+        """Put another policy in force. Raises UsageError where it cannot be; the one before stays then."""
+        document = policy.document if policy is not None else None
+        canaries = _canaries(document) if document else {}
         self.policy = policy
         self.acted = self.counted = 0
         self._rulings.clear()
-        document = policy.document if policy is not None else None
         self.tokenises = policy is not None and any(rule.action is Action.tokenise for rule in policy.rules)
         self.plants = document is not None and document.plant and len(self.key) >= 16
         self.agreed = Agreed(
-            {**self.own_canaries, **(_canaries(document) if document else {})},
+            {**self.own_canaries, **canaries},
             ToolRules(frozenset(document.tools.allow), document.tools.pin, arguments=document.tools.arguments)
             if document
             else None,

@@ -24,6 +24,8 @@ SHOWN = 1_000
 NAMES = 100_000
 LINE = 4 << 20
 STEP = 2_000
+LINE_OF = "line"
+"""Field that holds the line as it is written."""
 TEXTS = {Origin.user: "user_text", Origin.system: "system_text", Origin.document: "document_text", Origin.tool: "tool_text", Origin.model: "model_text"}  # fmt: skip
 
 
@@ -73,8 +75,8 @@ class Hunted(msgspec.Struct):
         return self.unsearched / every if every else 0.0
 
 
-def hunt(paths: Iterable[Path], test: Test, *, needs_text: bool = False, pseudonym: Callable[[str], str], progress: Told | None = None, limits: files.Limits = files.DEFAULT) -> Hunted:  # fmt: skip
-    """Ask `test` of every exchange. Identities are named by their pseudonyms, as the guard names them. Raises UsageError for a path that is not there."""
+def hunt(paths: Iterable[Path], test: Test, *, needs_text: bool = False, is_of_lines: bool = False, pseudonym: Callable[[str], str], progress: Told | None = None, limits: files.Limits = files.DEFAULT) -> Hunted:  # fmt: skip
+    """Ask `test` of every exchange; `is_of_lines`: of the line of the decision log as it is written, and of nothing else. Identities are named by their pseudonyms, as the guard names them. Raises UsageError for a path that is not there."""
     out, size = Hunted(), 0
 
     def note(row: Coverage) -> None:
@@ -87,10 +89,10 @@ def hunt(paths: Iterable[Path], test: Test, *, needs_text: bool = False, pseudon
         for fields, match, is_blind in rows:
             out.searched += 1
             out.blind += is_blind
-            if needs_text and is_blind:
-                note(Coverage(entry.path, "no text in it"))
+            if (needs_text and is_blind) or (is_of_lines and not is_ours):
+                note(Coverage(entry.path, "no text in it" if needs_text else "no decision log"))
                 out.searched -= 1
-            elif test(fields):
+            elif test(fields[LINE_OF] if is_of_lines else fields):
                 _add(out, fields, match)
             if progress and out.searched % STEP == 0:
                 progress(out.searched, size)
@@ -160,7 +162,7 @@ def decision(line: Mapping[str, Any]) -> dict[str, Any]:
         "time": about.time, "app": about.app, "exchange": str(meta.get("uid", "")), "identity": about.identity, "conversation": about.conversation, "mount": str((service or {}).get("uid", "")),
         "model": str(model.get("name", "")), "prompt": str(own.get("prompt", "")), "document": _names(own.get("documents")), "tool": _names(own.get("tools")), "operation": str(api.get("operation", "")),
         "action": str(own.get("action", "")), "rule": str(policy.get("uid", "")), "policy": str(policy.get("version", "")), "status": str(line.get("status_code", "")),
-        "hit": [one.kind for one in found], "detector": [one.detector for one in found], "cause": [one.cause for one in found], "severity": [one.severity.value for one in found], "excerpt": [one.excerpt for one in found],
+        LINE_OF: line, "hit": [one.kind for one in found], "detector": [one.detector for one in found], "cause": [one.cause for one in found], "severity": [one.severity.value for one in found], "excerpt": [one.excerpt for one in found],
     }  # fmt: skip
 
 

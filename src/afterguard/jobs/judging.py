@@ -310,19 +310,16 @@ class Judging:
     def reload(self) -> None:
         """Put the policy file, or the bundle that was pulled, in force; where it is broken the old policy stays and that is said."""
         try:
-            if self.pull is None:
-                policy = policy_of(self.settings.policy)
-            else:
-                found = self.pull.held()
-                if found is None:
-                    return
-                policy = bundles.policy_of(found, self.settings.site)
-                self.bundle = found
+            found = self.pull.held() if self.pull is not None else None
+            if self.pull is not None and found is None:
+                return
+            policy = bundles.policy_of(found, self.settings.site) if found else policy_of(self.settings.policy)
+            self.brain.swap(policy)
+            self.bundle = found or self.bundle
         except AfterguardError as error:
             log.error("the policy stays as it was: %s", error)
             self.metrics.add("afterguard_failures_total", "all", "bad_policy", "yes")
             return
-        self.brain.swap(policy)
         self._stand(self._standing(policy))
         self._note_policy()
         log.info("policy %s in force", policy.revision if policy else "none")

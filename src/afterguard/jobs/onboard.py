@@ -32,6 +32,7 @@ from afterguard.model import (
     Lookback,
     Loss,
     OnboardResult,
+    Range,
     Survey,
 )
 from afterguard.risk import business as facts
@@ -60,6 +61,8 @@ class Request(NamedTuple):
     version: str
     mapping: object = None
     baseline: triage.Baseline = triage.NO_BASELINE
+    measured: Mapping[str, Mapping[str, Range]] = {}
+    """Application -> figures the team measured itself, by the name the loss catalogue gives them."""
     attacked: Mapping[str, Attacked] = {}
     """What an attack measured, by application."""
 
@@ -151,6 +154,7 @@ def _one(request: Request, clock: Clock, means: Means, app: App, roots: list[Pat
         seed=risk.seed,
         years=risk.years,
         attacked=request.attacked.get(app.name),
+        measured=request.measured.get(app.name),
     )
     return AppResult(
         survey=shown,

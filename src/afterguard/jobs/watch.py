@@ -13,14 +13,27 @@ from typing import Any
 import msgspec
 
 from afterguard.errors import UsageError
-from afterguard.model import Alert, Loss, Range
+from afterguard.model import Alert, Confidence, Entity, Loss, Range, Severity
 from afterguard.policy import read as yaml
 from afterguard.risk.scenario import proves, scenarios
 from afterguard.store import alerts as stored
 from afterguard.store.connection import Connection
 from afterguard.tap.tail import Cursor, Tail
 from afterguard.watch.merge import TITLES
-from afterguard.watch.triage import Disposition, Owner, Place, Said, Suppression, Triage, sightings, traffic
+from afterguard.watch.sigma import Engine, Match
+from afterguard.watch.sigma import load as load_rules
+from afterguard.watch.triage import (  # fmt: skip
+    Disposition,
+    Owner,
+    Place,
+    Said,
+    Sighting,
+    Suppression,
+    Traffic,
+    Triage,
+    sightings,
+    traffic,
+)
 from afterguard.watch.triage.kept import restore, state_of
 
 AHEAD = 3_600.0
@@ -31,6 +44,9 @@ BATCH = 5_000
 BESIDE = ("afterguard.lost/1", "afterguard.approval/1")
 """Lines of the decision log that are no exchange."""
 Tell = Callable[[list[Alert]], None]
+LEVELS = {"informational": Severity.info, "low": Severity.low, "medium": Severity.medium, "high": Severity.high, "critical": Severity.critical}  # fmt: skip
+SIGMA = "sigma_rule"
+"""Kind of alert that a rule of the SOC raises."""
 
 
 class Read(msgspec.Struct):
@@ -87,10 +103,36 @@ def said(connection: Connection, tenant: str, owners: tuple[Owner, ...] = ()) ->
     )
 
 
+def rules(paths: Iterable[Path]) -> Engine:
+    """The SOC's own Sigma rules, of files and folders. Raises UsageError for one that cannot be run as it is written."""
+    files = [file for path in paths for file in (sorted(path.rglob("*.y*ml")) if path.is_dir() else [path])]
+    try:
+        found = [rule for file in files for rule in load_rules(file.read_text(encoding="utf-8"), str(file))]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"a rule cannot be read: {error}", hint="give Sigma rules in UTF-8", slug="bad-rule") from None
+    if not found:
+        raise UsageError("there is no rule in it", hint="afterguard rules sigma DIR writes ours", slug="bad-rule")
+    return Engine(found)
+
+
+def matched(one: Match, about: Traffic | None, place: Place) -> Sighting:
+    """What a rule of the SOC says, as an alarm: whoever wrote the rule has weighed it."""
+    entities = [Entity("identity", about.identity)] if about and about.identity else []
+    if about and about.conversation:
+        entities.append(Entity("conversation", about.conversation, "means"))
+    whom = " ".join(f"{name} {value}" for name, value in one.group.items())
+    return Sighting(
+        one.time, about.app if about else "", SIGMA, LEVELS.get(one.level, Severity.medium), Confidence.medium, exchange=one.events[-1] if one.events else "", detector=f"sigma {one.rule}",
+        cause=f"{one.title} {whom}".strip()[:200], rule=one.title, taxonomies=tuple(tag for tag in one.tags if tag.startswith("AML.")), is_alarm=True, exchanges=one.events, count=max(1, one.count),
+        entities=tuple(entities), place=place,
+    )  # fmt: skip
+
+
 class Watch:
     """Logs being read. `step` reads what is there now; `save` makes it durable."""
 
-    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float]) -> None:  # fmt: skip
+    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float], rules: Engine | None = None) -> None:  # fmt: skip
+        self.rules = rules
         self.triage, self.connection, self.tenant, self.state, self.tell, self.wall = triage, connection, tenant, state, tell, wall  # fmt: skip
         self.read = Read()
         self.now = 0.0
@@ -151,6 +193,8 @@ class Watch:
             return
         time = about.time if about is not None else found[0].time
         self.now = max(self.now, min(time, self.wall() + AHEAD))
+        for match in self.rules.feed(line) if self.rules is not None else ():
+            found.append(matched(match, about, place))
         for one in found:
             yield from self.triage.feed(one, self.now)
         if about is not None:
@@ -159,7 +203,8 @@ class Watch:
     def _hand_over(self, alerts: list[Alert]) -> None:
         if not alerts:
             return
-        stored.keep(self.connection, alerts)
+        wall = self.wall()
+        alerts = stored.keep(self.connection, [msgspec.structs.replace(one, observed=max(one.observed, wall)) for one in alerts])  # fmt: skip
         told = [one for one in alerts if not one.suppressed]
         self.read.alerts += len(alerts)
         self.read.told += len(told)

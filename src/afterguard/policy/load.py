@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from afterguard.config import nearest
+from afterguard.detect.canary import SHORTEST, is_long_enough
 from afterguard.errors import UsageError
 from afterguard.match import Matcher, compile
 from afterguard.model import ACTIONS, Action, Exchange, Verdict
@@ -180,6 +181,9 @@ def _find(lines: Mapping[Path, int], steps: Sequence[str]) -> int:
 def _policy(document: Document, content: Any, lines: Mapping[Path, int], name: str) -> Policy:
     if len(document.rules) > RULES_CAP:
         bad(name, lines.get(("rules",), 1), f"more than {RULES_CAP} rules", "split it into policies with a scope each")
+    for index, text in enumerate(document.canaries):
+        if not text.startswith("$") and not is_long_enough(text):
+            bad(name, lines.get(("canaries", index), 1), f"the canary {text!r} is too short to be told from chance", f"at least {SHORTEST} letters and digits")  # fmt: skip
     seen: dict[str, int] = {}
     fields: dict[str, set[str]] = {"exchange": set(), "hit": set(), "call": set(), "unjudged": set()}
     built: list[Compiled] = []

@@ -219,5 +219,5 @@ def timed(case: Case, alerts: Sequence[Alert], contained: float | None, *, is_dr
     """The times of a case. `contained`: when its first act of containment was proven, None where none was."""
     if not alerts:
         raise UsageError(f"case {case.id} has no alerts", hint="it takes their times", slug="bad-exercise")
-    began, told = min(one.first_seen for one in alerts), min(one.observed for one in alerts)
+    began, told = min(one.first_seen for one in alerts), min(one.raised or one.observed for one in alerts)
     return Timed(case.id, case.app, case.kinds, began, max(0.0, told - began), max(0.0, contained - began) if contained is not None else None, is_drill)  # fmt: skip

@@ -6,6 +6,7 @@ In: survey, look-back, business facts, seed, years. Out: a Model. Nothing is tur
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -105,13 +106,14 @@ def build(
     seed: int,
     years: int,
     attacked: Attacked | None = None,
+    measured: Mapping[str, Range] | None = None,
 ) -> Model:
     """Scenarios that apply, their rates and amounts, and the simulated years (cut to 2,000 to 2,000,000)."""
     years = min(max(years, LEAST_YEARS), MOST_YEARS)
     size = draws(years)
     years = years // size * size
     public = severity.public_chance(business, seed=seed, draws=size)
-    facts = facts_for(survey, lookback, business)
+    facts = facts_for(survey, lookback, business, measured or {})
     priced = tuple(
         _priced(scenario, survey, lookback, facts, public, seed, attacked)
         for scenario in applying(survey, lookback, business)
@@ -120,10 +122,10 @@ def build(
     return Model(priced, events, years, size, seed, severity.ceiling(business), facts)
 
 
-def facts_for(survey: Survey, lookback: Lookback | None, business: Business) -> severity.Facts:
+def facts_for(survey: Survey, lookback: Lookback | None, business: Business, measured: Mapping[str, Range]) -> severity.Facts:  # fmt: skip
     """What amounts depend on."""
     counted = sum(lookback.inventory.values()) if lookback else 0
-    return severity.Facts(business, traits(survey, lookback, business), counted)
+    return severity.Facts(business, traits(survey, lookback, business), counted, dict(measured))
 
 
 def _priced(

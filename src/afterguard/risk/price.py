@@ -6,9 +6,11 @@ gives the same Loss to the last bit. It reads no file but the catalogue and neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from afterguard.model import Attacked, Lookback, Loss, ScenarioLoss, Survey
+from afterguard.model import Attacked, Lookback, Loss, Range, ScenarioLoss, Survey
 from afterguard.risk.business import Business
 from afterguard.risk.control import decisions
 from afterguard.risk.curve import band, exceedance, spread, where
@@ -32,11 +34,12 @@ def price(
     years: int,
     app: str = "",
     attacked: Attacked | None = None,
+    measured: Mapping[str, Range] | None = None,
 ) -> Loss:
     """The money of one application for one year, in the business currency. `app` defaults to the survey's name."""
     name = app or survey.app.name
     business = business.for_app(name)
-    model = build(survey, lookback, business, seed=seed, years=years, attacked=attacked)
+    model = build(survey, lookback, business, seed=seed, years=years, attacked=attacked, measured=measured)
     return loss_of(model, name, survey, lookback, business)
 
 

@@ -60,6 +60,8 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what: str = ""
     usd: bool = False
     """The published or assumed ends are US dollars."""
+    measured: str = ""
+    """Name of a figure the team may have measured itself; it then takes the place of the published ends."""
 
 
 class Ceiling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -35,6 +35,8 @@ class Facts(msgspec.Struct, frozen=True):
     business: Business
     traits: frozenset[str]
     counted: int = 0
+    measured: dict[str, Range] = {}
+    """What the team has measured itself: 10th, 50th and 90th percentile."""
 
 
 def size(scenario: Scenario, facts: Facts, *, seed: int, public: Floats) -> Sized:
@@ -106,6 +108,10 @@ def _part(part: Part, facts: Facts, z: Floats, draws: int) -> tuple[Floats, floa
     rate = math.log(facts.business.rate) if part.usd else 0.0
     if part.fixed:
         return np.full(draws, math.log(part.fixed)), 0.0
+    if part.measured in facts.measured:
+        own = facts.measured[part.measured]
+        low, high = (math.log(max(one, 1e-4)) for one in (own.low, own.high))
+        return np.full(draws, part.power * (low + high) / 2), part.power * (high - low) / P10_P90
     if not part.answer:
         spread = catalog.load("losses/sources")["spread"][sources()[part.source].grade]
         low, high = math.log(part.p10), math.log(part.p90)

@@ -19,15 +19,20 @@ ALERT = ("id", "tenant", "app", "fingerprint", "kind", "severity", "state", "sup
 SAID = ("id", "tenant", "app", "what", "created", "body")
 
 
-def keep(connection: Connection, alerts: Iterable[Alert]) -> None:
-    """Write alerts; an older revision never takes the place of a newer one."""
+def keep(connection: Connection, alerts: Iterable[Alert]) -> list[Alert]:
+    """Write alerts, and give them as they were written: one that was told before keeps that time. An older revision never takes the place of a newer one."""
+    out = []
     with connection.transaction():
-        for one in alerts:
-            known = connection.execute("SELECT revision FROM alert WHERE id = ?", (one.id,))
+        for alert in alerts:
+            known = connection.execute("SELECT revision, body FROM alert WHERE id = ?", (alert.id,))
+            told = msgspec.json.decode(known[0][1], type=Alert).raised if known else 0.0
+            one = msgspec.structs.replace(alert, raised=told or alert.raised or alert.observed)
+            out.append(one)
             if known and int(known[0][0]) > one.revision:
                 continue
             connection.execute("DELETE FROM alert WHERE id = ?", (one.id,))
             connection.insert("alert", ALERT, [_row(one)])
+    return out
 
 
 def _row(one: Alert) -> tuple[object, ...]:

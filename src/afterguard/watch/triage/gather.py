@@ -20,6 +20,7 @@ from collections.abc import Mapping
 import msgspec
 
 from afterguard.model import SEVERITIES, Alert, Confidence, Range, Severity
+from afterguard.watch.merge import TITLES
 from afterguard.watch.triage import weigh
 from afterguard.watch.triage.growing import LEVELS, Growing, begun, fingerprint
 from afterguard.watch.triage.incidents import Incidents
@@ -128,7 +129,7 @@ class Triage:
         if fingerprint(one.tenant, one.app, one.kind, one.cause) in self.open:
             self.counts.joined += 1
             return []
-        return self._raise(one, one.kind, one.cause, "", now)
+        return self._raise(one, one.kind, one.cause, "" if one.kind in TITLES else one.rule[:200], now)
 
     def _count(self, one: Sighting) -> list[tuple[str, str, Row]]:
         reached = stage(one.kind)

@@ -18,6 +18,8 @@ LONGEST = 366 * 86_400.0
 GROWN = 4.0
 """How many times as much a day as when it was set aside is news."""
 DISPOSITIONS = ("true_positive", "false_positive", "benign_positive", "duplicate")
+MEANS = ("tool", "document", "server")
+"""Kinds of entities that make an alert another one where they were not there when it was set aside."""
 HIDING = frozenset({"false_positive", "benign_positive", "duplicate"})
 
 
@@ -50,6 +52,13 @@ class Disposition(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tools, documents and servers it was about then."""
     until: float = 0.0
     """When it no longer hides anything; 0 for ever."""
+
+
+def disposed(alert: Alert, what: str, who: str, at: float, reason: str, until: float = 0.0) -> Disposition:
+    """What a person says of an alert as it stands now."""
+    a_day = alert.count / max(1.0, (alert.last_seen - alert.first_seen) / 86_400)
+    means = tuple(one.name for one in alert.entities if one.kind in MEANS)
+    return Disposition(alert.fingerprint, what, who, at, reason, alert.detector, alert.kind, alert.severity, a_day, means, until)  # fmt: skip
 
 
 class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -121,7 +130,7 @@ class Said:
             return ""
         is_worse = SEVERITIES.index(alert.severity) > SEVERITIES.index(said.severity)
         is_more = a_day > GROWN * max(1.0, said.a_day)
-        is_other = any(one.name not in said.means for one in alert.entities if one.kind in ("tool", "document", "server"))  # fmt: skip
+        is_other = any(one.name not in said.means for one in alert.entities if one.kind in MEANS)  # fmt: skip
         return "" if is_worse or is_more or is_other else f"{said.what.replace('_', ' ')} says {said.who}"
 
 

@@ -21,6 +21,7 @@ from afterguard.watch.scored.crowds import Crowds
 from afterguard.watch.scored.model import Model
 from afterguard.watch.scored.ones import Ones
 from afterguard.watch.scored.recent import Recent
+from afterguard.watch.scored.records import Records
 from afterguard.watch.scored.swapped import Swapped
 from afterguard.watch.seasons import Seasons, Window
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 FORMAT = "afterguard.scored/1"
 LARGEST = 1 << 30
-PARTS = (Ones, Scales, Everybody, Crowds, Corners, Swapped, Seasons, Recent, Reservoir)
+PARTS = (Ones, Scales, Everybody, Crowds, Corners, Swapped, Seasons, Recent, Records, Reservoir)
+LATER = frozenset({"records"})
+"""Parts that came with a later version: a state from before begins without them."""
 NUMBERS = frozenset("iufb")
 
 
@@ -131,7 +134,7 @@ def _fill(part: Any, data: Any) -> None:
     """Put attributes into a fresh object: those it has, of the kind they have."""
     kept = data[1]
     for name, before in list(vars(part).items()):
-        if name == "_scales":
+        if name == "_scales" or (name in LATER and name not in kept):
             continue
         after = _value(kept[name], before)
         if isinstance(before, np.ndarray):

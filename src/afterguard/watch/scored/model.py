@@ -22,6 +22,7 @@ from afterguard.watch.scored.counts import Everybody
 from afterguard.watch.scored.crowds import Crowds
 from afterguard.watch.scored.ones import AT, Ones
 from afterguard.watch.scored.recent import Recent
+from afterguard.watch.scored.records import Harvest, Records
 from afterguard.watch.scored.swapped import Swap, Swapped
 from afterguard.watch.seasons import Seasons
 
@@ -66,6 +67,7 @@ class Model:
         self.everybody = Everybody(width)
         self.crowds = Crowds()
         self.corners = Corners(width)
+        self.records = Records(width)
         self.swapped = Swapped(width)
         self.seasons = Seasons(self.scales)  # type: ignore[arg-type]  # asks for names and is_text only
         self.recent = Recent()
@@ -113,6 +115,8 @@ class Model:
                 out += self._alerts(scope, found, float(rows.times[-1]))
         if self.scales.seen >= crowds.WARM:
             out += [self._crowd(one) for one in self.crowds.look(rows, boxes, new, choices)]
+            harvest = self.records.look(rows, new, self.scales.deviation, self.corners.near)
+            out += [self._harvest(harvest)] if harvest else []
         for copied in self.corners.look(rows, caps):
             out.append(
                 self._alert(
@@ -185,13 +189,16 @@ class Model:
                 if len(callers) < 2 or all(self._is_known(kind, name, now) for name in callers):
                     continue
                 says = f"{len(callers)} callers or more, together: {says}"
-            for name in callers:
-                self.told[f"{kind} {name}"] = now
-            while len(self.told) > 10_000:
-                del self.told[next(iter(self.told))]
+            self._remember(kind, callers, now)
             name = ones.names[place]
             out.append(self._alert(kind, f"{scope} {name}", says, moments, callers or [name]))
         return out
+
+    def _remember(self, kind: str, callers: Sequence[str], now: float) -> None:
+        for name in callers:
+            self.told[f"{kind} {name}"] = now
+        while len(self.told) > 10_000:
+            del self.told[next(iter(self.told))]
 
     def _is_known(self, kind: str, name: str, now: float) -> bool:
         return 0 <= now - self.told.get(f"{kind} {name}", -np.inf) < QUIET.get(kind, WEEK)
@@ -215,6 +222,11 @@ class Model:
     def _crowd(self, one: crowds.Crowd) -> Alert:
         moments, callers = self.recent.inside(one.box, one.since)
         return self._alert("evasion_walk", f"inputs around one point ({one.box:016x})", one.says, moments, callers)
+
+    def _harvest(self, one: Harvest) -> Alert:
+        self._remember("membership_probing", one.callers, one.moments[-1][1] or 0.0)
+        who = f"{len(one.names)} {one.scope}s together"
+        return self._alert("membership_probing", who, one.says, one.moments, one.names)
 
     def _swap(self, one: Swap) -> Alert:
         return of(

@@ -18,6 +18,7 @@ import numpy as np
 
 from afterguard.watch.event import Event
 from afterguard.watch.predictive import Predictive
+from afterguard.watch.scored.block import nbytes
 
 BATCH = 1_000
 START = 1_780_272_000.0
@@ -94,7 +95,7 @@ def memory(callers: int, width: int) -> None:
         if number in (mark, callers):
             mark *= 10
             (model,) = watch.models.values()
-            held = sum(ones.nbytes() for ones in model.ones.values()) / 2**20
+            held = sum(map(nbytes, (*model.ones.values(), model.records))) / 2**20
             resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(
                 f"{number:12,} callers: {held:5.1f} MiB in tables, {resident:6,.0f} MiB resident, {len(watch.kept()) / 1e6:5.1f} MB kept",

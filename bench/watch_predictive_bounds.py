@@ -32,9 +32,10 @@ from afterguard.guard.patrol import Patrol
 from afterguard.watch import predictive, seasons
 from afterguard.watch.alert import Alert
 from afterguard.watch.event import Event
-from afterguard.watch.scored import ones, recent, swapped
-from afterguard.watch.scored.block import SCOPES
+from afterguard.watch.scored import ones, recent, records, swapped
+from afterguard.watch.scored.block import SCOPES, nbytes
 from afterguard.watch.scored.ones import Ones
+from afterguard.watch.scored.records import Records
 from part_alone import Alone, peak, resident
 
 START = 1_780_272_000.0
@@ -58,7 +59,7 @@ SHOWN = 500
 def one_bytes(width: int) -> int:
     """Bytes of one asker."""
     few = Ones(width)
-    return few.nbytes() // len(few.last)
+    return nbytes(few) // len(few.last)
 
 
 def bounds(width: int) -> dict[str, int]:
@@ -69,13 +70,15 @@ def bounds(width: int) -> dict[str, int]:
     evidence = recent.KEPT * SHOWN
     inputs = swapped.INPUTS * (400 + 40 * width)
     weeks = (seasons.PARTS + 2) * seasons.ROWS * row
-    state = askers + names + evidence + inputs + weeks
+    asked = nbytes(Records(width)) + (len(SCOPES) * records.NAMES + records.MOST_WHOLE // 2 + records.SHOWN) * NAME
+    state = askers + names + evidence + inputs + weeks + asked
     return {
         "askers": askers,
         "names": names,
         "evidence": evidence,
         "inputs seen twice": inputs,
         "weeks": weeks,
+        "records": asked,
         "events": (Patrol.waiting + predictive.MOST) * (1_500 + 40 * width),
         "on disk": state,
         "while keeping": 3 * state,
@@ -201,7 +204,7 @@ class Run:
             "resident_mib": self.marks,
             "peak_mib": peak(self.empty),
             "end_mib": self.marks[-1][1],
-            "askers": sum(one.nbytes() for one in model.ones.values()),
+            "askers": sum(map(nbytes, model.ones.values())),
             "kept_mb": round(self.kept / 1e6, 1),
             "minutes_to_find": {name: round((at[0] - begun) / 60, 1) if at else None for name, at in told.items()},
             "false_alarms": dict(Counter(alert.hit.kind for _, alert in false)),

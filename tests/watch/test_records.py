@@ -134,8 +134,10 @@ def test_what_is_usual_grows_slowly_once_it_is_known() -> None:
         some._turn(START + day * DAY)
         some.cells = dict.fromkeys(range(100 if day < 10 else 400), 1)
     assert 100 <= max(some.days) < 100 * 1.1**21 and some.days == sorted(some.days) and len(some.days) == records.DAYS
-    some._turn(START)  # a clock that runs backwards
-    assert some.window * records.WINDOW > START + 28 * DAY
+    some._turn(START + 28.5 * DAY)  # a clock that runs backwards
+    assert some.window * records.WINDOW >= START + 29 * DAY and some.cells
+    some._turn(START)  # it was ahead for weeks
+    assert some.window * records.WINDOW == START and not some.cells
 
 
 def test_a_state_that_was_kept_before_there_were_records_is_read() -> None:

@@ -181,6 +181,11 @@ def chance(number: int, marks: Array) -> Array:
     return out
 
 
+def nbytes(part: object) -> int:
+    """Bytes of the arrays of a part of the state."""
+    return sum(value.nbytes for value in vars(part).values() if isinstance(value, np.ndarray))
+
+
 class Reservoir:
     """A uniform sample of all rows so far."""
 

@@ -153,10 +153,6 @@ class Ones:
         while len(self.since) > KNOWN:
             del self.since[next(iter(self.since))]
 
-    def nbytes(self) -> int:
-        """Bytes of the arrays."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
-
 
 TOLD = ("evasion_walk", "membership_probing", "model_extraction", "boundary", "label_harvesting", "poisoning_suspected")
 AT: dict[str, int] = {kind: place for place, kind in enumerate(TOLD)}

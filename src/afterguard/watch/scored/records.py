@@ -1,6 +1,6 @@
 """Records that many ask about together, again and again and a hair beside: a harvest of membership that no single asker shows.
 
-In: blocks, and which rows are new to the model. Out: what stands out, with the names of who did it. Bounded: `capacity` rows, NAMES names of each scope in a window, DAYS days.
+In: blocks, and which rows are new to the model. Out: what stands out, with the names of who did it. Bounded: `capacity` rows; of a window NAMES names of each scope and MOST_WHOLE neighbourhoods; DAYS days.
 
 Theory of operation. A probe of membership asks about one record in MEMBERS forms that are almost the same: nearly all numbers of it move, none of them far. Who corrects a form or asks for another amount changes one or two numbers; a retry changes none; a job of every night
 asks about each record once in a window. So the last rows of the model, whoever asked, are remembered as the middles of neighbourhoods and found again by the cell they lie in (two cuts of the space, as in crowds.py, with cells a few hairs wide). A new row that is within a hair
@@ -54,6 +54,8 @@ QUIET = 7 * DAY
 AGAIN = 4
 """Times as many names that are told also within QUIET."""
 NAMES = 2_000
+MOST_WHOLE = 10_000
+"""Cells with a whole neighbourhood that are counted in a window."""
 SHOWN = 200
 KNOWN = 0.9
 """Share of the rows for which a scope must be known to be named."""
@@ -92,7 +94,7 @@ class Records:
         self.hair = HAIR
         self.window = self.day = -1
         self.cells: dict[int, int] = {}
-        """Of this window: cells with a whole neighbourhood."""
+        """Of this window: cells with a whole neighbourhood, and how many."""
         self.named: dict[str, dict[str, int]] = {scope: {} for scope in SCOPES}
         self.moments: list[Moment] = []
         self.beside = 0
@@ -139,9 +141,7 @@ class Records:
             self.members[at] += 1
             self._note(block, n)
             if self.members[at] == MEMBERS:
-                cell = int(self.keys[at, 0])
-                whole |= cell not in self.cells
-                self.cells[cell] = self.cells.get(cell, 0) + 1
+                whole |= self._count(int(self.keys[at, 0]))
         return whole
 
     def _middles(self, values: Array, boxes: Array, times: Array, deviation: Array) -> Array:
@@ -169,6 +169,13 @@ class Records:
             self.slots[cut, (boxes[:, cut] % np.uint64(SLOTS)).astype(np.int64)] = number
         self.next += len(rows)
 
+    def _count(self, cell: int) -> bool:
+        """One more whole neighbourhood; whether it is the first of its cell."""
+        before = self.cells.get(cell, 0)
+        if before or len(self.cells) < MOST_WHOLE:
+            self.cells[cell] = before + 1
+        return not before
+
     def _note(self, block: Block, row: int) -> None:
         self.beside += 1
         for scope, names in self.named.items():
@@ -180,16 +187,17 @@ class Records:
     # -- what is usual
 
     def _turn(self, now: float) -> None:
-        """End the window and the day that are over. A clock that runs backwards ends none."""
-        if now // WINDOW > self.window:
-            self.window = int(now // WINDOW)
+        """End the window and the day that are over. A clock that runs backwards ends none, unless it is by more than a day: then it was ahead before."""
+        window, day = int(now // WINDOW), int(now // DAY)
+        if window > self.window or day < self.day - 1:
+            self.window = window
             self.today = max(self.today, len(self.cells))
             self.cells, self.moments, self.beside = {}, [], 0
             self.named = {scope: {} for scope in SCOPES}
-        if now // DAY > self.day:
+        if day > self.day or day < self.day - 1:
             if self.day >= 0:
                 self._learn()
-            self.day, self.today = int(now // DAY), 0
+            self.day, self.today = day, 0
 
     def _learn(self) -> None:
         most = float(self.today)

@@ -21,7 +21,7 @@ from afterguard.watch.scored import records
 from afterguard.watch.scored.block import Scales, block
 from afterguard.watch.scored.records import Records
 
-BEGIN = START + 1.3 * DAY
+BEGIN = START + 2.1 * DAY
 
 
 def told(events: Iterator[Event]) -> list[Alert]:
@@ -49,7 +49,7 @@ def harvest(world: World, devices: int, hair: float = 0.004) -> list[Event]:
 @pytest.mark.parametrize(("devices", "hair", "scope"), [(40, 0.004, "device"), (300, 0.02, "caller")])
 def test_a_harvest_by_many_is_told_with_who_does_it(devices: int, hair: float, scope: str) -> None:
     world = World(61)
-    ordinary = list(world.ordinary(1.5, 1_500))
+    ordinary = list(world.ordinary(2.2, 1_600))
     found = told(mixed(iter(ordinary), harvest(world, devices, hair)))
     first = found[0].hit
     names = set(first.identifiers)
@@ -88,23 +88,26 @@ def corrections(world: World) -> list[Event]:
 @pytest.mark.parametrize("make", [forms, retries, corrections])
 def test_forms_retries_and_corrections_by_many_are_none(make: object) -> None:
     world = World(62)
-    ordinary = list(world.ordinary(1.5 if make is not corrections else 3.5, 1_500))
+    ordinary = list(world.ordinary(2.2 if make is not corrections else 4.2, 1_600))
     found = told(mixed(iter(ordinary), make(world)))  # type: ignore[operator]
     assert not found, found[0].hit.rule
 
 
 def sensors(world: World, days: int, many: int) -> Iterator[Event]:
-    """Machines that ask every quarter of an hour with inputs that creep; later twice as many of them."""
+    """Machines that ask every two hours with inputs that creep; on the last day there are twice as many of them."""
     rows = {n: world.usual() for n in range(2 * many)}
-    for at in np.arange(START, START + days * DAY, 900):
+    for at in np.arange(START, START + days * DAY, 7_200):
         for n in range(many if at < START + (days - 1) * DAY else 2 * many):
             rows[n] = rows[n] + 0.006 * world.chance.normal(size=WIDTH)
-            yield asks(world, rows[n], float(at) + n, n, 2 * many)
+            yield asks(world, rows[n], float(at) + 3 * n, n, 2 * many)
 
 
 def test_inputs_that_creep_by_nature_are_their_own_measure() -> None:
-    found = [one for one in told(sensors(World(63), 5, 60)) if " together" in one.hit.cause]
+    watch = Predictive(60.0)
+    found = [one for event in sensors(World(63), 4, 520) for one in watch.feed(event) if " together" in one.hit.cause]
     assert not found, found[0].hit.rule
+    (model,) = watch.models.values()
+    assert min(model.records.days[:2]) >= 2 * records.LEAST  # without a past it would have been told
 
 
 def filled(count: int) -> Records:

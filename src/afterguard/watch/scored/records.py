@@ -42,6 +42,8 @@ ROUNDS = 6
 WINDOW = 6 * 3600.0
 DAY = 86_400.0
 DAYS = 14
+KNOWN_DAYS = 2
+"""Before which nothing is said: the first may have been an hour."""
 LEARNING = 8
 """Days that are taken as they are; after that what is usual grows by GROWS a day at most."""
 GROWS = 1.1
@@ -207,7 +209,7 @@ class Records:
 
     def _judge(self, now: float) -> Harvest | None:
         count = len(self.cells)
-        if count < LEAST or not self.days:
+        if count < LEAST or len(self.days) < KNOWN_DAYS:
             return None
         usual = max(self.days)
         if count < TIMES * usual + SURE * math.sqrt(usual):

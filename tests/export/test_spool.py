@@ -125,7 +125,7 @@ def test_full_telemetry_is_shed_and_the_count_survives_a_kill(tmp_path: Path) ->
 
 
 def test_audit_waits_for_room_and_alerts_shed_what_is_less_urgent(tmp_path: Path) -> None:
-    one = spool(tmp_path, MB, patience=0.2)
+    one = spool(tmp_path, MB, patience=3.0)
     while one.put("telemetry", "t", b"x" * 1_000):
         pass
     while one.offer("audit", "u", b"x" * 1_000):

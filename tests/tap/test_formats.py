@@ -404,6 +404,7 @@ def test_context_pasted_into_a_prompt_is_a_document(tmp_path: Path) -> None:
     assert [(t.origin, t.trust) for t in found.texts] == [
         (Origin.user, Trust.user),
         (Origin.document, Trust.third_party),
+        (Origin.user, Trust.user),  # the end tag by itself: it is none of the user's words
         (Origin.user, Trust.user),
     ]
 

@@ -165,3 +165,10 @@ def test_hostile_text_takes_no_time(value: str) -> None:
 def test_pieces_of_a_message_joined_are_the_message(parts: list[str]) -> None:
     value = "".join(parts)
     assert "".join(piece for piece, _ in context(value)) == value
+
+
+def test_a_page_on_the_line_of_an_attachment_is_cut_once() -> None:
+    assert context("Attached: <page a='b'><mail></page>\nmine")[1:] == [
+        ("<page a='b'><mail></page>", True),
+        ("\nmine", False),
+    ]

@@ -194,7 +194,10 @@ def _cut(value: str) -> list[tuple[str, bool]]:
     spans = sorted([*tagged, *_named(value, tagged)]) or _blocks(value)
     out: list[tuple[str, bool]] = []
     at = 0
-    for start, end in spans:
+    for begun, end in spans:
+        start = max(begun, at)
+        if start >= end:
+            continue  # it lies within what is cut out already: a page on the line that names an attachment
         out += [(value[at:start], False), (value[start:end], True)]
         # An end tag by itself: in front of the user's own words it makes them look like a trick.
         closed = END_TAG.match(value, end)

@@ -8,7 +8,10 @@ from the event's id, so that the same seed gives the same.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import sys
+from collections import Counter
 
 import msgspec
 
@@ -36,6 +39,8 @@ class Triaged:
         self.live = Live()
         self.predictive = Predictive()
         self.triage = Triage()
+        self.days: Counter[int] = Counter()
+        atexit.register(self.say)
 
     def feed(self, event: Event) -> list[Told]:
         alerts = list(self.predictive.feed(event)) if event.features else list(self.live.feed(event))
@@ -43,11 +48,21 @@ class Triaged:
         for one in seen(event):
             told += self.triage.feed(one, event.time)
         self.triage.ask(Traffic(event.time, event.app, event.user or event.key, event.conversation))
-        return [named(one) for one in told if one.state == "new" and not one.suppressed]
+        return self._new(told, event.time)
 
     def tick(self, now: float) -> list[Told]:
         told = self._alarms(list(self.live.tick(now)), now)
-        return [named(one) for one in [*told, *self.triage.tick(now)] if one.state == "new" and not one.suppressed]
+        return self._new([*told, *self.triage.tick(now)], now)
+
+    def _new(self, told: list[Alert], now: float) -> list[Told]:
+        new = [one for one in told if one.state == "new" and not one.suppressed]
+        self.days[int(now // 86_400)] += len(new)
+        return [named(one) for one in new]
+
+    def say(self) -> None:
+        """New alerts of each day, and what became of everything seen."""
+        print("new alerts by day:", *(count for _, count in sorted(self.days.items())), file=sys.stderr)
+        print(self.triage.counts, file=sys.stderr)
 
     def _alarms(self, alerts: list, now: float) -> list[Alert]:
         told: list[Alert] = []

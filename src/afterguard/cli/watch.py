@@ -51,7 +51,7 @@ def run(
     rules
         Sigma rules of your own, files or folders: what they match is an alert.
     most
-        New alerts a day and application; what comes beyond is counted in one.
+        New alerts a day; what comes beyond is counted in one an application.
     """
     from afterguard.cli.guard_places import log_of
     from afterguard.jobs import watch as job

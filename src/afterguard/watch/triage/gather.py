@@ -37,12 +37,15 @@ CAUSES = 3
 BURST = 25.0
 """Nats by which a cause must exceed its own past: it was counted once and asked about each time it came."""
 PROGRESS = 7.0
-"""Nats that coming further than probing is worth: one honest conversation in a thousand does by chance."""
+"""Nats that coming further than probing is worth at most: where one in a thousand of those with several hits does by chance."""
+SEVERAL, FURTHER = "several hits", "several hits, further than probing"
 NEW = 3.0
 """Times the margin on an application's first day, when shares are still rough."""
 QUIET = 7.0
 OPEN = 5_000
 MANY = "further alerts of the day"
+EVERY = "\0"
+"""New alerts of all applications."""
 ACTORS = ("conversation", "identity", "document")
 
 
@@ -79,7 +82,7 @@ class Triage:
         self.counts = Counts()
         self.day = 0
         self.today: Counter[str] = Counter()
-        """New alerts of the day an application, and new causes of a kind."""
+        """New alerts of the day, and new causes of a kind."""
 
     def ask(self, one: Traffic) -> None:
         """Count one exchange."""
@@ -152,9 +155,12 @@ class Triage:
         is_new = self.rates.is_new(one.app, one.time)
         limit = math.log(self.rates.asked(one.app, one.time)) + MARGIN * (NEW if is_new else 1)
         for kind, name, row in rows:
+            if sum(row.hits.values()) < 1.5:
+                continue
             came = is_progress(row.stages)
-            surprise = self.actors.surprise(row, one.app, self.rates, one.confidence) + (PROGRESS if came else 0.0)
-            if surprise >= limit and sum(row.hits.values()) >= 2:
+            surprise = self.actors.surprise(row, one.app, self.rates, one.confidence) + (self._progress(one) if came else 0.0)  # fmt: skip
+            self._learn_progress(one, came)
+            if surprise >= limit:
                 says = "came from probing to acting" if came else "shows far more hits than chance makes"
                 return f"hits_of_one_{kind}", f"{kind} {name}", f"One {kind} {says}"
         if (
@@ -163,6 +169,16 @@ class Triage:
         ):
             return one.kind, one.cause, ""
         return "", "", ""
+
+    def _progress(self, one: Sighting) -> float:
+        """Nats that coming further is worth here: where noisy detectors of several stages make it common, little."""
+        further, several = self.rates.seen(one.app, FURTHER), self.rates.seen(one.app, SEVERAL)
+        return min(PROGRESS, -math.log((further + 1) / (several + 10)))
+
+    def _learn_progress(self, one: Sighting, came: bool) -> None:
+        self.rates.hit(one.app, SEVERAL, one.time)
+        if came:
+            self.rates.hit(one.app, FURTHER, one.time)
 
     def _is_plain(self, one: Sighting) -> bool:
         """Whether one hit of a rare kind speaks for itself. On an application's first day everything is rare: then only what is sure and grave."""
@@ -214,8 +230,8 @@ class Triage:
         if hidden:
             self.counts.suppressed += 1
             return [*out, msgspec.structs.replace(alert, suppressed=hidden)]
-        self.today[one.app] += 1
-        if self.today[one.app] > self.most and alert.severity is not Severity.critical:
+        self.today[EVERY] += 1
+        if self.today[EVERY] > self.most and alert.severity is not Severity.critical:
             del self.open[mark]
             self.counts.beyond += 1
             return [*out, *self._beyond(one, now)]
@@ -230,7 +246,7 @@ class Triage:
         cause = f"day {self.day}"
         mark = fingerprint(one.tenant, one.app, "alerts_beyond", cause)
         growing = self.open.get(mark)
-        if growing is None:
+        if growing is None:  # one an application: each has an owner
             growing = self.open[mark] = begun(one, "alerts_beyond", cause, MANY)
         growing.add(one)
         return self._revised(growing, now)

@@ -87,6 +87,11 @@ class Rates:
             return min(0.9, (h + 1) / (n + 1))
         return (h + PRIOR.get(confidence, PRIOR["medium"]) * SURE) / (n + SURE)
 
+    def seen(self, app: str, kind: str) -> float:
+        """Hits of a kind, fading."""
+        one = self.kinds.get((app, kind))
+        return one.hits if one else 0.0
+
     def begun(self, app: str, time: float) -> float:
         """Since when an application is known."""
         asked = self.requests.get(app)

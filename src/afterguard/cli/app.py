@@ -20,7 +20,7 @@ app = App(
     help_format="plaintext",
     help_epilogue=(
         "Start with: afterguard onboard PATH --logs LOG\n"
-        "Exit codes: 0 done, 1 internal error, 2 usage, 3 nothing to examine, 4 unreachable, 10 gate failed (--fail-on)."
+        "Exit codes: 0 done, 1 internal error, 2 usage, 3 nothing to examine, 4 unreachable, 5 the leave has ended, 10 gate failed (--fail-on)."
     ),
 )
 app["--help"].group = KEEP

@@ -107,7 +107,7 @@ def times(*, drill: bool = False, settings: Path | None = None, common: Common =
                 out.write(_json({"format": "afterguard.times/1", "cases": rows, "median_detect": middle.detect, "median_contain": middle.contain}))  # fmt: skip
             else:
                 out.writelines(terminal(f"{one.case}  told after {_minutes(one.detect)}, contained after {_minutes(one.contain)}  {', '.join(one.kinds)} ({one.app})\n") for one in rows)  # fmt: skip
-                out.write(f"middle of {len(rows)}: told after {_minutes(middle.detect)}, contained after {_minutes(middle.contain)}\n")  # fmt: skip
+                out.write("no case yet\n" if not rows else f"middle of {len(rows)}: told after {_minutes(middle.detect)}, contained after {_minutes(middle.contain)}\n")  # fmt: skip
         for one in unclear:
             desk.session.say(f"respond times: {one}")
         desk.session.next("afterguard onboard PATH --logs LOG")

@@ -139,7 +139,7 @@ def made(playbook: Playbook, occasions: Sequence[Occasion], *, id: str, app: str
     names = {step.id: step.says for step in playbook.steps}
     names |= {f"{DECIDE}{at}": text for at, text in enumerate(playbook.decide, 1)}
     phases = {step.id: step.phase for step in playbook.steps} | {name: "decide" for name in names if name.startswith(DECIDE)}  # fmt: skip
-    sources = tuple(one.source for one in occasions if one.source)
+    sources = tuple(dict.fromkeys(one.source for one in occasions if one.source))
     return Exercise(id, f"{playbook.title}: {app}", playbook.id, app, tuple(injects), names, phases, sources)
 
 

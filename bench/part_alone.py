@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from afterguard.guard.part import Part
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 
 
 class Alone(Part[Any]):
@@ -18,7 +18,7 @@ class Alone(Part[Any]):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.alerts: list[tuple[float, Alert]] = []
+        self.alerts: list[tuple[float, Alarm]] = []
 
     def take(self, events: list[Any]) -> None:
         """What came since the last look."""

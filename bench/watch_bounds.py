@@ -32,7 +32,7 @@ from afterguard.guard.metrics import Metrics
 from afterguard.guard.part import Part, Place
 from afterguard.model import Severity
 from afterguard.watch import cooling, live, seen, site, storm, topics
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event, Move
 from afterguard.watch.kept import MEASURED, ROWS
 from afterguard.watch.kinds import KINDS, SCOPES, measures
@@ -271,7 +271,7 @@ class Run:
         }  # fmt: skip
 
 
-def names(alert: Alert, campaign: str) -> bool:
+def names(alert: Alarm, campaign: str) -> bool:
     """Whether an alarm names somebody of a campaign."""
     assert alert.why is not None
     who = (alert.why.who, *alert.hit.identifiers)

@@ -89,7 +89,7 @@ def leaves(value: Any) -> Iterable[str]:
 
 
 def words_of(alert: Any) -> str:
-    """Its kind and cause, wherever they stand (an `Alert` of a series holds them in its hit)."""
+    """Its kind and cause, wherever they stand (an `Alarm` of a series holds them in its hit)."""
     hit = getattr(alert, "hit", alert)
     return f"{getattr(hit, 'kind', '')} {getattr(hit, 'cause', '')}".lower()
 

@@ -30,7 +30,7 @@ from afterguard.guard.models import Models
 from afterguard.guard.part import Place
 from afterguard.guard.patrol import Patrol
 from afterguard.watch import predictive, seasons
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.scored import ones, recent, records, swapped
 from afterguard.watch.scored.block import SCOPES, nbytes
@@ -145,7 +145,7 @@ class Looked(Alone, Patrol):
     """The guard's part, alone."""
 
 
-def names(alert: Alert, campaign: str) -> bool:
+def names(alert: Alarm, campaign: str) -> bool:
     """Whether an alarm names somebody of a campaign."""
     who = " ".join((*alert.hit.identifiers, alert.hit.cause))
     return f"k{campaign}" in who and (campaign != "copy" or any(one == "kcopy" for one in alert.hit.identifiers))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from afterguard.model import Severity
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.live import Watch as Live
 from afterguard.watch.predictive import Predictive
@@ -41,12 +41,12 @@ class Watch:
         return alarms(self.live.tick(now))
 
 
-def alarms(alerts: list[Alert]) -> Iterator[Told]:
+def alarms(alerts: list[Alarm]) -> Iterator[Told]:
     """Without notices (an outage, a surge of everybody, an announced version): they are of severity info and wake nobody."""
     return (of_series(alert) for alert in alerts if alert.hit.severity is not Severity.info)
 
 
-def of_series(alert: Alert) -> Told:
+def of_series(alert: Alarm) -> Told:
     """An alarm about one identity, one group, a model or an application."""
     why = alert.why
     assert why is not None
@@ -56,7 +56,7 @@ def of_series(alert: Alert) -> Told:
     return Told(alert.hit.kind, alert.hit.cause, why.app, model, who, alert.hit.rule)
 
 
-def named(alert: Alert, event: Event) -> Told:
+def named(alert: Alarm, event: Event) -> Told:
     """An alarm about a predictive model and, where they are known, its callers."""
     callers = tuple(("caller", name) for name in alert.hit.identifiers)
     return Told(alert.hit.kind, alert.hit.cause, event.app, event.model, callers, alert.hit.rule)

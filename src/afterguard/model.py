@@ -833,7 +833,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     risk: int = 0
     """0 to 100, of likelihood, blast radius and money."""
     why: dict[str, float | str] = {}
-    """What is usual, what was seen, since when (watch.alert.Why), where it is about behaviour."""
+    """What is usual, what was seen, since when (watch.alarm.Why), where it is about behaviour."""
     mount: str = ""
     model: str = ""
     policy: str = ""

@@ -16,7 +16,7 @@ from afterguard.guard.lookout import FILE, Lookout
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.part import Place
 from afterguard.model import Severity
-from afterguard.watch.alert import of
+from afterguard.watch.alarm import of
 from afterguard.watch.live import Watch
 
 from . import running

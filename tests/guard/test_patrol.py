@@ -25,7 +25,7 @@ from afterguard.guard.suspects import STREAM as SUSPECTS
 from afterguard.guard.suspects import Suspect, Suspects
 from afterguard.guard.together import key
 from afterguard.model import Severity
-from afterguard.watch.alert import Alert, of
+from afterguard.watch.alarm import Alarm, of
 from afterguard.watch.event import Event
 from afterguard.watch.predictive import Predictive
 
@@ -47,21 +47,21 @@ def traffic() -> list[Event]:
     return sorted(mixed(iter(first), copy(world, 1_000)), key=lambda one: one.time)
 
 
-def told(alerts: list[Alert]) -> list[tuple[str, str, str]]:
+def told(alerts: list[Alarm]) -> list[tuple[str, str, str]]:
     return sorted((alert.hit.kind, alert.hit.cause, alert.hit.rule) for alert in alerts)
 
 
-def one_brain(events: list[Event]) -> list[Alert]:
+def one_brain(events: list[Event]) -> list[Alarm]:
     watch = Predictive()
     alerts = [alert for event in events for alert in watch.feed(event)]
     return alerts + watch.tick(events[-1].time + 100)
 
 
-async def two_brains(url: str, events: list[Event], dies_at: float = 2.0) -> tuple[list[Alert], list[str]]:
+async def two_brains(url: str, events: list[Event], dies_at: float = 2.0) -> tuple[list[Alarm], list[str]]:
     """Rows go to either brain by turns, half an hour at once, and reach Redis in another order than that of their times."""
     failures: list[str] = []
     brains = [joint(url, name, failures.append) for name in ("one", "two")]
-    alerts: list[Alert] = await brains[0].step([], events[0].time)  # the judge, whose turn comes last
+    alerts: list[Alarm] = await brains[0].step([], events[0].time)  # the judge, whose turn comes last
     begin, end, now = 0, len(events), 0.0
     while begin < end:
         now = events[begin].time + 1_800
@@ -122,7 +122,7 @@ def test_entries_that_are_none_are_counted_and_stop_nobody(empty: str) -> None:
         one.set("afterguard:scored:place", b"0")
     failures: list[str] = []
 
-    async def work() -> list[Alert]:
+    async def work() -> list[Alarm]:
         brain, suspects = joint(empty, "one", failures.append), Suspects(empty, failures.append, 0.0)
         assert await suspects.heard() == []
         found = await brain.step(traffic()[:50], time.time())

@@ -17,7 +17,7 @@ from afterguard.guard.metrics import Metrics
 from afterguard.guard.part import Place
 from afterguard.guard.together import Together, key
 from afterguard.watch import live
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.live import Watch, decoded
 from afterguard.watch.site import Settings
@@ -56,11 +56,11 @@ def long_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PATIENCE", 1_800.0)
 
 
-def told(alerts: list[Alert]) -> set[tuple[str, str]]:
+def told(alerts: list[Alarm]) -> set[tuple[str, str]]:
     return {(alert.hit.kind, alert.hit.cause) for alert in alerts}
 
 
-def one_brain(events: list[Event]) -> list[Alert]:
+def one_brain(events: list[Event]) -> list[Alarm]:
     watch, alerts = Watch(bits=1 << 22), []
     for event in events:
         alerts += watch.feed(event)
@@ -76,12 +76,12 @@ def minutes(events: list[Event], length: float = 1_800.0) -> list[tuple[float, l
 
 async def two_brains(
     url: str, events: list[Event], dies_at: float = 0.0, faults: tuple[tuple[float, Callable[[], object]], ...] = ()
-) -> tuple[list[Alert], list[str]]:
+) -> tuple[list[Alarm], list[str]]:
     """`faults`: from when on what happens, once."""
     failures: list[str] = []
     settings = Settings()
     brains = [joint(url, name, failures.append, settings) for name in ("one", "two")]
-    alerts: list[Alert] = []
+    alerts: list[Alarm] = []
     last = 0.0
     waiting = list(faults)
     for now, some in minutes(events):
@@ -188,7 +188,7 @@ def test_an_alarm_that_cannot_be_marked_is_told_and_not_told_again(
     marking = Together._is_first
     went: list[float] = []
 
-    async def goes(self: Together[Watch], alert: Alert) -> bool:
+    async def goes(self: Together[Watch], alert: Alarm) -> bool:
         if not went:
             went.append(time.monotonic())
             coming.kill()
@@ -197,10 +197,10 @@ def test_an_alarm_that_cannot_be_marked_is_told_and_not_told_again(
     monkeypatch.setattr(Together, "_is_first", goes)
     events = traffic()
 
-    async def work() -> tuple[list[Alert], list[Alert]]:
+    async def work() -> tuple[list[Alarm], list[Alarm]]:
         brain = joint(url_of(coming), "one", lambda _: None)
-        before: list[Alert] = []
-        after: list[Alert] = []
+        before: list[Alarm] = []
+        after: list[Alarm] = []
         for now, some in minutes(events):
             if went and not coming.answers():
                 coming.start()
@@ -254,7 +254,7 @@ def test_what_waits_is_a_few_batches_however_long_redis_is_away() -> None:
 def test_without_redis_each_watches_its_own() -> None:
     failures: list[str] = []
 
-    async def work() -> list[Alert]:
+    async def work() -> list[Alarm]:
         brain = joint("redis://127.0.0.1:9", "one", failures.append)
         brain.alone = Watch(bits=1 << 20)
         first = await brain.step(traffic()[:10], START + 60)

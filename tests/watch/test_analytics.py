@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from afterguard.model import Exchange, Prediction
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.analytics import Analytics
 from afterguard.watch.keys import network
 from afterguard.watch.rates import outlier
@@ -13,7 +13,7 @@ from afterguard.watch.rates import outlier
 HOUR = 3_600.0
 
 
-def run(exchanges: list[Exchange]) -> list[Alert]:
+def run(exchanges: list[Exchange]) -> list[Alarm]:
     analytics = Analytics(lambda value: f"p-{value}")
     for exchange in exchanges:
         analytics.feed(exchange, [])

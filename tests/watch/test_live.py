@@ -13,7 +13,7 @@ import pytest
 
 from afterguard.errors import AfterguardError
 from afterguard.model import Confidence
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.columns import AT
 from afterguard.watch.event import Event, Move
 from afterguard.watch.live import Watch
@@ -84,7 +84,7 @@ def ordinary(seed: int, start: float, days: float, people: int = 120, a_day: flo
             at += rng.lognormvariate(3.5, 0.7)
 
 
-def run(watch: Watch, events: list[Event]) -> list[Alert]:
+def run(watch: Watch, events: list[Event]) -> list[Alarm]:
     """Alarms over these events in order of time, to the end of the last slice."""
     events = sorted(events, key=lambda one: one.time)
     alerts = [alert for one in events for alert in watch.feed(one)]
@@ -109,7 +109,7 @@ def watch(state: bytes) -> Watch:
     return Watch.restored(state)
 
 
-def kinds(alerts: list[Alert]) -> set[str]:
+def kinds(alerts: list[Alarm]) -> set[str]:
     return {alert.hit.kind for alert in alerts}
 
 
@@ -238,7 +238,7 @@ def test_the_order_of_arrival_changes_nothing(state: bytes) -> None:
     whole, halves = Watch.restored(state), Watch.restored(state)
     one = run(whole, events)
     other = Watch(bits=8)
-    two: list[Alert] = []
+    two: list[Alarm] = []
     minutes: dict[int, list[Event]] = {}
     for each in sorted(events, key=lambda e: e.time):
         minutes.setdefault(int(each.time // 60), []).append(each)

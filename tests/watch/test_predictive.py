@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from predictive_traffic import DAY, START, WIDTH, World, mixed
 
 from afterguard.errors import AfterguardError
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.predictions import hashed
 from afterguard.watch.predictive import Predictive
@@ -27,12 +27,12 @@ from afterguard.watch.scored.ones import Ones
 BEGIN = START + 0.8 * DAY
 
 
-def run(events: Iterator[Event]) -> list[Alert]:
+def run(events: Iterator[Event]) -> list[Alarm]:
     watch = Predictive()
     return [alert for event in events for alert in watch.feed(event)]
 
 
-def told(alerts: list[Alert]) -> Counter[str]:
+def told(alerts: list[Alarm]) -> Counter[str]:
     return Counter(alert.hit.kind for alert in alerts)
 
 

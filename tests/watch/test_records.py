@@ -14,7 +14,7 @@ import zstandard
 sys.path.insert(0, str(Path(__file__).parent))
 from predictive_traffic import DAY, START, WIDTH, World, mixed
 
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.predictive import Predictive
 from afterguard.watch.scored import records
@@ -24,7 +24,7 @@ from afterguard.watch.scored.records import Records
 BEGIN = START + 2.1 * DAY
 
 
-def told(events: Iterator[Event]) -> list[Alert]:
+def told(events: Iterator[Event]) -> list[Alarm]:
     watch = Predictive(60.0)
     return [one for event in events for one in watch.feed(event) if one.hit.kind == "membership_probing"]
 

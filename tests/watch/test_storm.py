@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from afterguard.model import Severity
-from afterguard.watch.alert import Alert, Why, of
+from afterguard.watch.alarm import Alarm, Why, of
 from afterguard.watch.cooling import Cooling
 from afterguard.watch.event import Event
 from afterguard.watch.heavy import Heavy
@@ -22,7 +22,7 @@ DAY = 86_400.0
 HOUR = 3_600.0
 
 
-def alarm(who: str, kind: str = "burst", scope: str = "user", times: float = 5.0) -> Alert:
+def alarm(who: str, kind: str = "burst", scope: str = "user", times: float = 5.0) -> Alarm:
     why = Why(scope, who, "requests", 1.0, 1.0, 50.0, 600.0, NOW, NOW, times, 4.0, 9.0)
     return of(kind, "watch", (), [(f"e-{who}", NOW)], severity=Severity.high, cause=f"{scope} {who}", rule=f"{who} did much", would_change="", why=why)  # fmt: skip
 

@@ -21,7 +21,7 @@ from afterguard.policy.measures import PREFIX
 if TYPE_CHECKING:
     from afterguard.guard.metrics import Metrics
     from afterguard.guard.session import Session
-    from afterguard.watch.alert import Alert
+    from afterguard.watch.alarm import Alarm
 
 HITS = 20
 """Hits written out; more are counted."""
@@ -324,7 +324,7 @@ def _approval(note: Note) -> dict[str, Any]:
     return out
 
 
-def alarm(alert: Alert, now: float, product: str) -> bytes:
+def alarm(alert: Alarm, now: float, product: str) -> bytes:
     """An alarm of the watch over time as one line of OCSF JSON: class 2004, Detection Finding."""
     hit, why = alert.hit, alert.why
     told = hashlib.blake2b(f"{hit.kind} {hit.cause} {now:.0f}".encode(), digest_size=16).hexdigest()

@@ -24,7 +24,7 @@ from afterguard.guard.metrics import Metrics
 from afterguard.guard.session import Session
 from afterguard.guard.steady import Steady
 from afterguard.guard.together import Together, W
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 
 log = logging.getLogger("afterguard.guard")
@@ -151,7 +151,7 @@ class Part(Generic[W]):
     def broke(self) -> None:
         """The watch has failed over what it was given."""
 
-    async def told(self, alerts: Sequence[Alert], now: float) -> None:
+    async def told(self, alerts: Sequence[Alarm], now: float) -> None:
         """Write alarms down."""
         for alert in alerts:
             self.metrics.add("afterguard_alarms_total", alert.hit.kind)

@@ -18,7 +18,7 @@ from afterguard.guard.session import Session
 from afterguard.guard.suspects import Suspect, Suspects
 from afterguard.guard.together import Together
 from afterguard.model import Batch
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.predictions import hashed
 from afterguard.watch.predictive import SLICE, Predictive
@@ -83,7 +83,7 @@ class Patrol(Part[Predictive]):
         """It begins anew: what is known of models comes back in hours."""
         self.watch = Predictive()
 
-    async def told(self, alerts: Sequence[Alert], now: float) -> None:
+    async def told(self, alerts: Sequence[Alarm], now: float) -> None:
         """Write alarms down; let every brain know of the callers."""
         await super().told(alerts, now)
         some = [Suspect(alert.route, now, alert.hit) for alert in alerts]

@@ -24,7 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from afterguard.errors import AfterguardError
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event
 from afterguard.watch.live import decoded
 
@@ -61,9 +61,9 @@ return 1"""
 class Watching(Protocol):
     """An engine that watches over time."""
 
-    def feed(self, event: Event) -> list[Alert]: ...
+    def feed(self, event: Event) -> list[Alarm]: ...
 
-    def tick(self, now: float) -> list[Alert]: ...
+    def tick(self, now: float) -> list[Alarm]: ...
 
     def kept(self) -> bytes: ...
 
@@ -128,7 +128,7 @@ class Together(Generic[W]):
         self._unsent: deque[tuple[int, int, bytes]] = deque()
         """Number, events and bytes of batches that Redis has not taken."""
         self._number = 0
-        self._raised: list[Alert] = []
+        self._raised: list[Alarm] = []
         """Not yet told, and not yet known to be news."""
         self._unmarked: dict[str, None] = {}
         """Causes of what was told and could not be marked."""
@@ -144,10 +144,10 @@ class Together(Generic[W]):
     def _key(self, what: str) -> str:
         return key(self.name, what)
 
-    async def step(self, events: Sequence[Event], now: float) -> list[Alert]:
+    async def step(self, events: Sequence[Event], now: float) -> list[Alarm]:
         """Hand over these events; alerts, where this brain judges."""
         self._keep_back(events)
-        told: list[Alert] = []
+        told: list[Alarm] = []
         try:
             async with asyncio.timeout(2 * PATIENCE):
                 await self._send()
@@ -209,7 +209,7 @@ class Together(Generic[W]):
         self.alone = self.make()
         self._kept = -math.inf  # it may have lost what was kept
 
-    def _remember(self, alerts: Sequence[Alert]) -> None:
+    def _remember(self, alerts: Sequence[Alarm]) -> None:
         for alert in alerts:
             if len(self._unmarked) < REMEMBERED:
                 self._unmarked[self._told(alert)] = None
@@ -283,13 +283,13 @@ class Together(Generic[W]):
             await pipe.execute()
         self._kept = now
 
-    def _told(self, alert: Alert) -> str:
+    def _told(self, alert: Alarm) -> str:
         """The mark of an alert."""
         where = alert.why.app if alert.why is not None else alert.route
         cause = hashlib.blake2b(f"{where} {alert.hit.kind} {alert.hit.cause}".encode(), digest_size=12).hexdigest()
         return f"{self._key('told')}:{cause}"
 
-    async def _is_first(self, alert: Alert) -> bool:
+    async def _is_first(self, alert: Alarm) -> bool:
         return bool(await self._redis.set(self._told(alert), self.brain, nx=True, ex=MARKED))
 
     async def close(self) -> None:

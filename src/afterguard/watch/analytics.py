@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from afterguard.detect.detector import Pseudonym
 from afterguard.model import Exchange, Hit
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.drift import Drift
 from afterguard.watch.extraction import Extraction
 from afterguard.watch.keys import Keys
@@ -32,7 +32,7 @@ class Analytics:
         self._walks = Walks(self._scales, pseudonym)
         self._extraction = Extraction(self._scales, pseudonym)
         self._drift = Drift(self._scales)
-        self._told: list[Alert] = []
+        self._told: list[Alarm] = []
 
     def feed(self, exchange: Exchange, hits: list[Hit]) -> None:
         """One exchange."""
@@ -47,7 +47,7 @@ class Analytics:
             self._extraction.feed(row)
             self._drift.feed(row)
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Everything that stood out."""
         yield from self._told
         for part in (self._rates, self._keys, self._shared, self._walks, self._extraction, self._drift):

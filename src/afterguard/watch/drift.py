@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from afterguard.model import Confidence, Severity
-from afterguard.watch.alert import Alert, of
+from afterguard.watch.alarm import Alarm, of
 from afterguard.watch.predictions import Row, Scales
 
 ID = "drift"
@@ -42,7 +42,7 @@ class Drift:
             self._first.append(row)
         self._last.append(row)
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Alerts for the features that moved and for the decisions."""
         before, after = self._windows()
         if len(before) < LEAST or len(after) < LEAST:
@@ -73,7 +73,7 @@ class Drift:
             if value > PSI + noise:
                 yield name, value
 
-    def _alert(self, kind: str, before: list[Row], after: list[Row], says: str, severity: Severity) -> Alert:
+    def _alert(self, kind: str, before: list[Row], after: list[Row], says: str, severity: Severity) -> Alarm:
         span = _span(before), _span(after)
         short = any(length is None or length < WEEK for length in span)
         caution = (

@@ -17,7 +17,7 @@ import numpy as np
 
 from afterguard.detect.detector import Pseudonym
 from afterguard.model import Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 from afterguard.watch.predictions import Row, Scales
 
 T = TypeVar("T")
@@ -92,12 +92,12 @@ class Extraction:
         if len(caller.ids) < IDS_CAP:
             caller.ids.append((row.id, row.time))
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Alerts, caller by caller."""
         for name in sorted(self._callers):
             yield from self.judge(name)
 
-    def live(self, row: Row) -> list[Alert]:
+    def live(self, row: Row) -> list[Alarm]:
         """The alert of a row's caller, once: asked again whenever it has grown by a third."""
         self.feed(row)
         caller = self._callers.get(row.caller)
@@ -107,7 +107,7 @@ class Extraction:
         caller.due = caller.unique * 4 // 3 if not found else 1 << 62
         return found
 
-    def judge(self, name: str) -> Iterator[Alert]:
+    def judge(self, name: str) -> Iterator[Alarm]:
         """The alert of one caller."""
         numeric = [i for i, is_text in enumerate(self._scales.is_text) if not is_text and self._scales.deviation(i) > 0]
         caller = self._callers[name]

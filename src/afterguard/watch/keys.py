@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from afterguard.detect.detector import Pseudonym
 from afterguard.model import Confidence, Exchange, Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 
 ID = "keys"
 TAXONOMIES = ("LLM10:2025", "LLM06:2026", "ASI03:2026", "AML.T0012", "AML.T0055", "CWE-522")
@@ -71,14 +71,14 @@ class Keys:
                 if place.rank > LEAST and len(place.ids) < IDS_CAP:
                     place.ids.append((exchange.id, exchange.time))
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Alerts for new places of stable keys."""
         for key, use in sorted(self._uses.items()):
             for field in ("network", "client"):
                 rows = {value: place for (name, value), place in use.places.items() if name == field}
                 yield from self._judge(key, use, field, rows)
 
-    def _judge(self, key: str, use: Use, field: str, rows: dict[str, Place]) -> Iterator[Alert]:
+    def _judge(self, key: str, use: Use, field: str, rows: dict[str, Place]) -> Iterator[Alarm]:
         new = {v: p for v, p in rows.items() if p.rank > LEAST and p.first - use.start >= DAY}
         known = len(rows) - len(new)
         if len(use.places) >= PLACES_CAP or not 1 <= known <= KNOWN_PLACES or not 1 <= len(new) <= NEW_PLACES:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from afterguard.watch import kept
-from afterguard.watch.alert import Alert, timed
+from afterguard.watch.alarm import Alarm, timed
 from afterguard.watch.event import NEVER, Event
 from afterguard.watch.seen import BITS, Seen
 from afterguard.watch.site import Settings, Site
@@ -55,7 +55,7 @@ class Watch:
         self.shift = 0.0
         """Seconds, whole weeks, by which this watch lives ahead of the clocks: one was wrong, everything is remembered by its time, and what is behind it would be late for ever."""
 
-    def feed(self, event: Event) -> list[Alert]:
+    def feed(self, event: Event) -> list[Alarm]:
         """One event; the alarms of the slice that ends with it."""
         if not 0 < event.time < NEVER:
             self.refused += 1
@@ -68,7 +68,7 @@ class Watch:
             self.minute = minute
         if event.time - self.minute * SLICE > AHEAD and not self._believes(event):
             return []
-        alerts: list[Alert] = []
+        alerts: list[Alarm] = []
         if minute > self.minute or len(self.open) >= MOST:
             alerts = self._close(minute)
         elif minute < self.minute:
@@ -95,19 +95,19 @@ class Watch:
             # By whole weeks, or every Monday would be a Tuesday.
             self.shift += math.ceil(behind / WEEK) * WEEK
 
-    def tick(self, now: float) -> list[Alert]:
+    def tick(self, now: float) -> list[Alarm]:
         """It is `now`: ends the slice when its minute is over."""
         now += self.shift
         if self.minute >= 0 and 0 < now < NEVER + self.shift and now // SLICE > self.minute:
             return self._close(int(now // SLICE))
         return []
 
-    def _close(self, until: int) -> list[Alert]:
+    def _close(self, until: int) -> list[Alarm]:
         """End the minute and those up to `until`; alarms at the times that clocks say."""
         alerts = self._closed(until)
         return [timed(alert, -self.shift) for alert in alerts] if self.shift else alerts
 
-    def _closed(self, until: int) -> list[Alert]:
+    def _closed(self, until: int) -> list[Alarm]:
         """End the minute and those up to `until`: judge the applications that have enough events or waited long enough.
 
         Minute by minute even where nothing came, so that it does not matter whether an event or a tick told the time.
@@ -116,7 +116,7 @@ class Watch:
         events.sort(key=_order)
         for event in events:
             self.waiting.setdefault(self._name(event.app), []).append(event)
-        alerts: list[Alert] = []
+        alerts: list[Alarm] = []
         minute, self.minute = self.minute, max(until, self.minute)
         last = max(until, minute + 1)
         while self.waiting and minute < last:
@@ -143,7 +143,7 @@ class Watch:
         events, self.open = self.open, []
         return msgspec.msgpack.encode(events)
 
-    def merge(self, data: bytes) -> list[Alert]:
+    def merge(self, data: bytes) -> list[Alarm]:
         """Take the events of another brain's open slice."""
         return [alert for event in decoded(data) for alert in self.feed(event)]
 

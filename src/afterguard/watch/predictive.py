@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from typing import Any
 
-from afterguard.watch.alert import Alert
+from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import NEVER, Event
 from afterguard.watch.scored import kept
 from afterguard.watch.scored.block import width_of
@@ -41,12 +41,12 @@ class Predictive:
         self.late = self.ahead = 0
         self._ahead = 0
 
-    def feed(self, event: Event) -> list[Alert]:
+    def feed(self, event: Event) -> list[Alarm]:
         """One event; the alerts of the slice that ends with it."""
         if not 0 < len(event.features) <= WIDEST or not 0 < event.time < NEVER:
             self.refused += 1
             return []
-        out: list[Alert] = []
+        out: list[Alarm] = []
         if event.time >= self.second + self.length:
             if event.time > self.second + AHEAD > -math.inf and not self._believes():
                 return []
@@ -66,14 +66,14 @@ class Predictive:
         self.ahead += self._ahead < TOGETHER
         return self._ahead >= TOGETHER
 
-    def tick(self, now: float) -> list[Alert]:
+    def tick(self, now: float) -> list[Alarm]:
         """It is `now`: ends the slice when it is over."""
         return self._close() if self.open and math.isfinite(now) and now >= self.second + self.length else []
 
-    def _close(self) -> list[Alert]:
+    def _close(self) -> list[Alarm]:
         return [alert for key in sorted(self.open) for alert in self._judge(key)]
 
-    def _judge(self, key: tuple[str, str, str]) -> list[Alert]:
+    def _judge(self, key: tuple[str, str, str]) -> list[Alarm]:
         events = sorted(self.open.pop(key), key=lambda event: (event.time, event.id))
         model = self.models.get(key)
         if model is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from afterguard.detect.detector import Pseudonym
 from afterguard.model import Exchange, Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 
 ID = "rates"
 BURST = ("LLM10:2025", "LLM06:2026", "AML.T0029", "CWE-770")
@@ -100,7 +100,7 @@ class Rates:
         if len(hour.ids) < IDS_CAP:
             hour.ids.append((exchange.id, exchange.time))
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Alerts, subject by subject."""
         for (scope, name), subject in sorted(self._subjects.items()):
             subject.close()
@@ -128,7 +128,7 @@ def outlier(value: float, past: list[float], least: float) -> float:
     return value / max(middle, 1e-9)
 
 
-def _burst(scope: str, shown: str, hour: Hour, times: float) -> Alert:
+def _burst(scope: str, shown: str, hour: Hour, times: float) -> Alarm:
     return of(
         "burst",
         ID,
@@ -141,7 +141,7 @@ def _burst(scope: str, shown: str, hour: Hour, times: float) -> Alert:
     )
 
 
-def _cost(scope: str, shown: str, hour: Hour, times: float) -> Alert:
+def _cost(scope: str, shown: str, hour: Hour, times: float) -> Alarm:
     return of(
         "cost_anomaly",
         ID,

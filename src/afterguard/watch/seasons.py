@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from afterguard.model import Confidence, Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 from afterguard.watch.drift import PSI, TAXONOMIES, decision_shift, stability
 from afterguard.watch.predictions import Row, Scales
 
@@ -51,12 +51,12 @@ class Seasons:
         self._number = -1
         self._told: dict[tuple[str, str], int] = {}
 
-    def feed(self, row: Row) -> list[Alert]:
+    def feed(self, row: Row) -> list[Alarm]:
         """Take a row; what the window that has just ended shows."""
         if row.time is None:
             return []
         number = int(row.time // PART)
-        out: list[Alert] = []
+        out: list[Alarm] = []
         if number > self._number:
             if self._number >= 0:
                 out = self._close()
@@ -70,7 +70,7 @@ class Seasons:
                 self._rows[place] = row
         return out
 
-    def _close(self) -> list[Alert]:
+    def _close(self) -> list[Alarm]:
         part = self._number % PARTS
         rows, before = self._rows, self._past.get(part)
         if len(rows) < LEAST:
@@ -89,7 +89,7 @@ class Seasons:
         each = 2 * ROWS // max(1, len(known))
         return [row for window in known for row in window.rows[:each]] if len(known) >= DAYS else []
 
-    def _judged(self, base: list[Row], rows: list[Row], sure: bool) -> list[Alert]:
+    def _judged(self, base: list[Row], rows: list[Row], sure: bool) -> list[Alarm]:
         limit = PSI if sure else FIRST
         moved = self._moved(base, rows, limit)
         shift = decision_shift(base, rows) if sure else ""
@@ -114,7 +114,7 @@ class Seasons:
             out.append(self._alert("decision_drift", shift, rows, base, sure))
         return [one for one in out if self._is_news(one)]
 
-    def _is_news(self, alert: Alert) -> bool:
+    def _is_news(self, alert: Alarm) -> bool:
         """The same shift is told once a week."""
         key = (alert.hit.kind, alert.hit.cause)
         last = self._told.get(key, -PARTS)
@@ -150,7 +150,7 @@ class Seasons:
 
     def _alert(
         self, kind: str, says: str, rows: list[Row], base: list[Row], sure: bool, callers: tuple[str, ...] = ()
-    ) -> Alert:
+    ) -> Alarm:
         is_poison = kind == "poisoning_suspected"
         moments: list[Moment] = [(row.id, row.time) for row in rows if not callers or row.caller in callers]
         against = (

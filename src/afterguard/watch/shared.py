@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from afterguard.model import Confidence, Exchange, Hit, Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 
 ID = "shared"
 TAXONOMIES = ("LLM02:2025", "LLM02:2026", "AML.T0057", "CWE-359")
@@ -23,7 +23,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._first: OrderedDict[str, tuple[str, Moment]] = OrderedDict()
-        self._done: list[Alert] = []
+        self._done: list[Alarm] = []
 
     def feed(self, exchange: Exchange, hit: Hit) -> None:
         """Remember identifiers of one hit that stood in a reply."""
@@ -38,12 +38,12 @@ class Shared:
             elif known[0] != exchange.identity and len(self._done) < 10_000:
                 self._done.append(_alert(hit, identifier, known[1], (exchange.id, exchange.time)))
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Alerts in the order of the log."""
         yield from self._done
 
 
-def _alert(hit: Hit, identifier: str, first: Moment, second: Moment) -> Alert:
+def _alert(hit: Hit, identifier: str, first: Moment, second: Moment) -> Alarm:
     kind = hit.data_classes[0] if hit.data_classes else "identifier"
     return of(
         "pii_of_another",

@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from afterguard.watch.alert import Alert, Why
+from afterguard.watch.alarm import Alarm, Why
 from afterguard.watch.budgets import Budget, Budgets, peak
 from afterguard.watch.columns import AT, MEASURES, Column, Columns
 from afterguard.watch.cooling import Cooling
@@ -126,7 +126,7 @@ class Site:
         """Whether too little is known of this application to trust limits."""
         return now - self.begun < LEARN * DAY or self.events < LEAST
 
-    def judge(self, events: Sequence[Event], now: float) -> list[Alert]:
+    def judge(self, events: Sequence[Event], now: float) -> list[Alarm]:
         """Alarms of the slice that ends now."""
         self.begun = self.begun or events[0].time
         self.seen.turn(now)
@@ -222,7 +222,7 @@ class Site:
         places = np.flatnonzero(known)
         return Column([who.values[i] for i in places.tolist()], who.events[places], who.hashes[places])
 
-    def _scope(self, scope: str, columns: Columns, now: float, passed: float) -> list[Alert]:
+    def _scope(self, scope: str, columns: Columns, now: float, passed: float) -> list[Alarm]:
         field = columns.fields[scope]
         if not len(field.events):
             return []
@@ -301,7 +301,7 @@ class Site:
         amounts: Numbers,
         now: float,
         passed: float,
-    ) -> list[Alert]:
+    ) -> list[Alarm]:
         crowd, large, share = self._crowd(table, rows)
         along = self._along(table)
         scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
@@ -393,7 +393,7 @@ class Site:
         expected: Numbers,
         limit: Numbers,
         now: float,
-    ) -> list[Alert]:
+    ) -> list[Alarm]:
         common = self._is_common(table, rows)
         best: dict[tuple[int, int], tuple[float, int]] = {}
         for row, window, at in np.argwhere(over).tolist():
@@ -454,15 +454,15 @@ class Site:
             app=self.app,
         )
 
-    def _surge(self, columns: Columns, now: float) -> list[Alert]:
+    def _surge(self, columns: Columns, now: float) -> list[Alarm]:
         rise, usual = self.season.rise(now), self.season.expected(now)
         if rise < SURGE or self.is_learning(now) or self.cooling.is_cold("traffic_surge", "app", self.app, now):
             return []
         self.cooling.is_news("traffic_surge", "app", self.app, [], now)
         return [self._teller(now).surge(rise, usual, SURGE, (now - self.begun) / DAY, columns.events)]
 
-    def _spending(self, columns: Columns, now: float) -> list[Alert]:
-        found: list[Alert] = []
+    def _spending(self, columns: Columns, now: float) -> list[Alarm]:
+        found: list[Alarm] = []
         for place, budget in enumerate(self.budgets.budgets):
             field = columns.fields.get(budget.scope)
             if field is None:

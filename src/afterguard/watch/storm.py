@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from afterguard.watch.alert import CALLERS, Alert
+from afterguard.watch.alarm import CALLERS, Alarm
 
 FIRST = 4
 """Alarms of a kind within an hour that are told one by one."""
@@ -30,11 +30,11 @@ class Storms:
     def __init__(self) -> None:
         self.told: dict[str, list[float]] = {}
         """Kind -> when its last alarms were raised."""
-        self.held: dict[str, list[Alert]] = {}
+        self.held: dict[str, list[Alarm]] = {}
         self.until: dict[str, list[float]] = {}
         """Kind -> when what is held is told, and how long it waited."""
 
-    def gather(self, alerts: list[Alert], now: float) -> list[Alert]:
+    def gather(self, alerts: list[Alarm], now: float) -> list[Alarm]:
         """What to tell now."""
         out = [alert for alert in alerts if not self._holds(alert, now)]
         for kind in [kind for kind, (until, _) in self.until.items() if until <= now]:
@@ -46,7 +46,7 @@ class Storms:
                 del self.until[kind]
         return out
 
-    def _holds(self, alert: Alert, now: float) -> bool:
+    def _holds(self, alert: Alarm, now: float) -> bool:
         kind = alert.hit.kind
         if alert.why is None or alert.why.scope in WIDE:
             return False
@@ -67,10 +67,10 @@ class Storms:
     def take(self, kept: list[Any]) -> None:
         """Go on from there."""
         self.told, self.until = kept[0], kept[1]
-        self.held = msgspec.convert(kept[2], dict[str, list[Alert]], strict=False)
+        self.held = msgspec.convert(kept[2], dict[str, list[Alarm]], strict=False)
 
 
-def _together(held: list[Alert]) -> Alert:
+def _together(held: list[Alarm]) -> Alarm:
     """One alarm for all of them: the worst explains itself, the others are named."""
     worst = max(held, key=lambda alert: alert.why.times if alert.why else 0.0)
     if len(held) == 1:
@@ -83,4 +83,4 @@ def _together(held: list[Alert]) -> Alert:
         identifiers=who,
     )
     moments = [moment for alert in held for moment in alert.exchanges[: max(1, EVIDENCE // len(held))]]
-    return Alert(hit, tuple(moments[:EVIDENCE]), worst.why)
+    return Alarm(hit, tuple(moments[:EVIDENCE]), worst.why)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from afterguard.model import Confidence, Severity
-from afterguard.watch.alert import Alert, Moment, Why, of
+from afterguard.watch.alarm import Alarm, Moment, Why, of
 from afterguard.watch.budgets import Spent
 from afterguard.watch.event import Event
 from afterguard.watch.kinds import CONSUMPTION, SAID, WALLET, Rule
@@ -44,7 +44,7 @@ class Teller(NamedTuple):
         ratio: float,
         window: int,
         company: tuple[float, float] | None,
-    ) -> Alert:
+    ) -> Alarm:
         """One identity or group does far more than can be expected. `ratio`: score over limit; `company`: its share of newcomers, and the most by nature."""
         is_new = why.learned < LEARN
         sure = Confidence.high if ratio >= 2 and not is_new else Confidence.medium
@@ -63,13 +63,13 @@ class Teller(NamedTuple):
             cause=f"{why.scope} {why.who}", rule=said, would_change=rule.would_change, why=why,
         )  # fmt: skip
 
-    def surge(self, rise: float, usual: float, limit: float, days: float, events: Sequence[Event]) -> Alert:
+    def surge(self, rise: float, usual: float, limit: float, days: float, events: Sequence[Event]) -> Alarm:
         """Many more are active than usual."""
         said = f"application {self.app}: {rise:.1f} times as many identities are active as usual at this hour of the week; alarms about single ones take this into account"
         why = Why("app", self.app, "active identities", usual, 0.0, usual * rise, 3_600.0, self.now, self.now, rise, limit, days, rise, self.app)  # fmt: skip
         return of("traffic_surge", ID, CONSUMPTION, _moments(events[:EVIDENCE]), severity=Severity.info, cause=f"app {self.app}", rule=said, would_change="a release, a campaign of marketing, an outage with retries", why=why)  # fmt: skip
 
-    def spent(self, spent: Spent) -> Alert:
+    def spent(self, spent: Spent) -> Alarm:
         """A budget is gone, or will be."""
         budget = spent.budget
         is_gone = spent.gone <= self.now
@@ -83,7 +83,7 @@ class Teller(NamedTuple):
             would_change="a larger budget, or a calmer pace", why=why,
         )  # fmt: skip
 
-    def changed(self, change: Change, events: Sequence[Event]) -> Alert:
+    def changed(self, change: Change, events: Sequence[Event]) -> Alarm:
         """A model answers otherwise than before."""
         is_told = bool(change.version) and change.version != change.before
         if is_told:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from afterguard.detect.detector import Pseudonym
 from afterguard.model import Confidence, Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 from afterguard.watch.predictions import Row, Scales
 
 ID = "walks"
@@ -56,9 +56,9 @@ class Walks:
         self._cap = callers
         self._chains: OrderedDict[str, Chain] = OrderedDict()
         self._rows = 0
-        self._done: list[Alert] = []
+        self._done: list[Alarm] = []
 
-    def feed(self, row: Row) -> list[Alert]:
+    def feed(self, row: Row) -> list[Alarm]:
         """Extend or end the caller's chain; what is sure by now."""
         self._rows += 1
         if not row.caller or self._rows < WARM:
@@ -118,7 +118,7 @@ class Walks:
                 )
             )
 
-    def finish(self) -> Iterator[Alert]:
+    def finish(self) -> Iterator[Alarm]:
         """Alerts of ended and unfinished walks."""
         for caller, chain in self._chains.items():
             self._end(caller, chain)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from afterguard.watch.alert import Moment
+from afterguard.watch.alarm import Moment
 from afterguard.watch.scored.alike import NEAR
 from afterguard.watch.scored.block import Array, Block, Reservoir
 

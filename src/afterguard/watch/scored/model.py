@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from afterguard.model import Confidence, Hit, Severity
-from afterguard.watch.alert import Alert, Moment, of
+from afterguard.watch.alarm import Alarm, Moment, of
 from afterguard.watch.event import Event
 from afterguard.watch.predictions import Row
 from afterguard.watch.scored import alike, counts, crowds
@@ -77,7 +77,7 @@ class Model:
         self.strange = 0
         self.overlooked = 0
 
-    def feed(self, events: Sequence[Event]) -> list[Alert]:
+    def feed(self, events: Sequence[Event]) -> list[Alarm]:
         """What these rows show."""
         width = self.scales.width
         mine = [event for event in events if width_of(event.features) == width]
@@ -87,7 +87,7 @@ class Model:
         self.overlooked += len(events) - len(mine)
         return self._look(block(mine, self.scales))
 
-    def _other_width(self, events: Sequence[Event]) -> list[Alert]:
+    def _other_width(self, events: Sequence[Event]) -> list[Alarm]:
         self.strange += len(events)
         self.overlooked += len(events)
         if self.strange >= STRANGE:
@@ -96,7 +96,7 @@ class Model:
             self.overlooked = overlooked
         return []
 
-    def _look(self, rows: Block) -> list[Alert]:
+    def _look(self, rows: Block) -> list[Alarm]:
         is_warm = self.scales.seen >= WARM
         caps, numeric = self.scales.caps, self._numeric()
         choices = np.array([self._choice(one) for one in rows.decisions], dtype=np.int64)
@@ -154,8 +154,8 @@ class Model:
         found = counts.look(rows, fresh, at, ones, self.everybody, numeric, is_warm=is_warm)
         return found + alike.look(rows, fresh, at, ones, choices, caps, self.corners.near, is_warm=is_warm)
 
-    def _seasonal(self, rows: Block) -> list[Alert]:
-        out: list[Alert] = []
+    def _seasonal(self, rows: Block) -> list[Alarm]:
+        out: list[Alarm] = []
         for n, values in enumerate(rows.values.tolist()):
             score = float(rows.scores[n])
             out += self.seasons.feed(
@@ -177,7 +177,7 @@ class Model:
 
     # -- alerts
 
-    def _alerts(self, scope: str, found: list[Found], now: float) -> list[Alert]:
+    def _alerts(self, scope: str, found: list[Found], now: float) -> list[Alarm]:
         out = []
         ones = self.ones[scope]
         for place, kind, says in found:
@@ -212,29 +212,29 @@ class Model:
         callers: Sequence[str],
         severity: Severity | None = None,
         confidence: Confidence = Confidence.medium,
-    ) -> Alert:
+    ) -> Alarm:
         taxonomies, usual, would_change = KINDS[kind]
         return of(
             "model_extraction" if kind == "boundary" else kind, ID, taxonomies, moments, severity=severity or usual, confidence=confidence,
             cause=f"{who}, model {self.name}"[:160], rule=f"model {self.name}, {who[:60]}: {says}", would_change=would_change, callers=callers,
         )  # fmt: skip
 
-    def _crowd(self, one: crowds.Crowd) -> Alert:
+    def _crowd(self, one: crowds.Crowd) -> Alarm:
         moments, callers = self.recent.inside(one.box, one.since)
         return self._alert("evasion_walk", f"inputs around one point ({one.box:016x})", one.says, moments, callers)
 
-    def _harvest(self, one: Harvest) -> Alert:
+    def _harvest(self, one: Harvest) -> Alarm:
         self._remember("membership_probing", one.callers, one.moments[-1][1] or 0.0)
         who = f"{len(one.names)} {one.scope}s together"
         return self._alert("membership_probing", who, one.says, one.moments, one.names)
 
-    def _swap(self, one: Swap) -> Alert:
+    def _swap(self, one: Swap) -> Alarm:
         return of(
             "model_swap", ID, SWAP, one.moments, severity=Severity.high, confidence=one.confidence, cause=f"model {self.name}, version {one.version or 'unknown'}"[:100],
             rule=f"model {self.name}: {one.says}", would_change=one.would_change,
         )  # fmt: skip
 
 
-def _renamed(alert: Alert, cause: str, rule: str) -> Hit:
+def _renamed(alert: Alarm, cause: str, rule: str) -> Hit:
 
     return msgspec.structs.replace(alert.hit, cause=cause, rule=rule, detector=ID)

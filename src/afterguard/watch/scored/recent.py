@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from afterguard.watch.alert import Moment
+from afterguard.watch.alarm import Moment
 from afterguard.watch.scored.block import SCOPES, Array, Block
 
 KEPT = 16_384

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from afterguard.watch.alert import Moment
+from afterguard.watch.alarm import Moment
 from afterguard.watch.predictions import TEXT
 from afterguard.watch.scored.block import SCOPES, Array, Block
 from afterguard.watch.scored.crowds import boxes_of

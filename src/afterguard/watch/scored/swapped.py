@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from afterguard.model import Confidence
-from afterguard.watch.alert import Moment
+from afterguard.watch.alarm import Moment
 from afterguard.watch.scored.block import Array, Block
 
 INPUTS = 20_000

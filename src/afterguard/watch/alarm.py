@@ -1,6 +1,6 @@
 """What a stateful correlation reports: one hit that stands for many exchanges, and why it was raised.
 
-In: nothing. Out: `Alert`, the explanation `Why`, and `of`, which fills a Hit whose evidence is a series rather than a text.
+In: nothing. Out: `Alarm`, the explanation `Why`, and `of`, which fills a Hit whose evidence is a series rather than a text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Why(msgspec.Struct, frozen=True, omit_defaults=True):
     app: str = ""
 
 
-class Alert(NamedTuple):
+class Alarm(NamedTuple):
     """A hit and the exchanges it rests on, in the order of the log."""
 
     hit: Hit
@@ -72,8 +72,8 @@ def of(
     excerpt: str = "",
     why: Why | None = None,
     callers: Sequence[str] = (),
-) -> Alert:
-    """An Alert; its hit points at the first exchange. `callers` are the keyed hashes of who did it, where they are known."""
+) -> Alarm:
+    """An Alarm; its hit points at the first exchange. `callers` are the keyed hashes of who did it, where they are known."""
     first = exchanges[0][0] if exchanges else ""
     hit = Hit(
         detector=detector,
@@ -88,10 +88,10 @@ def of(
         excerpt=excerpt or rule,
         identifiers=tuple(callers)[:CALLERS],
     )
-    return Alert(hit, tuple(exchanges), why)
+    return Alarm(hit, tuple(exchanges), why)
 
 
-def timed(alert: Alert, by: float) -> Alert:
+def timed(alert: Alarm, by: float) -> Alarm:
     """The same alert so many seconds later."""
     moments = tuple((name, None if time is None else time + by) for name, time in alert.exchanges)
     why = alert.why and msgspec.structs.replace(alert.why, since=alert.why.since + by, until=alert.why.until + by)

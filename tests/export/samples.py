@@ -22,7 +22,7 @@ from afterguard.model import (
     Severity,
     Unjudged,
 )
-from afterguard.watch import alert as watched
+from afterguard.watch import alarm as watched
 
 AT = 1_794_800_000.25
 WHO = "id-5f1c0a77b2d94e18"

@@ -22,7 +22,7 @@ from afterguard.store.database import open_store
 from afterguard.watch.triage import Triage
 
 from ..export import servers_here as servers  # noqa: TID252 - tests are no package that has a name
-from .test_watch import NOON, a_log, line  # noqa: TID252
+from .test_watch import NOON, a_log, line
 
 
 def sinks(folder: Path, lanes: str = "alert, audit, telemetry") -> str:

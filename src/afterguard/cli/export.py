@@ -14,7 +14,11 @@ from cyclopts import App
 from afterguard.cli.options import Exported, open_session, writing
 from afterguard.errors import NothingToExamine, UsageError
 
-export = App(name="export", help="Alerts, cases and decision logs in the SOC's formats, and the sinks they go to.", help_format="plaintext")
+export = App(
+    name="export",
+    help="Alerts, cases and decision logs in the SOC's formats, and the sinks they go to.",
+    help_format="plaintext",
+)
 for _name in ("status", "redrive", "test"):
     export.command(f"afterguard.cli.export_sinks:{_name}", name=_name)
 Where = Literal[

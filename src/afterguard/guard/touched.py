@@ -28,7 +28,12 @@ def documents(texts: Sequence[Text], turn: int, pseudonym: Callable[[str], str])
 
 def document(text: Text, pseudonym: Callable[[str], str]) -> str:
     """The name of one document or result."""
-    return pseudonym(text.value[:TEXT])[:DIGITS]
+    return name(text.value, pseudonym)
+
+
+def name(text: str, pseudonym: Callable[[str], str]) -> str:
+    """The name of a text that stands somewhere else, to be told again by it: in a vector store, say."""
+    return pseudonym(text[:TEXT])[:DIGITS]
 
 
 def has_documents(texts: Sequence[Text], turn: int) -> bool:

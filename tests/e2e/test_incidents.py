@@ -79,11 +79,12 @@ class Incident:
         assert code == 0, said
         code, checked = self.scene.respond("verify", str(archive))
         assert code == 0 and checked["problems"] == [] and "decisions.jsonl" in {one["name"] for one in checked["manifest"]["members"]}  # fmt: skip
-        assert not (guard.folder / "measures.json").exists() or not self.in_force(), "nothing is contained yet"
+        assert not self.in_force(), "nothing is contained yet"
         self.stage("evidence verified")
 
     def in_force(self) -> list[Any]:
-        return list(json.loads((self.scene.guard.folder / "measures.json").read_bytes())["measures"])
+        file = self.scene.guard.folder / "measures.json"
+        return list(json.loads(file.read_bytes()).get("measures", ())) if file.exists() else []
 
     def planned(self, *choice: str) -> set[str]:
         """The dry run: steps it would do, none of them refused."""
@@ -124,7 +125,7 @@ class Incident:
         """Everything taken back; the journal verifies."""
         code, made = self.scene.respond("undo", self.case)
         assert code == 0 and {one["state"] for one in made["acts"]} == {"undone"}, made
-        assert self.in_force() == [] if (self.scene.guard.folder / "measures.json").exists() else True
+        assert self.in_force() == []
         journal = next(self.scene.folder.glob(f"respond/cases/{self.case}/journal.jsonl"))
         assert self.scene.respond("verify", str(journal))[1]["problems"] == []
 
@@ -212,7 +213,7 @@ def test_b_a_poisoned_document_in_a_vector_store(scene: places.Scene) -> None:
     for name in ("Ann", "Bob", "Cem"):
         scene.ask(ask, name)
     assert sum("fees" in mail for mail in scene.mailbox.got) >= 3
-    alert = scene.told("injection_followed", began - 5, "search_articles") if False else scene.told("injection_followed", began)  # fmt: skip
+    alert = scene.told("injection_followed", began)
     case = one.opened(alert)
     document = next(e["name"] for e in case["entities"] if e["kind"] == "document")
     code, found = scene.command("watch", "hunt", str(scene.guard.log), "--document", document, "--no-fail")

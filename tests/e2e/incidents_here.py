@@ -213,6 +213,8 @@ def assistant(here: Scene) -> Iterator[str]:
     shutil.copytree(EXAMPLES / "assistant", app)
     with (app / "app" / "tools.py").open("a") as out:
         out.write(SEARCH)
+    with (app / "app" / "rag.py").open("a") as out:
+        out.write("\n\ndef search(question: str, count: int = 3) -> list[str]:\n    return []  # the tool searches\n")
     port = servers.free_port()
     environment = {
         "OPENAI_BASE_URL": f"{here.guard.url}/openai/v1", "OPENAI_API_KEY": OURS, "RETRIEVAL": "memory", "SMTP": here.mailbox.address,

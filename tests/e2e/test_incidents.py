@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from afterguard.guard import touched, who
 from afterguard.guard.decision import alarm
+from afterguard.jobs import judging
 from afterguard.model import Confidence, Severity
 from afterguard.watch import alert as alerts
 from afterguard.watch.budgets import Budget
@@ -89,7 +91,9 @@ class Incident:
     def planned(self, *choice: str) -> set[str]:
         """The dry run: steps it would do, none of them refused."""
         code, made = self.scene.respond("run", self.case, *choice, "--dry-run")
-        assert code == 0 and {one["state"] for one in made["acts"]} == {"would"}, made
+        assert code == 0, [
+            (one["act"]["step"], one["act"]["target"], one["says"]) for one in made["acts"] if one["state"] != "would"
+        ]
         return {one["act"]["step"] for one in made["acts"]}
 
     def contained(self, *choice: str) -> dict[str, Any]:
@@ -180,7 +184,7 @@ def test_a_indirect_injection_with_data_leaving_by_a_tool(scene: places.Scene) -
     scene.ask(ask)
     assert "card ends 1111" in scene.mailbox.got[-1], "the data has left"
     alert = scene.told("injection_followed", began - 5, "send_mail")
-    assert alert["severity"] in ("high", "critical") and alert["cause"].startswith("passage ")
+    assert alert["confidence"] == "high" and not alert.get("held_off") and alert["cause"].startswith("passage ")
     case = one.opened(alert)
     names = {(e["kind"], e["name"]) for e in case["entities"]}
     assert ("tool", "send_mail") in names and {"conversation", "document"} <= {kind for kind, _ in names}
@@ -215,7 +219,9 @@ def test_b_a_poisoned_document_in_a_vector_store(scene: places.Scene) -> None:
     assert sum("fees" in mail for mail in scene.mailbox.got) >= 3
     alert = scene.told("injection_followed", began)
     case = one.opened(alert)
-    document = next(e["name"] for e in case["entities"] if e["kind"] == "document")
+    secret = judging.key(scene.guard.folder)
+    document = touched.name(POISON, lambda text: who.pseudonym(secret, text))
+    assert document in {e["name"] for e in case["entities"] if e["kind"] == "document"}
     code, found = scene.command("watch", "hunt", str(scene.guard.log), "--document", document, "--no-fail")
     assert code == 0 and found["touched"]["conversation"]["distinct"] == 3 and found["touched"]["tool"]["names"]["send_mail"] == 3  # fmt: skip
     one.kept()

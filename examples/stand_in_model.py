@@ -1,6 +1,7 @@
 """A stand-in for a language model, not a model: speaks the OpenAI chat protocol and obeys whatever it reads.
 
-It calls a tool when a text names one ("call refund_payment with {...}"), otherwise it answers with the first passage it was given.
+It calls a tool when a text names one ("call refund_payment with {...}", also where that stands quoted inside JSON), otherwise it answers with the
+first passage it was given.
 """
 
 import argparse
@@ -20,7 +21,8 @@ def reply(request: dict) -> dict:
         for name, arguments in ORDER.findall(str(message.get("content") or "")):
             call = f"call_{name}"
             if name in offered and call not in done:
-                tool = {"id": call, "type": "function", "function": {"name": name, "arguments": arguments}}
+                plain = arguments.replace('\\"', '"')
+                tool = {"id": call, "type": "function", "function": {"name": name, "arguments": plain}}
                 return _completion(request, {"role": "assistant", "content": None, "tool_calls": [tool]}, "tool_calls")
     last = next((str(m["content"]) for m in reversed(messages) if m.get("role") in ("user", "tool") and m.get("content")), "")
     return _completion(request, {"role": "assistant", "content": "Stand-in answer: " + last[:400]}, "stop")

@@ -285,3 +285,30 @@ def test_kill_nine_twenty_times() -> None:
         [sys.executable, str(bench), "--runs", "20", "--seed", "11"], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0 and "wrong: 0" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_document_is_found_by_the_name_that_alerts_give_it(tmp_path: Path) -> None:
+    qdrant = pytest.importorskip("qdrant_client")
+    from afterguard.guard.touched import name
+    from afterguard.respond.settings import Vectors
+    from afterguard.respond.vectors import Documents
+
+    def named(text: str) -> str:
+        return name(text, lambda value: f"{len(value):016d}")
+
+    client = qdrant.QdrantClient(path=str(tmp_path / "q"))
+    client.create_collection("kb", vectors_config=qdrant.models.VectorParams(size=2, distance=qdrant.models.Distance.COSINE))  # fmt: skip
+    rows = [("good", "short"), ("bad", "part one"), ("bad", "the part that was seen"), ("none", 7)]
+    client.upsert("kb", [qdrant.models.PointStruct(id=n, vector=[n, 1.0], payload={"document": name, "text": text}) for n, (name, text) in enumerate(rows, 1)])  # fmt: skip
+    client.close()
+    store = Vectors("qdrant", "kb", path=str(tmp_path / "q"), text="text")
+    seen = act("quarantine_document", named("the part that was seen"), on="document", phase="contain", timeout=20)
+    made = engine(tmp_path, [seen], vectors=Documents({"kb": store}, tmp_path, named))
+    assert made.dry().state == "done"
+    ran = made.run()
+    assert ran.state == "done" and "0 of its points are in kb, 2 beside it" in ran.rows[0].says, "all its parts go"
+    again = Documents({"kb": store}, tmp_path, named)
+    assert again.state(seen).word == "in_effect", "asked by another process, which has to find it anew"
+    assert made.undo().state == "done"
+    assert again.objections(act("quarantine_document", "nobody", on="document"))
+    made.journal.close()  # type: ignore[union-attr]

@@ -16,11 +16,11 @@ from afterguard.errors import NothingToExamine, UsageError
 
 export = App(
     name="export",
-    help="Alerts, cases and decision logs in the SOC's formats; sinks, their spools, their dead letters.",
+    help="Alerts, cases and decision logs in the SOC's formats, and the sinks they go to.",
     help_format="plaintext",
 )
-for name in ("status", "redrive", "test"):
-    export.command(f"afterguard.cli.export_sinks:{name}", name=name)
+for _name in ("status", "redrive", "test"):
+    export.command(f"afterguard.cli.export_sinks:{_name}", name=_name)
 Where = Literal[
     "file", "elastic", "sentinel", "splunk", "syslog", "syslog-udp", "wazuh", "kafka", "nats", "otlp", "webhook"
 ]

@@ -17,7 +17,7 @@ from afterguard.errors import UsageError
 from afterguard.safe import terminal
 
 if TYPE_CHECKING:
-    from afterguard.model import Alert, Case
+    from afterguard.model import Alert, Case, Entity
     from afterguard.respond.clocks import Found
 
 What = Literal["note", "decision", "evidence", "task"]
@@ -126,10 +126,11 @@ def note(
     what: What = "note",
     done: str = "",
     cost: float = 0.0,
+    entity: Annotated[list[str] | None, Parameter(negative=())] = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
-    """Write something into a case: a note, a decision, a task, evidence, what it cost.
+    """Write something into a case: a note, a decision, a task, evidence, what it cost, whom or what it is about too.
 
     Parameters
     ----------
@@ -143,6 +144,8 @@ def note(
         The task that is done.
     cost
         What it cost more than was known; negative corrects.
+    entity
+        KIND=NAME that the case is about too, as you found out: domain=evil.example. Plans act on it. Repeatable.
     settings
         respond.yaml.
     """
@@ -150,7 +153,7 @@ def note(
 
     with opened(common, settings) as desk:
         held, person = desk.cases.get(case), who(desk).name
-        made = held.case
+        made = cases_of.about(held.case, [_entity(one) for one in entity or ()])
         if cost:
             made = cases_of.spent(made, cost, who=person, now=desk.now, why=text)
         elif done:
@@ -165,6 +168,15 @@ def note(
         desk.cases.save([made], {made.id: held.version}, {}, who=person, what="note")
         desk.session.next(f"afterguard respond show {made.id}")
         return 0
+
+
+def _entity(text: str) -> Entity:
+    from afterguard.model import ENTITIES, Entity
+
+    kind, _, name = text.partition("=")
+    if kind not in ENTITIES or not 0 < len(name) <= 200:
+        raise UsageError(f"{text!r} is no KIND=NAME", hint=f"kinds: {', '.join(ENTITIES)}", slug="bad-usage")
+    return Entity(kind, name, "means")
 
 
 def merge(

@@ -71,9 +71,13 @@ def settings_of(named: Path | None, folder: Path) -> Settings:
 
 
 def who(desk: Desk, token: Path | None = None, break_glass: str = "") -> Person:
-    """Who asks. The password of the break-glass account comes from GLASS_PASSWORD or the terminal, never from a flag. Raises UsageError."""
+    """Who asks; without a token, where a provider says who somebody is, an account of this machine without a role, which may keep the record and look. The password of the break-glass account comes from GLASS_PASSWORD or the terminal, never from a flag. Raises UsageError."""
     from afterguard.jobs.respond import person_of
+    from afterguard.respond.roles import Person
 
+    if not token and not break_glass and desk.room.roles is not None and desk.room.roles.issuer:
+        # The record says which account wrote it; a role comes from the provider alone.
+        return Person(f"os:{account()}", account(), (), "os")
     password = ""
     if break_glass:
         password = os.environ.get("GLASS_PASSWORD") or getpass.getpass(f"password of {break_glass}: ")
@@ -85,7 +89,7 @@ def acting(desk: Desk, token: Path | None = None, break_glass: str = "") -> Pers
     """The same of somebody who is about to act: where there is a roles file, it takes a role. Raises UsageError."""
     person = who(desk, token, break_glass)
     if desk.room.roles is not None and not person.roles:
-        raise UsageError(f"{person.name} has no role here", hint=f"somebody with one, or the roles file {desk.room.settings.roles}", slug="not-recognised")  # fmt: skip
+        raise UsageError(f"{person.name} has no role here", hint=f"--token FILE, where a provider says who somebody is; somebody with one, or the roles file {desk.room.settings.roles}", slug="not-recognised")  # fmt: skip
     return person
 
 

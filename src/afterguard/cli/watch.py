@@ -6,6 +6,8 @@ In: logs of guards, the store. Out: alerts, few and each once.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,11 +22,15 @@ from afterguard.errors import NothingToExamine, UsageError
 from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
+    from afterguard.jobs.outlet import Outlet
     from afterguard.model import Alert
     from afterguard.store.database import Store
+    from afterguard.watch.triage import Triage
 
 FORMAT = "afterguard.alerts/1"
 PAUSE = 0.5
+DRAIN = 10.0
+"""Seconds that sinks get at the end for what waits; what is left stays in their spools."""
 What = Literal["true_positive", "false_positive", "benign_positive", "duplicate"]
 watch = App(name="watch", help="What needs a person: alerts from decision logs, few and each once.", help_format="plaintext")  # fmt: skip
 
@@ -36,6 +42,8 @@ def run(
     routes: Path | None = None,
     rules: list[Path] | None = None,
     most: int = 50,
+    sinks: Path | None = None,
+    audit: Annotated[bool, Parameter(negative=())] = False,
     common: Common = DEFAULT,
 ) -> int:
     """Read decision logs, and raise alerts of what needs a person.
@@ -52,11 +60,13 @@ def run(
         Sigma rules of your own, files or folders: what they match is an alert.
     most
         New alerts a day; what comes beyond is counted in one an application.
+    sinks
+        The sinks file: alerts go to these destinations too.
+    audit
+        Lines of the logs go there as well: what was held off, approved or lost in the lane audit, the others in the lane telemetry.
     """
     from afterguard.cli.guard_places import log_of
     from afterguard.jobs import watch as job
-    from afterguard.model import Range
-    from afterguard.watch.triage import Triage
 
     session = open_session(common)
     paths = list(logs) or [log_of(session)]
@@ -64,13 +74,9 @@ def run(
     if missing and not follow:
         raise NothingToExamine(f"there is no {missing[0]}", hint="give the decision log of a guard, or --follow to wait for it", slug="no-such-path")  # fmt: skip
     told: list[Alert] = []
-    with _store(session) as store:
-        given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
-        triage = Triage(
-            job.said(store.connection, session.config.tenant, given.owners), job.prices(_loss(store, session)) | {kind: Range(*row) for kind, row in given.prices.items()},
-            given.currency, most,
-        )  # fmt: skip
-        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time, job.rules(rules) if rules else None)  # fmt: skip
+    with _store(session) as store, _outlet(session, sinks, audit) as outlet:
+        triage = _triage(session, store, routes, most)
+        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time, outlet, job.rules(rules) if rules else None)  # fmt: skip
         progress = Progress(session, "watch: reading")
         try:
             _read(one, follow, progress)
@@ -86,6 +92,48 @@ def run(
             out.write(msgspec.json.format(msgspec.json.encode({"format": FORMAT, "alerts": told, "counts": counts, "unread": one.read.unread})).decode() + "\n")  # fmt: skip
     session.next(f"afterguard watch show {told[0].id[:12]}" if told else "afterguard watch alerts")
     return gate(session, [alert.severity.value for alert in told])
+
+
+def _triage(session: Session, store: Store, routes: Path | None, most: int) -> Triage:
+    from afterguard.jobs import watch as job
+    from afterguard.model import Range
+    from afterguard.watch.triage import Triage
+
+    given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
+    prices = job.prices(_loss(store, session)) | {kind: Range(*row) for kind, row in given.prices.items()}
+    return Triage(job.said(store.connection, session.config.tenant, given.owners), prices, given.currency, most)
+
+
+@contextmanager
+def _outlet(session: Session, sinks: Path | None, audit: bool) -> Iterator[Outlet | None]:
+    """The sinks, open while the command runs; at the end they get DRAIN seconds, and what waits then is said."""
+    if sinks is None:
+        if audit:
+            raise UsageError("--audit says what sinks get, and there are none", hint="--sinks FILE", slug="bad-usage")
+        yield None
+        return
+    if session.common.offline:
+        raise UsageError("sinks need the network", hint="leave out --offline", slug="bad-usage")
+    from afterguard.export.exporter import Exporter
+    from afterguard.export.settings import load
+    from afterguard.jobs.outlet import Outlet
+
+    found = load(sinks)
+    with Exporter(found.sinks, found.spools(sinks)) as exporter:
+        made = Outlet(exporter, has_lines=audit)
+        yield made
+        exporter.drain(DRAIN)
+        _delivered(session, made, sinks)
+
+
+def _delivered(session: Session, outlet: Outlet, sinks: Path) -> None:
+    sent = outlet.sent
+    lines = f", {sent.audit:,} lines of audit, {sent.telemetry:,} of telemetry" if outlet.has_lines else ""
+    session.say(f"watch: {sent.alerts:,} alerts{lines} handed to the sinks" + (f"; {sent.shed:,} lines found no room in a spool" if sent.shed else ""))  # fmt: skip
+    for name, row in outlet.exporter.counts().items():
+        delivered, waits = (sum(lane[key] for lane in row["lanes"].values()) for key in ("delivered", "backlog"))
+        why = f" ({line(row['why'])}): the next run sends it; afterguard export status --sinks {sinks}" if waits else ""
+        session.say(f"watch: {name}: {delivered:,} delivered so far, {waits:,} wait{why}")
 
 
 def _read(one: Any, follow: bool, progress: Progress) -> None:

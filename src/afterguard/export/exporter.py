@@ -121,6 +121,11 @@ class Exporter:
         later = [one.spool.put(lane, id, body) for one, is_in in taken if is_in is None]
         return all(is_in is not False for _, is_in in taken) and all(later)
 
+    def sync(self) -> None:
+        """Everything put so far is on the disk, of every sink. Raises AfterguardError where a disk does not take it: whoever moves a cursor past what was put asks here first."""
+        for one in self._lines:
+            one.spool.sync()
+
     # -- running
 
     def start(self) -> None:

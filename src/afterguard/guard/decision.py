@@ -137,7 +137,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         version=session.version[:NAME],
         scores=session.rescored,
         prompt=touched.prompt(asked, pseudonym),
-        documents=touched.documents(asked, parts.turn, pseudonym),
+        documents=touched.documents(asked, parts.calls[: session.asked_calls], pseudonym),
     )
 
 
@@ -170,7 +170,7 @@ def is_quiet(session: Session) -> bool:
     parts = session.parts
     if parts.unjudged or len(parts.calls) > session.asked_calls:
         return False
-    if touched.has_documents(parts.texts[: session.asked_texts], parts.turn):
+    if touched.has_documents(parts.texts[: session.asked_texts], parts.calls[: session.asked_calls]):
         return False
     for verdict in (session.verdict, session.replied):
         if verdict is not NOTHING and (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from afterguard.model import Origin, Text
+from afterguard.model import Origin, Text, ToolCall
 
 DIGITS = 16
 DOCUMENTS = 20
@@ -21,20 +21,30 @@ def prompt(texts: Sequence[Text], pseudonym: Callable[[str], str]) -> str:
     return pseudonym(said[:PROMPT])[:DIGITS] if said else ""
 
 
-def documents(texts: Sequence[Text], turn: int, pseudonym: Callable[[str], str]) -> tuple[str, ...]:
-    """Documents, and results of tools that are new in this turn; the last DOCUMENTS of them."""
-    return tuple(document(text, pseudonym) for text in list(_given(texts, turn))[-DOCUMENTS:])
+def documents(texts: Sequence[Text], calls: Sequence[ToolCall], pseudonym: Callable[[str], str]) -> tuple[str, ...]:
+    """Of a request's texts and calls: documents, and results of tools that came since the model last spoke; the last DOCUMENTS of them."""
+    return tuple(document(text, pseudonym) for text in list(_given(texts, calls))[-DOCUMENTS:])
 
 
 def document(text: Text, pseudonym: Callable[[str], str]) -> str:
     """The name of one document or result."""
-    return pseudonym(text.value[:TEXT])[:DIGITS]
+    return name(text.value, pseudonym)
 
 
-def has_documents(texts: Sequence[Text], turn: int) -> bool:
+def name(text: str, pseudonym: Callable[[str], str]) -> str:
+    """The name of a text that stands somewhere else, to be told again by it: in a vector store, say."""
+    return pseudonym(text[:TEXT])[:DIGITS]
+
+
+def has_documents(texts: Sequence[Text], calls: Sequence[ToolCall]) -> bool:
     """Whether there is any."""
-    return next(_given(texts, turn), None) is not None
+    return next(_given(texts, calls), None) is not None
 
 
-def _given(texts: Sequence[Text], turn: int) -> Iterator[Text]:
-    return (t for t in texts if t.origin is Origin.document or (t.origin is Origin.tool and t.turn == turn))
+def _given(texts: Sequence[Text], calls: Sequence[ToolCall]) -> Iterator[Text]:
+    since = -1
+    for call in calls:
+        since = max(since, call.turn)
+    for text in texts:
+        if text.origin is Origin.document or (text.origin is Origin.tool and text.turn > since):
+            yield text

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from afterguard import files, net
 from afterguard.config import GuardConfig
 from afterguard.errors import AfterguardError, UsageError
+from afterguard.guard import touched, who
 from afterguard.jobs import judging, measured
 from afterguard.jobs.contain import AtGuard
 from afterguard.jobs.promote import new_key, private_key
@@ -123,15 +124,30 @@ def adapters(room: Room, held: Case, person: Person, case_json: Callable[[], byt
     if room.settings.vectors:
         from afterguard.respond.vectors import Documents
 
-        out["vectors"] = Documents(room.settings.vectors, room.place(held.id))
+        out["vectors"] = Documents(room.settings.vectors, room.place(held.id), _named(room))
     return out
+
+
+def _named(room: Room) -> Callable[[str], str] | None:
+    """How the guard names a text in its decisions; None where its key is not here."""
+    folder = guard_place(room)
+    if not (folder / judging.KEY).is_file():
+        return None
+    secret = judging.key(folder)
+    return lambda text: touched.name(text, lambda value: who.pseudonym(secret, value))
+
+
+def guard_place(room: Room) -> Path:
+    """The folder of the guard that the settings name."""
+    given = room.settings.guard
+    return Path(given.folder) if given is not None and given.folder else room.guard_folder
 
 
 def _at_guard(room: Room, person: Person) -> AtGuard | None:
     given = room.settings.guard
     if given is None:
         return None
-    folder = Path(given.folder) if given.folder else room.guard_folder
+    folder = guard_place(room)
     if not (folder / judging.KEY).is_file():
         return None
     secret = judging.key(folder)

@@ -1,6 +1,6 @@
 """From decision logs to the SOC: read what guards write, triage it, keep the alerts, hand them on.
 
-In: paths of decision logs, a store, whoever is told (`tell`). Out: alerts in the store, and what `tell` was given. How far each log was read and what triage knows are written together, after what they led to was kept and handed over: after a crash lines are read again, alerts keep their ids, nothing is lost.
+In: paths of decision logs, a store, the SOC's sinks, whoever is told (`tell`). Out: alerts in the store and in the sinks' spools, and what `tell` was given. How far each log was read and what triage knows are written together, after what they led to was kept and handed over: after a crash, or a step that was cut off, lines are read again, alerts keep their ids, nothing is lost.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from afterguard.errors import UsageError
+from afterguard.jobs.outlet import Outlet
 from afterguard.model import Alert, Confidence, Entity, Loss, Range, Severity
 from afterguard.policy import read as yaml
 from afterguard.risk.scenario import proves, scenarios
@@ -131,10 +132,13 @@ def matched(one: Match, about: Traffic | None, place: Place) -> Sighting:
 class Watch:
     """Logs being read. `step` reads what is there now; `save` makes it durable."""
 
-    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float], rules: Engine | None = None) -> None:  # fmt: skip
+    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float], outlet: Outlet | None = None, rules: Engine | None = None) -> None:  # fmt: skip
         self.rules = rules
         self.triage, self.connection, self.tenant, self.state, self.tell, self.wall = triage, connection, tenant, state, tell, wall  # fmt: skip
+        self.outlet = outlet
         self.read = Read()
+        self._is_whole = True
+        """Whether everything that was read has been handed over: a step may be cut off by a full spool or an interrupt."""
         self.now = 0.0
         """The newest time of any line: time passes as the logs tell it."""
         self._ticked = self._saved = 0.0
@@ -142,8 +146,8 @@ class Watch:
         self.tails = [Tail(path, msgspec.convert(places[str(path.resolve())], Cursor) if str(path.resolve()) in places else None) for path in logs]  # fmt: skip
 
     def step(self) -> int:
-        """Read what is there, at most BATCH lines of each log. How many lines."""
-        before = self.read.lines
+        """Read what is there, at most BATCH lines of each log. How many lines. Raises AfterguardError where an alert found no room in a sink's spool."""
+        before, self._is_whole = self.read.lines, False
         out: list[Alert] = []
         for tail in self.tails:
             for line in tail.lines(BATCH):
@@ -155,12 +159,17 @@ class Watch:
             self._ticked = self.now
             out += self.triage.tick(self.now)
         self._hand_over(out)
+        self._is_whole = True
         if self.wall() - self._saved >= SAVE:
             self.save()
         return self.read.lines - before
 
     def save(self) -> None:
-        """Write down what is known and how far it was read, whole or not at all."""
+        """Write down what is known and how far it was read, whole or not at all. After a step that was cut off nothing is written: its lines are read again next time."""
+        if not self._is_whole:
+            return
+        if self.outlet is not None:
+            self.outlet.sync()
         places = {str(tail.path.resolve()): msgspec.to_builtins(tail.cursor) for tail in self.tails}
         data = state_of(self.triage, {"now": self.now, "logs": places})
         self.state.parent.mkdir(parents=True, exist_ok=True)
@@ -182,6 +191,8 @@ class Watch:
         if not isinstance(line, dict):
             self._unread("no decision")
             return
+        if self.outlet is not None:
+            self.outlet.line(data, line)
         if line.get("format") in BESIDE:
             lost = line.get("lost", 0)
             if isinstance(lost, int) and lost > 0:
@@ -201,11 +212,12 @@ class Watch:
             self.triage.ask(about)
 
     def _hand_over(self, alerts: list[Alert]) -> None:
-        if not alerts:
-            return
-        wall = self.wall()
-        alerts = stored.keep(self.connection, [msgspec.structs.replace(one, observed=max(one.observed, wall)) for one in alerts])  # fmt: skip
+        if alerts:
+            wall = self.wall()
+            alerts = stored.keep(self.connection, [msgspec.structs.replace(one, observed=max(one.observed, wall)) for one in alerts])  # fmt: skip
         told = [one for one in alerts if not one.suppressed]
+        if self.outlet is not None:
+            self.outlet.hand_over(told)
         self.read.alerts += len(alerts)
         self.read.told += len(told)
         if told:

@@ -101,6 +101,11 @@ def said(case: Case, what: str, text: str, *, who: str, now: float, ref: str = "
     return noted(case, [Entry(now, now, who, what, text[:TEXT], ref)], now)
 
 
+def about(case: Case, found: Iterable[Entity]) -> Case:
+    """The case with what people found that it is about, beside what alerts named."""
+    return msgspec.structs.replace(case, entities=entities((*case.entities, *found)))
+
+
 def moved(case: Case, status: str, *, who: str, now: float, why: str) -> Case:
     """The case in another status. Raises UsageError for one it cannot take."""
     if status not in STATUSES or status == "merged" or case.status == "merged":

@@ -51,6 +51,8 @@ class Vectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """Folder of an embedded one."""
     field: str = "document"
     """Key of the payload that names a point's document."""
+    text: str = ""
+    """Key of the payload that holds a point's text, as it is put before the model: with it documents are also found by the hash that alerts show."""
 
 
 class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,12 +1,12 @@
 """A document's vectors moved out of the collection that is searched, into one beside it, and back. Qdrant, over HTTP or embedded.
 
 In: an act, the stores that respond.yaml names. Out: points moved, never deleted before they are seen in the other place; the collection asked again. A target is STORE/DOCUMENT, or DOCUMENT where there is
-one store.
+one store. A document is called as the store calls it, or by the keyed hash that alerts show: then every point's text is hashed as the guard hashes what it sees, and the document of the one that fits is meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,19 @@ ASIDE = "-quarantine"
 PAGE = 256
 MOST = 100_000
 """Points of one document."""
+HASHED = 1_000_000
+"""Points whose text is hashed to find a document by what alerts call it."""
+Named = Callable[[str], str]
+"""Text of a point -> the name the guard gives it in decisions and alerts."""
 
 
 class Documents:
     """See engine.Adapter."""
 
-    def __init__(self, stores: Mapping[str, Vectors], folder: Path) -> None:
-        self.stores, self.folder = stores, folder
+    def __init__(self, stores: Mapping[str, Vectors], folder: Path, named: Named | None = None) -> None:
+        self.stores, self.folder, self.named = stores, folder, named
+        self._known: dict[str, str] = {}
+        """Target -> the document it stands for, once it was found."""
 
     def objections(self, act: Act) -> list[str]:
         """See Adapter."""
@@ -35,6 +41,7 @@ class Documents:
             with _open(name) as client:
                 if not client.collection_exists(name.collection):
                     return [f"there is no collection {name.collection}"]
+                document = self._meant(client, name, document)
                 count = _count(client, name.collection, name, document)
                 aside = name.collection + ASIDE
                 if not count and not (client.collection_exists(aside) and _count(client, aside, name, document)):
@@ -47,18 +54,28 @@ class Documents:
         """See Adapter."""
         store, document = self._store(act)
         with _open(store) as client:
-            return {"collection": store.collection, "points": _count(client, store.collection, store, document)}
+            document = self._meant(client, store, document)
+            return {
+                "document": document,
+                "collection": store.collection,
+                "points": _count(client, store.collection, store, document),
+            }
 
     def do(self, act: Act, until: float) -> dict[str, Any]:
         """See Adapter."""
         store, document = self._store(act)
         with _open(store) as client:
-            return {"moved": _move(client, store, document, store.collection, store.collection + ASIDE)}
+            document = self._meant(client, store, document)
+            return {
+                "document": document,
+                "moved": _move(client, store, document, store.collection, store.collection + ASIDE),
+            }
 
     def undo(self, act: Act, before: dict[str, Any]) -> dict[str, Any]:
         """See Adapter."""
         store, document = self._store(act)
         with _open(store) as client:
+            document = str(before.get("document") or document)
             return {"moved": _move(client, store, document, store.collection + ASIDE, store.collection)}
 
     def state(self, act: Act) -> State:
@@ -66,6 +83,7 @@ class Documents:
         try:
             store, document = self._store(act)
             with _open(store) as client:
+                document = self._meant(client, store, document)
                 here = _count(client, store.collection, store, document)
                 aside = store.collection + ASIDE
                 there = _count(client, aside, store, document) if client.collection_exists(aside) else 0
@@ -81,6 +99,20 @@ class Documents:
     def is_provable(self, act: Act) -> bool:
         """See Adapter."""
         return True
+
+    def _meant(self, client: Any, store: Vectors, document: str) -> str:
+        """The store's own name of a document that an alert names by its hash; as it is where nothing fits."""
+        if self.named is None or not store.text:
+            return document
+        if document not in self._known:
+            places = [one for one in (store.collection, store.collection + ASIDE) if client.collection_exists(one)]
+            if any(_count(client, one, store, document) for one in places):
+                return document
+            found = next((one for place in places for one in _hashed(client, place, store, document, self.named)), "")
+            if not found:
+                return document
+            self._known[document] = found
+        return self._known[document]
 
     def _store(self, act: Act) -> tuple[Vectors, str]:
         name, _, document = act.target.partition("/")
@@ -109,6 +141,20 @@ def _open(store: Vectors) -> Iterator[Any]:
     finally:
         if client is not None:
             client.close()
+
+
+def _hashed(client: Any, collection: str, store: Vectors, name: str, named: Named) -> Iterator[str]:
+    """Documents of points whose text has this name."""
+    at, seen = None, 0
+    while seen < HASHED:
+        rows, at = client.scroll(collection, limit=PAGE, offset=at, with_payload=[store.field, store.text])
+        for one in rows:
+            text, document = (one.payload or {}).get(store.text), (one.payload or {}).get(store.field)
+            if isinstance(text, str) and isinstance(document, str) and named(text) == name:
+                yield document
+        seen += len(rows)
+        if at is None:
+            return
 
 
 def _filter(store: Vectors, document: str) -> Any:

@@ -237,3 +237,32 @@ def test_no_line_breaks_it(line: dict[str, Any], kind: int | None, own: Any) -> 
     about = traffic(hostile)
     if about is not None:
         triage.ask(about)
+
+
+def test_a_grave_hit_is_not_swallowed_by_the_small_ones_before_it() -> None:
+    triage = known()
+    small = [seen("injection_ignored", NOON + at, severity=Severity.medium, cause=f"passage {at}") for at in range(4)]
+    grave = seen("injection_followed", NOON + 5, severity=Severity.critical, cause="passage 3")
+    told = fed(triage, *small, grave, msgspec.structs.replace(grave, time=NOON + 6))
+    kinds = [one.kind for one in told if one.state == "new"]
+    assert kinds.count("injection_followed") == 1 and told[-1].severity is Severity.critical
+    assert len({one.case for one in told}) == 1, "both are one incident"
+
+
+def test_the_first_grave_hit_of_an_applications_first_minutes_is_told() -> None:
+    triage = Triage()
+    for at in range(20):
+        triage.ask(Traffic(NOON + at, "desk", "u1", "c1"))
+    (alert,) = fed(triage, seen(time=NOON + 30))
+    assert alert.kind == "canary_leak"
+    rest = fed(triage, *(seen("canary_leak", NOON + 31 + at, who=f"w{at}", cause=f"canary {at}") for at in range(30)))
+    assert sum(one.kind == "canary_leak" and one.state == "new" for one in rest) <= 2, (
+        "and no more than a few of a kind"
+    )
+
+
+def test_a_model_that_answers_otherwise_is_named_without_its_prompt() -> None:
+    line = {"class_uid": 2004, "time": 1, "metadata": {"log_name": "watch"}, "unmapped": {"afterguard": {"kind": "response_drift", "route": "openai", "why": {"scope": "model", "who": "gpt-4o 959b0980b7b7d0fb"}}}}  # fmt: skip
+    (one,) = sightings(line)
+    assert {(e.kind, e.name) for e in one.entities} == {("model", "gpt-4o"), ("prompt", "959b0980b7b7d0fb")}
+    assert one.model == "gpt-4o" and one.app == "openai"

@@ -77,6 +77,8 @@ class Spool:
         self.patience = patience
         self._is_audit_shed = is_audit_shed
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
+        """Held while one thread syncs: another that asks for the same must not return before it is done."""
         self._room = threading.Condition(self._lock)
         self._is_closed = False
         self.longest_unsynced = 0.0
@@ -171,6 +173,21 @@ class Spool:
 
     def sync(self) -> None:
         """Put what was written onto the disk. Raises Unreachable where the disk refuses; what was not yet on it may be lost then, and shows as missing."""
+        with self._syncing:
+            since, broken = self._synced()
+        now = time.monotonic()
+        if since:
+            self.longest_unsynced = max(self.longest_unsynced, now - since)
+        if self.counts.is_dirty and now - self._flushed >= FLUSH:
+            self._flushed = now
+            self.counts.flush()
+        if broken:
+            raise Unreachable(
+                f"{self.folder} is not on the disk: {broken}", hint="look at the disk", slug="spool-broken"
+            )
+
+    def _synced(self) -> tuple[float, str]:
+        """(since when it was dirty, what the disk said where it refused)."""
         with self._lock:
             handles = [(log, handle) for log in self._logs.values() for handle in log.unsynced()]
             since, self._dirty_since = self._dirty_since, 0.0
@@ -184,16 +201,7 @@ class Spool:
                     log.failed()
             finally:
                 os.close(handle)
-        now = time.monotonic()
-        if since:
-            self.longest_unsynced = max(self.longest_unsynced, now - since)
-        if self.counts.is_dirty and now - self._flushed >= FLUSH:
-            self._flushed = now
-            self.counts.flush()
-        if broken:
-            raise Unreachable(
-                f"{self.folder} is not on the disk: {broken}", hint="look at the disk", slug="spool-broken"
-            )
+        return since, broken
 
     # -- what the one reading thread calls
 

@@ -103,7 +103,12 @@ class Triage:
         if one.is_held_off:
             self.counts.held_off += 1
             return self._join(one, now)
-        if told := self._join(one, now):
+        is_graver = self._is_graver(one)
+        told = self._join(one, now)
+        if is_graver:
+            # What is sure and grave is not swallowed by an alert about the many small hits before it: it has a name, a price and a playbook of its own.
+            return [*told, *self._raise(one, one.kind, one.cause, "", now)]
+        if told:
             return told
         if any(mark in self.open for mark in self._marks(one)):
             self.counts.joined += 1
@@ -149,7 +154,7 @@ class Triage:
 
     def _raises(self, one: Sighting, rows: list[tuple[str, str, Row]]) -> tuple[str, str, str]:
         """Kind, cause and title of the alert this sighting raises; a kind of "" for none."""
-        if self._is_plain(one) and self.rates.a_day(one.app, PASSED + one.kind, one.time) < RARE:
+        if self._is_plain(one) and self._is_rare(one):
             self.today[f"{one.app}\0{one.kind}"] += 1
             return (one.kind, one.cause, "") if self.today[f"{one.app}\0{one.kind}"] <= CAUSES else ("", "", "")
         is_new = self.rates.is_new(one.app, one.time)
@@ -179,6 +184,23 @@ class Triage:
         self.rates.hit(one.app, SEVERAL, one.time)
         if came:
             self.rates.hit(one.app, FURTHER, one.time)
+
+    def _is_graver(self, one: Sighting) -> bool:
+        """Whether a sure and grave hit of a rare kind would only be one more in an alert about its conversation, identity or document."""
+        own, *others = self._marks(one)
+        if own in self.open or not any(mark in self.open and SEVERITIES.index(self.open[mark].severity) < SEVERITIES.index(one.severity) for mark in others):  # fmt: skip
+            return False
+        if not (self._is_plain(one) and one.confidence is Confidence.high and SEVERITIES.index(one.severity) >= SEVERITIES.index(Severity.high)):  # fmt: skip
+            return False
+        if not self._is_rare(one):
+            return False
+        self.today[f"{one.app}\0{one.kind}"] += 1
+        return self.today[f"{one.app}\0{one.kind}"] <= CAUSES
+
+    def _is_rare(self, one: Sighting) -> bool:
+        """Whether its kind is hardly ever seen here. On an application's first day a few are: nobody knows yet what is usual."""
+        most = CAUSES + 1 if self.rates.is_new(one.app, one.time) else RARE
+        return self.rates.a_day(one.app, PASSED + one.kind, one.time, 1.0) < most
 
     def _is_plain(self, one: Sighting) -> bool:
         """Whether one hit of a rare kind speaks for itself. On an application's first day everything is rare: then only what is sure and grave."""

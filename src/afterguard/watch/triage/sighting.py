@@ -151,13 +151,17 @@ def _alarm(line: Mapping[str, Any], place: Place) -> Sighting:
     ids = _texts(own.get("exchanges"))
     scope, who = str(known.get("scope", "")), str(known.get("who", ""))[:NAME]
     entities = [Entity(SCOPES[scope], who)] if scope in SCOPES and who else []
+    model = who
+    if scope == "model" and " " in who:  # the watch tells replies apart by model and revision of the prompt
+        model, _, prompt = who.rpartition(" ")
+        entities = [Entity("model", model), Entity("prompt", prompt)]
     entities += [Entity("identity", name) for name in _texts(own.get("callers"), CALLERS) if name != who]
     count = own.get("exchanges_total")
     return Sighting(
-        _time(line), str(known.get("app", "")) or _at(line, "actor", "app_name"), _text(own.get("kind")), _rank(line.get("severity_id")), _confidence(line.get("confidence")),
+        _time(line), str(known.get("app", "")) or _at(line, "actor", "app_name") or _text(own.get("route")), _text(own.get("kind")), _rank(line.get("severity_id")), _confidence(line.get("confidence")),
         exchange=ids[0] if ids else "", mount=_text(own.get("route")), detector=_text(_at(info, "analytic", "name") if isinstance(info, Mapping) else ""), cause=_text(own.get("cause")),
         rule=_text(line.get("message"), 1_000), would_change=_text(own.get("would_change")), excerpt=_text(line.get("message"), 240), taxonomies=_texts(own.get("taxonomies")), is_alarm=True, why=known,
-        exchanges=ids, count=count if isinstance(count, int) and count > 0 else max(1, len(ids)), entities=tuple(entities), model=who if scope == "model" else "", place=place,
+        exchanges=ids, count=count if isinstance(count, int) and count > 0 else max(1, len(ids)), entities=tuple(entities), model=model if scope == "model" else "", place=place,
     )  # fmt: skip
 
 

@@ -101,10 +101,10 @@ class Rates:
         """Whether too little is known of an application to say what is rare in it."""
         return time - self.begun(app, time) < DAY
 
-    def a_day(self, app: str, kind: str, time: float) -> float:
-        """Hits of a kind in a usual day."""
+    def a_day(self, app: str, kind: str, time: float, least: float = 0.0) -> float:
+        """Hits of a kind in a usual day; `least`: days that the past is taken to be at least, where one hit of a young application must not count as twenty a day."""
         hit, asked = self.kinds.get((app, kind)), self.requests.get(app)
-        return hit.hits / _days(time - asked.first) if hit and asked else 0.0
+        return hit.hits / max(least, _days(time - asked.first)) if hit and asked else 0.0
 
     def asked(self, app: str, time: float) -> float:
         """Requests of a usual day."""

@@ -21,7 +21,7 @@ from afterguard.guard import touched, who
 from afterguard.guard.decision import alarm
 from afterguard.jobs import judging
 from afterguard.model import Confidence, Severity
-from afterguard.watch import alert as alerts
+from afterguard.watch import alarm as alarms
 from afterguard.watch.budgets import Budget
 from afterguard.watch.event import Event
 from afterguard.watch.live import Watch
@@ -137,7 +137,7 @@ class Incident:
         self.stage("undone and proven")
 
 
-def write_alarm(scene: places.Scene, made: alerts.Alert) -> None:
+def write_alarm(scene: places.Scene, made: alarms.Alarm) -> None:
     """Into the guard's log, as the guard writes it."""
     with scene.guard.log.open("ab") as out:
         out.write(alarm(made, time.time(), "0"))
@@ -194,8 +194,9 @@ def test_a_indirect_injection_with_data_leaving_by_a_tool(scene: places.Scene) -
     assert {"block-domain", "refuse-conversation", "tool-off"} <= one.planned(*choice)
     one.contained(*choice)
     sent = len(scene.mailbox.got)
-    with pytest.raises(Exception, match="500"):
-        scene.ask(ask)  # the guard refuses the conversation, and the demonstration has no page for that
+    assert scene.ask(ask) == {"text": "Internal Server Error"}, (
+        "the guard refuses the conversation, and the demonstration has no page for that"
+    )
     assert scene.ask(ask, "Bob")["answer"] and len(scene.mailbox.got) == sent, "another conversation: the tool is off"
     one.told(4_100.0)
     one.undone()
@@ -261,7 +262,7 @@ def test_d_a_chat_model_is_silently_replaced(scene: places.Scene) -> None:
     one.over()
 
 
-def a_drift(now: float, ids: list[str]) -> alerts.Alert:
+def a_drift(now: float, ids: list[str]) -> alarms.Alarm:
     """What the watch over replies says after six seeded days of which another model answers the last hours; in a guard such a change takes one to two hours of traffic to be sure of."""
     model, replies, days, changes = Model(3), Replies(), 8, []
     first = now - days * DAY
@@ -272,8 +273,8 @@ def a_drift(now: float, ids: list[str]) -> alerts.Alert:
     assert change.version == change.before and change.far > 6
     says = f"model {places.AGREED}: {change.what} was {change.usual:.3g} over {change.days:.0f} days and is {change.seen:.3g}; its version says nothing of a change"
     who = f"{places.AGREED} p0"
-    why = alerts.Why("model", who, change.what, change.usual, 0.0, change.seen, 0.0, change.since, now, change.far, 6.0, change.days, app="openai")  # fmt: skip
-    return alerts.of("response_drift", "watch", ("LLM04:2025",), [(name, now) for name in ids], severity=Severity.medium, confidence=Confidence.medium, cause=f"model {who}", rule=says, would_change="the provider announced another model", why=why)  # fmt: skip
+    why = alarms.Why("model", who, change.what, change.usual, 0.0, change.seen, 0.0, change.since, now, change.far, 6.0, change.days, app="openai")  # fmt: skip
+    return alarms.of("response_drift", "watch", ("LLM04:2025",), [(name, now) for name in ids], severity=Severity.medium, confidence=Confidence.medium, cause=f"model {who}", rule=says, would_change="the provider announced another model", why=why)  # fmt: skip
 
 
 def test_e_evasion_of_the_fraud_model(scene: places.Scene) -> None:

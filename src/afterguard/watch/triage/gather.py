@@ -3,7 +3,7 @@
 In: traffic and sightings in the order of the log, what people said of earlier alerts, prices of kinds, the time. Out: Alerts, new ones and revisions of old ones. It knows no file and no clock.
 
 Theory of operation. Whatever the guard held off is counted and raises nothing by itself: a blocked attempt is a log. An alarm of the watch over time has been weighed there and becomes an alert. A hit that had its way becomes one
-- at once, where its kind is hardly ever seen in this application (RARE a day), and on its first day where it is sure and grave;
+- at once, where its kind is hardly ever seen in this application (RARE a day), or where it is sure and grave and no everyday thing (OFTEN a day);
 - where its cause (a payload family, a host, a tool) is seen far more often than on the days before;
 - where one identity or conversation shows far more hits than chance makes of its requests, or came from probing to acting (surprise.py).
 Everything else is the noise of a detector. It is counted by kind, and the counts are shown.
@@ -22,7 +22,7 @@ import msgspec
 from afterguard.model import SEVERITIES, Alert, Confidence, Range, Severity
 from afterguard.watch.merge import TITLES
 from afterguard.watch.triage import weigh
-from afterguard.watch.triage.growing import LEVELS, Growing, begun, fingerprint
+from afterguard.watch.triage.growing import Growing, begun, fingerprint
 from afterguard.watch.triage.incidents import Incidents
 from afterguard.watch.triage.said import Said
 from afterguard.watch.triage.sighting import Sighting, Traffic
@@ -34,6 +34,8 @@ DAY = 86_400.0
 RARE = 2.0
 CAUSES = 3
 """Causes of one kind a day that get an alert of their own because the kind is rare."""
+OFTEN, SURE = 20.0, 10
+"""The same of hits that are sure and grave: hits a day from which not even those are believed one by one, and causes a day."""
 BURST = 25.0
 """Nats by which a cause must exceed its own past: it was counted once and asked about each time it came."""
 PROGRESS = 7.0
@@ -154,9 +156,8 @@ class Triage:
 
     def _raises(self, one: Sighting, rows: list[tuple[str, str, Row]]) -> tuple[str, str, str]:
         """Kind, cause and title of the alert this sighting raises; a kind of "" for none."""
-        if self._is_plain(one) and self._is_rare(one):
-            self.today[f"{one.app}\0{one.kind}"] += 1
-            return (one.kind, one.cause, "") if self.today[f"{one.app}\0{one.kind}"] <= CAUSES else ("", "", "")
+        if self._speaks(one):
+            return one.kind, one.cause, ""
         is_new = self.rates.is_new(one.app, one.time)
         limit = math.log(self.rates.asked(one.app, one.time)) + MARGIN * (NEW if is_new else 1)
         for kind, name, row in rows:
@@ -190,22 +191,20 @@ class Triage:
         own, *others = self._marks(one)
         if own in self.open or not any(mark in self.open and SEVERITIES.index(self.open[mark].severity) < SEVERITIES.index(one.severity) for mark in others):  # fmt: skip
             return False
-        if not (self._is_plain(one) and one.confidence is Confidence.high and SEVERITIES.index(one.severity) >= SEVERITIES.index(Severity.high)):  # fmt: skip
+        return _is_sure(one) and self._speaks(one)
+
+    def _speaks(self, one: Sighting) -> bool:
+        """Whether one hit speaks for itself: of a kind that is hardly ever seen here, or sure and grave and not an everyday thing. So many causes of a kind a day; on an application's first day only what is sure and grave, for everything is rare then."""
+        if _is_sure(one):
+            rare, room = OFTEN, SURE
+        elif self.rates.is_new(one.app, one.time) or not _is_plain(one):
             return False
-        if not self._is_rare(one):
+        else:
+            rare, room = RARE, CAUSES
+        if self.rates.a_day(one.app, PASSED + one.kind, one.time, 1.0) >= rare:
             return False
         self.today[f"{one.app}\0{one.kind}"] += 1
-        return self.today[f"{one.app}\0{one.kind}"] <= CAUSES
-
-    def _is_rare(self, one: Sighting) -> bool:
-        """Whether its kind is hardly ever seen here. On an application's first day a few are: nobody knows yet what is usual."""
-        most = CAUSES + 1 if self.rates.is_new(one.app, one.time) else RARE
-        return self.rates.a_day(one.app, PASSED + one.kind, one.time, 1.0) < most
-
-    def _is_plain(self, one: Sighting) -> bool:
-        """Whether one hit of a rare kind speaks for itself. On an application's first day everything is rare: then only what is sure and grave."""
-        sure, grave = (Confidence.high, Severity.high) if self.rates.is_new(one.app, one.time) else (Confidence.medium, Severity.medium)  # fmt: skip
-        return LEVELS.index(one.confidence) >= LEVELS.index(sure) and SEVERITIES.index(one.severity) >= SEVERITIES.index(grave)  # fmt: skip
+        return self.today[f"{one.app}\0{one.kind}"] <= room
 
     # -- what is open
 
@@ -295,3 +294,13 @@ class Triage:
         if day > self.day:
             self.day = day
             self.today.clear()
+
+
+def _is_sure(one: Sighting) -> bool:
+    """Sure and grave."""
+    return one.confidence is Confidence.high and SEVERITIES.index(one.severity) >= SEVERITIES.index(Severity.high)
+
+
+def _is_plain(one: Sighting) -> bool:
+    """Neither doubtful nor small."""
+    return one.confidence is not Confidence.low and SEVERITIES.index(one.severity) >= SEVERITIES.index(Severity.medium)

@@ -84,6 +84,16 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     )
 
 
+def test_a_probe_of_our_own_is_nobodys_hit(tmp_path: Path) -> None:
+    told: list[Alert] = []
+    log = a_log(tmp_path / "d.jsonl")
+    with log.open("a") as out:
+        out.writelines(line(NOON + at, "prober", ("canary_leak", "secret_in_input"), probe=True) + "\n" for at in range(20))  # fmt: skip
+    one = watched(tmp_path, log, told)
+    one.step()
+    assert told == [] and one.triage.counts.sightings == 0 and one.read.unread == {}
+
+
 def test_a_line_from_the_future_moves_no_clock(tmp_path: Path) -> None:
     log = tmp_path / "d.jsonl"
     log.write_text(line(NOON + 900 * DAY) + "\n" + line(NOON) + "\n")

@@ -90,6 +90,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """The version that answered, as the path or the reply names it."""
     scores: str = ""
     """What became of scores: rounded, withheld."""
+    is_probe: bool = False
+    """Whether it is a probe of `guard prove` or of responders, and no exchange of the application."""
     prompt: str = ""
     """Revision of the instructions it ran under: a keyed hash."""
     documents: tuple[str, ...] = ()
@@ -275,6 +277,8 @@ def line(one: Decision, product: str) -> bytes:
         },
     }
     own = event["unmapped"]["afterguard"]
+    if one.is_probe:
+        own["probe"] = True
     if one.prompt:
         own["prompt"] = one.prompt
     if one.documents:

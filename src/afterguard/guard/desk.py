@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from afterguard.detect import Past
 from afterguard.guard.brain import SMALL, Brain, Judged
 from afterguard.guard.decision import Decision, count, count_any, is_quiet, line, quiet, seen
@@ -270,6 +272,8 @@ class Desk:
                 self.journal.write(quiet(session, wall, seconds, judging, self.version))
             return
         one = seen(session, wall, seconds, judging)
+        if is_probe:
+            one = msgspec.structs.replace(one, is_probe=True)
         if session.is_weighed:
             self.brain.counted += 1
             # What responders took away says nothing of the policy, which would else go back by itself.
@@ -278,12 +282,13 @@ class Desk:
         count(self.metrics, session, one)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
+        if is_probe:
+            self._remember(one)  # and nobody's behaviour: the watches over time do not hear of it
+            return
         if self.lookout is not None:
             self.lookout(session, one)
         if self.patrol is not None and one.rows:
             self.patrol(session, one)
-        if is_probe:
-            self._remember(one)
 
     def _remember(self, one: Decision) -> None:
         self.probes[one.id] = one

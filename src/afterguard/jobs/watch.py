@@ -32,6 +32,7 @@ from afterguard.watch.triage import (  # fmt: skip
     Suppression,
     Traffic,
     Triage,
+    is_probe,
     sightings,
     traffic,
 )
@@ -197,6 +198,8 @@ class Watch:
             lost = line.get("lost", 0)
             if isinstance(lost, int) and lost > 0:
                 self._unread("lost by the guard: its disk was full", lost)
+            return
+        if is_probe(line):
             return
         about, found = traffic(line), sightings(line, place)
         if about is None and not found:

@@ -2,6 +2,6 @@
 
 from afterguard.watch.triage.gather import Triage
 from afterguard.watch.triage.said import Disposition, Owner, Said, Suppression, disposed
-from afterguard.watch.triage.sighting import Place, Sighting, Traffic, sightings, traffic
+from afterguard.watch.triage.sighting import Place, Sighting, Traffic, is_probe, sightings, traffic
 
-__all__ = ["Disposition", "Owner", "Place", "Said", "Sighting", "Suppression", "Traffic", "Triage", "disposed", "sightings", "traffic"]  # fmt: skip
+__all__ = ["Disposition", "Owner", "Place", "Said", "Sighting", "Suppression", "Traffic", "Triage", "disposed", "is_probe", "sightings", "traffic"]  # fmt: skip

@@ -105,10 +105,11 @@ class Triage:
         if one.is_held_off:
             self.counts.held_off += 1
             return self._join(one, now)
-        is_graver = self._is_graver(one)
+        own = fingerprint(one.tenant, one.app, one.kind, one.cause)
+        is_grave = _is_sure(one) and own not in self.open and self._speaks(one)
         told = self._join(one, now)
-        if is_graver:
-            # What is sure and grave is not swallowed by an alert about the many small hits before it: it has a name, a price and a playbook of its own.
+        if is_grave:
+            # It is not swallowed by an alert about the many hits of its conversation, identity or document: it has a name, a price and a playbook of its own.
             return [*told, *self._raise(one, one.kind, one.cause, "", now)]
         if told:
             return told
@@ -156,7 +157,7 @@ class Triage:
 
     def _raises(self, one: Sighting, rows: list[tuple[str, str, Row]]) -> tuple[str, str, str]:
         """Kind, cause and title of the alert this sighting raises; a kind of "" for none."""
-        if self._speaks(one):
+        if not _is_sure(one) and self._speaks(one):
             return one.kind, one.cause, ""
         is_new = self.rates.is_new(one.app, one.time)
         limit = math.log(self.rates.asked(one.app, one.time)) + MARGIN * (NEW if is_new else 1)
@@ -185,13 +186,6 @@ class Triage:
         self.rates.hit(one.app, SEVERAL, one.time)
         if came:
             self.rates.hit(one.app, FURTHER, one.time)
-
-    def _is_graver(self, one: Sighting) -> bool:
-        """Whether a sure and grave hit of a rare kind would only be one more in an alert about its conversation, identity or document."""
-        own, *others = self._marks(one)
-        if own in self.open or not any(mark in self.open and SEVERITIES.index(self.open[mark].severity) < SEVERITIES.index(one.severity) for mark in others):  # fmt: skip
-            return False
-        return _is_sure(one) and self._speaks(one)
 
     def _speaks(self, one: Sighting) -> bool:
         """Whether one hit speaks for itself: of a kind that is hardly ever seen here, or sure and grave and not an everyday thing. So many causes of a kind a day; on an application's first day only what is sure and grave, for everything is rare then."""

@@ -88,6 +88,11 @@ def traffic(line: Mapping[str, Any]) -> Traffic | None:
     return Traffic(_time(line), app or _at(line, "api", "service", "uid"), "" if who == "unknown" else who, _at(line, "message_context", "uid"))  # fmt: skip
 
 
+def is_probe(line: Mapping[str, Any]) -> bool:
+    """Whether it is a probe of our own: it holds planted secrets, and says nothing of anybody."""
+    return _own(line).get("probe") is True
+
+
 def sightings(line: Mapping[str, Any], place: Place = NOWHERE) -> list[Sighting]:
     """Everything that was seen in the exchange, or the one alarm."""
     if line.get("class_uid") == 6003:

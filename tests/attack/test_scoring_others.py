@@ -1,6 +1,6 @@
 """Predictive models behind things that others wrote, or that we did: the fraud model through the running guard with the policy of docs/how-to/predictive.md, and a scikit-learn model in MLflow's own model server.
 
-MLflow's server needs an interpreter that has mlflow and scikit-learn: this one, or the one that PYTHON_WITH_MLFLOW names. Without it that test is skipped.
+MLflow's server runs in an environment of its own, made once (some 350 MB), or in the one whose interpreter PYTHON_WITH_MLFLOW names. Where neither can be had that test is skipped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from afterguard.attack.scoring.techniques import TECHNIQUES
 
@@ -35,6 +33,7 @@ def module(name: str, file: Path) -> Any:
 here = module("attack_test_scoring", HERE / "test_scoring.py")
 models = here.models
 sys.path.insert(0, str(HERE.parent / "guard"))
+foreign = module("attack_foreign", HERE / "foreign.py")
 running = module("attack_running", HERE.parent / "guard" / "running.py")
 
 KINDS = ["feature_missing", "feature_extra", "feature_type", "feature_range", "feature_category", "feature_not_finite"]
@@ -78,11 +77,11 @@ mlflow.sklearn.save_model(model, sys.argv[2], pyfunc_predict_fn="predict_proba",
 
 
 def interpreter() -> str:
-    """One that has mlflow."""
-    if importlib.util.find_spec("mlflow") and importlib.util.find_spec("sklearn"):
-        return sys.executable
+    """One that has mlflow: that is named, or an environment made once, with its server and nothing else of it."""
     named = os.environ.get("PYTHON_WITH_MLFLOW", "")
-    return named if named and Path(named).exists() else ""
+    if named and Path(named).exists():
+        return named
+    return str(foreign.environment("mlflow", "mlflow-skinny==3.17.2", "scikit-learn==1.9.1", "pandas==3.1.1", "fastapi==0.165.0", "uvicorn==0.54.0"))  # fmt: skip
 
 
 def paid(count: int, seed: int) -> list[dict[str, Any]]:
@@ -125,8 +124,6 @@ def is_up(port: int) -> bool:
 
 def test_a_model_of_scikit_learn_in_the_server_of_mlflow(tmp_path: Path) -> None:
     python = interpreter()
-    if not python:
-        pytest.skip("no interpreter here has mlflow and scikit-learn: PYTHON_WITH_MLFLOW=...")
     text = here.TARGET.replace("/score", "/invocations").replace("kind: scoring", "kind: mlflow").replace("wanted: approve", "wanted: 0\n  batch: 50\n  members: members.jsonl\n  strangers: strangers.jsonl\n  truth: fraud\n  against: 1")  # fmt: skip
     with mlflow(python, tmp_path / "served") as port:
 

@@ -5,10 +5,10 @@ In: logs of guards, the store. Out: alerts, few and each once.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
 from afterguard.cli.policy_files import text_of
 from afterguard.cli.recording import beside, target
+from afterguard.cli.watch_hunt import hunt, when
 from afterguard.errors import NothingToExamine, UsageError
 from afterguard.safe import line, terminal
 
@@ -33,6 +34,7 @@ DRAIN = 10.0
 """Seconds that sinks get at the end for what waits; what is left stays in their spools."""
 What = Literal["true_positive", "false_positive", "benign_positive", "duplicate"]
 watch = App(name="watch", help="What needs a person: alerts from decision logs, few and each once.", help_format="plaintext")  # fmt: skip
+watch.command(hunt)
 
 
 @watch.command
@@ -137,6 +139,9 @@ def _delivered(session: Session, outlet: Outlet, sinks: Path) -> None:
 
 
 def _read(one: Any, follow: bool, progress: Progress) -> None:
+    if follow:
+        # A service manager ends it with SIGTERM: that is an end like any other.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             count = one.step()
@@ -280,105 +285,9 @@ def suppress(
         row = Suppression(store.made(), {name: value for name, _, value in pairs}, reason, by, now, now + days * 86_400)
         Said(suppressions=(row,))
         stored.say(store.connection, session.config.tenant, common.app or "", "suppression", row.id, now, row)
-    session.say(f"watch: set aside until {_when(row.expires)}, for alerts that are raised from the next start of `watch run` on")  # fmt: skip
+    session.say(f"watch: set aside until {when(row.expires)}, for alerts that are raised from the next start of `watch run` on")  # fmt: skip
     session.next("afterguard watch alerts --all")
     return 0
-
-
-@watch.command
-def hunt(
-    *logs: Path,
-    text: list[str] | None = None,
-    document: list[str] | None = None,
-    prompt: list[str] | None = None,
-    model: list[str] | None = None,
-    identity: list[str] | None = None,
-    conversation: list[str] | None = None,
-    tool: list[str] | None = None,
-    domain: list[str] | None = None,
-    hit: list[str] | None = None,
-    rule: list[Path] | None = None,
-    common: Common = DEFAULT,
-) -> int:
-    """Ask decision logs and recorded traffic whether something was there already, and what it touched.
-
-    Parameters
-    ----------
-    logs
-        Decision logs, recorded traffic, folders of them.
-    text
-        Words that stand in a text of the exchange.
-    document
-        Document, by the hash that alerts show.
-    prompt
-        Revision of the instructions, by its hash.
-    model
-        Name of a model; * stands for anything.
-    identity
-        Caller, by the pseudonym that alerts show.
-    conversation
-        Conversation.
-    tool
-        Tool that was called.
-    domain
-        Host that stands in a text or in the arguments of a tool.
-    hit
-        Kind of hit, as alerts name it.
-    rule
-        Sigma rules, instead of all of the above: were we already hit?
-    """
-    from afterguard.cli.recording import pseudonym
-    from afterguard.files import limits_of
-    from afterguard.jobs import hunt as job
-    from afterguard.jobs.watch import rules as rules_of
-    from afterguard.match import compile
-
-    session = open_session(common)
-    asked = {"text|contains": text, "document": document, "prompt": prompt, "model": model, "identity": identity, "conversation": conversation, "tool": tool, "hit": hit}  # fmt: skip
-    detection: dict[str, Any] = {}
-    if any(asked.values()):
-        detection["fields"] = {name: values for name, values in asked.items() if values}
-    if domain:
-        detection["domain"] = [{"text|contains": domain}, {"argument|contains": domain}, {"excerpt|contains": domain}]
-    if bool(rule) == bool(detection) or not logs:
-        raise UsageError("nothing is asked", hint="afterguard watch hunt LOG --document HASH, or --text WORDS, --tool NAME, --model NAME, --prompt HASH, --domain HOST", slug="bad-usage")  # fmt: skip
-    if rule:
-        engine = rules_of(rule)
-        test: Any = lambda event: bool(engine.feed(event))  # noqa: E731 - a test is a function of one event
-    else:
-        detection["condition"] = " and ".join(name for name in ("fields", "domain") if name in detection)
-        test = compile(detection, "hunt")
-    progress = Progress(session, "hunt: searching")
-    try:
-        found = job.hunt(logs, test, needs_text=bool(text or domain), is_of_lines=bool(rule), pseudonym=pseudonym(session), progress=lambda count, done: progress(count, "exchanges", done), limits=limits_of(session.config.limits))  # fmt: skip
-    finally:
-        progress.close()
-    if not found.searched and not found.unsearched:
-        raise NothingToExamine("no exchange in these files", hint="give decision logs or recorded traffic", slug="nothing-to-examine")  # fmt: skip
-    with writing(common.output) as out:
-        if common.format == "json":
-            out.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
-        else:
-            out.write(terminal(_hunted(found)))
-    session.next("afterguard respond open ALERT" if found.matched else "afterguard watch alerts")
-    return gate(session, ["high"] if found.matched else [])
-
-
-def _hunted(found: Any) -> str:
-    times = f", {_when(found.first)} to {_when(found.last)}" if found.first is not None else ""
-    out = [f"{found.matched:,} of {found.searched:,} exchanges match{times}" + (f"; {found.held_off:,} of them were held off by the guard" if found.held_off else "")]  # fmt: skip
-    if found.unsearched:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in found.reasons.items())
-        out.append(f"{found.share:.1%} could not be searched: {why}")
-    else:
-        out.append("everything could be searched")
-    for kind, one in found.touched.items():
-        names = sorted(one.names.items(), key=lambda row: -row[1])
-        out.append(f"  {one.distinct:,} {kind}: " + ", ".join(f"{line(name)} ({count})" for name, count in names[:8]))
-    out += [f"  {line(one.file)}:{one.line}  {_when(one.time) if one.time is not None else 'no time'}  {one.exchange} {one.action}" for one in found.matches[:20]]  # fmt: skip
-    if found.matched > 20:
-        out.append(f"  and {found.matched - 20:,} more (--format json)")
-    return "\n".join(out) + "\n"
 
 
 def _store(session: Session) -> Store:
@@ -401,13 +310,9 @@ def _one(store: Store, session: Session, beginning: str) -> Alert:
     return found[0]
 
 
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(min(max(seconds, 0.0), 4e10), UTC).strftime("%Y-%m-%d %H:%MZ")
-
-
 def _line(one: Alert) -> str:
     state = {"new": "", "updated": " (again)", "closed": " (over)"}[one.state] + (" (set aside)" if one.suppressed else "")  # fmt: skip
-    return f"{one.risk:>3} {one.severity.value:<8} {_when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {one.count:,} exchanges{state}"
+    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {one.count:,} exchanges{state}"
 
 
 def _page(one: Alert, others: list[Alert]) -> str:
@@ -416,7 +321,7 @@ def _page(one: Alert, others: list[Alert]) -> str:
     out = [
         f"{one.title} ({one.kind}) in {one.app}",
         f"  risk {one.risk} of 100: {one.severity.value}, likely true with {one.likelihood:.0%}" + (f", can cost {one.money.low:,.0f} to {one.money.high:,.0f} {one.currency}" if one.money else ", nobody priced it"),
-        f"  {_when(one.first_seen)} to {_when(one.last_seen)}, {one.count:,} exchanges, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
+        f"  {when(one.first_seen)} to {when(one.last_seen)}, {one.count:,} exchanges, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
         f"  what matched: {line(one.rule)}",
         f"  cause: {line(one.cause)}",
     ]  # fmt: skip

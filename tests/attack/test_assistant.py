@@ -56,7 +56,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assessment]:
     out: dict[str, Assessment] = {}
     with standing.model(folder, "weak") as weak, standing.desk(folder, "weak", weak) as url:
         out["weak"] = assessed("weak", url, folder)
-        with standing.guarded(folder, weak, "MER-7741", "REC-5519-KT") as guard, standing.desk(folder, "weak", guard) as behind:  # fmt: skip
+        with standing.guarded(folder, weak, "REC-5519-KT") as guard, standing.desk(folder, "weak", guard) as behind:  # fmt: skip
             out["guarded"] = assessed("guarded", behind, folder)
     with standing.model(folder, "mended") as mended, standing.desk(folder, "mended", mended) as url:
         out["mended"] = assessed("mended", url, folder)

@@ -141,7 +141,8 @@ def test_audit_waits_for_room_and_alerts_shed_what_is_less_urgent(tmp_path: Path
     waiting = threading.Thread(target=one.put, args=("audit", "late", b"x" * 1_000))
     waiting.start()
     assert len(taken(one, "alert")) == count
-    meanwhile = [r.id for r in taken(one, "audit")]  # it may have found room before these were taken, and be one of them
+    # It may have found room before these are taken, and be one of them.
+    meanwhile = [r.id for r in taken(one, "audit")]
     waiting.join(20)
     assert not waiting.is_alive()
     assert "late" in [*meanwhile, *(r.id for r in taken(one))]

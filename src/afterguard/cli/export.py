@@ -19,12 +19,12 @@ export = App(
     help="Alerts, cases and decision logs in the SOC's formats, and the sinks they go to.",
     help_format="plaintext",
 )
-for _name in ("status", "redrive", "test"):
-    export.command(f"afterguard.cli.export_sinks:{_name}", name=_name)
-Where = Literal[
-    "file", "elastic", "sentinel", "splunk", "syslog", "syslog-udp", "wazuh", "kafka", "nats", "otlp", "webhook"
-]
-LINE_CAP = 16_000_000
+for _name, _help in (
+    ("status", "What waits, what was delivered, what was lost."),
+    ("redrive", "Send dead letters again."),
+    ("test", "Send one canary straight to each sink."),
+):
+    export.command(f"afterguard.cli.export_sinks:{_name}", name=_name, help=_help)
 
 
 DEFAULT = Exported()

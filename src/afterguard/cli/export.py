@@ -25,6 +25,10 @@ for _name, _help in (
     ("test", "Send one canary straight to each sink."),
 ):
     export.command(f"afterguard.cli.export_sinks:{_name}", name=_name, help=_help)
+Where = Literal[
+    "file", "elastic", "sentinel", "splunk", "syslog", "syslog-udp", "wazuh", "kafka", "nats", "otlp", "webhook"
+]
+LINE_CAP = 16_000_000
 
 
 DEFAULT = Exported()

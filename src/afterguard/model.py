@@ -825,6 +825,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """At most 250; `touched` counts them all."""
     touched: dict[str, int] = {}
     """The blast radius: kind of entity -> how many distinct ones."""
+    at_least: tuple[str, ...] = ()
+    """Kinds of which more were touched than could be kept apart: `touched` is then the least there were."""
     likelihood: float = 0.5
     """That it is what its title says, 0 to 1: the detector's precision as measured or as dispositions taught."""
     money: Range | None = None
@@ -841,7 +843,9 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     owner: str = ""
     """Whom it is routed to."""
     case: str = ""
-    """The case it belongs to, where there is one."""
+    """The incident it belongs to."""
+    linked_by: str = ""
+    """What it shares with the others of that incident; "" for the first."""
     suppressed: str = ""
     """Why it is told to nobody, where it is not."""
     disposition: str = ""

@@ -199,7 +199,9 @@ def test_a_rule_of_the_guard_holds_off_what_was_found(run: Run, server: Any, tmp
     )
     assert run("attack", "desk.yaml", *LEAVE, *words).returncode == 0
     upstream = f"http://127.0.0.1:{server.server_port}"
-    with running.guard("", tmp_path / "guard", policy, "--mode", "enforce", mounts={"openai": upstream}) as guard:
+    with running.guard(
+        "", tmp_path / "guard", policy, "--mode", "enforce", "--budget-ms", "20000", mounts={"openai": upstream}
+    ) as guard:
         text = (tmp_path / "desk.yaml").read_text()
         (tmp_path / "desk.yaml").write_text(f"{text}guarded: {guard.url}/openai/v1/chat/completions\n")
         signed_again = run("attack", "authorise", "desk.yaml", "--through", "guarded", "--key", "owner.key", "--owner", "Ann", "--tester", "Bo", "-o", "leave.json")  # fmt: skip
@@ -208,6 +210,7 @@ def test_a_rule_of_the_guard_holds_off_what_was_found(run: Run, server: Any, tmp
     found = json.loads(done.stdout)
     states = {hit["state"] for hit in found["hits"]}
     assert found["through"] == "guarded" and "held off" in states, (done.stderr, found["hits"])
-    # No rule holds everything off: what still succeeds is said, hit by hit.
-    documents = [hit["state"] for hit in found["hits"] if hit["technique"] == "order-in-document"]
-    assert documents and set(documents) <= {"held off", "resisted", "still succeeds", "not assessed"}
+    of = {name: [hit["state"] for hit in found["hits"] if hit["technique"] == name] for name in ("canary-question", "role-play", "order-in-document")}  # fmt: skip
+    assert set(of["canary-question"]) == set(of["role-play"]) == {"held off"}, "the canary rule holds off all it is for"
+    # The rule for orders in documents cuts one form of eight. That the others still succeed is what verify is there to say.
+    assert set(of["order-in-document"]) == {"resisted", "still succeeds"}, of["order-in-document"]

@@ -28,16 +28,22 @@ def test_what_was_not_synced_is_thrown_away_and_no_alert_with_it(
 ) -> None:
     """A power cut: each file is cut back to where it was at its last sync."""
     synced: dict[str, int] = {}
+    put = safe = 0  # audit events put, and how many of them when a file of theirs was synced last
     real = os.fdatasync
 
     def fdatasync(handle: int) -> None:
         real(handle)
-        synced[os.readlink(f"/proc/self/fd/{handle}")] = os.fstat(handle).st_size
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        synced[name] = os.fstat(handle).st_size
+        if "audit" in name:
+            nonlocal safe
+            safe = put
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     one = Spool(tmp_path / "spool" / "it", max_bytes=4 << 20)
     alerts = []
     for n in range(400):
+        put = n  # while it is put, the ones before are in the file for certain
         one.put("audit", f"u{n}", b'{"id":"u%d"}' % n)
         if n % 7 == 0:
             one.put("alert", f"a{n}", b'{"id":"a%d"}' % n)
@@ -55,8 +61,8 @@ def test_what_was_not_synced_is_thrown_away_and_no_alert_with_it(
     out = settled(tmp_path / "after", tmp_path / "out.jsonl", alerts)
     assert not out.lost and out.missing == 0
     audit = out.arrived - len(alerts) - 2
-    # On a slow machine a producer has synced once more by itself.
-    assert 300 <= audit <= 400, "what was synced, and not what was put after it"
+    # On a slow machine a producer has synced once more by itself; the event it had in hand may be in it.
+    assert safe >= 299 and audit in (safe, safe + 1), "what was synced, and not what was put after it"
 
 
 def test_a_full_disk_sheds_telemetry_refuses_alerts_with_an_error_and_goes_on(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_a_probe_of_our_own_is_nobodys_hit(tmp_path: Path) -> None:
     one = watched(tmp_path, log, told)
     one.step()
     assert told == [] and one.triage.counts.sightings == 0 and one.read.unread == {}
+    assert one.read.probes == 20, "left out, and counted"
 
 
 def test_a_line_from_the_future_moves_no_clock(tmp_path: Path) -> None:

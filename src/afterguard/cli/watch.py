@@ -89,6 +89,12 @@ def run(
     session.say(f"watch: {one.read.lines:,} lines, {counts.sightings:,} sightings: {counts.held_off:,} held off by the guard, {sum(counts.noise.values()):,} noise, {one.read.told} alerts told, {counts.suppressed} set aside")  # fmt: skip
     for reason, count in one.read.unread.items():
         session.say(f"watch: {count:,} not read: {reason}")
+    if one.read.probes:
+        session.say(f"watch: {one.read.probes:,} probes of our own left out")
+    if forgotten := triage.actors.evicted + triage.causes.evicted:
+        session.say(
+            f"watch: {forgotten:,} identities, conversations and causes with hits were forgotten for want of room"
+        )
     if common.format == "json":
         with writing(common.output) as out:
             out.write(msgspec.json.format(msgspec.json.encode({"format": FORMAT, "alerts": told, "counts": counts, "unread": one.read.unread})).decode() + "\n")  # fmt: skip
@@ -329,7 +335,7 @@ def _page(one: Alert, others: list[Alert]) -> str:
         out.append(f"  seen: {line(one.excerpt)}")
     if one.would_change:
         out.append(f"  it would not stand if: {line(one.would_change)}")
-    out += [f"  touched: {count:,} {kind}: {', '.join(line(e.name) for e in one.entities if e.kind == kind)[:200]}" for kind, count in one.touched.items()]  # fmt: skip
+    out += [f"  touched: {'at least ' if kind in one.at_least else ''}{count:,} {kind}: {', '.join(line(e.name) for e in one.entities if e.kind == kind)[:200]}" for kind, count in one.touched.items()]  # fmt: skip
     out += [f"  {describe(name)}" for name in one.taxonomies]
     if one.owner:
         out.append(f"  owner: {line(one.owner)}")
@@ -337,6 +343,10 @@ def _page(one: Alert, others: list[Alert]) -> str:
         out.append(f"  {line(one.suppressed or one.disposition.replace('_', ' '))}")
     out += [f"  exchanges: {', '.join(one.exchanges)}"]
     if len(others) > 1:
-        out.append(f"  incident {one.case[:12]}, {len(others)} alerts:")
+        out.append(
+            f"  incident {one.case[:12]}, {len(others)} alerts"
+            + (f", this one joined by {line(one.linked_by)}" if one.linked_by else "")
+            + ":"
+        )
         out += [f"    {_line(other)}" for other in others]
     return "\n".join(out) + "\n"

@@ -74,7 +74,9 @@ def hunt(
         raise UsageError("nothing is asked", hint="afterguard watch hunt LOG --document HASH, or --text WORDS, --tool NAME, --model NAME, --prompt HASH, --domain HOST", slug="bad-usage")  # fmt: skip
     if rule:
         engine = rules_of(rule)
-        test: Any = lambda event: bool(engine.feed(event))  # noqa: E731 - a test is a function of one event
+
+        def test(event: Any) -> bool:
+            return bool(engine.feed(event))
     else:
         detection["condition"] = " and ".join(name for name in ("fields", "domain") if name in detection)
         test = compile(detection, "hunt")
@@ -104,7 +106,10 @@ def _hunted(found: Any) -> str:
         out.append("everything could be searched")
     for kind, one in found.touched.items():
         names = sorted(one.names.items(), key=lambda row: -row[1])
-        out.append(f"  {one.distinct:,} {kind}: " + ", ".join(f"{line(name)} ({count})" for name, count in names[:8]))
+        out.append(
+            f"  {'at least ' if one.has_more else ''}{one.distinct:,} {kind}: "
+            + ", ".join(f"{line(name)} ({count})" for name, count in names[:8])
+        )
     out += [f"  {line(one.file)}:{one.line}  {when(one.time) if one.time is not None else 'no time'}  {one.exchange} {one.action}" for one in found.matches[:20]]  # fmt: skip
     if found.matched > 20:
         out.append(f"  and {found.matched - 20:,} more (--format json)")

@@ -47,6 +47,8 @@ class Touched(msgspec.Struct):
 
     distinct: int = 0
     names: dict[str, int] = {}
+    has_more: bool = False
+    """Whether there were more names than are kept apart: `distinct` is then the least there were."""
 
 
 class Hunted(msgspec.Struct):
@@ -115,6 +117,7 @@ def _add(out: Hunted, fields: Mapping[str, Any], match: Match) -> None:
         for name in held if isinstance(held, list) else [held]:
             if isinstance(name, str) and name:
                 one = out.touched.setdefault(kind, Touched())
+                one.has_more |= name not in one.names and len(one.names) >= NAMES
                 if name in one.names or len(one.names) < NAMES:
                     one.distinct += name not in one.names
                     one.names[name] = one.names.get(name, 0) + 1

@@ -55,6 +55,8 @@ class Read(msgspec.Struct):
     """What was read so far. What could not be is counted by reason."""
 
     lines: int = 0
+    probes: int = 0
+    """Of them, probes of our own: nobody's exchanges."""
     unread: dict[str, int] = {}
     alerts: int = 0
     told: int = 0
@@ -200,6 +202,7 @@ class Watch:
                 self._unread("lost by the guard: its disk was full", lost)
             return
         if is_probe(line):
+            self.read.probes += 1
             return
         about, found = traffic(line), sightings(line, place)
         if about is None and not found:

@@ -170,10 +170,20 @@ def test_alerts_over_one_document_are_one_incident_and_hubs_link_nothing() -> No
     two = fed(triage, seen("exfil_link", NOON + 3_600, cause="b", entities=(Entity("identity", "u2"), document)))[0]
     other = fed(triage, seen("tool_changed", NOON + 3_700, cause="c", entities=(Entity("identity", "u3"),)))[0]
     assert one.case == two.case != other.case
-    assert triage.incidents.reason[two.id] == "document d77"
+    assert (one.linked_by, two.linked_by) == ("", "document d77")
     hub = Entity("document", "handbook", "means")
     cases = [fed(triage, seen("tool_poisoned", NOON + at, is_alarm=True, cause=f"z{at}", entities=(Entity("identity", f"v{at}"), hub)))[0].case for at in range(40)]  # fmt: skip
     assert len(set(cases[:20])) == 1 and len(set(cases[20:])) == 20
+
+
+def test_more_names_than_are_kept_are_the_least_there_were() -> None:
+    triage = known()
+    told = fed(triage, *(seen(time=NOON + at, who=f"n{at}") for at in range(1_100)))
+    (growing,) = (one for one in triage.open.values() if one.kind == "canary_leak")
+    last = growing.alert(NOON, 0.5, None, "", "updated")
+    assert (
+        told[0].at_least == () and last.at_least == ("conversation", "identity") and last.touched["identity"] == 1_000
+    )
 
 
 def test_money_and_owner_come_as_rows() -> None:

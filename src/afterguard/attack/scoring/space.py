@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -31,14 +31,21 @@ Box = dict[str, "Span | tuple[str, ...]"]
 """Of each feature that can be changed: its numbers, or its other categories."""
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """A finite one; a truth value is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def value_of(row: Row, name: str) -> float:
+    """The number that a row has there; names of spans have one."""
+    value = row[name]
+    assert is_number(value)
+    return float(value)
+
+
 def numbers(aim: Aim, name: str) -> list[float]:
     """What honest rows have there."""
-    return [float(row[name]) for row in aim.rows if is_number(row.get(name))]  # type: ignore[arg-type]
+    return [float(value) for row in aim.rows if is_number(value := row.get(name))]
 
 
 def is_whole(aim: Aim, name: str) -> bool:
@@ -74,7 +81,7 @@ def box(aim: Aim, row: Row) -> Box:
             if others:
                 out[name] = others
         elif is_number(value):
-            span = _span(aim, name, float(value))  # type: ignore[arg-type]
+            span = _span(aim, name, float(value))
             if span.high > span.low:
                 out[name] = span
     return out
@@ -160,8 +167,11 @@ def between(row: Row, other: Row, space: Box, share: float) -> dict[str, Cell]:
     """A row on the line from one to another; categories are those of the other."""
     told: dict[str, Any] = {}
     for name, place in space.items():
-        here, there = row[name], other[name]
-        told[name] = here + share * (there - here) if isinstance(place, Span) else there  # type: ignore[operator]
+        if isinstance(place, Span):
+            here, there = value_of(row, name), value_of(other, name)
+            told[name] = here + share * (there - here)
+        else:
+            told[name] = other[name]
     return put(row, space, told)
 
 
@@ -170,7 +180,7 @@ def distance(aim: Aim, row: Row, other: Row) -> float:
     total = 0.0
     for name in changed(row, other):
         here, there = row[name], other.get(name)
-        far = abs(float(here) - float(there)) if is_number(here) and is_number(there) else None  # type: ignore[arg-type]
+        far = abs(float(here) - float(there)) if is_number(here) and is_number(there) else None
         total += 1.0 if far is None else far / spread(aim, name)
     return total
 
@@ -218,7 +228,7 @@ def _nudged(aim: Aim, name: str, value: Cell, draw: Draw) -> Cell:
     if not is_number(value):
         return value
     step = 1 if is_whole(aim, name) else FINE * spread(aim, name)
-    return _number(aim, name, value, float(value) + step, draw)  # type: ignore[arg-type]
+    return _number(aim, name, value, float(value) + step, draw)
 
 
 def slight(aim: Aim, row: Row, draw: Draw) -> dict[str, Cell]:

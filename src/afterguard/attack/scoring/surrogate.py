@@ -7,6 +7,7 @@ Sources: iteratively reweighted least squares; CART (Breiman et al. 1984), its G
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Spelling(NamedTuple):
         for at, row in enumerate(rows):
             for column, (name, middle, wide) in enumerate(self.numbers):
                 value = row.get(name)
-                out[at, column] = (float(value) - middle) / wide if is_number(value) else 0.0  # type: ignore[arg-type]
+                out[at, column] = (float(value) - middle) / wide if is_number(value) else 0.0
             for column, (name, one) in enumerate(self.categories, len(self.numbers)):
                 out[at, column] = row.get(name) == one
         return out
@@ -48,7 +49,7 @@ def spelling(rows: Sequence[Row]) -> Spelling:
     names = list(dict.fromkeys(name for row in rows for name in row))
     numbers, categories = [], []
     for name in names:
-        have = [float(row[name]) for row in rows if is_number(row.get(name))]  # type: ignore[arg-type]
+        have = [float(value) for row in rows if is_number(value := row.get(name))]
         if have:
             numbers.append((name, float(np.mean(have)), float(np.std(have)) or 1.0))
         else:
@@ -58,10 +59,9 @@ def spelling(rows: Sequence[Row]) -> Spelling:
 
 def copied(points: Array, granted: Array, scores: Array | None, seed: int = 0) -> Copy:
     """The copy that holds best on parts that were left out."""
-    makers: list[Callable[[Array, Array], Copy]] = [lambda x, y, weight=weight: logistic(x, y, weight) for weight in RIDGE]  # type: ignore[misc]  # fmt: skip
-    makers.append(tree)
+    makers: list[Callable[[Array, Array], Copy]] = [partial(logistic, ridge=ridge) for ridge in RIDGE]
     soft = granted if scores is None else scores
-    tried = [(maker, goal) for maker in makers[:2] for goal in ([granted, soft] if scores is not None else [granted])]
+    tried = [(maker, goal) for maker in makers for goal in ([granted, soft] if scores is not None else [granted])]
     tried.append((tree, granted))
     part = np.random.default_rng(seed).permutation(len(points)) % FOLDS
     best = max(range(len(tried)), key=lambda n: _holds(*tried[n], points, granted, part))

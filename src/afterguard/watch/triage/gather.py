@@ -250,8 +250,8 @@ class Triage:
             del self.open[mark]
             self.counts.beyond += 1
             return [*out, *self._beyond(one, now)]
-        growing.case = self.incidents.joined(alert)
-        alert = msgspec.structs.replace(alert, case=growing.case)
+        growing.case, growing.linked_by = self.incidents.joined(alert)
+        alert = msgspec.structs.replace(alert, case=growing.case, linked_by=growing.linked_by)
         growing.told(alert)
         self.counts.raised += 1
         return [*out, alert]

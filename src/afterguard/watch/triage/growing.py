@@ -1,6 +1,6 @@
 """An alert while it grows: sightings of one cause, counted, with everybody and everything they touched.
 
-In: sightings. Out: the Alert as it stands. Memory is bounded: names are kept up to NAMES a kind, what is beyond is counted in so far as it can be told apart from what is kept.
+In: sightings. Out: the Alert as it stands. Memory is bounded: names are kept up to NAMES a kind, of what is beyond the alert says that there is more.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Growing(msgspec.Struct):
     exchanges: list[str] = []
     entities: dict[str, dict[str, str]] = {}
     """Kind -> name -> role."""
-    beyond: dict[str, int] = {}
+    beyond: set[str] = set()
+    """Kinds with more names than are kept."""
     taxonomies: dict[str, None] = {}
     data_classes: dict[str, None] = {}
     kinds: dict[str, int] = {}
@@ -58,6 +59,7 @@ class Growing(msgspec.Struct):
     told_risk: int = -1
     """-1: it was told to nobody yet."""
     case: str = ""
+    linked_by: str = ""
     confidence: Confidence = Confidence.low
     severity: Severity = Severity.info
 
@@ -77,7 +79,7 @@ class Growing(msgspec.Struct):
             if len(held) < NAMES:
                 held[entity.name] = entity.role
             else:
-                self.beyond[entity.kind] = self.beyond.get(entity.kind, 0) + 1
+                self.beyond.add(entity.kind)
         self.taxonomies.update(dict.fromkeys(one.taxonomies[:20]))
         self.data_classes.update(dict.fromkeys(one.data_classes[:20]))
         if weight(one) > weight(self.best):
@@ -108,8 +110,8 @@ class Growing(msgspec.Struct):
             id=self.id, fingerprint=self.fingerprint, kind=self.kind, title=self.title or TITLES.get(self.kind, self.kind.replace("_", " ")), severity=severity, confidence=self.confidence,
             first_seen=self.first, last_seen=self.last, observed=now, app=self.app, tenant=self.tenant, revision=self.revision + 1, state=state, detector=best.detector, rule=best.rule,
             would_change=best.would_change, cause=self.cause, taxonomies=tuple(self.taxonomies), data_classes=tuple(self.data_classes), excerpt=best.excerpt[:240], count=self.count, held_off=self.held_off,
-            exchanges=tuple(self.exchanges), entities=tuple(shown[:SHOWN]), touched=touched, likelihood=round(likely, 3), money=money, currency=currency if money else "", risk=points, why=best.why,
-            mount=best.mount, model=best.model, policy=best.policy, case=self.case,
+            exchanges=tuple(self.exchanges), entities=tuple(shown[:SHOWN]), touched=touched, at_least=tuple(sorted(self.beyond)), likelihood=round(likely, 3), money=money, currency=currency if money else "", risk=points, why=best.why,
+            mount=best.mount, model=best.model, policy=best.policy, case=self.case, linked_by=self.linked_by,
         )  # fmt: skip
 
     def told(self, alert: Alert) -> None:

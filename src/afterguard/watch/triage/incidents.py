@@ -33,11 +33,9 @@ class Incidents:
 
     def __init__(self) -> None:
         self.links: OrderedDict[str, Link] = OrderedDict()
-        self.reason: dict[str, str] = {}
-        """Alert -> what it was joined over, for the timeline."""
 
-    def joined(self, alert: Alert) -> str:
-        """The incident this alert belongs to; a new one where nothing links it."""
+    def joined(self, alert: Alert) -> tuple[str, str]:
+        """The incident this alert belongs to and what links it; a new one, and "", where nothing does."""
         known = [
             (entity, link)
             for entity in alert.entities
@@ -48,14 +46,10 @@ class Incidents:
         ]
         over = min(known, key=lambda one: one[1].alerts, default=None)
         incident = over[1].incident if over else "in-" + hashlib.sha256(alert.id.encode()).hexdigest()[:32]
-        if over:
-            self.reason[alert.id] = f"{over[0].kind} {over[0].name}"
-            if len(self.reason) > SIZE:
-                self.reason.pop(next(iter(self.reason)))
         for entity in alert.entities:
             if entity.kind in LINKS:
                 self._link(_key(alert, entity.kind, entity.name), incident, alert.last_seen)
-        return incident
+        return incident, f"{over[0].kind} {over[0].name}" if over else ""
 
     def _link(self, key: str, incident: str, at: float) -> None:
         link = self.links.get(key)

@@ -54,11 +54,11 @@ def walked(aim: Aim, row: flip.Found, box: space.Box, draw: space.Draw, begin: l
 def _nearer(aim: Aim, row: flip.Found, best: flip.Found, box: space.Box, spans: dict[str, space.Span], draw: space.Draw) -> flip.Step:  # fmt: skip
     """Probes round a point say where granted rows lie; a step there, and back towards the row, is taken where it is granted and nearer."""
     ways = [{name: draw.uniform(-1, 1) * WALK * (span.high - span.low) for name, span in spans.items()} for _ in range(PROBES)]  # fmt: skip
-    probes = [space.put(best, box, {name: float(best[name]) + step for name, step in way.items()}) for way in ways]  # type: ignore[arg-type]  # fmt: skip
+    probes = [space.put(best, box, {name: space.value_of(best, name) + step for name, step in way.items()}) for way in ways]  # fmt: skip
     heard = yield probes
     signs = [1.0 if aim.is_wanted(answer) else -1.0 for answer in heard.answers]
     step = {name: sum(sign * way[name] for sign, way in zip(signs, ways, strict=True)) / PROBES for name in spans}
-    ahead = space.put(best, box, {name: float(best[name]) + step[name] for name in spans})  # type: ignore[arg-type]
+    ahead = space.put(best, box, {name: space.value_of(best, name) + step[name] for name in spans})
     tried = [space.between(row, one, box, NEARER) for one in (ahead, best)]
     heard = yield tried
     granted = [one for one, answer in zip(tried, heard.answers, strict=True) if aim.is_wanted(answer) and space.changed(row, one)]  # fmt: skip

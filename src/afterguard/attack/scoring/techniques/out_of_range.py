@@ -30,7 +30,7 @@ def _moved(make: Callable[[float, float, float], list[float]], what: str) -> Spo
                 continue
             low = -MOST if feature.low is None else feature.low
             high = MOST if feature.high is None else feature.high
-            outside = [one for one in make(float(value), low, high) if not low <= one <= high]  # type: ignore[arg-type]
+            outside = [one for one in make(float(value), low, high) if not low <= one <= high]
             if outside:
                 can[name] = outside[0]
         names = [name for name in can if name in aim.changes] or list(can)

@@ -61,7 +61,7 @@ def by_slope(aim: Aim, row: flip.Found, box: space.Box, draw: space.Draw) -> fli
     best = dict(row)
     for _ in range(SWEEPS):
         ways = [{name: draw.choice([-1.0, 1.0]) for name in spans} for _ in range(PROBES)] if spans else []
-        steps = [{name: float(best[name]) + sign * way[name] * REACH * (spans[name].high - spans[name].low) for name in spans} for way in ways for sign in (1, -1)]  # type: ignore[arg-type]  # fmt: skip
+        steps = [{name: space.value_of(best, name) + sign * way[name] * REACH * (spans[name].high - spans[name].low) for name in spans} for way in ways for sign in (1, -1)]  # fmt: skip
         others = [move for move in space.ends(best, box) if not spans.keys() & move.keys()]
         tried = [space.put(best, box, move) for move in (*steps, *others)]
         heard = yield tried

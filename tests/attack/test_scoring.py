@@ -175,8 +175,17 @@ def test_as_a_person_uses_it(tmp_path: Path) -> None:
         leave = authorisation.Leave("card-fraud", "127.0.0.1", "Ann", "Bo", "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z", Limits(per_second=1e9))  # fmt: skip
         (tmp_path / "leave.json").write_bytes(msgspec.json.encode(authorisation.signed(leave, key)))
         (tmp_path / "owner.pub").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))  # fmt: skip
-        done = run("attack", "fraud.yaml", "--authorisation", "leave.json", "--trusted", "owner.pub", "--seed", "1", "--techniques", "score-evasion")  # fmt: skip
+        leave_of = ("--authorisation", "leave.json", "--trusted", "owner.pub")
+        done = run("attack", "fraud.yaml", *leave_of, "--seed", "1", "--techniques", "score-evasion")
+        again = run("attack", "verify", "card-fraud.attack.jsonl", "fraud.yaml", "--through", "direct", *leave_of, "-f", "json")  # fmt: skip
+    with models.standing("mended") as server:
+        written(tmp_path, TARGET, server.server_port)
+        gone = run("attack", "verify", "card-fraud.attack.jsonl", "fraud.yaml", "--through", "direct", *leave_of, "--journal", "mended.jsonl", "-f", "json")  # fmt: skip
     assert done.returncode == 0 and "moved for 1,000 refused rows" in done.stdout and "hit score-evasion/" in done.stdout, done.stderr  # fmt: skip
+    hits = json.loads(again.stdout)["hits"]
+    assert again.returncode == 10 and hits and {one["state"] for one in hits} == {"still succeeds"}, again.stderr
+    left = json.loads(gone.stdout)["hits"]
+    assert gone.returncode == 3 and len(left) == len(hits) and {(one["state"], one["reason"]) for one in left} == {("not assessed", "no-scores")}, left  # fmt: skip
     shown = run("attack", "replay", "score-evasion/by-feature/0", "--journal", "card-fraud.attack.jsonl")
     assert shown.returncode == 0 and '> [{"amount"' in shown.stdout and "=> succeeded" in shown.stdout
 

@@ -5,8 +5,9 @@ In: results or journals of earlier runs. Out: what became of each hit; what chan
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from afterguard.safe import line, terminal
 if TYPE_CHECKING:
     from afterguard.attack.assessment import Assessment
     from afterguard.attack.verified import Verified
+    from afterguard.jobs.scoring import Data
     from afterguard.targets.document import Target
 
 
@@ -67,12 +69,12 @@ def verify(
     _checked(common, ("table", "json"))
     if not 1 <= times <= 50:
         raise UsageError(f"--times {times}", hint="between 1 and 50", slug="bad-usage")
-    earlier, found = _earlier(result), parts.target(target, through)
+    earlier, (found, data) = _earlier(result), parts.opened(target, through)
     if earlier.target != found.name:
         raise UsageError(f"{result} is a run against {earlier.target}, not {found.name}", hint="give the target file of that run", slug="bad-usage")  # fmt: skip
     flags = parts.Flags(authorisation, trusted or [], kill_file, listen)
     book = journal or shown.named(found.name, through, what="verify")
-    done = masked(_asked(session, target, found, earlier, flags, book, through, times), found.knows.canaries)
+    done = masked(_asked(session, target, found, data, earlier, flags, book, through, times), found.knows.canaries)
     _write(session, done)
     session.next(f"afterguard attack diff {result} NEW.json" if not done.left.part else "afterguard policy show strict -o policy.yaml")  # fmt: skip
     return 0 if common.no_fail else _code(done)
@@ -93,25 +95,25 @@ def _asked(
     session: Session,
     file: Path,
     target: Target,
+    data: Data | None,
     earlier: Assessment,
     flags: parts.Flags,
     journal: Path,
     through: parts.Through,
     times: int,
 ) -> Verified:
-    from afterguard.attack.techniques import BY_ID
-    from afterguard.jobs.attack_verify import Verification
+    from afterguard.jobs.attack_verify import ScoringVerification, Verification
 
-    if target.scoring is not None:
-        raise UsageError("hits on predictive models are not repeated one by one", hint="run afterguard attack again, and compare with: afterguard attack diff", slug="bad-usage")  # fmt: skip
     leave = parts.leave(session, flags, file, target)
-    techniques = [BY_ID[name] for name in dict.fromkeys(hit.technique for hit in earlier.hits) if name in BY_ID]
+    by = {one.id: one for one in parts.chosen("", data is not None)}
+    techniques = [by[name] for name in dict.fromkeys(hit.technique for hit in earlier.hits) if name in by]
     head = parts.head(target, techniques, earlier.seed, through)
     with parts.book(journal, head, session) as book, parts.means(session, flags, target) as outside:
         if book.head.seed != earlier.seed:
             raise UsageError(f"{journal} is the journal of another run", hint="give another --journal", slug="bad-journal")  # fmt: skip
-        run = Verification(target, techniques, leave, book, way=through, **outside)
-        return run.again(earlier.hits, earlier.run, times)
+        made: Any = Verification if data is None else partial(ScoringVerification, data=data)
+        done: Verified = made(target, techniques, leave, book, way=through, **outside).again(earlier.hits, earlier.run, times)  # fmt: skip
+        return done
 
 
 def _write(session: Session, done: Verified) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from afterguard.attack import calibrate, offer
 from afterguard.attack.assessment import Hit
 from afterguard.attack.contract import Aim
+from afterguard.attack.scoring import order
 from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Result, Verdict
 from afterguard.attack.verified import Again, Verified, again
-from afterguard.jobs.attack import Run, Stopped
+from afterguard.jobs.attack import Run, Stopped, turns_of
+from afterguard.jobs.scoring import ScoringRun
 
 UNSHOWN = "no-harmless-task-done"
 TIMES = "#"
@@ -35,8 +37,7 @@ class Verification(Run):
                     self._repeat(hit, times)
         except Stopped as end:
             stopped = str(end)
-        rows = tuple(self._again(hit, why.get(hit.technique, ""), stopped or "not-reached") for hit in hits)
-        return Verified(self.target.name, self.journal.head.run, of, self.way, rows, self.requests, stopped, self.wall(), self.target.host)  # fmt: skip
+        return _verified(self, hits, of, why, stopped)
 
     def _why_not(self, manner: calibrate.Manner) -> dict[str, str]:
         aim = self.target.aim(self.journal.head.seed, self.listener)
@@ -54,11 +55,42 @@ class Verification(Run):
     def _aim(self, name: str) -> Aim:
         return super()._aim(name.removesuffix("/twin").partition(TIMES)[0])
 
-    def _again(self, hit: Hit, why: str, otherwise: str) -> Again:
-        ends = [row for row in self.journal.rows if row.kind == "end" and row.trial.partition(TIMES)[0] == hit.id]
-        results = [_known(row.result, why) for row in ends if row.result is not None]
-        turns = self._turns(ends[-1].trial) if ends else []
-        return again(hit, results, turns, why or otherwise)
+
+class ScoringVerification(ScoringRun):
+    """The same of a predictive model. Honest rows come first: where they show no scores any more, what needs them is not tried, and the reason says so."""
+
+    def again(self, hits: Sequence[Hit], of: str, times: int = 1) -> Verified:
+        """Every hit, `times` times, or as far as it may go."""
+        stopped, why = "", {}
+        try:
+            manner = self._honest()  # before `aim` is looked at: it learns from them
+            why = order.offered(self.tried, self.aim, manner)
+            for hit in hits:
+                if not why.get(hit.technique, "unknown-technique"):
+                    self._repeat(hit, times)
+        except Stopped as end:
+            stopped = str(end)
+        return _verified(self, hits, of, why, stopped)
+
+    def _repeat(self, hit: Hit, times: int) -> None:
+        technique = next(one for one in self.tried if one.id == hit.technique)
+        _, variant, number = hit.id.split("/")
+        pick = order.Pick(technique.id, variant, int(number))
+        for time in range(times):
+            if self._once(technique, pick, f"{TIMES}{time}").verdict is Verdict.succeeded:
+                return
+
+
+def _verified(run: Run, hits: Sequence[Hit], of: str, why: dict[str, str], stopped: str) -> Verified:
+    rows = tuple(_again(run, hit, why.get(hit.technique, ""), stopped or "not-reached") for hit in hits)
+    return Verified(run.target.name, run.journal.head.run, of, run.way, rows, run.requests, stopped, run.wall(), run.target.host)  # fmt: skip
+
+
+def _again(run: Run, hit: Hit, why: str, otherwise: str) -> Again:
+    ends = [row for row in run.journal.rows if row.kind == "end" and row.trial.partition(TIMES)[0] == hit.id]
+    results = [_known(row.result, why) for row in ends if row.result is not None]
+    turns = turns_of(run.journal.rows, ends[-1].trial) if ends else []
+    return again(hit, results, turns, why or otherwise)
 
 
 def _known(result: Result, why: str) -> Result:

@@ -213,17 +213,19 @@ class ScoringRun(Run):
             out += found.answers
         return out
 
-    def _once(self, technique: Technique, pick: order.Pick) -> Result:
-        known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == pick.name), None)
+    def _once(self, technique: Technique, pick: order.Pick, time: str = "") -> Result:
+        """One trial, with what is drawn for it; `time` tells repetitions of it apart."""
+        name = pick.name + time
+        known = next((row.result for row in self.journal.rows if row.kind == "end" and row.trial == name), None)
         if known is not None:
             return known
         aim = msgspec.structs.replace(self.aim, seed=f"{self.journal.head.seed} {pick.name}", number=pick.number)
         trial = RowTrial(technique, aim, pick.variant)
-        self.journal.write(Row("begin", pick.name))
+        self.journal.write(Row("begin", name))
         step = trial.begin()
         while isinstance(step, Prompt):
-            step = trial.hear(self.ask(step, "turn", pick.name))
-        self.journal.write(Row("end", pick.name, result=step))
+            step = trial.hear(self.ask(step, "turn", name))
+        self.journal.write(Row("end", name, result=step))
         return step
 
     def _measured(self) -> tuple[Measured, ...]:

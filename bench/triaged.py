@@ -2,7 +2,7 @@
 
     python bench/watch_figures.py --engine triaged:Triaged --no-peer --seeds S --apps APP ...
 
-In: events. Out: each NEW alert that leaves triage (revisions wake nobody and are counted apart), as what it names. The alarms pass through the guard's own line of the decision log. NOISE of all exchanges get a hit that means nothing: kinds and confidences as detectors have, half with a cause of their own, a third held off; drawn
+In: events. Out: each alert that leaves triage, new or revised, as what it names. Only new ones count as alerts, for revisions wake nobody; what a revision adds is named from then on. The alarms pass through the guard's own line of the decision log. NOISE of all exchanges get a hit that means nothing: kinds and confidences as detectors have, half with a cause of their own, a third held off; drawn
 from the event's id, so that the same seed gives the same.
 """
 
@@ -39,25 +39,32 @@ class Triaged:
         self.live = Live()
         self.predictive = Predictive()
         self.triage = Triage()
+        self.alarms: list[tuple[float, Told]] = []
+        """What the watch raised, for the examination to take away."""
         self.days: Counter[int] = Counter()
         atexit.register(self.say)
 
     def feed(self, event: Event) -> list[Told]:
-        alerts = list(self.predictive.feed(event)) if event.features else list(self.live.feed(event))
-        told = self._alarms(alerts, event.time)
-        for one in seen(event):
+        told = self._alarms(
+            [*(self.predictive.feed(event) if event.features else ()), *self.live.feed(event)], event.time
+        )
+        for one in self.hits(event):
             told += self.triage.feed(one, event.time)
         self.triage.ask(Traffic(event.time, event.app, event.user or event.key, event.conversation))
         return self._new(told, event.time)
+
+    def hits(self, event: Event) -> list[Sighting]:
+        """What detectors say of it."""
+        return seen(event)
 
     def tick(self, now: float) -> list[Told]:
         told = self._alarms(list(self.live.tick(now)), now)
         return self._new([*told, *self.triage.tick(now)], now)
 
     def _new(self, told: list[Alert], now: float) -> list[Told]:
-        new = [one for one in told if one.state == "new" and not one.suppressed]
-        self.days[int(now // 86_400)] += len(new)
-        return [named(one) for one in new]
+        told = [one for one in told if one.state != "closed" and not one.suppressed]
+        self.days[int(now // 86_400)] += sum(one.state == "new" for one in told)
+        return [named(one) for one in told]
 
     def say(self) -> None:
         """New alerts of each day, and what became of everything seen."""
@@ -68,6 +75,8 @@ class Triaged:
         told: list[Alert] = []
         for one in alerts:
             for sighting in sightings(msgspec.json.decode(alarm(one, now, "bench"))):
+                if sighting.severity is not Severity.info:
+                    self.alarms.append((now, heard(sighting)))
                 told += self.triage.feed(sighting, now)
         return told
 
@@ -100,8 +109,14 @@ def _hit(
     )  # fmt: skip
 
 
+def heard(one: Sighting) -> Told:
+    """An alarm, as the examination reads it."""
+    who = tuple((entity.kind, entity.name) for entity in one.entities if entity.kind not in ("model", "prompt"))
+    return Told(one.kind, one.cause, one.app, one.model, who, one.rule)
+
+
 def named(alert: Alert) -> Told:
     """As the examination reads it."""
     model = alert.model if alert.why.get("scope") == "model" else ""
     who = () if alert.why.get("scope") in ("app", "model") else tuple((one.kind, one.name) for one in alert.entities)
-    return Told(alert.kind, alert.cause, alert.app, model, who, alert.rule)
+    return Told(alert.kind, alert.cause, alert.app, model, who, alert.rule, alert.state != "new")

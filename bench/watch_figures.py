@@ -111,8 +111,12 @@ class Truth:
     """Values that name it -> its rows that carry them."""
     carried: Counter[str] = field(default_factory=Counter)
     """Any identity -> how many of its rows carry it."""
+    hit_at: float = math.inf
+    """When a detector first said something of one of its rows."""
 
-    def note(self, event: Event) -> None:
+    def note(self, event: Event, is_hit: bool = False) -> None:
+        if is_hit:
+            self.hit_at = min(self.hit_at, event.time)
         for name in self.campaign.names:
             for value in values(event, name):
                 self.named[value].add(self.rows)
@@ -145,6 +149,8 @@ class Said:
     kind: str
     words: str
     names: set[str]
+    is_again: bool = False
+    """Whether it revises one that was told before: what it adds counts as named, and it is no alert more."""
 
 
 @dataclass
@@ -159,6 +165,8 @@ class Found:
     requests: int
     minutes: float | None = None
     """From its first harm to the alert that made it named well enough."""
+    from_hit: float | None = None
+    """Minutes from its first hit, of a detector or an alarm of the watch that names it, to the first alert that does; where the engine tells of hits."""
     noticed: bool = False
     fits: bool = False
     """Whether kind or cause of an alert that named it use one of the words one would expect."""
@@ -195,6 +203,8 @@ class Examined:
     name: str
     engine: Any
     alerts: list[Said] = field(default_factory=list)
+    alarms: list[Said] = field(default_factory=list)
+    """What went into it, where it is one that turns hits and alarms into alerts: it has `hits(event)` and `alarms`."""
     seconds: float = 0.0
     next_tick: float = 0.0
 
@@ -210,7 +220,15 @@ class Examined:
                 got.append((event.time, alert))
         self.next_tick = due
         self.seconds += time.process_time() - began
-        self.alerts += [Said(at, kind_of(alert), words_of(alert), said(alert)) for at, alert in got]
+        self.alerts += [heard(at, alert) for at, alert in got]
+        if alarms := getattr(self.engine, "alarms", None):
+            self.alarms += [heard(at, alarm) for at, alarm in alarms]
+            alarms.clear()
+
+
+def heard(at: float, alert: Any) -> Said:
+    """An alert or alarm, as the examination needs it."""
+    return Said(at, kind_of(alert), words_of(alert), said(alert), getattr(alert, "is_again", False))
 
 
 def examine(
@@ -222,11 +240,12 @@ def examine(
     stream = Stream(seed, plan)
     truths = {one.number: Truth(one) for one in stream.campaigns}
     running = [Examined(name, make()) for name, make in engines.items()]
+    hits = next((one.engine.hits for one in running if hasattr(one.engine, "hits")), None)
     count, day = 0, 0
     for events, labels in stream.blocks():
         for at, number in enumerate(labels):
             if number:
-                truths[number].note(events[at])
+                truths[number].note(events[at], hits is not None and bool(hits(events[at])))
         for one in running:
             one.feed(events)
         count += len(events)
@@ -247,26 +266,28 @@ def judged(
     """What its alerts were worth, up to the moment that was reached."""
     reached = min(reached, stream.plan.end)
     later = [alert for alert in run.alerts if alert.time >= stream.quiet_from]
-    wrong = [alert for alert in later if not any(explains(truth, alert, seed) for truth in truths)]
+    wrong = [
+        alert for alert in later if not alert.is_again and not any(explains(truth, alert, seed) for truth in truths)
+    ]
     return Seed(
         engine=run.name,
         seed=seed,
         events=count,
         per_day=stream.plan.per_day,
         seconds=run.seconds,
-        learning_alerts=len(run.alerts) - len(later),
+        learning_alerts=sum(not alert.is_again for alert in run.alerts) - sum(not alert.is_again for alert in later),
         quiet_days=max(0.0, min(reached, stream.examined_from) - stream.quiet_from) / DAY,
         examined_days=max(0.0, reached - stream.examined_from) / DAY,
         false_quiet=sum(alert.time < stream.examined_from for alert in wrong),
         false_examined=sum(alert.time >= stream.examined_from for alert in wrong),
         false_kinds=dict(Counter(alert.kind for alert in wrong)),
         false_samples=[f"day {(alert.time - stream.plan.start) / DAY:.2f}: {alert.words[:300]} | {' '.join(sorted(alert.names))[:300]}" for alert in wrong[:: max(1, len(wrong) // 40)]],
-        campaigns=[fared(truth, later, seed) for truth in truths if truth.rows and truth.campaign.end <= reached],
+        campaigns=[fared(truth, later, run.alarms, seed) for truth in truths if truth.rows and truth.campaign.end <= reached],
     )  # fmt: skip
 
 
-def fared(truth: Truth, alerts: list[Said], seed: int) -> Found:
-    """One campaign against all alerts of its time."""
+def fared(truth: Truth, alerts: list[Said], alarms: list[Said], seed: int) -> Found:
+    """One campaign against all alerts of its time; `alarms` went into them."""
     one = truth.campaign
     out = Found(seed, one.kind, one.variant, one.slow, one.identities, truth.rows)
     covered: set[int] = set()
@@ -274,21 +295,43 @@ def fared(truth: Truth, alerts: list[Said], seed: int) -> Found:
     for alert in alerts:
         if not one.start <= alert.time <= truth.last:
             continue
-        rows = set().union(*(truth.named[name] for name in alert.names if name in truth.named))
-        fits = any(word in alert.words for word in one.words)
-        if "app" in one.names and fits and is_of_app(alert, one, seed):
-            rows = set(range(truth.rows))
+        rows, fits = named_rows(truth, alert, seed), is_fitting(one, alert)
         if not rows:
             out.noticed |= is_of_app(alert, one, seed)
             continue
-        out.alerts += 1
+        out.alerts += not alert.is_again
         out.noticed = True
         out.fits |= fits
         out.kinds[alert.kind] = out.kinds.get(alert.kind, 0) + 1
+        if out.from_hit is None and (alarms or math.isfinite(truth.hit_at)):
+            out.from_hit = max(0.0, (alert.time - first_hit(truth, alarms, alert.time, seed)) / 60)
         covered |= rows
         if out.minutes is None and len(covered) >= ENOUGH * truth.rows - 0.5:
             out.minutes = max(0.0, (alert.time - harm) / 60)
     return out
+
+
+def is_fitting(one: Campaign, alert: Said) -> bool:
+    """Whether its kind or cause use one of the words one would expect."""
+    return any(word in alert.words for word in one.words)
+
+
+def named_rows(truth: Truth, alert: Said, seed: int) -> set[int]:
+    """The rows of a campaign that an alert names."""
+    one = truth.campaign
+    if "app" in one.names and is_fitting(one, alert) and is_of_app(alert, one, seed):
+        return set(range(truth.rows))
+    return set().union(*(truth.named[name] for name in alert.names if name in truth.named))
+
+
+def first_hit(truth: Truth, alarms: list[Said], until: float, seed: int) -> float:
+    """When a detector or the watch first said something of a campaign, before an alert did."""
+    for alarm in alarms:
+        if alarm.time >= min(until, truth.hit_at):
+            break
+        if alarm.time >= truth.campaign.start and named_rows(truth, alarm, seed):
+            return alarm.time
+    return min(until, truth.hit_at)
 
 
 @lru_cache
@@ -377,6 +420,7 @@ def section(runs: list[Seed]) -> list[str]:
         f"- false alarms a day: without campaigns {rate([run.false_quiet for run in runs], [run.quiet_days for run in runs])}; beside campaigns {rate([run.false_examined for run in runs], [run.examined_days for run in runs])}",
         f"- false alarms by kind: {', '.join(f'{kind} {times}' for kind, times in falses.most_common()) or 'none'}; alerts while learning: {sum(run.learning_alerts for run in runs)}",
         f"- speed: {sum(run.events for run in runs) / max(1e-9, sum(run.seconds for run in runs)):,.0f} events a second on one core ({sum(run.events for run in runs):,} events)",
+        *from_hits(found),
         f"- missed: {', '.join(f'{what} x{times}' for what, times in sorted(misses.items())) or 'none'}",
         "",
         "| campaign | few: found | minutes | spread: found | minutes | noticed | words fit | alerts each | by |",
@@ -386,6 +430,14 @@ def section(runs: list[Seed]) -> list[str]:
     ]  # fmt: skip
 
 
+def from_hits(found: list[Found]) -> list[str]:
+    """How long a hit waited for its alert, where that is known."""
+    minutes = sorted(one.from_hit for one in found if one.from_hit is not None)
+    if not minutes:
+        return []
+    return [f"- from the first hit to the alert that names it: middle {statistics.median(minutes):.1f} minutes, nine of ten within {minutes[math.ceil(0.9 * len(minutes)) - 1]:.0f}, {sum(one < 1 for one in minutes)} of {len(minutes)} within one"]  # fmt: skip
+
+
 def line(kind: str, found: list[Found]) -> str:
     cells = [kind + (" (slow)" if found[0].slow else "")]
     for variant in ("few", "spread"):
@@ -393,7 +445,7 @@ def line(kind: str, found: list[Found]) -> str:
         minutes = [one.minutes for one in some if one.minutes is not None]
         cells += [f"{len(minutes)}/{len(some)}", f"{statistics.median(minutes):,.0f}" if minutes else "-"]
     by = Counter(name for one in found for name, times in one.kinds.items() for _ in range(times))
-    named = [one for one in found if one.alerts]
+    named = [one for one in found if one.kinds]
     cells += [f"{sum(one.noticed for one in found)}/{len(found)}", f"{sum(one.fits for one in named)}/{len(named)}"]
     cells += [
         f"{statistics.median([one.alerts for one in found]):.0f}",

@@ -24,6 +24,8 @@ class Told(NamedTuple):
     model: str
     entities: tuple[tuple[str, str], ...]
     rule: str
+    is_again: bool = False
+    """Whether it revises one that was told before."""
 
 
 class Watch:

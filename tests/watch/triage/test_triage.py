@@ -172,7 +172,7 @@ def test_alerts_over_one_document_are_one_incident_and_hubs_link_nothing() -> No
     assert one.case == two.case != other.case
     assert (one.linked_by, two.linked_by) == ("", "document d77")
     hub = Entity("document", "handbook", "means")
-    cases = [fed(triage, seen("tool_poisoned", NOON + at, is_alarm=True, cause=f"z{at}", entities=(Entity("identity", f"v{at}"), hub)))[0].case for at in range(40)]  # fmt: skip
+    cases = [fed(triage, seen(f"tool_{at}", NOON + at, is_alarm=True, cause=f"z{at}", entities=(Entity("identity", f"v{at}"), hub)))[0].case for at in range(40)]  # fmt: skip
     assert len(set(cases[:20])) == 1 and len(set(cases[20:])) == 20
 
 
@@ -193,6 +193,39 @@ def test_money_and_owner_come_as_rows() -> None:
     (alert,) = fed(triage, seen())
     assert (alert.severity, alert.currency, alert.owner) == (Severity.critical, "EUR", "desk team")
     assert alert.money == Range(1e4, 5e6, 2e7)
+
+
+def accounts(first: int, last: int, at: float = NOON, **more: Any) -> list[Sighting]:
+    """Alarms of one kind, each about another account."""
+    more = {"severity": Severity.medium, "is_alarm": True, **more}
+    return [seen("account_takeover", at + n, f"w{n}", cause=f"user w{n}", **more) for n in range(first, last)]
+
+
+def test_many_of_one_kind_share_an_alert_that_comes_to_name_them_all() -> None:
+    triage = known()
+    new = [one for one in fed(triage, *accounts(0, 40)) if one.state == "new"]
+    assert [one.cause for one in new[:2]] == ["user w0", "user w1"] and len(new) == 3
+    shared = new[2]
+    assert shared.kind == "account_takeover" and shared.title == f"Several at once: {new[0].title}"
+    assert shared.touched["identity"] == 1 and shared.case.startswith("in-")
+    assert triage.tick(NOON + 600) == [], "not every one at once"
+    (later,) = triage.tick(NOON + 3_700)
+    assert (later.id, later.state, later.touched["identity"]) == (shared.id, "updated", 38)
+    assert triage.tick(NOON + 7_400) == [], "nobody is owed any more"
+    assert triage.counts.shared == 38 and triage.counts.raised == 3
+
+
+def test_what_is_shared_ends_with_the_day_and_leaves_out_the_gravest_and_what_was_set_aside() -> None:
+    rule = Suppression("s", {"identity": "w0"}, "a drill", "ana", NOON - 10, NOON + DAY)
+    triage = known()
+    triage.said = Said(suppressions=(rule,))
+    told = fed(triage, *accounts(0, 4), *accounts(4, 5, severity=Severity.critical))
+    assert [bool(one.suppressed) for one in told] == [True, False, False, False, False], "it takes nobody's room"
+    assert [one.title.startswith("Several") for one in told] == [False, False, False, True, False]
+    assert told[-1].severity is Severity.critical
+    day_after = fed(triage, *accounts(10, 14, NOON + DAY))
+    assert [one.title.startswith("Several") for one in day_after] == [False, False, True]
+    assert day_after[-1].id != told[3].id
 
 
 def test_beyond_a_days_most_one_alert_counts_the_rest() -> None:

@@ -7,7 +7,8 @@ Theory of operation. Whatever the guard held off is counted and raises nothing b
 - where its cause (a payload family, a host, a tool) is seen far more often than on the days before;
 - where one identity or conversation shows far more hits than chance makes of its requests, or came from probing to acting (surprise.py).
 Everything else is the noise of a detector. It is counted by kind, and the counts are shown.
-One cause is one alert as long as it goes on (QUIET days without it end it); what comes later makes a revision of the same alert, and only when it has doubled or got worse.
+One cause is one alert as long as it goes on (QUIET days without it end it); what comes later makes a revision of the same alert, and only when it has doubled, got worse, or owes a name for hours.
+Many causes of one kind in an application are one alert too: APART of them a day stand alone, those after them join one that names them all. A campaign of forty accounts is three alerts, not forty.
 At most `most` new alerts a day: what comes beyond joins one alert that counts it, except what is critical.
 """
 
@@ -43,9 +44,12 @@ PROGRESS = 7.0
 SEVERAL, FURTHER = "several hits", "several hits, further than probing"
 NEW = 3.0
 """Times the margin on an application's first day, when shares are still rough."""
+APART = 2
+"""Causes of one kind a day that get an alert each; later ones share one, except what is critical."""
 QUIET = 7.0
 OPEN = 5_000
 MANY = "further alerts of the day"
+SEVERAL_AT_ONCE = "Several at once: "
 EVERY = "\0"
 """New alerts of all applications."""
 ACTORS = ("conversation", "identity", "document")
@@ -64,6 +68,8 @@ class Counts(msgspec.Struct):
     """Sightings that belong to an alert that is open."""
     revised: int = 0
     suppressed: int = 0
+    shared: int = 0
+    """What would have been an alert of its own and joined the one about many of its kind."""
     beyond: int = 0
     """New alerts beyond a day's most, counted in one."""
 
@@ -123,8 +129,8 @@ class Triage:
         return []
 
     def tick(self, now: float) -> list[Alert]:
-        """Alerts that are over: nothing of them was seen for QUIET days."""
-        out = []
+        """Alerts that are over, for nothing of them was seen for QUIET days, and names that are owed."""
+        out = [alert for one in self.open.values() if one.is_owed(now) for alert in self._revised(one, now)]
         for mark in [mark for mark, one in self.open.items() if now - one.last > QUIET * DAY]:
             out += self._close(mark, now)
         return out
@@ -227,13 +233,20 @@ class Triage:
         hidden = self.said.hides(alert, growing.a_day(), now)
         if hidden:
             return []
-        is_first = growing.told_risk < 0
+        if growing.told_risk < 0:
+            return [self._first(growing, alert)]
         growing.told(alert)
-        if is_first:
-            self.counts.raised += 1
-        else:
-            self.counts.revised += 1
+        self.counts.revised += 1
         return [alert]
+
+    def _first(self, growing: Growing, alert: Alert) -> Alert:
+        """A new alert leaves, with the incident it belongs to."""
+        growing.case, growing.linked_by = self.incidents.joined(alert)
+        alert = msgspec.structs.replace(alert, case=growing.case, linked_by=growing.linked_by)
+        growing.told(alert)
+        self.counts.raised += 1
+        self.today[EVERY] += 1
+        return alert
 
     def _raise(self, one: Sighting, kind: str, cause: str, title: str, now: float) -> list[Alert]:
         mark = fingerprint(one.tenant, one.app, kind, cause)
@@ -245,26 +258,41 @@ class Triage:
         if hidden:
             self.counts.suppressed += 1
             return [*out, msgspec.structs.replace(alert, suppressed=hidden)]
-        self.today[EVERY] += 1
-        if self.today[EVERY] > self.most and alert.severity is not Severity.critical:
+        if alert.severity is not Severity.critical and (shared := self._shared(one, kind, alert.title)) is not None:
             del self.open[mark]
-            self.counts.beyond += 1
-            return [*out, *self._beyond(one, now)]
-        growing.case, growing.linked_by = self.incidents.joined(alert)
-        alert = msgspec.structs.replace(alert, case=growing.case, linked_by=growing.linked_by)
-        growing.told(alert)
-        self.counts.raised += 1
-        return [*out, alert]
+            return [*out, *self._revised(shared, now)]
+        return [*out, self._first(growing, alert)]
 
-    def _beyond(self, one: Sighting, now: float) -> list[Alert]:
-        """The one alert that counts what comes after a day's most."""
-        cause = f"day {self.day}"
-        mark = fingerprint(one.tenant, one.app, "alerts_beyond", cause)
-        growing = self.open.get(mark)
-        if growing is None:  # one an application: each has an owner
-            growing = self.open[mark] = begun(one, "alerts_beyond", cause, MANY)
+    def _shared(self, one: Sighting, kind: str, title: str) -> Growing | None:
+        """The alert that a new cause has to share with others, where there is no room for one of its own: with those of its kind, or with everything beyond a day's most."""
+        alike = f"{one.tenant}\0{one.app}\0{kind}\0apart"
+        self.today[alike] += 1
+        is_apart = self.today[alike] <= APART
+        if not is_apart:
+            self.counts.shared += 1
+            mark = fingerprint(one.tenant, one.app, kind, self._many())
+            if mark in self.open:
+                return self._with(mark, one)
+        if self.today[EVERY] >= self.most:
+            # One an application: each has an owner.
+            self.counts.beyond += 1
+            mark = fingerprint(one.tenant, one.app, "alerts_beyond", cause := f"day {self.day}")
+            self.open.setdefault(mark, begun(one, "alerts_beyond", cause, MANY))
+            return self._with(mark, one)
+        if is_apart:
+            return None
+        self.open[mark] = begun(one, kind, self._many(), f"{SEVERAL_AT_ONCE}{title}")
+        return self._with(mark, one)
+
+    def _many(self) -> str:
+        """The cause of an alert about many of a kind: the day, so that each day begins with a fresh look."""
+        return f"several, day {self.day}"
+
+    def _with(self, mark: str, one: Sighting) -> Growing:
+        growing = self.open[mark]
         growing.add(one)
-        return self._revised(growing, now)
+        self.open.move_to_end(mark)
+        return growing
 
     def _as_it_stands(self, growing: Growing, now: float, state: str) -> Alert:
         likely = weigh.likelihood(growing.confidence, *self.said.verdicts.get((growing.best.detector, growing.kind), (0, 0)))  # fmt: skip

@@ -21,6 +21,8 @@ SHOWN, SHOWN_OF = 250, 200
 EXCHANGES = 20
 AGAIN = 900.0
 """Seconds between two revisions at least, unless it got worse."""
+LATER = 3_600.0
+"""Seconds after which names that came since are told, however few they are."""
 LEVELS = tuple(Confidence)
 
 
@@ -56,6 +58,7 @@ class Growing(msgspec.Struct):
     revision: int = 0
     told_at: float = 0.0
     told_count: int = 0
+    told_names: int = 0
     told_risk: int = -1
     """-1: it was told to nobody yet."""
     case: str = ""
@@ -91,6 +94,10 @@ class Growing(msgspec.Struct):
         """How many of each kind; at least, where names went beyond what is kept."""
         return {kind: len(self.entities[kind]) for kind in ENTITIES if self.entities.get(kind)}
 
+    def names(self) -> int:
+        """How many somebodies and somethings are known of it."""
+        return sum(map(len, self.entities.values()))
+
     def a_day(self) -> float:
         """Exchanges a day since it began; a day at least."""
         return self.count / max(1.0, (self.last - self.first) / 86_400)
@@ -99,7 +106,12 @@ class Growing(msgspec.Struct):
         """Whether what came since it was told is worth another word."""
         if self.told_risk < 0 or risk >= self.told_risk + 10:
             return True
-        return self.count >= 2 * self.told_count and now - self.told_at >= AGAIN
+        is_double = self.count >= 2 * self.told_count or self.names() >= 2 * self.told_names > 0
+        return (is_double and now - self.told_at >= AGAIN) or self.is_owed(now)
+
+    def is_owed(self, now: float) -> bool:
+        """Whether somebody it names has been kept back for long enough."""
+        return self.told_risk >= 0 and self.names() > self.told_names and now - self.told_at >= LATER
 
     def alert(self, now: float, likely: float, money: Range | None, currency: str, state: str) -> Alert:
         """As it stands now; `told` makes it the newest revision."""
@@ -116,7 +128,8 @@ class Growing(msgspec.Struct):
 
     def told(self, alert: Alert) -> None:
         """This revision has left."""
-        self.revision, self.told_at, self.told_count, self.told_risk = alert.revision, alert.observed, self.count, alert.risk  # fmt: skip
+        self.revision, self.told_at, self.told_risk = alert.revision, alert.observed, alert.risk
+        self.told_count, self.told_names = self.count, self.names()
 
 
 def begun(one: Sighting, kind: str, cause: str, title: str = "") -> Growing:

@@ -6,6 +6,8 @@ that who may see the numbers may see this.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -86,10 +88,9 @@ def point(at: str, page: str, now: float) -> Point:
     """The point that says this at /metrics."""
     rows: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)
     for name, labels, value in ROW.findall(page):
-        try:
-            rows[name].append(({k: _plain(v) for k, v in LABEL.findall(labels)}, float(value)))
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            if math.isfinite(found := float(value)):
+                rows[name].append(({k: _plain(v) for k, v in LABEL.findall(labels)}, found))
 
     def number(name: str) -> float:
         found = rows.get("afterguard_" + name)

@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from afterguard import __version__
@@ -42,7 +41,7 @@ from afterguard.jobs.measured import Measured
 from afterguard.jobs.promote import SUFFIX
 from afterguard.jobs.pull import Pull
 from afterguard.jobs.sheets import sheets_of
-from afterguard.jobs.source import Source
+from afterguard.jobs.source import pulling
 from afterguard.jobs.standing import Standing, standing, weighed
 from afterguard.policy.load import Policy
 from afterguard.policy.load import load as load_policy
@@ -168,10 +167,10 @@ class Judging:
             if any(one.is_predictive for one in self.routes):
                 self._watching.append(loop.create_task(self.patrol.keep()))
             if self.pull is not None:
-                self._watching.append(loop.create_task(self._pull(self.pull, self.settings.policy_every, self._pulled)))
+                self._watching.append(loop.create_task(pulling(self.pull, self.settings.policy_every, self._pulled)))
             if self.sheets is not None:
                 every = self.settings.measures_every
-                self._watching.append(loop.create_task(self._pull(self.sheets, every, self.measured.pulled)))
+                self._watching.append(loop.create_task(pulling(self.sheets, every, self.measured.pulled)))
 
     def unwatch(self) -> None:
         """No more looking."""
@@ -305,14 +304,6 @@ class Judging:
             self.looked()
             self.collector.tick(time.monotonic(), is_idle=not self.desk.open)
             await asyncio.sleep(LOOK)
-
-    async def _pull(self, source: Source, every: float, pulled: Callable[[str], None]) -> None:
-        """Look at a source now and then, where no other process of this guard does."""
-        while True:
-            if source.is_mine():
-                pulled(await asyncio.to_thread(source.once))
-            # Not all sites at the same moment.
-            await asyncio.sleep(every * random.uniform(0.8, 1.2))
 
     def _pulled(self, outcome: str) -> None:
         self.metrics.add("afterguard_policy_pulls_total", outcome)

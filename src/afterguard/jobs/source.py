@@ -10,9 +10,11 @@ does not take back.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
+import random
 import time
 import types
 from abc import ABC, abstractmethod
@@ -169,6 +171,15 @@ class Source(ABC):
             out.flush()
             os.fsync(out.fileno())
         scratch.replace(self.folder / name)
+
+
+async def pulling(source: Source, every: float, pulled: Callable[[str], None]) -> None:
+    """Look at a source now and then, where no other process of this guard does; `pulled` is told what came of it."""
+    while True:
+        if source.is_mine():
+            pulled(await asyncio.to_thread(source.once))
+        # Not all sites at the same moment.
+        await asyncio.sleep(every * random.uniform(0.8, 1.2))
 
 
 def state_of(folder: Path, name: str) -> State:

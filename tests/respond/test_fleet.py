@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from afterguard.cli.run import run
 from afterguard.config import GuardConfig
 from afterguard.errors import UsageError
+from afterguard.guard.metrics import Metrics
 from afterguard.guard.who import key_name
 from afterguard.jobs import points
 from afterguard.jobs.fleet import Fleet
@@ -110,7 +111,7 @@ def test_one_sheet_at_two_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     soc, root = tmp_path / "soc", tmp_path / "web"
     for one in (soc, root, tmp_path / "berlin", tmp_path / "paris"):
         one.mkdir()
-    tmp_path.chmod(0o755)
+    root.chmod(0o755)
     monkeypatch.chdir(soc)
     guard_key(tmp_path / "berlin")
     shutil.copy(tmp_path / "berlin/guard.key", tmp_path / "paris/guard.key")
@@ -155,6 +156,7 @@ def test_one_sheet_at_two_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             assert code == 0, made
             assert "in effect at 2 of 2 points; 1 probes" in refusal(made), made
             assert time.monotonic() - began < PATIENCE
+            assert shown.stat().st_mode & 0o777 == 0o644, "who may look into the folder may read it"
             assert ask(berlin, "stolen")[0] == ask(paris, "stolen")[0] == 400
             assert ask(berlin, "honest")[0] == ask(paris, "honest")[0] == 200
             assert cli("respond", "show", first)[1]["case"]["status"] == "contained"
@@ -325,6 +327,18 @@ def test_no_page_is_a_defect(text: str, number: float, label: str) -> None:
     page = f'afterguard_policy_info{{policy="{label}",mode="m"}} 1\nafterguard_measures_sequence {number}\nafterguard_measures {number}\nafterguard_measures_stale {number}\n{text}'
     found = points.point("a", page, 1e9)
     assert list(points.lines([found]))
+
+
+def test_a_guard_has_what_all_its_workers_have() -> None:
+    workers = [Metrics() for _ in range(3)]
+    for one, sequence in zip(workers, (9, 7, 9), strict=True):
+        one.set("afterguard_measures_sequence", sequence)
+        one.set("afterguard_measures_stale", float(sequence == 7))
+    whole = Metrics()
+    for one in workers:
+        whole.join(one.all())
+    found = points.point("a", 'afterguard_policy_info{policy="p",mode="m"} 1\n' + whole.page().decode(), 1.0)
+    assert found.measures == 7 and found.is_measures_stale
 
 
 def test_points_say_which_measures_they_have() -> None:

@@ -104,7 +104,7 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy_stale: float = 900.0
     """Seconds without a good answer from there after which the policy in force counts as stale. It stays in force."""
     policy_hosts: list[str] = []
-    """HOST or HOST:PORT that bundles may be pulled from; empty: the host that guard.policy names."""
+    """HOST or HOST:PORT that bundles and measures may be pulled from; empty: the host that guard.policy, or guard.measures, names."""
     policy_first: str = ""
     """starter, strict, none or a file: what holds until the first bundle was pulled. Empty: the guard does not start without one."""
     site: str = ""
@@ -114,7 +114,11 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_keys: list[str] = []
     """Public keys (hexadecimal) whose signatures count; empty: any."""
     measures: str = ""
-    """File with the signed measures of responders (afterguard respond). Empty: measures.json in the guard's folder."""
+    """The signed measures of responders (afterguard respond): a file that is looked at, or https://... or file:... that is pulled. Empty: measures.json in the guard's folder."""
+    measures_every: float = 5.0
+    """Seconds between two looks at where measures are pulled from."""
+    measures_stale: float = 60.0
+    """Seconds without a good answer from there after which the measures in force count as stale. They stay in force."""
     responder_keys: list[str] = []
     """Public keys (hexadecimal) of those whose measures count; whoever can read the guard's own key counts without."""
     on_error: str = ""
@@ -473,5 +477,9 @@ def _check_guard(guard: GuardConfig, wrong: Callable[[str, str], UsageError]) ->
         raise wrong("guard.policy_every", "must be between 0.2 seconds and a day")
     if not guard.policy_every < guard.policy_stale:
         raise wrong("guard.policy_stale", "must be more than guard.policy_every")
+    if not 0.2 <= guard.measures_every <= 3_600:
+        raise wrong("guard.measures_every", "must be between 0.2 seconds and an hour")
+    if not guard.measures_every < guard.measures_stale:
+        raise wrong("guard.measures_stale", "must be more than guard.measures_every")
     if guard.log_bytes < 1 << 20:
         raise wrong("guard.log_bytes", "must be at least 1 MiB")

@@ -165,6 +165,9 @@ QUIET: Series = {
     'afterguard_policy_stale{job="g",instance="i"}': "0+0x3000",
     'afterguard_policy_valid_until_timestamp_seconds{job="g",instance="i"}': "2000000000+0x3000",
     'afterguard_policy_pulls_total{outcome="unchanged",job="g",instance="i"}': "0+1x3000",
+    'afterguard_measures_stale{job="g",instance="i"}': "0+0x3000",
+    'afterguard_measures_sequence{job="g",instance="i"}': "1796020212346+0x3000",
+    'afterguard_measures_sequence{job="g",instance="alone"}': "7+0x3000",
     'afterguard_collected_total{source="traces",outcome="taken",job="g",instance="i"}': "0+100x3000",
     'afterguard_judging_seconds_bucket{route="a",le="0.001",job="g",instance="i"}': "0+600x3000",
     'afterguard_judging_seconds_bucket{route="a",le="+Inf",job="g",instance="i"}': "0+600x3000",
@@ -194,6 +197,7 @@ ONE_EVENT: list[tuple[str, str, Series]] = [
     ),
     ("AfterguardApprovalForged", "", {'afterguard_approvals_total{route="all",event="forged"}': f"_x{AT - 3} 1x60"}),
     ("AfterguardPolicyRefused", "", {'afterguard_policy_pulls_total{outcome="older"}': f"_x{AT - 3} 1x60"}),
+    ("AfterguardMeasuresRefused", "", {'afterguard_measures_refused_total{reason="older"}': f"_x{AT - 3} 1x60"}),
     (
         "AfterguardCollectedLost",
         "",
@@ -223,6 +227,14 @@ STEADY: list[tuple[str, Series]] = [
     ("AfterguardRefused", {'afterguard_refused_total{reason="malformed_http"}': "0+300x100"}),
     ("AfterguardSharedStateAway", {'afterguard_failures_total{route="all",reason="redis",passed="yes"}': "0+5x100"}),
     ("AfterguardPolicyStale", {'afterguard_policy_stale{job="g",instance="j"}': "1+0x100"}),
+    ("AfterguardMeasuresStale", {'afterguard_measures_stale{job="g",instance="j"}': "1+0x100"}),
+    (
+        "AfterguardMeasuresDiffer",
+        {
+            'afterguard_measures_stale{job="g",instance="j"}': "0+0x100",
+            'afterguard_measures_sequence{job="g",instance="j"}': "1796020212345+0x100",
+        },
+    ),
     (
         "AfterguardPolicyExpires",
         {'afterguard_policy_valid_until_timestamp_seconds{job="g",instance="j"}': "100000+0x100"},

@@ -27,8 +27,12 @@ from afterguard.guard.brain import Brain
 from afterguard.guard.pins import Pins
 from afterguard.guard.route import Route
 from afterguard.guard.stdio import CAP, Door, Line, Lines
+from afterguard.jobs import points
+from afterguard.jobs.judging import key as guard_key
 from afterguard.model import ToolSpec
+from afterguard.policy import measures
 from afterguard.policy.load import load
+from afterguard.policy.measures import Measure, Sheet
 from afterguard.policy.shipped import shipped
 
 HERE = Path(__file__).parent
@@ -443,6 +447,24 @@ def test_the_kill_switch_and_an_unknown_command(tmp_path: Path) -> None:
         guarded(tmp_path, "--pins", tmp_path / "pins.json"), capture_output=True, text=True, env=environment(tmp_path)
     )
     assert done.returncode == 2 and "bad-pins" in done.stderr
+
+
+def test_what_responders_took_away_is_refused(tmp_path: Path) -> None:
+    secret = guard_key(tmp_path / "guard")
+    row = Measure("off", "tool_off", "t", time.time() + 600, "the server was taken over")
+    shown, numbers = tmp_path / "measures.json", tmp_path / "notes.prom"
+    shown.write_bytes(measures.written(measures.sign(Sheet(7, time.time(), (row,)), measures.own_key(secret))))
+    config = tmp_path / "afterguard.toml"
+    config.write_text(f'[guard]\nmeasures = "file:{shown}"\n')
+    words = ("--mode", "observe", "--config", str(config), "--metrics", str(numbers))
+    _, lines = raw(tmp_path, call(1), *words)
+    assert "Stopped by responders: the server was taken over" in lines[0].decode()
+    found = points.point("notes", numbers.read_text(), time.time())
+    assert (found.measures, found.measures_live, found.is_measures_stale, found.problem) == (7, 1, False, "")
+    assert found.modes == {"mcp/notes": "shadow"} and found.revision.startswith("starter@")
+    shown.unlink()
+    _, lines = raw(tmp_path, call(1), *words)
+    assert "Stopped by responders" in lines[0].decode(), "it keeps what it had"
 
 
 # In this process.

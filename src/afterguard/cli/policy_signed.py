@@ -211,9 +211,9 @@ def status(
     seen: int | None = None,
     common: Common = DEFAULT,
 ) -> int:
-    """Say of each enforcement point which policy it has in force, how old, in which modes, and whether it is stale; of each policy file its stage and who promoted it.
+    """Say of each enforcement point which policy and which measures of responders it has in force, how old, in which modes, and whether they are stale; of each policy file its stage and who promoted it.
 
-    Exits with 10 where a promotion does not hold, or a point is stale, does not answer, or has another policy than the rest.
+    Exits with 10 where a promotion does not hold, or a point is stale, does not answer, or has another policy, or older measures, than the rest.
 
     Parameters
     ----------

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Repeated = Annotated[list[str] | None, Parameter(negative=())]
 MARKS = {
     "done": "done",
+    "partly": "PARTLY",
     "would": "would do",
     "refused": "REFUSED",
     "failed": "FAILED",
@@ -85,7 +86,7 @@ def run(
 ) -> int:
     """Do what a plan says, as far as it goes: evidence first, every effect asked of the world again. Run it again after an approval or a crash.
 
-    Exits with 10 where something failed or waits for a person.
+    Exits with 10 where something failed, waits for a person, or is not in effect at every guard.
 
     Parameters
     ----------
@@ -236,6 +237,8 @@ def _next(case: str, ran: Ran, is_dry: bool) -> str:
         return f"afterguard respond answer {case} {waits.act.id} --text TEXT"
     if waits is not None:
         return f"afterguard respond approve {case} {waits.act.id} --reason TEXT   (another person)"
+    if ran.state == "partly":
+        return f"afterguard respond run {case}   (asks again; what is missing stands above)"
     return f"afterguard respond {'show' if ran.state == 'done' else 'undo'} {case}"
 
 

@@ -20,6 +20,8 @@ class Metric(NamedTuple):
     says: str
     is_switch: bool = False
     """A gauge that is on or off: of several workers' the largest counts, not the sum."""
+    is_least: bool = False
+    """Of several workers' the smallest counts: the guard has only what all of them have."""
 
 
 METRICS = {
@@ -56,9 +58,14 @@ METRICS = {
     "afterguard_collected_total": Metric("counter", ("source", "outcome"), "What came to be judged off the path. Source: traces, logs (spans and log records), mirror (requests). Outcome: taken; not_ai, of no model or tool; rejected, too many for one request; later and refused (requests): the exporter was told to come again, or not to; too_long."),
     "afterguard_alarms_total": Metric("counter", ("kind",), "Alarms of the watch over time."),
     "afterguard_measures": Metric("gauge", (), "Measures of responders that hold.", True),
-    "afterguard_measures_sequence": Metric("gauge", (), "Sequence of the sheet of measures in force.", True),
+    "afterguard_measures_sequence": Metric("gauge", (), "Sequence of the sheet of measures in force, at every worker; 0 where there is none.", is_least=True),
+    "afterguard_measures_created_timestamp_seconds": Metric("gauge", (), "When the sheet of measures in force was signed.", True),
+    "afterguard_measures_pulled_timestamp_seconds": Metric("gauge", (), "When the source of the measures was last in touch, and what it said was good; 0 for never. Only where they are pulled.", True),
+    "afterguard_measures_stale": Metric("gauge", (), "1 where the source of the measures was not in touch for guard.measures_stale seconds. Only where they are pulled.", True),
+    "afterguard_measures_pulls_total": Metric("counter", ("outcome",), "Looks at the source of the measures by what came of them: changed, unchanged, unreachable, or why the sheet was refused."),
     "afterguard_measures_refused_total": Metric("counter", ("reason",), "Sheets of measures that were not taken: unreadable, unsigned, untrusted, tampered, older, forked; gone where the file of a sheet in force is missing. What held goes on."),
     "afterguard_measured_total": Metric("counter", ("route", "action"), "Exchanges that a measure of responders matched, by what was done."),
+    "afterguard_names_info": Metric("gauge", ("key",), "1 for the key that pseudonyms are made with, by a hash of it: guards with the same one call a caller the same.", True),
     "afterguard_killed": Metric("gauge", (), "1 while the kill switch is on.", True),
 }  # fmt: skip
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -114,8 +121,13 @@ class Metrics:
             if counters_only and metric.kind == "gauge":
                 continue
             for labels, value in rows.items():
-                before = own.get(labels, 0.0)
-                own[labels] = max(before, value) if metric.is_switch else before + value
+                before = own.get(labels)
+                if before is None:
+                    own[labels] = value
+                elif metric.is_least:
+                    own[labels] = min(before, value)
+                else:
+                    own[labels] = max(before, value) if metric.is_switch else before + value
         for name, timed in other.histograms.items():
             for labels, row in timed.items():
                 sums = self.histograms[name].setdefault(labels, [0.0] * len(row))

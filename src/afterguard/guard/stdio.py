@@ -142,7 +142,7 @@ class Door:
         self.version = version
         self.pins = pins
         self.look = look
-        """Called before each message: kill switch, policy file."""
+        """Called before each message: kill switch, policy file, measures."""
         self.publish = publish
         """Given the counts, in the format of /metrics: at the beginning, every minute and at the end."""
         self.metrics = Metrics()
@@ -415,6 +415,7 @@ class Door:
 
     def page(self) -> bytes:
         """The counts so far, in the format of /metrics."""
+        self.look()
         numbers = self.metrics
         numbers.set("afterguard_in_flight", len(self._pending), "all")
         numbers.set("afterguard_killed", float(self.brain.is_killed))

@@ -25,6 +25,11 @@ def pseudonym(key: bytes, value: str) -> str:
     return hmac.digest(key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:20]
 
 
+def key_name(key: bytes) -> str:
+    """Which key pseudonyms are made with, without showing it: guards with the same one call a caller the same."""
+    return hmac.digest(key, b"afterguard names", "sha256").hex()[:12]
+
+
 def who(headers: Headers, pseudonym: Callable[[str], str]) -> tuple[str, str]:
     """(pseudonym of the key, conversation as a header names it). What a client says of its user is not believed."""
     identity = conversation = ""

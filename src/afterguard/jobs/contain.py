@@ -1,7 +1,7 @@
 """Acts at a running guard: its next sheet of measures, and probes that ask it whether they took effect.
 
 In: an act, the guard's folder and address. Out: see respond/engine.Adapter. A sheet is written whole, under a lock, and holds everything that is to hold; what a guard really does is asked through its own
-door, with a signed probe that stands for the target.
+door, with a signed probe that stands for the target. Where other guards take the same sheet, they are asked which one they have: what is in effect at this one and not at all of them is in effect in part.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from afterguard import files
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard import probe, probe_request
+from afterguard.guard.who import key_name
+from afterguard.jobs.fleet import Fleet
 from afterguard.jobs.prove import Guard
 from afterguard.policy import measures
 from afterguard.policy.measures import Measure, Sheet
@@ -27,6 +29,8 @@ from afterguard.respond.engine import State
 from afterguard.respond.kinds import KINDS
 
 LONGEST = 14 * 86_400.0
+NAMED = ("deny_identity", "deny_conversation", "quota", "enforce_identity")
+"""Measures about somebody whom the guard names with its key."""
 LLM = ("openai", "azure", "anthropic", "gemini", "bedrock", "ollama")
 
 
@@ -34,10 +38,20 @@ class AtGuard:
     """See engine.Adapter."""
 
     def __init__(
-        self, guard: Guard, file: Path, key: Ed25519PrivateKey, *, by: str, clock: Callable[[], float] = time.time
+        self,
+        guard: Guard,
+        file: Path,
+        key: Ed25519PrivateKey,
+        *,
+        by: str,
+        clock: Callable[[], float] = time.time,
+        fleet: Fleet | None = None,
     ) -> None:
-        self.guard, self.file, self.key, self.by, self.clock = guard, file, key, by, clock
+        self.guard, self.file, self.key, self.by, self.clock, self.fleet = guard, file, key, by, clock, fleet
         self.trusted = [measures.public_of(key)]
+        self._before: dict[str, int] = {}
+        self._proven: dict[str, tuple[int, State]] = {}
+        """Act -> sequence and state: what was proven here is not probed again while the others are waited for."""
 
     def objections(self, act: Act) -> list[str]:
         """See Adapter."""
@@ -66,10 +80,52 @@ class AtGuard:
 
     def undo(self, act: Act, before: dict[str, Any]) -> dict[str, Any]:
         """See Adapter."""
+        self._before[act.id] = int(before.get("sequence", -1))
         return self._write(lambda rows: rows, act.id)
+
+    def renew(self) -> dict[str, Any]:
+        """Sign what holds once more, with a higher sequence; an empty sheet where nothing does."""
+        return self._write(lambda rows: rows, "")
+
+    def sheet(self) -> Sheet | None:
+        """The sheet as it lies there. Raises UsageError."""
+        return self._read()
 
     def state(self, act: Act) -> State:
         """See Adapter."""
+        if self.fleet is None:
+            return self._here(act)
+        try:
+            sheet = self._read()
+        except AfterguardError as error:
+            return State("unknown", str(error))
+        return self._here(act) if sheet is None else self._everywhere(act, sheet, self.fleet)
+
+    def _everywhere(self, act: Act, sheet: Sheet, fleet: Fleet) -> State:
+        """What this guard shows and the others say."""
+        sequence, here = self._proven.get(act.id, (0, State("", "")))
+        if sequence != sheet.sequence:
+            here = self._here(act)
+        is_held = any(one.id == act.id for one in sheet.measures)
+        names = key_name(self.guard.key) if KINDS[act.do].measure in NAMED else ""
+        if here.word == "unknown" and is_held:
+            found = fleet.reach(sheet.sequence, names)
+            says = f"by their own word in effect at {found.have} of the {found.of} others"
+            return State("unknown", f"{here.says}; {says}{found.says}")
+        if here.word != ("in_effect" if is_held else "not"):
+            return here
+        self._proven[act.id] = sheet.sequence, here
+        if is_held:
+            found = fleet.reach(sheet.sequence, names)
+            word, says = "partly" if found.lack else "in_effect", "in effect"
+        else:
+            found = fleet.lifted(sheet.sequence, self._before.get(act.id, -1))
+            word, says = "lingers" if found.lack else "not", "gone"
+        where = f"{says} at {found.have + 1} of {found.of + 1} points{found.says}; {here.says}"
+        return State(word, where, found.is_settled)
+
+    def _here(self, act: Act) -> State:
+        """What the guard shows that can be probed."""
         try:
             rows = self.guard.mounts()[0]
             if KINDS[act.do].measure == "enforce_route":
@@ -228,10 +284,11 @@ def _replace(file: Path, data: bytes) -> None:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
+        owner = file.parent.stat()
+        os.chmod(part, 0o600 | owner.st_mode & 0o044)  # who may look into the folder, as a web server, may read it
         if (
             hasattr(os, "geteuid") and os.geteuid() == 0
         ):  # what an administrator writes, the guard has to be able to read
-            owner = file.parent.stat()
             os.chown(part, owner.st_uid, owner.st_gid)
         part.replace(file)
     except OSError as error:

@@ -36,6 +36,7 @@ from afterguard.jobs import bundle as bundles
 from afterguard.jobs.bundle import Bundle
 from afterguard.jobs.judging import Judging, key, log, policy_of
 from afterguard.jobs.pull import Pull, pull_of
+from afterguard.jobs.sheets import sheets_of
 from afterguard.policy.load import Policy
 from afterguard.wire.learned import Mapping
 from afterguard.wire.scoring import Scoring
@@ -183,6 +184,11 @@ class Plan(NamedTuple):
             stale = ", STALE" if self.pull.standing(self.bundle).is_stale else ""
             every = self.config.guard.policy_every
             yield f"{sequence} from {self.pull.source}{stale}; looked at every {every:g} s, {self.pull.state().outcome}"
+        sheets = sheets_of(self.config.guard, self.folder, key(self.folder))
+        if sheets is not None:
+            state, every = sheets.state(), self.config.guard.measures_every
+            stale = ", STALE" if sheets.touched(self.config.guard.measures_stale)[1] else ""
+            yield f"measures {state.sequence or 'not yet'} from {sheets.source}{stale}; looked at every {every:g} s, {state.outcome}"
 
 
 def plan(config: Config, folder: Path, log: Path) -> Plan:
@@ -207,10 +213,12 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
     prices(guard.price)
     door.addresses(guard.door)
     door.open_paths(guard.gateway)
-    key(folder)
+    sheets = sheets_of(guard, folder, key(folder))
     mounts = routes(config)
     ports = _ports(guard, {one.name: one for one in mounts})
     pull = pull_of(guard, folder)
+    if sheets is not None:
+        sheets.first()  # before anybody is served whom responders refuse
     if pull is None:
         return Plan(config, folder, log, mounts, policy_of(guard.policy), ports)
     found = pull.first()

@@ -21,6 +21,7 @@ from afterguard.guard.inside import Inside
 from afterguard.guard.route import KINDS, Route
 from afterguard.jobs.guard import common, mapped
 from afterguard.jobs.judging import Judging, key, policy_of
+from afterguard.jobs.sheets import sheets_of
 
 UNUSED = (
     "listen",
@@ -89,8 +90,10 @@ def made(config: str | Path | None = None, **settings: Any) -> Made:
     log = Path(guard.log) if guard.log else folder / "decisions.jsonl"
     if memory() is None:
         remember(Compiled(cache_folder()))
-    key(folder)
+    sheets = sheets_of(guard, folder, key(folder))
     policy = policy_of(guard.policy)
+    if sheets is not None:
+        sheets.first()
     return Made(found, Inside(partial(Judging, guard, folder, log, policy, 0)))
 
 

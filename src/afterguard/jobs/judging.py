@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +34,14 @@ from afterguard.guard.pool import Pool, Thinking, context_of, open_judge
 from afterguard.guard.price import prices
 from afterguard.guard.route import Route
 from afterguard.guard.shelf import shelf
+from afterguard.guard.who import key_name
 from afterguard.jobs import bundle as bundles
 from afterguard.jobs.bundle import Bundle
 from afterguard.jobs.measured import Measured
 from afterguard.jobs.promote import SUFFIX
 from afterguard.jobs.pull import Pull
+from afterguard.jobs.sheets import sheets_of
+from afterguard.jobs.source import pulling
 from afterguard.jobs.standing import Standing, standing, weighed
 from afterguard.policy.load import Policy
 from afterguard.policy.load import load as load_policy
@@ -142,7 +144,9 @@ class Judging:
         self.collector = Collector(time.monotonic())
         self._watching: list[asyncio.Task[None]] = []
         self.brain.is_killed = (folder / KILL).exists()
-        self.measured = Measured(settings, folder, secret, self.brain, self.metrics)
+        self.sheets = sheets_of(settings, folder, secret)
+        self.measured = Measured(settings, folder, secret, self.brain, self.metrics, self.sheets)
+        self.metrics.set("afterguard_names_info", 1.0, key_name(secret))
         self.measured.look(time.time())
         self._stamp = self._stamped()
         self._stand(self._standing(policy))
@@ -163,7 +167,10 @@ class Judging:
             if any(one.is_predictive for one in self.routes):
                 self._watching.append(loop.create_task(self.patrol.keep()))
             if self.pull is not None:
-                self._watching.append(loop.create_task(self._pull(self.pull)))
+                self._watching.append(loop.create_task(pulling(self.pull, self.settings.policy_every, self._pulled)))
+            if self.sheets is not None:
+                every = self.settings.measures_every
+                self._watching.append(loop.create_task(pulling(self.sheets, every, self.measured.pulled)))
 
     def unwatch(self) -> None:
         """No more looking."""
@@ -298,14 +305,8 @@ class Judging:
             self.collector.tick(time.monotonic(), is_idle=not self.desk.open)
             await asyncio.sleep(LOOK)
 
-    async def _pull(self, pull: Pull) -> None:
-        """Look at the source of the policy now and then, where no other process of this guard does."""
-        while True:
-            if pull.is_mine():
-                outcome = await asyncio.to_thread(pull.once)
-                self.metrics.add("afterguard_policy_pulls_total", outcome)
-            # Not all sites at the same moment.
-            await asyncio.sleep(self.settings.policy_every * random.uniform(0.8, 1.2))
+    def _pulled(self, outcome: str) -> None:
+        self.metrics.add("afterguard_policy_pulls_total", outcome)
 
     def reload(self) -> None:
         """Put the policy file, or the bundle that was pulled, in force; where it is broken the old policy stays and that is said."""

@@ -1,6 +1,7 @@
 """A sheet of measures on disk -> what a running guard refuses, within a second.
 
-In: the settings, the guard's key, a look now and then. Out: the brain's measures, numbers, and a copy in the guard's folder: a file that is taken away lifts nothing, not even over a restart.
+In: the settings, the guard's key, a look now and then. Out: the brain's measures, numbers, and a copy in the guard's folder: a file that is taken away lifts nothing, not even over a restart. A sheet that was
+pulled (sheets.py) is one more file: its signature is checked here, whoever brought it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from afterguard.config import GuardConfig
 from afterguard.errors import AfterguardError
 from afterguard.guard.brain import Brain
 from afterguard.guard.metrics import Metrics
+from afterguard.jobs import sheets
+from afterguard.jobs.sheets import Sheets
+from afterguard.jobs.source import is_address
 from afterguard.policy import measures
 from afterguard.policy.measures import Sheet, SheetRefused
 
@@ -22,23 +26,47 @@ FILE, HELD = "measures.json", "measures.held.json"
 
 
 def place(settings: GuardConfig, folder: Path) -> Path:
-    """Where the sheet lies."""
+    """Where the sheet lies that a guard reads."""
+    if is_address(settings.measures):
+        return folder / sheets.FILE
     return Path(settings.measures) if settings.measures else folder / FILE
 
 
 class Measured:
     """The sheet in force."""
 
-    def __init__(self, settings: GuardConfig, folder: Path, secret: bytes, brain: Brain, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: GuardConfig,
+        folder: Path,
+        secret: bytes,
+        brain: Brain,
+        metrics: Metrics,
+        source: Sheets | None = None,
+    ) -> None:
         self.file, self.copy = place(settings, folder), folder / HELD
-        self.trusted = (measures.public_of(measures.own_key(secret)), *settings.responder_keys)
+        self.trusted = sheets.trusted(settings, secret)
+        self.stale = settings.measures_stale
+        self.source = source
+        """Where the file is pulled from; None where it is put there."""
         self.brain, self.metrics = brain, metrics
         self.sheet: Sheet | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._take_copy()
 
     def look(self, now: float) -> bool:
-        """Take a new sheet, and let go what has ended. Whether anything changed."""
+        """Take a new sheet, let go what has ended, and count. Whether anything changed."""
+        is_changed = self._look(now)
+        self._note()
+        return is_changed
+
+    def pulled(self, outcome: str) -> None:
+        """A look at the source is over."""
+        self.metrics.add("afterguard_measures_pulls_total", outcome)
+        if outcome not in ("changed", "unchanged", "unreachable"):
+            self.metrics.add("afterguard_measures_refused_total", outcome)
+
+    def _look(self, now: float) -> bool:
         stamp = _stamp(self.file)
         is_new = stamp != self._stamp
         self._stamp = stamp
@@ -57,12 +85,13 @@ class Measured:
         try:
             data = files.named(self.file, measures.CAP)
             sheet = measures.read(data, self.trusted)
-            is_next = measures.follows(sheet, self.sheet)
-            measures.standing(sheet, 0.0)
+            held = self.sheet
+            is_next = held is None or measures.follows(sheet, held.sequence, held.digest)
+            measures.usable(sheet)
         except SheetRefused as error:
             self._refuse(error.reason, str(error))
             return False
-        except (AfterguardError, OSError) as error:
+        except OSError as error:
             self._refuse("unreadable", str(error))
             return False
         self.sheet = sheet
@@ -80,9 +109,18 @@ class Measured:
     def _put(self, now: float) -> None:
         found = measures.standing(self.sheet, now)
         self.brain.take(found)
-        self.metrics.set("afterguard_measures", found.live)
-        self.metrics.set("afterguard_measures_sequence", self.sheet.sequence if self.sheet else 0)
         log.warning("measures: %d of responders hold", found.live)
+
+    def _note(self) -> None:
+        put = self.metrics.set
+        put("afterguard_measures", self.brain.measures.live)
+        put("afterguard_measures_sequence", self.sheet.sequence if self.sheet else 0)
+        if self.sheet is not None:
+            put("afterguard_measures_created_timestamp_seconds", int(self.sheet.created))
+        if self.source is not None:
+            pulled, is_stale = self.source.touched(self.stale)
+            put("afterguard_measures_pulled_timestamp_seconds", int(pulled))
+            put("afterguard_measures_stale", float(is_stale))
 
     def _refuse(self, reason: str, says: str) -> None:
         self.metrics.add("afterguard_measures_refused_total", reason)

@@ -18,16 +18,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from afterguard import files, net
 from afterguard.config import GuardConfig
 from afterguard.errors import AfterguardError, UsageError
-from afterguard.guard import touched, who
-from afterguard.jobs import judging, measured
-from afterguard.jobs.contain import AtGuard
+from afterguard.guard import tls, touched, who
+from afterguard.jobs import fleet, judging, measured, points
+from afterguard.jobs.contain import NAMED, AtGuard
+from afterguard.jobs.fleet import Fleet, Reach
 from afterguard.jobs.promote import new_key, private_key
 from afterguard.jobs.prove import Guard
+from afterguard.jobs.source import is_address
 from afterguard.model import Case, Entry
 from afterguard.policy import measures
-from afterguard.respond import approval, case, roles
+from afterguard.policy.measures import Sheet
+from afterguard.respond import approval, case, roles, settings
 from afterguard.respond.act import Act, digest
-from afterguard.respond.engine import Adapter, Engine
+from afterguard.respond.engine import POLL, Adapter, Engine
 from afterguard.respond.hooks import Hooks
 from afterguard.respond.journal import Journal, Line, Verified, verify
 from afterguard.respond.kept import Files
@@ -41,7 +44,8 @@ KEY, JOURNAL = "respond.key", "journal.jsonl"
 CAP = 16 << 20
 WORDS = {
     "requested": "approval", "approved": "approval", "denied": "approval", "break_glass": "approval", "done": "verification", "failed": "verification",
-    "unsure": "verification", "begun": "action", "skipped": "action", "undo_begun": "undo", "undone": "undo", "expired": "undo", "asked": "task",
+    "partly": "verification", "unsure": "verification", "begun": "action", "skipped": "action", "undo_begun": "undo", "undo_partly": "undo", "undone": "undo",
+    "expired": "undo", "asked": "task",
     "answered": "decision", "planned": "decision",
 }  # fmt: skip
 """Word of the journal -> word of the timeline; the rest is not told there."""
@@ -113,10 +117,11 @@ def adapters(room: Room, held: Case, person: Person, case_json: Callable[[], byt
         "hook": Hooks(room.settings.hooks, os.environ, room.clock, room.place(held.id) / "hook.lock"),
         "person": People(),
     }
-    at_guard = _at_guard(room, person)
+    at_guard = guard_of(room, person)
     if at_guard is not None:
         out["guard"] = at_guard
-    kept = {"decisions.jsonl": room.guard_log, "measures.json": measured.place(room.guard, room.guard_folder)}
+    sheet = at_guard.file if at_guard else measured.place(room.guard, room.guard_folder)
+    kept = {"decisions.jsonl": room.guard_log, "measures.json": sheet}
     policy = room.settings.policy or (room.guard.policy if Path(room.guard.policy).is_file() else "")
     if policy:
         kept["policy.yaml"] = Path(policy)
@@ -143,7 +148,8 @@ def guard_place(room: Room) -> Path:
     return Path(given.folder) if given is not None and given.folder else room.guard_folder
 
 
-def _at_guard(room: Room, person: Person) -> AtGuard | None:
+def guard_of(room: Room, person: Person) -> AtGuard | None:
+    """The guard that measures are for; None where the settings name none, or its key is not here. Raises UsageError."""
     given = room.settings.guard
     if given is None:
         return None
@@ -152,10 +158,56 @@ def _at_guard(room: Room, person: Person) -> AtGuard | None:
         return None
     secret = judging.key(folder)
     key = private_key(files.named(Path(given.key), CAP), given.key) if given.key else measures.own_key(secret)
-    file = Path(given.measures) if given.measures else measured.place(room.guard, folder)
     headers = {"x-afterguard-token": room.guard.token} if room.guard.token else {}
-    address = f"{'https' if given.tls else 'http'}://{given.listen or room.guard.listen}"
-    return AtGuard(Guard(address, secret, headers), file, key, by=person.name, clock=room.clock)
+    address = _address(room, given)
+    others = {name: place for name, place in given.points.items() if place.rstrip("/") != address}
+    return AtGuard(
+        Guard(address, secret, headers), _sheet_file(room, folder), key, by=person.name, clock=room.clock,
+        fleet=_fleet(room, others) if others else None,
+    )  # fmt: skip
+
+
+def reach(room: Room, sheet: Sheet, *, wait: bool) -> Reach:
+    """At how many guards, the one that is probed too, a sheet is in force; waited for where it was just written."""
+    given, folder = room.settings.guard, guard_place(room)
+    assert given is not None
+    here = _address(room, given)
+    others = {name: place for name, place in given.points.items() if place.rstrip("/") != here}
+    names = who.key_name(judging.key(folder)) if any(one.kind in NAMED for one in sheet.measures) else ""
+    known = _fleet(room, {"the guard at " + here: here, **others})
+    while not (found := known.reach(sheet.sequence, names)).is_settled and wait:
+        time.sleep(POLL)
+    return found
+
+
+def _address(room: Room, given: settings.Guard) -> str:
+    return f"{'https' if given.tls else 'http'}://{given.listen or room.guard.listen}"
+
+
+def _sheet_file(room: Room, folder: Path) -> Path:
+    """Where responders write measures."""
+    given = room.settings.guard
+    if given is not None and given.measures:
+        return Path(given.measures)
+    if is_address(room.guard.measures):
+        raise UsageError(
+            f"the guard pulls its measures from {room.guard.measures[:200]}, which is no place to write to",
+            hint="name the file that is shown there: guard: {measures: FILE} in respond.yaml",
+            slug="bad-respond-settings",
+        )
+    return measured.place(room.guard, folder)
+
+
+def _fleet(room: Room, named: Mapping[str, str]) -> Fleet:
+    """Guards that can be asked what they have."""
+    given = room.guard
+    wait = room.settings.guard.wait if room.settings.guard is not None else 0.0
+
+    def ask(addresses: Sequence[str]) -> list[points.Point]:
+        way = net.Way(tls.client_context(ca=given.upstream_ca, certificate=given.upstream_certificate))
+        return points.asked(addresses, given.token, way, room.clock, fleet.WHOLE)
+
+    return Fleet(named, ask, room.folder / "points.json", wait, room.clock)
 
 
 def open_journal(room: Room, name: str, person: Person) -> Journal:
@@ -231,7 +283,16 @@ def _status(held: Case, found: Sequence[Line], acts: Sequence[Act]) -> str:
     """Contained once every act of containment that was planned is in effect; open again where one is taken back before the end."""
     last: dict[str, str] = {}
     for line in found:
-        if line.act and line.what in ("done", "undone", "expired", "failed", "unsure", "skipped"):
+        if line.act and line.what in (
+            "done",
+            "partly",
+            "undo_partly",
+            "undone",
+            "expired",
+            "failed",
+            "unsure",
+            "skipped",
+        ):
             last[line.act] = line.what
     own = [last.get(one.id, "") for one in acts if one.phase == CONTAINED]
     if held.status == "open" and own and all(one in ("done", "skipped") for one in own) and "done" in own:
@@ -303,8 +364,6 @@ def provider_keys(known: Roles) -> bytes:
 
 
 def _tls(file: str) -> ssl.SSLContext:
-    from afterguard.guard import tls
-
     return tls.client_context(ca=file, certificate="")
 
 

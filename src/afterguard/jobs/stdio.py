@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from afterguard import __version__
-from afterguard.config import Config
+from afterguard.config import Config, GuardConfig
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard.approvals import Book
 from afterguard.guard.brain import Brain
@@ -23,7 +23,11 @@ from afterguard.guard.pool import Thinking, context_of
 from afterguard.guard.route import Route
 from afterguard.guard.shelf import shelf
 from afterguard.guard.stdio import Door, serve
+from afterguard.guard.who import key_name
 from afterguard.jobs.judging import KILL, LOOK, key, policy_of
+from afterguard.jobs.measured import Measured
+from afterguard.jobs.sheets import sheets_of
+from afterguard.jobs.source import pulling
 from afterguard.store.ids import maker
 
 log = logging.getLogger("afterguard.guard")
@@ -65,7 +69,6 @@ def run(
         config.app,
         guard.environment,
     )
-    look = _Look(brain, folder, guard.policy)
     door = Door(
         brain,
         route,
@@ -73,18 +76,27 @@ def run(
         maker(time.time, os.urandom),
         version=__version__,
         pins=kept,
-        look=look,
         publish=_publisher(metrics) if metrics is not None else lambda _: None,
     )
-    return asyncio.run(_served(door, command, approvals))
+    sheets = sheets_of(guard, folder, secret)
+    if sheets is not None:
+        sheets.first()
+    measured = Measured(guard, folder, secret, brain, door.metrics, sheets)
+    door.metrics.set("afterguard_names_info", 1.0, key_name(secret))
+    door.look = _Look(door, folder, guard, measured)
+    door.look()
+    return asyncio.run(_served(door, command, approvals, measured, guard.measures_every))
 
 
-async def _served(door: Door, command: Sequence[str], approvals: Book) -> int:
-    sharing = asyncio.create_task(approvals.keep(LOOK))
+async def _served(door: Door, command: Sequence[str], approvals: Book, measured: Measured, every: float) -> int:
+    tasks = [asyncio.create_task(approvals.keep(LOOK))]
+    if measured.source is not None:
+        tasks.append(asyncio.create_task(pulling(measured.source, every, measured.pulled)))
     try:
         return await serve(door, command)
     finally:
-        sharing.cancel()
+        for task in tasks:
+            task.cancel()
         approvals.now()
 
 
@@ -109,14 +121,18 @@ def _publisher(place: Path) -> Callable[[bytes], None]:
 
 
 class _Look:
-    """The kill switch and the policy file, looked at before a message, twice a second at most."""
+    """The kill switch, the policy file and the measures, looked at before a message and before numbers are published, twice a second at most."""
 
-    def __init__(self, brain: Brain, folder: Path, policy: str) -> None:
-        self.brain = brain
+    def __init__(self, door: Door, folder: Path, settings: GuardConfig, measured: Measured) -> None:
+        self.door = door
+        self.brain = door.brain
         self.switch = folder / KILL
-        self.policy = policy
-        self.at = 0.0
+        self.settings = settings
+        self.policy = settings.policy
+        self.measured = measured
+        self.at = float("-inf")
         self.stamp = self._stamped()
+        self._note()
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -124,6 +140,8 @@ class _Look:
             return
         self.at = now
         self.brain.is_killed = self.switch.exists()
+        if self.measured.look(time.time()):
+            self._note()
         stamp = self._stamped()
         if stamp not in (self.stamp, (0, 0)):
             self.stamp = stamp
@@ -131,6 +149,17 @@ class _Look:
                 self.brain.swap(policy_of(self.policy))
             except AfterguardError as error:
                 log.error("the policy stays as it was: %s", error)
+            self._note()
+
+    def _note(self) -> None:
+        rows = self.door.metrics.numbers["afterguard_policy_info"]
+        rows.clear()
+        policy = self.brain.policy
+        mode = self.settings.mode or (policy.document.mode if policy else "observe")
+        rows[("none" if policy is None else policy.revision, mode)] = 1.0
+        modes = self.door.metrics.numbers["afterguard_route_mode"]
+        modes.clear()
+        modes[(self.door.route.name, self.brain.ruling(self.door.route).mode)] = 1.0
 
     def _stamped(self) -> tuple[int, int]:
         try:

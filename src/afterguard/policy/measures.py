@@ -65,6 +65,11 @@ class Sheet(
     """Public key of who signed, hexadecimal."""
     signature: str = ""
 
+    @property
+    def digest(self) -> str:
+        """Of what is signed."""
+        return hashlib.sha256(_signed(self)).hexdigest()[:32]
+
 
 class Cap(NamedTuple):
     """A quota of one caller."""
@@ -146,15 +151,23 @@ def read(data: bytes, trusted: Sequence[str]) -> Sheet:
     return sheet
 
 
-def follows(sheet: Sheet, held: Sheet | None) -> bool:
-    """Whether it is to take the place of what is held; False: it is the same. Raises SheetRefused."""
-    if held is None or sheet.sequence > held.sequence:
+def follows(sheet: Sheet, sequence: int, digest: str) -> bool:
+    """Whether it is to take the place of the last that was taken (0 for none); False: it is the same. Raises SheetRefused."""
+    if sheet.sequence > sequence:
         return True
-    if sheet.sequence < held.sequence:
-        raise SheetRefused("older", f"sheet {sheet.sequence} is older than {held.sequence}, which is in force", _AGAIN)
-    if _signed(sheet) != _signed(held):
-        raise SheetRefused("forked", f"two sheets have the sequence {sheet.sequence}", _AGAIN)
+    if sheet.sequence < sequence:
+        raise SheetRefused("older", f"sheet {sheet.sequence} is older than {sequence}, which is in force", _AGAIN)
+    if sheet.digest != digest:
+        raise SheetRefused("forked", f"two sheets have the sequence {sequence}", _AGAIN)
     return False
+
+
+def usable(sheet: Sheet) -> None:
+    """Raises SheetRefused where one of its measures makes no rule."""
+    try:
+        standing(sheet, 0.0)
+    except UsageError as error:
+        raise SheetRefused("unreadable", f"sheet {sheet.sequence}: {error}", error.hint) from None
 
 
 def standing(sheet: Sheet | None, now: float) -> Standing:

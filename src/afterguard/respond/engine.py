@@ -5,6 +5,8 @@ In: a plan, adapters, an open journal, a clock. Out: what became of each act. A 
 Theory of operation. Of each act the journal holds `begun` (with what there was before) and then one of done, failed, unsure. An act that is begun and has no outcome is one a crash cut off: nobody knows
 whether it was done, so the world is asked. Where it says yes, that is written down; where it says no, the act is done again, with the same key; where it cannot say, and doing it twice would matter, a
 person has to look. The dry run asks the same questions in the same order, of the same functions, and does nothing.
+
+Where an act has to take effect in several places and some are away, it is `partly` done: the run goes on, because the next act is wanted at the others, and is not done; the next run asks again.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from afterguard.respond.journal import Journal, Line
 from afterguard.respond.kinds import KINDS
 from afterguard.respond.roles import Person
 
-OVER = ("done", "failed", "unsure", "skipped", "undone", "expired")
+OVER = ("done", "partly", "failed", "unsure", "skipped", "undone", "expired")
 POLL = 0.1
 
 
@@ -28,8 +30,10 @@ class State(NamedTuple):
     """What the world says."""
 
     word: str
-    """in_effect, not, unknown."""
+    """in_effect, not, unknown; where there are several places: partly, which is not everywhere yet, and lingers, which is not gone everywhere."""
     says: str
+    is_settled: bool = False
+    """Whether it is idle to wait for the places that are missing."""
 
 
 class Adapter(Protocol):
@@ -62,7 +66,7 @@ class Row(NamedTuple):
 
     act: Act
     state: str
-    """done, failed, waiting, unsure, skipped, would (dry run), refused (dry run)."""
+    """done, partly, failed, waiting, unsure, skipped, would (dry run), refused (dry run)."""
     says: str
 
 
@@ -70,7 +74,7 @@ class Ran(NamedTuple):
     """A run."""
 
     state: str
-    """done, failed, waiting."""
+    """done, partly, failed, waiting."""
     rows: tuple[Row, ...]
 
 
@@ -121,10 +125,12 @@ class Engine:
     def dry(self) -> Ran:
         """What a run would do, and what would refuse it; nothing is changed."""
         rows: list[Row] = []
-        done = {act.id for act in self.acts if self.standing(act)[0] == "done"}
+        done = {act.id for act in self.acts if self.standing(act)[0] in ("done", "partly")}
         for number, act in enumerate(self.acts):
             why = self.objections(number, done)
-            if act.id in done:
+            if self.standing(act)[0] == "partly":
+                rows.append(Row(act, "partly", "it is done, and not everywhere; that is asked again"))
+            elif act.id in done:
                 rows.append(Row(act, "done", "it is done already"))
             elif why:
                 rows.append(Row(act, "refused", "; ".join(why)))
@@ -143,7 +149,7 @@ class Engine:
         for number, act in enumerate(self.acts):
             row = self._one(number, done)
             rows.append(row)
-            if row.state == "done":
+            if row.state in ("done", "partly"):
                 done.add(act.id)
             is_open_ask = row.state == "waiting" and KINDS[act.do].through == "person" and act.phase != "evidence"
             if row.state in ("failed", "unsure") or (row.state == "waiting" and not is_open_ask):
@@ -153,7 +159,7 @@ class Engine:
         elif any(one.state == "waiting" for one in rows):
             state = "waiting"
         else:
-            state = "done"
+            state = "partly" if any(one.state == "partly" for one in rows) else "done"
         self._write("ended", text=state, body={"run": state, "acts": len(rows)})
         return Ran(state, tuple(rows))
 
@@ -166,6 +172,10 @@ class Engine:
             return Row(act, "skipped", f"it was {state}; a new case or step does it again")
         if state == "unsure":
             return Row(act, "unsure", line.text if line else "")
+        if state == "partly" and self._is_over(act, self.clock()):
+            return Row(act, "skipped", "it has ended by itself; a new case or step does it again")
+        if state == "partly":
+            return self._proven(act, dict(line.body.get("kept", {})) if line else {})
         if state == "undo_begun":
             return self._undone(act)
         if KINDS[act.do].through == "person":
@@ -228,8 +238,10 @@ class Engine:
             state = adapter.state(act)
             if state.word == "in_effect":
                 return self._say(act, "done", found_it + state.says, {"kept": kept, "proof": state.says})
+            if state.word == "partly" and (state.is_settled or self.clock() >= end):
+                return self._say(act, "partly", found_it + state.says, {"kept": kept, "proof": state.says})
             if self.clock() >= end:
-                word = "failed" if state.word == "not" else "unsure"
+                word = "failed" if state.word in ("not", "lingers") else "unsure"
                 return self._say(act, word, f"it was done and is not seen to take effect: {state.says}", {"kept": kept})
             self.sleep(POLL)
 
@@ -239,6 +251,8 @@ class Engine:
         state = adapter.state(act)
         if state.word == "in_effect":
             return self._say(act, "done", f"found in effect after a crash: {state.says}", {"proof": state.says})
+        if state.word == "partly":
+            return self._proven(act, {}, "found after a crash: ")
         if state.word == "unknown" and not adapter.is_repeatable(act):
             return self._say(act, "unsure", f"a crash cut it off and nobody can say whether it was done: {state.says}")
         begun = next(one for one in reversed(self.lines) if one.act == act.id and one.what == "begun")
@@ -255,7 +269,7 @@ class Engine:
         rows = [
             self._undone(act) for act in reversed(self.acts) if (not only or act.id in only) and self._can_undo(act)
         ]
-        state = "failed" if any(one.state == "failed" for one in rows) else "done"
+        state = _worst(rows)
         self._write("ended", text=f"undo {state}", body={"undo": state, "acts": len(rows)})
         return Ran(state, tuple(rows))
 
@@ -264,14 +278,18 @@ class Engine:
         now = self.clock()
         rows = []
         for act in reversed(self.acts):
-            state, line = self.standing(act)
-            if act.ttl and state == "done" and line is not None and line.at + act.ttl <= now:
+            if act.ttl and self.standing(act)[0] in ("done", "partly") and self._is_over(act, now):
                 rows.append(self._undone(act, "expired"))
-        return Ran("failed" if any(one.state == "failed" for one in rows) else "done", tuple(rows))
+        return Ran(_worst(rows), tuple(rows))
 
     def _can_undo(self, act: Act) -> bool:
         # What failed or is unsure may be half there.
-        return bool(KINDS[act.do].undo) and self.standing(act)[0] in ("done", "begun", "failed", "unsure", "undo_begun") and bool(self._begun(act))  # fmt: skip
+        return bool(KINDS[act.do].undo) and self.standing(act)[0] in ("done", "partly", "begun", "failed", "unsure", "undo_begun") and bool(self._begun(act))  # fmt: skip
+
+    def _is_over(self, act: Act, now: float) -> bool:
+        """Whether what was only to hold for a while has held so long."""
+        begun = self._begun(act)
+        return bool(act.ttl) and begun is not None and begun.at + act.ttl <= now
 
     def _begun(self, act: Act) -> Line | None:
         return next((one for one in reversed(self.lines) if one.act == act.id and one.what == "begun"), None)
@@ -286,7 +304,13 @@ class Engine:
         end = self.clock() + act.timeout
         while True:
             state = adapter.state(act)
-            if state.word != "in_effect" and (state.word == "not" or adapter.is_repeatable(act)):
+            if (
+                state.word == "lingers" and word != "expired"
+            ):  # what has expired ends by itself, also where nobody can be told
+                if state.is_settled or self.clock() >= end:
+                    self._write("undo_partly", act.id, state.says)
+                    return Row(act, "partly", state.says)
+            elif state.word not in ("in_effect", "partly") and (state.word == "not" or adapter.is_repeatable(act)):
                 return self._say(act, word, state.says, {"kept": kept, "proof": state.says})
             if self.clock() >= end:
                 return self._say(act, "failed", f"taken back, and still seen in effect: {state.says}")
@@ -301,3 +325,7 @@ class Engine:
     def _write(self, what: str, act: str = "", text: str = "", body: dict[str, Any] | None = None) -> None:
         assert self.journal is not None
         self.journal.write(what, self.person.id, self.clock(), act=act, text=text, body=body)
+
+
+def _worst(rows: Sequence[Row]) -> str:
+    return next((word for word in ("failed", "partly") if any(one.state == word for one in rows)), "done")

@@ -63,9 +63,13 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     listen: str = ""
     tls: bool = False
     measures: str = ""
-    """The file it reads measures from; empty: in its folder."""
+    """The file it reads measures from, or that a web server shows to guards that pull; empty: in its folder."""
     key: str = ""
     """Ed25519 private key (PEM) that measures are signed with; empty: the guard's own."""
+    points: dict[Text, Text] = {}
+    """The other guards that take the same measures: name -> address, or a file with what one says at /metrics."""
+    wait: Seconds = 20.0
+    """Seconds to wait for those of them that do not have the newest measures yet."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

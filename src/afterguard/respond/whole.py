@@ -13,6 +13,7 @@ import msgspec
 from afterguard.model import Alert, Case
 from afterguard.respond.act import Act
 from afterguard.respond.case import open_tasks
+from afterguard.respond.engine import OVER
 from afterguard.respond.journal import Line, Verified
 from afterguard.safe import code_span, markdown
 
@@ -76,7 +77,7 @@ def _lines(case: Case, alerts: Sequence[Alert], acts: Sequence[Act], journal: Ve
 
 
 def _done(acts: Sequence[Act], lines: Sequence[Line]) -> Iterator[str]:
-    last = {one.act: one for one in lines if one.act and one.what in ("done", "failed", "unsure", "skipped", "undone", "expired")}  # fmt: skip
+    last = {one.act: one for one in lines if one.act and one.what in (*OVER, "undo_partly")}  # fmt: skip
     for act in acts:
         found = last.get(act.id)
         state = f"{found.what} {_time(found.at)}: {markdown(found.text)}" if found else "not done"

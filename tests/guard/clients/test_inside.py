@@ -32,6 +32,9 @@ from afterguard.guard.inside import Call
 from afterguard.guard.transport import Transport
 from afterguard.guard.wsgi import Guarded as Wsgi
 from afterguard.jobs.inside import Made, made
+from afterguard.jobs.judging import key as guard_key
+from afterguard.policy import measures
+from afterguard.policy.measures import Measure, Sheet
 from afterguard.wire.endpoint import endpoint
 
 if "guard_running" not in sys.modules:
@@ -297,6 +300,24 @@ def test_a_guard_that_is_over_does_as_the_route_says(provider: Any, here: Callab
     with client(provider, max_retries=0) as found:
         one.made.inside.close()
         assert ask(found, "[[say: hello]]").choices[0].message.content == "hello"
+
+
+def test_what_responders_took_away_is_pulled_here_too(provider: Any, here: Callable[..., Here], tmp_path: Path) -> None:
+    signer, shown = measures.own_key(guard_key(tmp_path)), tmp_path / "shown.json"
+
+    def show(sequence: int, *rows: Measure) -> None:
+        shown.write_bytes(measures.written(measures.sign(Sheet(sequence, time.time(), rows), signer)))
+
+    show(1, Measure("off", "deny_model", "stolen", time.time() + 600, "taken over"))
+    one = here(measures=f"file:{shown}", measures_every=0.3, measures_stale=5.0)
+    with client(provider, max_retries=0) as found:
+        with pytest.raises(openai.BadRequestError, match="taken over"):
+            ask(found, "[[say: hello]]", model="stolen")
+        assert ask(found, "[[say: hello]]").choices[0].message.content == "hello"
+        show(2)
+        running.until(lambda: one.brain().measures.live == 0, 10)
+        assert ask(found, "[[say: hello]]", model="stolen").choices[0].message.content == "hello"
+    assert [line["action"] for line in one.lines()] == ["block", "allow", "allow"]
 
 
 def test_settings_that_mean_nothing_here_are_refused(tmp_path: Path, here: Callable[..., Here]) -> None:

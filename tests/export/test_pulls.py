@@ -18,6 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from afterguard import net
 from afterguard.cli.run import run
@@ -193,7 +196,7 @@ def test_splunk_that_says_no(tmp_path: Path, store: Store) -> None:
         (200, {}, json.dumps(said).encode()), (401, {}, b"call not properly authenticated"), (429, {"retry-after": "77"}, b""), (400, {}, b"Unknown search command"),
         (200, {}, b"\n".join(json.dumps({"preview": False, "result": one}).encode() for one in rows)),
     ]  # fmt: skip
-    words = ["macro 'notable'", "401", "429", "400 Unknown", "event_id is none"]
+    words = ["macro 'notable'", "401", "429", "400 Unknown", "no event_id"]
     with peer(lambda *_: answers[0]) as here:
         told = settings(f"kind: splunk, url: '{here.url}', token: {{env: SOC_SECRET}}, size: 2")
         for word in words:
@@ -314,6 +317,43 @@ def test_a_pull_by_tls_at_the_command_line(tmp_path: Path, monkeypatch: pytest.M
         sinks.write_text(sinks.read_text().replace(f", ca_file: {cert}", ""))
         assert run(["watch", "feedback", "--pull", "es", "--sinks", str(sinks)]) == 4
         assert "certificate" in capsys.readouterr().err
+
+
+KINDS = (
+    "kind: elastic, url: '{url}'", "kind: splunk, url: '{url}', token: {{env: SOC_SECRET}}",
+    "kind: sentinel, url: '{url}', authority: '{url}', subscription: s, group: g, workspace: w, tenant: t, client: c, secret: {{env: SOC_SECRET}}",
+)  # fmt: skip
+leaf = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+    | st.sampled_from(["Closed", "FalsePositive", 1e300, -1, "9999-12-31T23:59:59Z", f"al-{0:032x}"])
+)  # fmt: skip
+NAMES = ("hits", "sort", "_source", "value", "nextLink", "name", "properties", "classification", "status", "access_token", "expires_in", "result", "preview", "review_time", "event_id", "messages", "text")  # fmt: skip
+tree = st.recursive(leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5), max_leaves=15)  # fmt: skip
+shapes = tree | st.builds(lambda rows, at: {"hits": {"hits": [{"sort": [at, "k"], "_source": one} for one in rows]}}, st.lists(tree, max_size=3), leaf)  # fmt: skip
+answers = st.binary(max_size=50) | st.lists(shapes, min_size=1, max_size=3).map(lambda rows: b"\n".join(msgspec.json.encode(one) for one in rows))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_answer_is_a_page_or_said(kind: str, tmp_path: Path, store: Store) -> None:
+    said: list[bytes] = []
+    token = b'{"access_token": "t", "expires_in": 3599}'
+
+    def answer(here: Peer, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        return 200, {}, token if path.endswith("/token") else said[0]
+
+    with peer(answer) as here:
+        told = settings(kind.format(url=here.url) + ", size: 1")
+
+        @given(answers)
+        @hypothesis_settings(max_examples=60, deadline=None)
+        def any_answer(data: bytes) -> None:
+            said[:] = [data]
+            try:
+                pulled(told, store, tmp_path, most=2)
+            except Unreachable as error:
+                assert error.slug == "no-feedback"
+
+        any_answer()
 
 
 def test_settings_of_pulls() -> None:

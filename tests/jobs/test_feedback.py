@@ -73,8 +73,9 @@ def test_the_newest_holds_and_the_older_is_told(store: Store) -> None:
     out = taken(store, heard("benign_positive", NOON + 70, "c"))
     (one,) = out.conflicts
     assert out.older == 1 and (one.what, one.stands, one.by) == ("benign_positive", "true_positive", "elastic:ana")
-    out = taken(store, heard("false_positive", NOON + 200, "a"))
-    assert out.applied == {"false_positive": 1}, "somebody changed their mind twice"
+    assert taken(store, heard("false_positive", NOON + 150, "a")).known == 1, "touched: a comment is no verdict"
+    for at, what in ((160, "false_positive"), (170, "true_positive"), (180, "false_positive")):
+        assert taken(store, heard(what, NOON + at, "b")).applied == {what: 1}, "somebody changed their mind, and again"
     assert taken(store, heard("false_positive", NOON + 100, "z")).known == 1, "another says the same, earlier"
 
 
@@ -88,10 +89,13 @@ def test_a_file_without_times_does_not_fight_a_person(store: Store) -> None:
     assert taken(store, heard(at=later + 9_999, ref="f"), now=later + 60).known == 1
 
 
-def test_undetermined_takes_back_only_what_the_same_system_said(store: Store) -> None:
+def test_undetermined_takes_back_only_what_the_same_document_said(store: Store) -> None:
     assert taken(store, heard("undetermined")).silent == 1, "nobody has said anything"
     taken(store, heard())
     assert taken(store, heard("undetermined", NOON + 200, system="splunk")).silent == 1
+    assert taken(store, heard("undetermined", NOON + 200, ref="other")).silent == 1, (
+        "a later revision, which nobody has judged"
+    )
     assert taken(store, heard("undetermined", NOON + 30)).silent == 1, "it was opened before"
     assert taken(store, heard("undetermined", 0)).silent == 1
     assert hides(store, ALERT)
@@ -206,13 +210,13 @@ def test_from_alert_to_siem_and_back(format: str, tmp_path: Path, monkeypatch: p
     log, sinks = tmp_path / "d.jsonl", tmp_path / "sinks.yaml"
     sinks.write_text(f"format: afterguard.sinks/1\nsinks:\n  - {{name: siem, kind: file, path: {tmp_path}/siem.jsonl, encode: {format}, lanes: [alert]}}\n")  # fmt: skip
 
-    def watch() -> list[dict[str, Any]]:
-        assert run(["watch", "run", str(log), "--sinks", str(sinks), "--format", "json"]) == 0
+    def watch(*more: str) -> list[dict[str, Any]]:
+        assert run(["watch", "run", str(log), "--format", "json", *more]) == 0
         found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["alerts"]
         return found
 
     log.write_text(line(NOON, "eve"))
-    (first,) = watch()
+    (first,) = watch("--sinks", str(sinks))
     (document,) = [json.loads(row) for row in (tmp_path / "siem.jsonl").read_text().splitlines()]
     if format == "ocsf":
         judged = document | {"verdict_id": 1, "verdict": "False Positive", "assignee": {"name": "ana"}}

@@ -3,7 +3,7 @@
 In: what was heard, a store, the time. Out: rows that triage asks, and `Outcome`, which counts what was not taken and why. A pull goes page by page: first the rows, then how far it got, so that a crash repeats a page, whose verdicts are known by then.
 
 Theory of operation. A verdict is known by the document it stands in, the alert, the revision and what it says: read again, or touched again, it changes nothing. Of two that differ the later one holds; the other is told. It is taken for the state of the alert that was judged: where the alert has a later revision
-by now, what the document shows of it is the measure of what has grown since; where it does not show that, the verdict teaches and hides nothing. `Undetermined`, or an alert opened again, takes back only what the same system said before.
+by now, what the document shows of it is the measure of what has grown since; where it does not show that, the verdict teaches and hides nothing. `Undetermined`, or an alert opened again, takes back only what stood in the same document before.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Outcome(msgspec.Struct):
     applied: dict[str, int] = {}
     """Disposition -> alerts."""
     withdrawn: int = 0
-    """Taken back by the system that had said it."""
+    """Taken back where it had been said."""
     behind: int = 0
     """Of those applied: the alert has grown past what was judged, and nobody says how far: they teach, and hide nothing."""
     known: int = 0
@@ -95,20 +95,22 @@ class Feedback:
                 self._one(one, now)
 
     def _one(self, one: Heard, now: float) -> None:
-        alerts = stored.one(self.store.connection, self.tenant, one.alert)
-        if len(alerts) != 1:
+        alert = stored.named(self.store.connection, self.tenant, one.alert)
+        if alert is None:
             self.outcome.absent += 1
             return
-        alert, at, word = alerts[0], _at(one, now), one.word
+        at, word = _at(one, now), one.word
         key = Key(alert.fingerprint, word.ref, word.what, one.revision)
         stands, said = self._newest.get(alert.fingerprint), self._said.get(key)
         is_dated = 0 < word.at <= now + AHEAD
         if word.what == UNDETERMINED:
-            if not is_dated or stands is None or stands.what == UNDETERMINED or at <= stands.at or not stands.who.startswith(f"{word.system}:"):  # fmt: skip
+            is_its_own = stands is not None and stands.ref == word.ref and stands.who.startswith(f"{word.system}:")
+            if not is_dated or stands is None or not is_its_own or stands.what == UNDETERMINED or at <= stands.at:
                 self.outcome.silent += 1
                 return
             self.outcome.withdrawn += 1
-        elif said is not None and (not is_dated or at <= said or (stands is not None and stands.what == word.what)):
+        elif said is not None and (not is_dated or at <= said or stands is None or stands.what == word.what or stands.ref != word.ref):  # fmt: skip
+            # Said before, and since then only touched: unless its own document said something else in between.
             self.outcome.known += 1
             return
         elif stands is not None and at <= stands.at:

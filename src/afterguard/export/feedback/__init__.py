@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -77,8 +78,10 @@ def documents(data: bytes) -> Iterator[Any]:
         yield from _opened(msgspec.json.decode(data))
         return
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        lines = [line for line in data.splitlines() if line.strip()]
+        lines = BytesIO(data)
     for line in lines:
+        if not line.strip():
+            continue
         try:
             yield from _opened(msgspec.json.decode(line))
         except (msgspec.DecodeError, UnicodeError, RecursionError):

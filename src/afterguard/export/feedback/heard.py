@@ -19,6 +19,8 @@ from afterguard.watch.triage import MEANS, UNDETERMINED
 
 MOST = 1_000
 """Elements of a list that are looked at."""
+LATEST = 1e11
+"""Seconds since the epoch that can still be a time; larger numbers are milliseconds."""
 LONG = 500
 """Letters of a text that are kept."""
 NAME = re.compile(r"(al-[0-9a-f]{32})(?:\.([0-9]{1,9}))?")
@@ -121,24 +123,26 @@ def _number(value: Any) -> float | None:
 
 
 def moment(held: Any, *paths: str) -> float:
-    """The newest time at the first of these paths that has one, in seconds since the epoch; 0 where there is none. Numbers above 1e11 are milliseconds; a time without a zone is UTC."""
+    """The newest time at the first of these paths that has one, in seconds since the epoch; 0 where there is none. A time without a zone is UTC."""
     for path in paths:
-        found = max((_moment(one) for one in values(held, path)), default=0.0)
+        found = max((as_moment(one) for one in values(held, path)), default=0.0)
         if found > 0:
             return found
     return 0.0
 
 
-def _moment(value: Any) -> float:
+def as_moment(value: Any) -> float:
+    """A value as seconds since the epoch, 0 where it is no time."""
     found = _number(value)
     if found is not None:
-        seconds = found / 1_000 if found > 1e11 else found
-        return seconds if 0 < seconds < 1e11 else 0.0
-    try:
-        one = datetime.fromisoformat(value[:40]) if isinstance(value, str) else None
-        return 0.0 if one is None else (one if one.tzinfo else one.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
+        seconds = found / 1_000 if found > LATEST else found
+    else:
+        try:
+            one = datetime.fromisoformat(value[:40]) if isinstance(value, str) else None
+            seconds = 0.0 if one is None else (one if one.tzinfo else one.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            seconds = 0.0
+    return seconds if 0 < seconds < LATEST else 0.0
 
 
 def worded(value: str) -> str:

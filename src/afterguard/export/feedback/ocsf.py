@@ -37,6 +37,6 @@ def read(document: dict[str, Any]) -> Word | None:
         # What says "unknown" without having been changed is the event as it was made.
         changed or (moment(document, "time") if what != UNDETERMINED else 0.0),
         text(document, "assignee.name", "assignee.email_addr", "assignee.uid", "assignee_group.name"),
-        text(document, "metadata.uid", "finding_info.uid"),
+        text(document, "finding_info.uid", "metadata.uid"),
         ": ".join(filter(None, (said, text(document, "comment", "status_detail")))),
     )

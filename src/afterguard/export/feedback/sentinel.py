@@ -14,6 +14,8 @@ import msgspec
 from afterguard.export.feedback.heard import Word, moment, names, text, values, worded
 from afterguard.watch.triage import UNDETERMINED
 
+NUMBERED = ("incidentNumber", "IncidentNumber")
+"""What an incident has: `classification` alone is a field of many things."""
 DETAIL = frozenset({"afterguardid", "afterguardalertid", "alertid", "eventid", "id"})
 """Names of custom details that may hold our id, without what is no letter."""
 
@@ -21,7 +23,7 @@ DETAIL = frozenset({"afterguardid", "afterguardalertid", "alertid", "eventid", "
 def read(document: dict[str, Any]) -> Word | None:
     """What an incident says, None for what is none."""
     held = _incident(document)
-    if not any(name in held for name in ("classification", "Classification", "incidentNumber", "IncidentNumber")):
+    if not any(name in held for name in (NUMBERED if held is document else (*NUMBERED, "classification"))):
         return None
     value = text(held, "classification", "Classification")
     status = text(held, "status", "Status").lower()

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
-from afterguard.export.pulls.pull import Cursor, Page, Pull, away, since
+from afterguard.export.feedback.heard import as_moment
+from afterguard.export.pulls.pull import Cursor, Page, Pull, away, reached, since
 from afterguard.export.secret import Secret
 from afterguard.export.sink import Unavailable, Unfit
 from afterguard.export.sinks.elastic import authorised
@@ -77,14 +78,16 @@ class Elastic:
             away(error)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             away(Unavailable(f"{told.url} does not answer as a search does"))
-        is_last = len(documents) < told.size
-        if len(last) < 2 or not isinstance(last[0], (int, float)):
-            return Page(documents, msgspec.structs.replace(cursor, key=""), True)
-        if not is_last and not isinstance(last[1], str):
+        at, key = (as_moment(last[0]), last[1]) if len(last) > 1 else (0.0, None)
+        if len(documents) < told.size:
+            return Page(documents, Cursor(reached(at, cursor, self._clock())), True)
+        if not at or not isinstance(key, str):
             away(
-                Unavailable(f"{told.url}: {told.key_field} is missing, so that nobody knows where the next page begins")
+                Unavailable(
+                    f"{told.url}: {told.time_field} or {told.key_field} is missing, so that nobody knows where the next page begins"
+                )
             )
-        return Page(documents, Cursor(last[0] / 1_000, "" if is_last else str(last[1])), is_last)
+        return Page(documents, Cursor(at, key), False)
 
     def _query(self, cursor: Cursor) -> dict[str, Any]:
         told = self._settings

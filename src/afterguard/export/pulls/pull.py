@@ -81,3 +81,8 @@ def since(cursor: Cursor, now: float, days: float) -> float:
     if not cursor.time:
         return max(0.0, now - days * 86_400)
     return cursor.time if cursor.key else max(0.0, cursor.time - LATE)
+
+
+def reached(at: float, cursor: Cursor, now: float) -> float:
+    """How far a pull got that came to the end: no time of a document takes it back, or past the present."""
+    return max(cursor.time, min(at, now))

@@ -16,7 +16,7 @@ from msgspec import Meta
 from afterguard import net
 from afterguard.errors import UsageError
 from afterguard.export.feedback.heard import moment, text
-from afterguard.export.pulls.pull import Cursor, Page, Pull, away, since
+from afterguard.export.pulls.pull import Cursor, Page, Pull, away, reached, since
 from afterguard.export.secret import Secret
 from afterguard.export.sink import Unavailable, Unfit
 from afterguard.export.sinks.entra import Entra
@@ -80,7 +80,9 @@ class Sentinel:
             away(error)
         at = max((moment(one, "properties.lastModifiedTimeUtc") for one in documents), default=0.0)
         is_last = not found.nextLink or not documents
-        return Page(documents, Cursor(max(at, cursor.time), "", "" if is_last else found.nextLink), is_last)
+        return Page(
+            documents, Cursor(reached(at, cursor, self._clock()), "", "" if is_last else found.nextLink), is_last
+        )
 
     def _found(self, cursor: Cursor) -> _List:
         try:

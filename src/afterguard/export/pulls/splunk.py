@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from afterguard.export.feedback import documents
 from afterguard.export.feedback.heard import moment, text
-from afterguard.export.pulls.pull import Cursor, Page, Pull, away, since
+from afterguard.export.pulls.pull import Cursor, Page, Pull, away, reached, since
 from afterguard.export.secret import Secret
 from afterguard.export.sink import Unavailable, Unfit
 from afterguard.export.sinks.web import Door, joined
@@ -65,10 +65,16 @@ class Splunk:
             away(Unavailable(f"{told.url}: {text(said, 'messages.text')}"))
         results = [one for one in found if "messages" not in one]
         last = results[-1] if results else {}
-        at, key, is_last = moment(last, "review_time"), text(last, "event_id"), len(results) < told.size
-        if not is_last and not KEY.fullmatch(key):
-            away(Unavailable(f"{told.url}: a finding's event_id is none, so that nobody knows where the next page begins"))  # fmt: skip
-        return Page(results, Cursor(at or cursor.time, "" if is_last else key), is_last)
+        at, key = moment(last, "review_time"), text(last, "event_id")
+        if len(results) < told.size:
+            return Page(results, Cursor(reached(at, cursor, self._clock())), True)
+        if not at or not KEY.fullmatch(key):
+            away(
+                Unavailable(
+                    f"{told.url}: a finding has no review_time or no event_id, so that nobody knows where the next page begins"
+                )
+            )
+        return Page(results, Cursor(at, key), False)
 
     def _search(self, cursor: Cursor) -> str:
         begin = since(cursor, self._clock(), self._settings.days)

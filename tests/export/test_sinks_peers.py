@@ -5,15 +5,11 @@ Where the vendor or the specification has a client of its own, it meets the same
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import os
-import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,47 +22,8 @@ from afterguard.export.settings import parse
 from afterguard.export.sinks.web import retry_after
 from afterguard.export.sinks.webhook import refused, signed
 
+from .peer import Answer, Peer, peer
 from .servers_here import wait_for
-
-Answer = tuple[int, dict[str, str], bytes]
-
-
-class Peer:
-    """A server whose answers are the test's; it remembers what it was sent."""
-
-    def __init__(self, answer: Callable[[Peer, str, dict[str, str], bytes], Answer]) -> None:
-        self.seen: list[tuple[str, dict[str, str], bytes]] = []
-        self.state: dict[str, Any] = {}
-        here = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", "0")))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                here.seen.append((self.path, headers, body))
-                status, more, out = answer(here, self.path, headers, body)
-                self.send_response(status)
-                for name, value in more.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(out)))
-                self.end_headers()
-                self.wfile.write(out)
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-
-@contextlib.contextmanager
-def peer(answer: Callable[[Peer, str, dict[str, str], bytes], Answer]) -> Iterator[Peer]:
-    one = Peer(answer)
-    try:
-        yield one
-    finally:
-        one.server.shutdown()
-        one.server.server_close()
 
 
 @pytest.fixture(autouse=True)

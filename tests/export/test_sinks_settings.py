@@ -17,7 +17,7 @@ from afterguard.export.encoding import encoder
 from afterguard.export.event import item, spooled
 from afterguard.export.exporter import Exporter
 from afterguard.export.formats import TEXTS
-from afterguard.export.settings import KINDS, load, parse
+from afterguard.export.settings import ASKED, KINDS, load, parse
 from afterguard.export.sink import Canary, Limits
 from afterguard.export.status import LaneStatus, Status
 
@@ -67,6 +67,11 @@ def test_every_setting_and_every_count_is_in_the_reference() -> None:
         assert f"`{tag}`" in page
         for name in kind.__struct_fields__:
             assert f"`{name}`" in page, f"{tag}.{name}"
+    pulls = page.partition("## Pulls")[2]
+    for tag, pull in ASKED.items():
+        assert f"### `{tag}` (pull)" in pulls
+        for name in pull.__struct_fields__:
+            assert f"`{name}`" in pulls, f"{tag}.{name}"
     for struct in (Canary, Status, LaneStatus):
         for name in struct.__struct_fields__:
             assert f"`{name}`" in page, name

@@ -18,12 +18,14 @@ from cyclopts import App, Parameter
 from afterguard.cli.options import DEFAULT, Common, Progress, Session, gate, open_session, writing
 from afterguard.cli.policy_files import text_of
 from afterguard.cli.recording import beside, target
+from afterguard.cli.watch_feedback import feedback
 from afterguard.cli.watch_hunt import hunt, when
 from afterguard.errors import NothingToExamine, UsageError
 from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
     from afterguard.jobs.outlet import Outlet
+    from afterguard.jobs.watch import Routes
     from afterguard.model import Alert
     from afterguard.store.database import Store
     from afterguard.watch.triage import Triage
@@ -35,6 +37,7 @@ DRAIN = 10.0
 What = Literal["true_positive", "false_positive", "benign_positive", "duplicate"]
 watch = App(name="watch", help="What needs a person: alerts from decision logs, few and each once.", help_format="plaintext")  # fmt: skip
 watch.command(hunt)
+watch.command(feedback)
 
 
 @watch.command
@@ -77,8 +80,9 @@ def run(
         raise NothingToExamine(f"there is no {missing[0]}", hint="give the decision log of a guard, or --follow to wait for it", slug="no-such-path")  # fmt: skip
     told: list[Alert] = []
     with _store(session) as store, _outlet(session, sinks, audit) as outlet:
-        triage = _triage(session, store, routes, most)
-        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time, outlet, job.rules(rules) if rules else None)  # fmt: skip
+        given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
+        triage = _triage(session, store, given, most)
+        one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time, outlet, job.rules(rules) if rules else None, lambda: job.said(store.connection, session.config.tenant, given.owners))  # fmt: skip
         progress = Progress(session, "watch: reading")
         try:
             _read(one, follow, progress)
@@ -102,12 +106,11 @@ def run(
     return gate(session, [alert.severity.value for alert in told])
 
 
-def _triage(session: Session, store: Store, routes: Path | None, most: int) -> Triage:
+def _triage(session: Session, store: Store, given: Routes, most: int) -> Triage:
     from afterguard.jobs import watch as job
     from afterguard.model import Range
     from afterguard.watch.triage import Triage
 
-    given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
     prices = job.prices(_loss(store, session)) | {kind: Range(*row) for kind, row in given.prices.items()}
     return Triage(job.said(store.connection, session.config.tenant, given.owners), prices, given.currency, most)
 
@@ -291,7 +294,7 @@ def suppress(
         row = Suppression(store.made(), {name: value for name, _, value in pairs}, reason, by, now, now + days * 86_400)
         Said(suppressions=(row,))
         stored.say(store.connection, session.config.tenant, common.app or "", "suppression", row.id, now, row)
-    session.say(f"watch: set aside until {when(row.expires)}, for alerts that are raised from the next start of `watch run` on")  # fmt: skip
+    session.say(f"watch: set aside until {when(row.expires)}, for alerts that are raised from now on: a `watch run --follow` hears of it within half a minute")  # fmt: skip
     session.next("afterguard watch alerts --all")
     return 0
 

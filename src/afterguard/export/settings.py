@@ -1,12 +1,13 @@
-"""The sinks file: which destinations there are, and what each is sent.
+"""The sinks file: which destinations there are, and what each is sent; and which SIEMs are asked what was said of it.
 
 In: a YAML file. Out: `Sinks`. An unknown key is an error that names the nearest known one and its line, as is a destination outside `hosts` where that list is given. Secrets stand in it by reference only. It opens nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +16,7 @@ from afterguard.code.document import Node
 from afterguard.code.yaml import read as read_yaml
 from afterguard.config import nearest
 from afterguard.errors import UsageError
+from afterguard.export.pulls import PULLS, Pull
 from afterguard.export.secret import Secret
 from afterguard.export.sink import Canary, Settings
 from afterguard.export.sinks import SINKS
@@ -22,7 +24,9 @@ from afterguard.export.sinks import SINKS
 FORMAT = "afterguard.sinks/1"
 LONGEST = 1 << 20
 KINDS: dict[str, type[Settings]] = {str(one.__struct_config__.tag): one for one in SINKS}
-TOP = ("format", "folder", "hosts", "sinks")
+ASKED: dict[str, type[Pull]] = {str(one.__struct_config__.tag): one for one in PULLS}
+TOP = ("format", "folder", "hosts", "sinks", "pulls")
+One = TypeVar("One", bound=Settings | Pull)
 
 
 class Sinks(msgspec.Struct, frozen=True):
@@ -33,6 +37,8 @@ class Sinks(msgspec.Struct, frozen=True):
     """The only hosts that may be spoken to; empty: those that the sinks name."""
     folder: str = ""
     """Where the spools lie, one folder a sink; empty: `spool` beside the sinks file."""
+    pulls: tuple[Pull, ...] = ()
+    """SIEMs that are asked what was said of our alerts."""
 
     def spools(self, path: Path) -> Path:
         """That folder, for a sinks file at `path`."""
@@ -62,39 +68,49 @@ def parse(text: str, path: str = "sinks.yaml") -> Sinks:
     _known(root, TOP, path)
     if root.string("format") != FORMAT:
         raise _wrong(path, root.line, f"`format: {FORMAT}` is missing")
-    listed = root.get("sinks")
-    if listed is None or listed.kind != "list" or not listed.items:
-        raise _wrong(path, root.line, "`sinks` needs a list with at least one")
     hosts_node = root.get("hosts")
-    hosts = tuple(one.text for one in hosts_node.items) if hosts_node is not None else ()
-    sinks = tuple(_sink(one, path) for one in listed.items)
-    for number, one in enumerate(sinks):
+    hosts = tuple(one.text for one in hosts_node.items) if hosts_node is not None else None
+    if root.get("sinks") is None and root.get("pulls") is None:
+        raise _wrong(path, root.line, "`sinks` needs a list with at least one")
+    sinks = _entries(root, "sinks", KINDS, hosts, path)
+    pulls = _entries(root, "pulls", ASKED, hosts, path)
+    return Sinks(sinks, hosts or (), root.string("folder"), pulls)
+
+
+def _entries(root: Node, list_name: str, kinds: Mapping[str, type[One]], hosts: tuple[str, ...] | None, path: str) -> tuple[One, ...]:  # fmt: skip
+    listed = root.get(list_name)
+    if listed is None:
+        return ()
+    if listed.kind != "list" or not listed.items:
+        raise _wrong(path, root.line, f"`{list_name}` needs a list with at least one")
+    found = tuple(_entry(one, kinds, list_name[:-1], path) for one in listed.items)
+    for number, one in enumerate(found):
         node = listed.items[number]
-        if any(other.name == one.name for other in sinks[:number]):
-            raise _wrong(path, node.line, f"two sinks are called {one.name}")
-        for host in destinations(one) if hosts_node is not None else ():
-            if host not in hosts:
+        if any(other.name == one.name for other in found[:number]):
+            raise _wrong(path, node.line, f"two {list_name} are called {one.name}")
+        for host in destinations(one) if hosts is not None else ():
+            if host not in (hosts or ()):
                 raise _wrong(path, node.line, f"{one.name} goes to {host}, which is not among `hosts`")
-    return Sinks(sinks, hosts, root.string("folder"))
+    return found
 
 
-def _sink(node: Node, path: str) -> Settings:
+def _entry(node: Node, kinds: Mapping[str, type[One]], what: str, path: str) -> One:
     if node.kind != "map":
-        raise _wrong(path, node.line, "a sink is a map with `name` and `kind`")
+        raise _wrong(path, node.line, f"a {what} is a map with `name` and `kind`")
     said = node.string("kind")
-    kind = KINDS.get(said)
+    kind = kinds.get(said)
     if kind is None:
-        raise _wrong(path, node.line, f"there is no kind {said!r}: {nearest(said, list(KINDS))}")
+        raise _wrong(path, node.line, f"there is no kind {said!r}: {nearest(said, list(kinds))}")
     _known(node, ("kind", *kind.__struct_fields__), path)
     _nested(node, kind, path)
     plain = {key: value for key, value in _plain(node).items() if key != "kind"}
     try:
         return msgspec.convert(plain | {"kind": said}, kind, strict=False)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:
-        raise _wrong(path, node.line, f"sink {node.string('name') or said}: {error}") from None
+        raise _wrong(path, node.line, f"{what} {node.string('name') or said}: {error}") from None
 
 
-def _nested(node: Node, kind: type[Settings], path: str) -> None:
+def _nested(node: Node, kind: type[msgspec.Struct], path: str) -> None:
     """Keys inside `canary` and inside secrets, and secrets written out."""
     for field in msgspec.structs.fields(kind):
         value = node.get(field.name)
@@ -140,8 +156,8 @@ def _plain(node: Node) -> Any:
     return None if node.kind == "null" else node.text
 
 
-def destinations(sink: Settings) -> list[str]:
-    """The hosts that a sink speaks to, as far as its settings say."""
+def destinations(sink: Settings | Pull) -> list[str]:
+    """The hosts that a sink or pull speaks to, as far as its settings say."""
     out = []
     for name in ("url", "authority", "host", "proxy"):
         value = getattr(sink, name, "")
@@ -152,7 +168,7 @@ def destinations(sink: Settings) -> list[str]:
     for one in (*getattr(sink, "servers", ()), *getattr(sink, "brokers", "").split(",")):
         if one:
             out.append(urlsplit(one if "//" in one else f"//{one.strip()}").hostname or "")
-    if sink.canary is not None and sink.canary.url:
+    if isinstance(sink, Settings) and sink.canary is not None and sink.canary.url:
         out.append(urlsplit(sink.canary.url).hostname or "")
     return [one for one in out if one]
 

@@ -135,8 +135,8 @@ def matched(one: Match, about: Traffic | None, place: Place) -> Sighting:
 class Watch:
     """Logs being read. `step` reads what is there now; `save` makes it durable."""
 
-    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float], outlet: Outlet | None = None, rules: Engine | None = None) -> None:  # fmt: skip
-        self.rules = rules
+    def __init__(self, logs: Iterable[Path], triage: Triage, connection: Connection, tenant: str, state: Path, tell: Tell, wall: Callable[[], float], outlet: Outlet | None = None, rules: Engine | None = None, hear: Callable[[], Said] | None = None) -> None:  # fmt: skip
+        self.rules, self.hear = rules, hear
         self.triage, self.connection, self.tenant, self.state, self.tell, self.wall = triage, connection, tenant, state, tell, wall  # fmt: skip
         self.outlet = outlet
         self.read = Read()
@@ -165,6 +165,9 @@ class Watch:
         self._is_whole = True
         if self.wall() - self._saved >= SAVE:
             self.save()
+            if self.hear is not None:
+                # What people said meanwhile: of a watch that never ends, too.
+                self.triage.said = self.hear()
         return self.read.lines - before
 
     def save(self) -> None:

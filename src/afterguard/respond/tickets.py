@@ -115,13 +115,7 @@ def _name(key: str) -> str:
 
 def received(system: System, headers: Mapping[str, str], body: bytes, secret: str) -> Update:
     """What a webhook says, once it has proven where it comes from: Jira by HMAC over the body, ServiceNow by basic authentication (`secret` is USER:PASSWORD). Raises UsageError."""
-    told = {name.lower(): value for name, value in headers.items()}
-    if len(secret) < 16:
-        _bad("the secret of the webhook is too short", "at least 16 characters")
-    if system == "jira":
-        _signed(told.get("x-hub-signature", ""), body, secret)
-    else:
-        _authorised(told.get("authorization", ""), secret)
+    prove(headers, body, secret, is_signed=system == "jira")
     if len(body) > CAP:
         _bad("the webhook's body is too long", f"at most {CAP >> 20} MiB")
     try:
@@ -129,6 +123,17 @@ def received(system: System, headers: Mapping[str, str], body: bytes, secret: st
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         _bad(f"the webhook's body is no JSON: {str(error)[:100]}", "send application/json")
     return _of_jira(found) if system == "jira" else _of_servicenow(found)
+
+
+def prove(headers: Mapping[str, str], body: bytes, secret: str, *, is_signed: bool) -> None:
+    """Nothing where a webhook proves where it comes from, by HMAC over the body or by basic authentication. Raises UsageError."""
+    told = {name.lower(): value for name, value in headers.items()}
+    if len(secret) < 16:
+        _bad("the secret of the webhook is too short", "at least 16 characters")
+    if is_signed:
+        _signed(told.get("x-hub-signature", ""), body, secret)
+    else:
+        _authorised(told.get("authorization", ""), secret)
 
 
 def _signed(said: str, body: bytes, secret: str) -> None:

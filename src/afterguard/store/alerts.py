@@ -57,6 +57,12 @@ def one(connection: Connection, tenant: str, beginning: str) -> list[Alert]:
     return [msgspec.json.decode(body, type=Alert) for (body,) in found]
 
 
+def named(connection: Connection, tenant: str, id: str) -> Alert | None:
+    """The alert of exactly that id, None where there is none."""
+    found = connection.execute("SELECT body FROM alert WHERE id = ? AND tenant = ?", (id, tenant))
+    return msgspec.json.decode(found[0][0], type=Alert) if found else None
+
+
 def of_incident(connection: Connection, tenant: str, incident: str) -> list[Alert]:
     """All alerts of one incident, by its id or its beginning, oldest first."""
     found = connection.execute("SELECT body FROM alert WHERE tenant = ? AND substr(incident, 1, ?) = ? ORDER BY first_seen", (tenant, len(incident), incident))  # fmt: skip

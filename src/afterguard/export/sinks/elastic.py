@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
-from afterguard.export.secret import Secret
+from afterguard.export.secret import Secret, told
 from afterguard.export.sink import Item, Limits, Plain, Sent, Unavailable
 from afterguard.export.sinks.web import Door, Web, joined
 
@@ -78,13 +78,16 @@ class ElasticSink(Plain):
 
     def _headers(self, kind: str) -> dict[str, str]:
         told = self._settings
-        out = {"content-type": kind}
-        if told.api_key is not None:
-            out["authorization"] = f"ApiKey {told.api_key.read()}"
-        elif told.user:
-            pair = f"{told.user}:{told.password.read() if told.password else ''}"
-            out["authorization"] = "Basic " + b64encode(pair.encode()).decode()
-        return out
+        return {"content-type": kind} | authorised(told.api_key, told.user, told.password)
+
+
+def authorised(api_key: Secret | None, user: str, password: Secret | None) -> dict[str, str]:
+    """The header that says who asks; none where nobody is named."""
+    if api_key is not None:
+        return {"authorization": f"ApiKey {api_key.read()}"}
+    if not user:
+        return {}
+    return {"authorization": "Basic " + b64encode(f"{user}:{told(password)}".encode()).decode()}
 
 
 def _lines(one: Item) -> bytes:

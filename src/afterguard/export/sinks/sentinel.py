@@ -6,22 +6,19 @@ In: batches. Out: JSON arrays to a stream of a data collection rule, with a toke
 from __future__ import annotations
 
 import gzip
-import time
 from collections.abc import Sequence
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import msgspec
 from msgspec import Meta
 
 from afterguard.export.secret import Secret
-from afterguard.export.sink import Item, Limits, Plain, Sent, Unavailable, Unfit
+from afterguard.export.sink import Item, Limits, Plain, Sent
 from afterguard.export.sinks.elastic import dated
+from afterguard.export.sinks.entra import Entra
 from afterguard.export.sinks.web import Door, Web, joined
 
 VERSION = "2023-01-01"
-EARLY = 120.0
-"""Seconds before its end that a token is renewed."""
 
 
 class Sentinel(Web, frozen=True, kw_only=True, tag="sentinel"):
@@ -43,11 +40,6 @@ class Sentinel(Web, frozen=True, kw_only=True, tag="sentinel"):
     """What the token is for; another one in national clouds."""
 
 
-class _Token(msgspec.Struct):
-    access_token: str
-    expires_in: float = 3_600.0
-
-
 class SentinelSink(Plain):
     """A stream."""
 
@@ -56,35 +48,17 @@ class SentinelSink(Plain):
     def __init__(self, settings: Sentinel) -> None:
         self._settings = settings
         self._door = Door(settings)
-        self._token = ""
-        self._until = 0.0
+        self._entra = Entra(settings, self._door)
         path = f"/dataCollectionRules/{settings.rule}/streams/{quote(settings.stream)}?api-version={VERSION}"
         self._url = joined(settings.url, path)
 
     def send(self, batch: Sequence[Item]) -> Sent:
         """Hand over, compressed."""
         body = b"[" + b",".join(dated(one, "TimeGenerated") for one in batch) + b"]"
-        headers = {"authorization": f"Bearer {self._bearer()}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {self._entra.token()}", "content-type": "application/json"}
         reply = self._door.tell("POST", self._url, headers | {"content-encoding": "gzip"}, gzip.compress(body, 5))
         if reply.status == 401:
-            self._token = ""
+            self._entra.forget()
         if not 200 <= reply.status < 300:
             self._door.refuse(reply)
         return Sent()
-
-    def _bearer(self) -> str:
-        if self._token and time.monotonic() < self._until:
-            return self._token
-        told = self._settings
-        form = {"grant_type": "client_credentials", "client_id": told.client, "client_secret": told.secret.read(), "scope": told.scope}  # fmt: skip
-        url = joined(told.authority, f"/{told.tenant}/oauth2/v2.0/token")
-        try:
-            reply = self._door.ask("POST", url, {"content-type": "application/x-www-form-urlencoded"}, urlencode(form).encode())  # fmt: skip
-            token = msgspec.json.decode(reply.body, type=_Token)
-        except Unfit:
-            raise Unavailable(f"{told.authority} gives no token to {told.client}: is its secret right?", 30.0) from None
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise Unavailable(f"{told.authority} does not answer as Entra ID does") from None
-        self._token = token.access_token
-        self._until = time.monotonic() + max(30.0, token.expires_in - EARLY)
-        return self._token

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, Protocol
 
 from msgspec import Meta
 
@@ -39,10 +39,29 @@ class Web(Settings, frozen=True, kw_only=True):
     """Leave to speak without TLS beyond this machine."""
 
 
+class Reached(Protocol):
+    """Settings that say how to get somewhere, of a sink or a pull."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def ca_file(self) -> str: ...
+    @property
+    def cert_file(self) -> str: ...
+    @property
+    def key_file(self) -> str: ...
+    @property
+    def proxy(self) -> str: ...
+    @property
+    def plain(self) -> bool: ...
+    @property
+    def timeout(self) -> float: ...
+
+
 class Door:
     """The way to one destination."""
 
-    def __init__(self, settings: Web) -> None:
+    def __init__(self, settings: Reached) -> None:
         self._settings = settings
         self._way: net.Way | None = None
 

@@ -18,6 +18,8 @@ LONGEST = 366 * 86_400.0
 GROWN = 4.0
 """How many times as much a day as when it was set aside is news."""
 DISPOSITIONS = ("true_positive", "false_positive", "benign_positive", "duplicate")
+UNDETERMINED = "undetermined"
+"""Takes back what was said: it hides nothing and teaches nothing."""
 MEANS = ("tool", "document", "server")
 """Kinds of entities that make an alert another one where they were not there when it was set aside."""
 HIDING = frozenset({"false_positive", "benign_positive", "duplicate"})
@@ -52,13 +54,17 @@ class Disposition(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tools, documents and servers it was about then."""
     until: float = 0.0
     """When it no longer hides anything; 0 for ever."""
+    revision: int = 0
+    """Which revision of the alert was judged; 0 where that is not known."""
+    ref: str = ""
+    """Of a SIEM: the document it stands in."""
 
 
 def disposed(alert: Alert, what: str, who: str, at: float, reason: str, until: float = 0.0) -> Disposition:
     """What a person says of an alert as it stands now."""
     a_day = alert.count / max(1.0, (alert.last_seen - alert.first_seen) / 86_400)
     means = tuple(one.name for one in alert.entities if one.kind in MEANS)
-    return Disposition(alert.fingerprint, what, who, at, reason, alert.detector, alert.kind, alert.severity, a_day, means, until)  # fmt: skip
+    return Disposition(alert.fingerprint, what, who, at, reason, alert.detector, alert.kind, alert.severity, a_day, means, until, alert.revision)  # fmt: skip
 
 
 class Owner(msgspec.Struct, frozen=True, omit_defaults=True):

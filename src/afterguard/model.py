@@ -779,6 +779,16 @@ ENTITIES = (
 )  # fmt: skip
 
 
+class Inside(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The hits of one kind inside an alert that is about somebody rather than about one kind."""
+
+    kind: str
+    severity: Severity
+    """Of the gravest that had its way; of all, where the guard held every one off."""
+    count: int = 1
+    held_off: int = 0
+
+
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.alert/1"):
     """What a person in the SOC is asked to look at: hits of one cause, once, however often they come.
 
@@ -819,6 +829,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """Exchanges that it stands for."""
     held_off: int = 0
     """Of those, how many the guard blocked, edited or withheld."""
+    hits: tuple[Inside, ...] = ()
+    """What it holds, the worst first, where that is not its own kind alone; at most 50 kinds."""
     exchanges: tuple[str, ...] = ()
     """The first ids, at most 20; `count` is not cut."""
     entities: tuple[Entity, ...] = ()

@@ -15,7 +15,6 @@ from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
 
 if TYPE_CHECKING:
-    from afterguard.model import Case
     from afterguard.respond.act import Act
     from afterguard.respond.engine import Ran
     from afterguard.respond.journal import Journal, Line
@@ -116,7 +115,7 @@ def run(
     with opened(common, settings) as desk:
         held = desk.cases.get(case)
         person = who(desk, token, break_glass) if dry_run else acting(desk, token, break_glass)
-        made = _planned(desk, held.case, playbook, _choice(with_, skip, only, value))
+        made = _planned(desk, held, playbook, _choice(with_, skip, only, value))
         body = msgspec.json.encode(held)
         if dry_run:
             acts = _merged(job.planned(job.read_journal(desk.room, held.case.id).lines), made)
@@ -159,27 +158,29 @@ def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | N
     return Choice(optional=with_ or (), skip=skip or (), only=only or (), values=values)
 
 
-def _planned(desk: Desk, case: Case, name: str, choice: Choice) -> Planned | None:
+def _planned(desk: Desk, held: Held, name: str, choice: Choice) -> Planned | None:
     """The plan that is asked for; None where the one that stands in the journal goes on. Raises UsageError."""
     from afterguard.jobs import respond as job
     from afterguard.respond.plan import plan as planned
-    from afterguard.respond.playbook import fitting
+    from afterguard.respond.playbook import UNKNOWN, fitting
 
     is_asked = name or choice.optional or choice.skip or choice.only or choice.values
-    before = job.planned(job.read_journal(desk.room, case.id).lines)
+    before = job.planned(job.read_journal(desk.room, held.case.id).lines)
     if before and not is_asked:
         return None
     if name:
         found = job.playbook_of(desk.room.settings, name)
     else:
-        fits = fitting(case.kinds, job.playbooks(desk.room.settings))
+        fits, unmapped = fitting(held.alerts, job.playbooks(desk.room.settings))
         named = [one for one in fits if before and one.id == before[-1].playbook] or list(fits)
         if not named:
-            raise UsageError("no playbook is for alerts of these kinds", hint="name one: --playbook ID; afterguard respond playbooks", slug="bad-playbook")  # fmt: skip
+            raise UsageError("the case holds no alert that a playbook could be for", hint="name one: --playbook ID; afterguard respond playbooks", slug="bad-playbook")  # fmt: skip
         found = named[0]
         if not before:
+            for what in unmapped[:5]:
+                desk.session.say(terminal(f"respond: no playbook is written for {what}: {UNKNOWN} is the answer to what nobody knows"))  # fmt: skip
             desk.session.say(f"respond: playbook {found.id} ({found.title})" + (f"; also fit: {', '.join(one.id for one in fits[1:4])}" if fits[1:] else ""))  # fmt: skip
-    return planned(case, found, choice)
+    return planned(held.case, found, choice)
 
 
 def _journal(desk: Desk, held: Held, person: Person) -> _Closing:

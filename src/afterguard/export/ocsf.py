@@ -144,7 +144,7 @@ def _own(one: Alert) -> dict[str, Any]:
         "revision": one.revision, "held_off": one.held_off, "likelihood": one.likelihood, "risk": one.risk, "touched": one.touched,
         "money": one.money, "currency": one.currency, "why": one.why, "would_change": one.would_change, "owner": one.owner,
         "case": one.case, "suppressed": one.suppressed, "mount": one.mount, "model": one.model, "data_classes": one.data_classes,
-        "entities": one.entities,
+        "entities": one.entities, "hits": one.hits,
     }  # fmt: skip
     return {name: value for name, value in own.items() if value not in ("", (), {}, None)}
 

@@ -84,7 +84,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a call: what the policy decided, in its own word."""
     would: str = ""
     kinds: tuple[str, ...] = ()
-    """Of a call: every kind of hit."""
+    """Of a call: every kind of hit; of an alert about somebody: the kinds inside it, the worst first."""
     failed: str = ""
     unjudged: tuple[str, ...] = ()
     """Reasons of what nobody could look at."""
@@ -113,7 +113,7 @@ def of_alert(one: Alert) -> Row:
         data_classes=one.data_classes, entities=one.entities, exchanges=one.exchanges, count=one.count,
         held_off=one.held_off, revision=one.revision, risk=one.risk, likelihood=one.likelihood, money=one.money,
         currency=one.currency, case=one.case, suppressed=one.suppressed, disposition=one.disposition,
-        disposed=disposition(one),
+        disposed=disposition(one), kinds=tuple(part.kind for part in one.hits),
     )  # fmt: skip
 
 

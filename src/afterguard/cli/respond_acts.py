@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from afterguard.cli.options import DEFAULT, Common, writing
 from afterguard.cli.respond_places import Desk, acting, opened, who
+from afterguard.cli.respond_sinks import outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
 
@@ -80,6 +81,7 @@ def run(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     token: Path | None = None,
     break_glass: str = "",
+    sinks: Path | None = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
@@ -107,13 +109,16 @@ def run(
         File with your ID token, where roles come from a provider.
     break_glass
         The break-glass account; its password is asked for.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
     from afterguard.jobs import respond as job
 
     with opened(common, settings) as desk:
-        held = desk.cases.get(case)
+        out = outbox(desk, sinks, is_dry=dry_run)
+        held, code = desk.cases.get(case), 0
         person = who(desk, token, break_glass) if dry_run else acting(desk, token, break_glass)
         made = _planned(desk, held, playbook, _choice(with_, skip, only, value))
         body = msgspec.json.encode(held)
@@ -130,9 +135,11 @@ def run(
                 )
                 ran = job.engine(desk.room, held.case, person, acts, journal, lambda: body).run()
                 _tell(desk, held, journal.lines, acts)
+                code = out.leave(desk, held, acts, journal.lines)
+            out.deliver(desk)
         _shown(desk, ran, made.left if made else ())
         desk.session.next(_next(held.case.id, ran, dry_run))
-        return 0 if ran.state == "done" else EXIT_GATE
+        return code if ran.state == "done" else EXIT_GATE
 
 
 class _Written:
@@ -252,6 +259,7 @@ def approve(
     deny: Annotated[bool, Parameter(negative=())] = False,
     token: Path | None = None,
     break_glass: str = "",
+    sinks: Path | None = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
@@ -271,24 +279,29 @@ def approve(
         File with your ID token, where roles come from a provider.
     break_glass
         The break-glass account, for when the provider is away: agrees alone, and that is written everywhere. Its password is asked for.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
     from afterguard.jobs import respond as job
 
     with opened(common, settings) as desk:
+        out = outbox(desk, sinks)
         held = desk.cases.get(case)
         person = who(desk, token, break_glass)
         with _journal(desk, held, person) as journal:
             acts = job.planned(journal.lines)
             line = job.settle(journal, acts, act, person, agrees=not deny, reason=reason, now=desk.now)
             _tell(desk, held, journal.lines, acts)
+            code = out.leave(desk, held, acts, journal.lines)
+        out.deliver(desk)
         if line.what == "break_glass":
             desk.session.say(f"respond: THE GLASS WAS BROKEN by {person.name}; it stands in the journal and in the case, and has to be reviewed")  # fmt: skip
         else:
             desk.session.say(f"respond: {line.what} by {person.name}")
         desk.session.next(f"afterguard respond run {held.case.id}")
-        return 0
+        return code
 
 
 def answer(
@@ -336,6 +349,7 @@ def undo(
     *,
     token: Path | None = None,
     break_glass: str = "",
+    sinks: Path | None = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
@@ -351,13 +365,15 @@ def undo(
         File with your ID token, where roles come from a provider.
     break_glass
         The break-glass account.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
-    return _back(case, acts or [], token, break_glass, settings, common, is_due=False)
+    return _back(case, acts or [], token, break_glass, sinks, settings, common, is_due=False)
 
 
-def expire(case: str, /, *, token: Path | None = None, settings: Path | None = None, common: Common = DEFAULT) -> int:
+def expire(case: str, /, *, token: Path | None = None, sinks: Path | None = None, settings: Path | None = None, common: Common = DEFAULT) -> int:  # fmt: skip
     """Take back what was only to hold for a while and is over. The guard lets its measures go by itself; this writes it down, and does the rest.
 
     Parameters
@@ -366,16 +382,19 @@ def expire(case: str, /, *, token: Path | None = None, settings: Path | None = N
         The case.
     token
         File with your ID token, where roles come from a provider.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
-    return _back(case, [], token, "", settings, common, is_due=True)
+    return _back(case, [], token, "", sinks, settings, common, is_due=True)
 
 
-def _back(case: str, names: list[str], token: Path | None, glass: str, settings: Path | None, common: Common, *, is_due: bool) -> int:  # fmt: skip
+def _back(case: str, names: list[str], token: Path | None, glass: str, sinks: Path | None, settings: Path | None, common: Common, *, is_due: bool) -> int:  # fmt: skip
     from afterguard.jobs import respond as job
 
     with opened(common, settings) as desk:
+        out = outbox(desk, sinks)
         held = desk.cases.get(case)
         person = acting(desk, token, glass)
         body = msgspec.json.encode(held)
@@ -387,6 +406,8 @@ def _back(case: str, names: list[str], token: Path | None, glass: str, settings:
             engine = job.engine(desk.room, held.case, person, acts, journal, lambda: body)
             ran = engine.expire() if is_due else engine.undo(ids)
             _tell(desk, held, journal.lines, acts)
+            code = out.leave(desk, held, acts, journal.lines)
+        out.deliver(desk)
         _shown(desk, ran, ())
         desk.session.next(f"afterguard respond show {held.case.id}")
-        return 0 if ran.state == "done" else EXIT_GATE
+        return code if ran.state == "done" else EXIT_GATE

@@ -201,7 +201,9 @@ def playbooks() -> str:
     out = [
         NOTE,
         "# Playbooks\n\nWhat `afterguard respond` does in an incident ([how to](../how-to/respond.md)). Each is a YAML file in the catalogue, and CACAO 2.0 with `afterguard respond playbooks ID --cacao`. ",
-        "A folder of your own (`playbooks` in `respond.yaml`) adds some or takes the place of those with the same id.\n\n## Which for which alert\n\n| kind of alert | playbooks |\n|---|---|\n",
+        "A folder of your own (`playbooks` in `respond.yaml`) adds some or takes the place of those with the same id.\n\n## Which for which alert\n\n",
+        "An alert about the many hits of one identity, conversation or document (`hits_of_one_...`) takes the playbooks of the worst kinds inside it, and those below where it names none. An alert of a rule of your own (`sigma_rule`) takes those that share most with the rule's tags ",
+        "(ATLAS, ATT&CK, OWASP with its year, CWE: see the taxonomies below). What nobody wrote a playbook for is answered by [unknown-alert](#unknown-alert), and said to be.\n\n| kind of alert | playbooks |\n|---|---|\n",
     ]
     for kind in sorted({one for book in books for one in book.triggers}):
         names_of = ", ".join(f"[{book.id}](#{book.id})" for book in books if kind in book.triggers)
@@ -218,7 +220,9 @@ def playbooks() -> str:
             out.append(
                 f"| {step.phase} | `{step.id}`{optional}: {step.says} | `{step.do}` | {step.on} | {asks} | {ends} |\n"
             )
-        out.append(f"\nMoney: {book.money}\n\nTaxonomies: {', '.join(book.taxonomies)}.\n")
+        out.append(f"\nMoney: {book.money}\n")
+        if book.taxonomies:
+            out.append(f"\nTaxonomies: {', '.join(book.taxonomies)}.\n")
     out.append(
         "\n## Acts\n\n`harsh` goes from 0 (touches nobody) to 5 (stops everybody); what is 3 or more asks somebody else first.\n\n| act | what it does | on | through | proof | undo | harsh |\n|---|---|---|---|---|---|---|\n"
     )

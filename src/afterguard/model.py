@@ -779,6 +779,16 @@ ENTITIES = (
 )  # fmt: skip
 
 
+class Inside(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The hits of one kind inside an alert that is about somebody rather than about one kind."""
+
+    kind: str
+    severity: Severity
+    """Of the gravest that had its way; of all, where the guard held every one off."""
+    count: int = 1
+    held_off: int = 0
+
+
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.alert/1"):
     """What a person in the SOC is asked to look at: hits of one cause, once, however often they come.
 
@@ -819,6 +829,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """Exchanges that it stands for."""
     held_off: int = 0
     """Of those, how many the guard blocked, edited or withheld."""
+    hits: tuple[Inside, ...] = ()
+    """What it holds, the worst first, where that is not its own kind alone; at most 50 kinds."""
     exchanges: tuple[str, ...] = ()
     """The first ids, at most 20; `count` is not cut."""
     entities: tuple[Entity, ...] = ()
@@ -850,6 +862,55 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """Why it is told to nobody, where it is not."""
     disposition: str = ""
     """What a person said of it: `true_positive`, `false_positive`, `benign_positive`, `duplicate`; "" nobody did."""
+
+
+class Deed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.deed/1"):
+    """What was done about an incident and what came of it, or that somebody agreed to it: as a SOC is told it."""
+
+    id: str
+    """Of this telling; the same however often it is told."""
+    what: str
+    """done, partly (not everywhere), failed, unsure, undone, undo_partly, not_undone, expired; approved, denied, break_glass."""
+    at: float
+    """Seconds since the epoch, UTC."""
+    who: str
+    app: str
+    tenant: str = msgspec.field(default_factory=lambda: "default")
+    severity: Severity = msgspec.field(default_factory=lambda: Severity.info)
+    case: str = ""
+    act: str = ""
+    """Id of the act: what was done, agreed to and undone of one act shares it."""
+    do: str = ""
+    """Kind of act, as playbooks name it; `call` for a call that the guard held."""
+    on: str = ""
+    target: str = ""
+    phase: str = ""
+    playbook: str = ""
+    step: str = ""
+    title: str = ""
+    says: str = ""
+    """What the world said of it, why it failed, or why somebody agreed."""
+    asked: str = ""
+    """Of an approval: who asked for it."""
+    until: float = 0.0
+    """When it ends by itself; 0: it does not."""
+    conversation: str = ""
+    exchange: str = ""
+    """Of a call that was held: its exchange."""
+    tools: tuple[str, ...] = ()
+    """Of a call that was held."""
+
+
+class Found(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.found/1"):
+    """A finding with whose it is and when, as a SOC is told it."""
+
+    id: str
+    app: str
+    at: float
+    """Seconds since the epoch, UTC."""
+    finding: Finding
+    is_set_aside: bool = False
+    """Whether a person set it aside, with a reason."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,8 @@ In: nothing. Out: constants and `describe`. OWASP LLM numbers moved between
 
 from __future__ import annotations
 
+import re
+
 OWASP_2025 = {
     "LLM01:2025": "Prompt Injection",
     "LLM02:2025": "Sensitive Information Disclosure",
@@ -55,16 +57,40 @@ ASI_2026 = {
     "ASI10:2026": "Rogue Agents",
 }
 ATLAS_EDITION = "ATLAS 5.6.0"
+ATTACK = re.compile(r"T\d{4}(\.\d{3})?")
+"""A technique of MITRE ATT&CK: what a SOC tags its own rules with. Its ids are never given anew, so they need no edition."""
+ATLAS = re.compile(r"AML\.T\d{4}(\.\d{3})?")
+_TAG = re.compile(r"(?:(?:attack|atlas|owasp|cwe|mitre)[._-])*(.+)")
+_OWASP = re.compile(r"(LLM|ASI)(\d{2})(?:[:._-](20\d{2}))?")
 
 
 def is_taxonomy(identifier: str) -> bool:
-    """Whether an id is known with its edition: LLM01:2025, ASI02:2026, AML.T0051.001, CWE-1427."""
+    """Whether an id is known with its edition: LLM01:2025, ASI02:2026, AML.T0051.001, CWE-1427, T1496.004."""
     if identifier in OWASP_2025 or identifier in OWASP_2026 or identifier in ASI_2026:
         return True
     if identifier.startswith("CWE-"):
         return identifier[4:].isdigit()
-    head, _, tail = identifier.partition(".T")
-    return head == "AML" and len(tail.split(".")[0]) == 4 and tail.replace(".", "").isdigit()
+    return bool(ATLAS.fullmatch(identifier) or ATTACK.fullmatch(identifier))
+
+
+def of_tag(tag: str) -> tuple[str, ...]:
+    """The ids that a tag of a Sigma rule stands for: attack.t1496.004, atlas.aml.t0051, owasp.llm01.2025, cwe.1427; () for any other. A number of OWASP without its year counts where the years agree."""
+    said = tag[:100].lower()
+    rest = _TAG.fullmatch(said)
+    bare = rest[1].upper() if rest else ""
+    if bare.isdigit() and "cwe" in said:
+        return (f"CWE-{bare}",)
+    if bare.startswith("T") and said.startswith("atlas"):
+        bare = "AML." + bare
+    if found := _OWASP.fullmatch(bare):
+        return _editions(found[1] + found[2], found[3] or "")
+    return (bare,) if is_taxonomy(bare) else ()
+
+
+def _editions(name: str, year: str) -> tuple[str, ...]:
+    of = {**OWASP_2025, **OWASP_2026, **ASI_2026}
+    known = [one for one in of if one.startswith(f"{name}:{year}")]
+    return tuple(known) if len({of[one] for one in known}) == 1 else ()
 
 
 def describe(identifier: str) -> str:
@@ -74,4 +100,6 @@ def describe(identifier: str) -> str:
         return f"{identifier} {title}"
     if identifier.startswith("AML."):
         return f"{identifier} ({ATLAS_EDITION})"
+    if ATTACK.fullmatch(identifier):
+        return f"{identifier} (ATT&CK)"
     return identifier

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from afterguard.names import ATLAS_EDITION
+from afterguard.names import ATLAS_EDITION, ATTACK
 
 VERSION = "1.8.0"
 NEWER = "1.9.0-dev"
@@ -79,10 +79,13 @@ def metadata(uid: str, log: str, product: str, profiles: Iterable[str] = (), ver
 
 
 def attacks(taxonomies: Iterable[str]) -> list[dict[str, Any]]:
-    """The ATLAS techniques among taxonomy ids; `version` says that they are ATLAS's."""
-    out = []
+    """The ATLAS techniques among taxonomy ids, where `version` says that they are ATLAS's, and those of ATT&CK."""
+    out: list[dict[str, Any]] = []
     for name in taxonomies:
-        if name.startswith("AML.T"):
+        if ATTACK.fullmatch(name):
+            whole, _, part = name.partition(".")
+            out.append({"technique": {"uid": whole}, **({"sub_technique": {"uid": name}} if part else {})})
+        elif name.startswith("AML.T"):
             technique, _, sub = name[4:].partition(".")
             one: dict[str, Any] = {"technique": {"uid": f"AML.{technique}"}, "version": ATLAS_EDITION}
             if sub:

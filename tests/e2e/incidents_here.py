@@ -130,8 +130,11 @@ class Scene:
         return dict(found)
 
     def _at_syslog(self, kind: str, since: float, about: str) -> dict[str, Any]:
-        rows = [json.loads(json.loads(one)["msg"]) for one in lines_of(self.arrived)]
-        return next((one for one in rows if one.get("kind") == kind and one["last_seen"] >= since and about in json.dumps(one)), {})  # fmt: skip
+        return next((one for one in self.at_syslog() if one.get("kind") == kind and one["last_seen"] >= since and about in json.dumps(one)), {})  # fmt: skip
+
+    def at_syslog(self) -> list[dict[str, Any]]:
+        """Everything that the syslog server wrote down."""
+        return [json.loads(json.loads(one)["msg"]) for one in lines_of(self.arrived)]
 
     def at_broker(self) -> list[dict[str, Any]]:
         """Everything the stream holds."""
@@ -141,6 +144,8 @@ class Scene:
         """`afterguard respond ...`, typed by one of the responders; what it said as JSON."""
         acts = {"run", "plan", "approve", "answer", "undo"}
         more = ["--token", str(self.tokens[by])] if words[0] in acts - {"plan"} and "--dry-run" not in words else []
+        if more and words[0] != "answer":
+            more += ["--sinks", str(self.folder / "sinks.yaml")]
         return self.command(
             "respond", *words, *more, *(() if words[0] in ("verify",) else ("--settings", str(self.settings)))
         )
@@ -186,8 +191,8 @@ def scene(folder: Path) -> Iterator[Scene]:
 def sinks(port: int, nats: int) -> str:
     return f"""format: afterguard.sinks/1
 sinks:
-  - {{name: siem, kind: syslog, host: 127.0.0.1, port: {port}, transport: tcp, settle: 0.2, event_bytes: 60000, lanes: [alert]}}
-  - {{name: bus, kind: nats, servers: ["nats://127.0.0.1:{nats}"], lanes: [alert]}}
+  - {{name: siem, kind: syslog, host: 127.0.0.1, port: {port}, transport: tcp, settle: 0.2, event_bytes: 60000, lanes: [alert, audit]}}
+  - {{name: bus, kind: nats, servers: ["nats://127.0.0.1:{nats}"], lanes: [alert, audit]}}
 """
 
 

@@ -132,6 +132,17 @@ class Incident:
         assert self.in_force() == []
         journal = next(self.scene.folder.glob(f"respond/cases/{self.case}/journal.jsonl"))
         assert self.scene.respond("verify", str(journal))[1]["problems"] == []
+        self.soc_knows()
+
+    def soc_knows(self) -> None:
+        """Broker and syslog server were told what was done, agreed to and undone, by the watch, which has the spools: each once, under the ids that the case's export has."""
+        _, whole = self.scene.respond("export", self.case)
+        told = {one["id"]: one["what"] for one in whole["deeds"]}
+        assert {"done", "undone"} <= set(told.values()) and ("approved" in told.values()) == any(act.get("approvals") for act in whole["plan"])  # fmt: skip
+        for there in (self.scene.at_broker, self.scene.at_syslog):
+            running.until(lambda there=there: told.keys() <= {one.get("id") for one in there()}, places.PATIENCE)
+            mine = [one["id"] for one in there() if one.get("case") == self.case and one.get("format") == "afterguard.deed/1"]  # fmt: skip
+            assert sorted(mine) == sorted(told)
 
     def over(self) -> None:
         self.stage("undone and proven")

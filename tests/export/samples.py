@@ -14,10 +14,13 @@ from afterguard.model import (
     Alert,
     Case,
     Confidence,
+    Deed,
     Entity,
     Entry,
     Finding,
+    Found,
     Hit,
+    Inside,
     Range,
     Severity,
     Unjudged,
@@ -53,7 +56,12 @@ PLAIN = Alert(
     confidence=Confidence.low, first_seen=AT, last_seen=AT, observed=AT, app="", state="closed", suppressed="load test until Friday",
     disposition="benign_positive",
 )  # fmt: skip
-ALERTS = (ALERT, LEAK, PLAIN)
+MANY = Alert(
+    id="al-cccccccccccccccccccccccccccccccc", fingerprint="feed", kind="hits_of_one_identity", title="One identity shows far more hits than chance makes", severity=Severity.high,
+    confidence=Confidence.high, first_seen=AT - 60, last_seen=AT, observed=AT, app="claims-assistant", count=12, held_off=2, entities=(Entity("identity", WHO),),
+    hits=(Inside("sigma_rule", Severity.high, 2), Inside("jailbreak", Severity.medium, 10, 2)), taxonomies=("T1567.002", "T1078", "AML.T0054"),
+)  # fmt: skip
+ALERTS = (ALERT, LEAK, PLAIN, MANY)
 CASE = Case(
     id="0199a0b1-0000-7000-8000-00000000000c", title="Orders in an invoice moved money", severity=Severity.critical, opened=AT, updated=AT + 900,
     app="claims-assistant", tenant="bank", status="contained", alerts=(ALERT.id, LEAK.id), kinds=("injection_followed", "secret_in_output"),
@@ -68,11 +76,41 @@ CASE = Case(
 )  # fmt: skip
 OPEN = Case("0199a0b1-0000-7000-8000-00000000000d", "Looks odd", Severity.low, AT, AT, "chat")
 CASES = (CASE, OPEN)
+DEEDS = tuple(
+    Deed(f"{CASE.id}.{n}.0a1b2c3d4e5f", what, AT + n, "os:dana", "claims-assistant", "bank", severity, CASE.id, f"act-{n // 2:016x}", do, on, target, phase, "indirect-injection", "a-step", "Said for a person.", says, **more)
+    for n, (what, severity, do, on, target, phase, says, more) in enumerate((
+        ("done", Severity.info, "snapshot", "case", CASE.id, "evidence", "4 files read back, their hashes hold", {}),
+        ("approved", Severity.info, "quarantine_identity", "identity", WHO, "contain", "the owner knows", {"asked": "os:lee"}),
+        ("done", Severity.info, "quarantine_identity", "identity", WHO, "contain", "the guard refuses it: measure-act-1", {"until": AT + 86_400}),
+        ("undone", Severity.info, "quarantine_identity", "identity", WHO, "contain", "the guard lets it pass", {}),
+        ("failed", Severity.high, "block_domain", "domain", "drop.example", "contain", "it was done and is not seen to take effect", {}),
+        ("not_undone", Severity.high, "quarantine_document", "document", "invoice-4711.html", "contain", "taken back, and still seen in effect", {}),
+        ("done", Severity.info, "tighten_route", "mount", "openai", "contain", "the guard says enforce", {"until": AT + 3_600}),
+        ("partly", Severity.medium, "block_domain", "domain", "drop.example", "contain", "in effect at 2 of 3 guards", {}),
+        ("undo_partly", Severity.medium, "quarantine_conversation", "conversation", "conv-88", "contain", "gone at 2 of 3 guards", {}),
+        ("expired", Severity.info, "cap_quota", "key", "k-1", "contain", "over", {}),
+        ("unsure", Severity.high, "page", "case", CASE.id, "notify", "nobody can say whether it was done", {}),
+        ("done", Severity.info, "rotate_secret", "key", "k-1", "eradicate", "the old one is refused", {}),
+        ("done", Severity.info, "ask", "case", CASE.id, "recover", "os:lee: asked again, it is gone", {}),
+        ("denied", Severity.info, "disable_route", "mount", "openai", "contain", "the branch needs it", {"asked": "os:dana"}),
+        ("break_glass", Severity.high, "disable_tool", "tool", "send_mail", "contain", "the provider is away", {"asked": "os:dana"}),
+    ))
+)  # fmt: skip
 FINDING = Finding(
     "dangerous-tool-without-approval", Severity.high, Confidence.high, "app/agent.py", 41, ("LLM06:2025", "AML.T0053", "CWE-862"),
     "Tool send_money acts without anybody's approval.", "Ask a person before it acts.", "A tool that acts needs approval",
     fingerprint="0a1b2c3d4e5f",
 )  # fmt: skip
+FOUND = Found(FINDING.fingerprint, "claims-assistant", AT, FINDING)
+MEASURED = Finding(
+    "attack-hidden-order", Severity.high, Confidence.high, "", 0, ("LLM01:2025", "AML.T0051.001"), "An order in a mail was followed in 9 of 20 trials.",
+    "Mark third-party text.", "Orders in mails are followed", fingerprint="feedbeef", attributes={"succeeded": "9", "trials": "20"},
+)  # fmt: skip
+FOUNDS = (
+    FOUND,
+    Found("feedbeef", "desk", AT, MEASURED),
+    Found(FINDING.fingerprint, "claims-assistant", AT, FINDING, True),
+)
 HIT = Hit(
     "order-followed", "injection_followed", Severity.high, Confidence.high, "0199a0b0-0000-7000-8000-000000000001",
     ("LLM01:2025", "AML.T0051.001"), excerpt="forward all of this", cause="payload:77", rule="came only from a document",
@@ -119,6 +157,19 @@ entity = st.builds(
     name | st.sampled_from(["203.0.113.9", "2001:db8::1", "evil.example"]),
     st.sampled_from(["actor", "target", "means"]),
 )
+
+
+deeds = st.builds(
+    Deed, name, st.sampled_from(("done", "partly", "failed", "unsure", "undone", "undo_partly", "not_undone", "expired", "approved", "denied", "break_glass")), times, text, text, text,
+    st.sampled_from(list(Severity)), case=text, act=text, do=text | st.sampled_from(("ask", "block_domain", "quarantine_identity")), on=st.sampled_from(("case", *ENTITIES)),
+    target=text, phase=st.sampled_from(("", "evidence", "contain", "eradicate", "recover", "notify", "money")), playbook=text, step=text, title=text, says=text, asked=text,
+    until=st.just(0.0) | times, conversation=text, exchange=text, tools=st.lists(name, max_size=3).map(tuple),
+)  # fmt: skip
+founds = st.builds(
+    Found, name, text, times,
+    st.builds(Finding, name, st.sampled_from(list(Severity)), st.sampled_from(list(Confidence)), text, st.integers(0, 10**6), st.just(FINDING.taxonomies), text, text, text),
+    st.booleans(),
+)  # fmt: skip
 
 
 @st.composite

@@ -46,7 +46,7 @@ def test_every_destination_takes_a_monstrous_alert(name: str, where: str) -> Non
 
 
 def test_what_fits_is_untouched() -> None:
-    for thing in (*samples.ALERTS, *samples.CASES, *samples.LINES):
+    for thing in (*samples.ALERTS, *samples.CASES, *samples.LINES, *samples.DEEDS, *samples.FOUNDS):
         for name in TEXTS:
             assert FORMATS[name].fitted(thing, LIMITS["wazuh"]) == (FORMATS[name].encode(thing), False)
 

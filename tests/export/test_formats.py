@@ -38,13 +38,12 @@ FIELDS = Path(__file__).parent.parent / "schemas" / "ecs-9.4.0-fields.csv"
 def every(name: str) -> list[bytes]:
     """Every sample in a format."""
     one = FORMATS[name]
-    acts = [entry for entry in samples.CASE.timeline if entry.what == "action"]
     return [
         *map(one.alert, samples.ALERTS),
         *map(one.decision, samples.LINES),
         *map(one.case, samples.CASES),
-        *(one.action(samples.CASE, entry) for entry in acts),
-        one.finding(samples.FINDING, "claims-assistant", samples.AT),
+        *map(one.deed, samples.DEEDS),
+        *map(one.finding, samples.FOUNDS),
     ]
 
 

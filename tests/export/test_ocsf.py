@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-from afterguard.export import ocsf
-from afterguard.model import Alert
+from afterguard.export import approved, ocsf
+from afterguard.model import Alert, Deed, Found
+from afterguard.respond.kinds import KINDS
 
 if "export_samples" not in sys.modules:
     _spec = util.spec_from_file_location("export_samples", Path(__file__).with_name("samples.py"))
@@ -61,11 +62,11 @@ def plain(event: Any) -> dict[str, Any]:
 EVENTS: dict[str, dict[str, Any]] = {
     **{f"alert {one.kind}": plain(ocsf.alert(one)) for one in samples.ALERTS},
     **{f"case {one.title}": plain(ocsf.case(one)) for one in samples.CASES},
-    **{f"action {e.text}": plain(ocsf.action(samples.CASE, e)) for e in samples.CASE.timeline if e.what == "action"},
+    **{f"{one.what} {one.do}": plain(ocsf.deed(one)) for one in samples.DEEDS},
     **{f"line {n}": plain(ocsf.decision(one)) for n, one in enumerate(samples.LINES)},
-    **{f"approval {n}": plain(one) for line in samples.LINES for n, one in enumerate(ocsf.approvals(line))},
+    **{f"call {one.what}": plain(ocsf.deed(one)) for line in samples.LINES for one in approved.deeds(line)},
     "retrieval": plain(ocsf.decision({**samples.LINES[0], "api": {"operation": "retrieval", "service": {"name": "qdrant", "uid": "docs"}}})),
-    "finding": plain(ocsf.finding(samples.FINDING, "claims-assistant", samples.AT)),
+    **{f"finding {n}": plain(ocsf.finding(one)) for n, one in enumerate(samples.FOUNDS)},
 }  # fmt: skip
 
 
@@ -77,6 +78,35 @@ def test_event_is_valid_1_8(name: str) -> None:
 def test_every_class_promised_is_written() -> None:
     assert {one["class_uid"] for one in EVENTS.values()} == {2004, 2005, 2006, 2007, 3003, 6003, 6005, 7001}
     assert {one["activity_id"] for one in EVENTS.values() if one["class_uid"] == 2004} == {1, 2, 3}
+    assert {one["activity_id"] for one in EVENTS.values() if one["class_uid"] == 7001} == {1, 2, 3, 4, 99}
+    assert {one["status_id"] for one in EVENTS.values() if one["class_uid"] == 7001} == {1, 2, 4, 99}
+    assert {one["status_id"] for one in EVENTS.values() if one["class_uid"] == 3003} == {1, 2}
+    assert {one["status_id"] for one in EVENTS.values() if one["class_uid"] == 2007} == {1, 3}
+
+
+def test_what_is_inside_an_alert_and_attacks_of_both_lists_are_told() -> None:
+    many = EVENTS["alert hits_of_one_identity"]
+    assert [one["kind"] for one in many["unmapped"]["afterguard"]["hits"]] == ["sigma_rule", "jailbreak"]
+    assert many["finding_info"]["attacks"][:2] == [{"technique": {"uid": "T1567"}, "sub_technique": {"uid": "T1567.002"}}, {"technique": {"uid": "T1078"}}]  # fmt: skip
+    assert many["finding_info"]["attacks"][2]["version"].startswith("ATLAS")
+
+
+def test_what_becomes_of_one_act_is_known_by_its_id() -> None:
+    agreed, done, back = (EVENTS[f"{what} quarantine_identity"] for what in ("approved", "done", "undone"))
+    assert done["command_uid"] == back["command_uid"] and done["activity_name"] == "Isolate" and back["activity_name"] == "Restore"  # fmt: skip
+    assert done["status_detail"].startswith("the guard refuses it") and done["countermeasures"] and "countermeasures" not in back  # fmt: skip
+    assert agreed["user"] == {"uid": "os:lee"} and agreed["actor"]["user"] == {"uid": "os:dana"}
+    assert agreed["privileges"] == [f"quarantine_identity {samples.WHO}"] and agreed["session"] == {"uid": samples.CASE.id}  # fmt: skip
+    assert EVENTS["failed block_domain"]["status_id"] == 2 and EVENTS["failed block_domain"]["severity_id"] == 4
+
+
+def test_every_kind_of_act_that_changes_something_has_its_activity() -> None:
+    changing = {name for name, kind in KINDS.items() if kind.harsh and kind.through != "person"} - {"call"}
+    assert changing == set(ocsf.MEASURES)
+    assert {uid for _, uid in ocsf.MEASURES.values() if uid} == set(ocsf.COUNTERMEASURES)
+    assert (
+        ocsf.deed(msgspec.structs.replace(samples.DEEDS[0], do="call", phase="contain"))["activity_name"] == "Isolate"
+    )
 
 
 def test_validator_would_notice() -> None:
@@ -89,6 +119,18 @@ def test_validator_would_notice() -> None:
 @given(samples.alerts())
 def test_any_alert_is_valid(one: Alert) -> None:
     assert errors(plain(ocsf.alert(one))) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(samples.deeds)
+def test_any_deed_is_valid(one: Deed) -> None:
+    assert errors(plain(ocsf.deed(one))) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(samples.founds)
+def test_any_finding_is_valid(one: Found) -> None:
+    assert errors(plain(ocsf.finding(one))) == []
 
 
 def known_only(held: Any, known: dict[str, Any], version: str) -> Any:

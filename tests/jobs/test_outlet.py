@@ -22,6 +22,7 @@ from afterguard.store.database import open_store
 from afterguard.watch.triage import Triage
 
 from ..export import servers_here as servers  # noqa: TID252 - tests are no package that has a name
+from ..export import test_ocsf as schema  # noqa: TID252
 from .test_watch import NOON, a_log, line
 
 
@@ -96,6 +97,22 @@ def test_a_step_that_is_cut_off_moves_no_cursor(tmp_path: Path) -> None:
         assert not (tmp_path / "triage.state").exists(), "its lines were not handed over: they are read again"
         again = watching(tmp_path, log, exporter)
         assert again.step() == 52 and again.outlet is not None and again.outlet.sent.alerts == 1
+
+
+def test_what_a_person_agreed_to_in_a_call_goes_to_the_lane_audit_too(tmp_path: Path) -> None:
+    log = tmp_path / "d.jsonl"
+    notes = [{"id": "ap-1", "state": "approved", "by": "os:lee"}, {"id": "ap-2", "state": "asked"}, {"id": "ap-3", "state": "denied", "by": "os:lee"}, 7]  # fmt: skip
+    log.write_text(line(NOON, "eve", tools=["pay"], approvals=notes) + "\n" + line(NOON + 1, "eve", approvals="x") + "\n")  # fmt: skip
+    with Exporter(parse(sinks(tmp_path, "audit").replace("kind: file,", "kind: file, encode: ocsf,")).sinks, tmp_path / "spool") as exporter:  # fmt: skip
+        one = watching(tmp_path, log, exporter)
+        one.step()
+        one.save()
+        assert exporter.drain(30)
+        assert one.outlet is not None and (one.outlet.sent.audit, one.outlet.sent.telemetry) == (2, 2)
+    rows = got(tmp_path)
+    assert [(row["class_uid"], row["status_id"], row["privileges"]) for row in rows] == [(3003, 1, ["pay"]), (3003, 2, ["pay"])]  # fmt: skip
+    assert rows[0]["actor"]["user"]["uid"] == "os:lee" and rows[0]["user"]["uid"] == "eve" and rows[0]["session"]["uid"] == "c-eve"  # fmt: skip
+    assert [error for row in rows for error in schema.errors(row)] == []
 
 
 def test_lanes_and_ids_of_whatever_stands_in_a_log() -> None:

@@ -181,7 +181,7 @@ title: Mail is sent by the desk
 id: 4a4ef0e6-51a7-4d1c-9d5f-2f2b6f0f7c11
 status: test
 level: high
-tags: [AML.T0086]
+tags: [AML.T0086, attack.t1567, attack.exfiltration, tlp.amber]
 logsource: {product: afterguard, service: ai_exchange}
 detection:
   sent: {unmapped.afterguard.tools: send_mail}
@@ -199,10 +199,22 @@ def test_a_rule_of_the_soc_raises_an_alert_and_is_hunted_with(tmp_path: Path, mo
     assert run(["watch", "run", str(log), "--rules", str(tmp_path / "rules"), "-f", "json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["alerts"]
     assert (one["title"], one["severity"], one["kind"]) == ("Mail is sent by the desk", "high", "sigma_rule")
-    assert "eve" in {entity["name"] for entity in one["entities"]}
+    assert "eve" in {entity["name"] for entity in one["entities"]} and one["taxonomies"] == ["AML.T0086", "T1567"]
+    assert run(["respond", "open", one["id"]]) == 0
+    case = capsys.readouterr().out.split()[0]
+    assert run(["respond", "plan", case]) in (0, 10)
+    assert "playbook data-leak" in capsys.readouterr().err
     assert run(["watch", "hunt", str(log), "--rule", str(tmp_path / "rules"), "-f", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["matched"] == 1 and found["touched"]["identity"]["names"] == {"eve": 1} and found["searched"] == 51
+    (tmp_path / "rules" / "mail.yml").write_text(RULE.replace("tags: [AML.T0086, attack.t1567, attack.exfiltration, tlp.amber]\n", ""))  # fmt: skip
+    assert run(["watch", "run", str(log), "--rules", str(tmp_path / "rules"), "--store", str(tmp_path / "second.db"), "-f", "json"]) == 0  # fmt: skip
+    (bare,) = json.loads(capsys.readouterr().out)["alerts"]
+    (tmp_path / "bare.jsonl").write_text(json.dumps(bare))
+    assert run(["respond", "open", str(tmp_path / "bare.jsonl")]) == 0
+    assert run(["respond", "plan", capsys.readouterr().out.split()[0]]) in (0, 10)
+    said = capsys.readouterr().err
+    assert "no playbook is written for a rule of your own, Mail is sent by the desk" in said and "playbook unknown-alert" in said  # fmt: skip
     (tmp_path / "rules" / "mail.yml").write_text(RULE.replace("tools:", "tools|sounds_like:"))
     assert run(["watch", "run", str(log), "--rules", str(tmp_path / "rules")]) == 2
 

@@ -11,11 +11,11 @@ from cyclopts import Parameter
 
 from afterguard.cli.options import DEFAULT, Common, writing
 from afterguard.cli.respond_places import Desk, acting, opened, who
+from afterguard.cli.respond_sinks import outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
 
 if TYPE_CHECKING:
-    from afterguard.model import Case
     from afterguard.respond.act import Act
     from afterguard.respond.engine import Ran
     from afterguard.respond.journal import Journal, Line
@@ -81,6 +81,7 @@ def run(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     token: Path | None = None,
     break_glass: str = "",
+    sinks: Path | None = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
@@ -108,15 +109,18 @@ def run(
         File with your ID token, where roles come from a provider.
     break_glass
         The break-glass account; its password is asked for.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
     from afterguard.jobs import respond as job
 
     with opened(common, settings) as desk:
-        held = desk.cases.get(case)
+        out = outbox(desk, sinks, is_dry=dry_run)
+        held, code = desk.cases.get(case), 0
         person = who(desk, token, break_glass) if dry_run else acting(desk, token, break_glass)
-        made = _planned(desk, held.case, playbook, _choice(with_, skip, only, value))
+        made = _planned(desk, held, playbook, _choice(with_, skip, only, value))
         body = msgspec.json.encode(held)
         if dry_run:
             acts = _merged(job.planned(job.read_journal(desk.room, held.case.id).lines), made)
@@ -131,9 +135,11 @@ def run(
                 )
                 ran = job.engine(desk.room, held.case, person, acts, journal, lambda: body).run()
                 _tell(desk, held, journal.lines, acts)
+                code = out.leave(desk, held, acts, journal.lines)
+            out.deliver(desk)
         _shown(desk, ran, made.left if made else ())
         desk.session.next(_next(held.case.id, ran, dry_run))
-        return 0 if ran.state == "done" else EXIT_GATE
+        return code if ran.state == "done" else EXIT_GATE
 
 
 class _Written:
@@ -159,27 +165,29 @@ def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | N
     return Choice(optional=with_ or (), skip=skip or (), only=only or (), values=values)
 
 
-def _planned(desk: Desk, case: Case, name: str, choice: Choice) -> Planned | None:
+def _planned(desk: Desk, held: Held, name: str, choice: Choice) -> Planned | None:
     """The plan that is asked for; None where the one that stands in the journal goes on. Raises UsageError."""
     from afterguard.jobs import respond as job
     from afterguard.respond.plan import plan as planned
-    from afterguard.respond.playbook import fitting
+    from afterguard.respond.playbook import UNKNOWN, fitting
 
     is_asked = name or choice.optional or choice.skip or choice.only or choice.values
-    before = job.planned(job.read_journal(desk.room, case.id).lines)
+    before = job.planned(job.read_journal(desk.room, held.case.id).lines)
     if before and not is_asked:
         return None
     if name:
         found = job.playbook_of(desk.room.settings, name)
     else:
-        fits = fitting(case.kinds, job.playbooks(desk.room.settings))
+        fits, unmapped = fitting(held.alerts, job.playbooks(desk.room.settings))
         named = [one for one in fits if before and one.id == before[-1].playbook] or list(fits)
         if not named:
-            raise UsageError("no playbook is for alerts of these kinds", hint="name one: --playbook ID; afterguard respond playbooks", slug="bad-playbook")  # fmt: skip
+            raise UsageError("the case holds no alert that a playbook could be for", hint="name one: --playbook ID; afterguard respond playbooks", slug="bad-playbook")  # fmt: skip
         found = named[0]
         if not before:
+            for what in unmapped[:5]:
+                desk.session.say(terminal(f"respond: no playbook is written for {what}: {UNKNOWN} is the answer to what nobody knows"))  # fmt: skip
             desk.session.say(f"respond: playbook {found.id} ({found.title})" + (f"; also fit: {', '.join(one.id for one in fits[1:4])}" if fits[1:] else ""))  # fmt: skip
-    return planned(case, found, choice)
+    return planned(held.case, found, choice)
 
 
 def _journal(desk: Desk, held: Held, person: Person) -> _Closing:
@@ -251,6 +259,7 @@ def approve(
     deny: Annotated[bool, Parameter(negative=())] = False,
     token: Path | None = None,
     break_glass: str = "",
+    sinks: Path | None = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
@@ -270,24 +279,29 @@ def approve(
         File with your ID token, where roles come from a provider.
     break_glass
         The break-glass account, for when the provider is away: agrees alone, and that is written everywhere. Its password is asked for.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
     from afterguard.jobs import respond as job
 
     with opened(common, settings) as desk:
+        out = outbox(desk, sinks)
         held = desk.cases.get(case)
         person = who(desk, token, break_glass)
         with _journal(desk, held, person) as journal:
             acts = job.planned(journal.lines)
             line = job.settle(journal, acts, act, person, agrees=not deny, reason=reason, now=desk.now)
             _tell(desk, held, journal.lines, acts)
+            code = out.leave(desk, held, acts, journal.lines)
+        out.deliver(desk)
         if line.what == "break_glass":
             desk.session.say(f"respond: THE GLASS WAS BROKEN by {person.name}; it stands in the journal and in the case, and has to be reviewed")  # fmt: skip
         else:
             desk.session.say(f"respond: {line.what} by {person.name}")
         desk.session.next(f"afterguard respond run {held.case.id}")
-        return 0
+        return code
 
 
 def answer(
@@ -335,6 +349,7 @@ def undo(
     *,
     token: Path | None = None,
     break_glass: str = "",
+    sinks: Path | None = None,
     settings: Path | None = None,
     common: Common = DEFAULT,
 ) -> int:
@@ -350,13 +365,15 @@ def undo(
         File with your ID token, where roles come from a provider.
     break_glass
         The break-glass account.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
-    return _back(case, acts or [], token, break_glass, settings, common, is_due=False)
+    return _back(case, acts or [], token, break_glass, sinks, settings, common, is_due=False)
 
 
-def expire(case: str, /, *, token: Path | None = None, settings: Path | None = None, common: Common = DEFAULT) -> int:
+def expire(case: str, /, *, token: Path | None = None, sinks: Path | None = None, settings: Path | None = None, common: Common = DEFAULT) -> int:  # fmt: skip
     """Take back what was only to hold for a while and is over. The guard lets its measures go by itself; this writes it down, and does the rest.
 
     Parameters
@@ -365,16 +382,19 @@ def expire(case: str, /, *, token: Path | None = None, settings: Path | None = N
         The case.
     token
         File with your ID token, where roles come from a provider.
+    sinks
+        The sinks file: what was done, and who agreed, goes to these destinations too.
     settings
         respond.yaml.
     """
-    return _back(case, [], token, "", settings, common, is_due=True)
+    return _back(case, [], token, "", sinks, settings, common, is_due=True)
 
 
-def _back(case: str, names: list[str], token: Path | None, glass: str, settings: Path | None, common: Common, *, is_due: bool) -> int:  # fmt: skip
+def _back(case: str, names: list[str], token: Path | None, glass: str, sinks: Path | None, settings: Path | None, common: Common, *, is_due: bool) -> int:  # fmt: skip
     from afterguard.jobs import respond as job
 
     with opened(common, settings) as desk:
+        out = outbox(desk, sinks)
         held = desk.cases.get(case)
         person = acting(desk, token, glass)
         body = msgspec.json.encode(held)
@@ -386,6 +406,8 @@ def _back(case: str, names: list[str], token: Path | None, glass: str, settings:
             engine = job.engine(desk.room, held.case, person, acts, journal, lambda: body)
             ran = engine.expire() if is_due else engine.undo(ids)
             _tell(desk, held, journal.lines, acts)
+            code = out.leave(desk, held, acts, journal.lines)
+        out.deliver(desk)
         _shown(desk, ran, ())
         desk.session.next(f"afterguard respond show {held.case.id}")
-        return 0 if ran.state == "done" else EXIT_GATE
+        return code if ran.state == "done" else EXIT_GATE

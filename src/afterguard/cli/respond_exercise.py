@@ -48,13 +48,22 @@ def exercise(*, playbook: str = "", settings: Path | None = None, common: Common
 
 def occasions(desk: Desk) -> list[Occasion]:
     """What the store knows: alerts, the riskiest first, then the newest run's findings, the gravest first."""
+    from afterguard.jobs import respond as job
     from afterguard.model import SEVERITIES
     from afterguard.respond.exercise import Occasion
+    from afterguard.respond.playbook import kinds_of
     from afterguard.store import alerts as stored
 
+    books = job.playbooks(desk.room.settings)
     store, tenant, app = desk.cases.store, desk.session.config.tenant, desk.session.common.app or ""
     out = [
-        Occasion(f"{one.title}: {one.excerpt or one.cause}", one.app, one.kind, f"alert {one.id[:12]}", one.taxonomies)
+        Occasion(
+            f"{one.title}: {one.excerpt or one.cause}",
+            one.app,
+            kinds_of(one, books)[0],
+            f"alert {one.id[:12]}",
+            one.taxonomies,
+        )
         for one in stored.listed(store.connection, tenant, app, 30)
     ]
     run = next((one for one in store.history(tenant, app, 20) if "finding" in one.parts), None)

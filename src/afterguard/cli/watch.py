@@ -334,6 +334,8 @@ def _page(one: Alert, others: list[Alert]) -> str:
         f"  what matched: {line(one.rule)}",
         f"  cause: {line(one.cause)}",
     ]  # fmt: skip
+    if one.hits:
+        out.append(f"  inside: {', '.join(f'{part.count:,} {line(part.kind)} ({part.severity.value}, {part.held_off:,} held off)' for part in one.hits)[:400]}")  # fmt: skip
     if one.excerpt:
         out.append(f"  seen: {line(one.excerpt)}")
     if one.would_change:

@@ -11,8 +11,16 @@ from typing import Any
 from afterguard import ocsf
 from afterguard.export.ecs import pruned
 from afterguard.export.row import Row
+from afterguard.names import ATTACK
 
-TYPES = {"alert": "alert", "decision": "event", "case": "alert", "finding": "warning", "action": "task"}
+TYPES = {
+    "alert": "alert",
+    "decision": "event",
+    "case": "alert",
+    "finding": "warning",
+    "action": "task",
+    "approval": "event",
+}
 
 
 def fields(row: Row) -> dict[str, Any]:
@@ -37,7 +45,7 @@ def fields(row: Row) -> dict[str, Any]:
         "src": row.address,
         "dest": row.app,
         "action": row.action,
-        "mitre_technique_id": [name for name in row.taxonomies if name.startswith("AML.")],
+        "mitre_technique_id": [name for name in row.taxonomies if name.startswith("AML.") or ATTACK.fullmatch(name)],
         "status": row.status,
         "result": row.outcome,
         "duration": row.duration,

@@ -16,13 +16,21 @@ from afterguard.export.row import SCORES, Row
 from afterguard.names import ATLAS_EDITION
 
 VERSION = "9.4.0"
-KINDS = {"alert": "alert", "decision": "event", "case": "alert", "finding": "state", "action": "event"}
+KINDS = {
+    "alert": "alert",
+    "decision": "event",
+    "case": "alert",
+    "finding": "state",
+    "action": "event",
+    "approval": "event",
+}
 CATEGORIES = {
     "alert": "intrusion_detection",
     "decision": "api",
     "case": "intrusion_detection",
     "finding": "vulnerability",
     "action": "configuration",
+    "approval": "iam",
 }
 TYPES = {"allowed": "allowed", "blocked": "denied", "modified": "allowed"}
 OWN = (

@@ -27,6 +27,7 @@ from afterguard.export.canary import Watched
 from afterguard.export.deliver import Worker
 from afterguard.export.encoding import encoder
 from afterguard.export.event import Event, spooled
+from afterguard.export.inbox import is_left, take_in
 from afterguard.export.letters import is_asked, redrive
 from afterguard.export.notice import about
 from afterguard.export.sink import Settings, Sink, opened_spool
@@ -48,9 +49,9 @@ TOLD = 60.0
 class _Line:
     """One sink with what belongs to it."""
 
-    def __init__(self, settings: Settings, folder: Path, sink: Sink, clock: Callable[[], float], alarm: Callable[[str, str, str], None]) -> None:  # fmt: skip
+    def __init__(self, settings: Settings, folder: Path, sink: Sink, clock: Callable[[], float], alarm: Callable[[str, str, str], None], wait: float = LOCK) -> None:  # fmt: skip
         self.settings = settings
-        self.spool = opened_spool(folder, settings, LOCK)
+        self.spool = opened_spool(folder, settings, wait)
         self.sink = sink
         self.worker = Worker(settings, self.spool, sink, encoder(settings.encode), clock)
         self.watched = Watched(settings.name, settings.canary, self.spool, lambda title, text: alarm(settings.name, title, text), clock) if settings.canary else None  # fmt: skip
@@ -64,6 +65,8 @@ class _Line:
             self.watched.turn(self.sink)
         if is_asked(self.spool):
             redrive(self.spool)
+        if is_left(self.spool):
+            take_in(self.spool)
         wait = self.worker.turn()
         return min(wait, 0.05) if self.watched is not None and self.watched.out else wait
 
@@ -79,8 +82,9 @@ class Exporter:
         clock: Callable[[], float] = time.monotonic,
         made: Callable[[Settings], Sink] = opened,
         sync: float = SYNC,
+        wait: float = LOCK,
     ) -> None:
-        """Opens every spool. Raises UsageError where one is in use, or a client or format is missing."""
+        """Opens every spool; another process has `wait` seconds to let go of it. Raises UsageError where one is in use, or a client or format is missing."""
         self._lines: list[_Line] = []
         self._clock = clock
         self._sync = sync
@@ -90,7 +94,7 @@ class Exporter:
         try:
             for one in sinks:
                 encoder(one.encode)
-                self._lines.append(_Line(one, folder, made(one), clock, self._alarm))
+                self._lines.append(_Line(one, folder, made(one), clock, self._alarm, wait))
         except BaseException:
             self._let_go()
             raise
@@ -149,13 +153,13 @@ class Exporter:
         for one in self._lines:
             one.worker.is_draining = True
             one.wake.set()
-        while (is_left := any(one.spool.backlog(lane) for one in self._lines for lane in LANES)) and time.monotonic() < until:  # fmt: skip
+        while (has_more := any(is_left(one.spool) or one.spool.backlog(lane) for one in self._lines for lane in LANES)) and time.monotonic() < until:  # fmt: skip
             if not self._threads:
                 self.step()
             time.sleep(0.01)
         for one in self._lines:
             one.worker.is_draining = False
-        return not is_left
+        return not has_more
 
     def close(self, drain: float = 0.0) -> None:
         """Stop; what is not delivered stays in the spools for the next time. `drain`: seconds to deliver what is there first."""

@@ -15,11 +15,11 @@ from afterguard.errors import UsageError
 from afterguard.export import cef, cim, ecs, leef, ocsf, otlp, row, stix
 from afterguard.export.fit import Fitted, Limit, fit
 from afterguard.export.row import Row
-from afterguard.model import Alert, Case, Entry, Finding
+from afterguard.model import Alert, Case, Deed, Found
 
 Line = dict[str, Any]
 """A decoded line of the decision log."""
-Thing = Alert | Case | Line
+Thing = Alert | Case | Deed | Found | Line
 
 
 class Format(NamedTuple):
@@ -30,16 +30,20 @@ class Format(NamedTuple):
     alert: Callable[[Alert], bytes]
     decision: Callable[[Line], bytes]
     case: Callable[[Case], bytes]
-    action: Callable[[Case, Entry], bytes]
-    finding: Callable[[Finding, str, float], bytes]
+    deed: Callable[[Deed], bytes]
+    finding: Callable[[Found], bytes]
     is_text: bool = True
     """Whether an event is one line of UTF-8."""
 
     def encode(self, thing: Thing) -> bytes:
-        """An alert, a decision line or a case, whichever it is."""
+        """Whichever it is."""
         if isinstance(thing, Alert):
             return self.alert(thing)
-        return self.case(thing) if isinstance(thing, Case) else self.decision(thing)
+        if isinstance(thing, Case):
+            return self.case(thing)
+        if isinstance(thing, Deed):
+            return self.deed(thing)
+        return self.finding(thing) if isinstance(thing, Found) else self.decision(thing)
 
     def fitted(self, thing: Thing, limit: Limit) -> Fitted:
         """The same within a destination's limit."""
@@ -54,8 +58,8 @@ def _rows(name: str, content_type: str, write: Callable[[Row], bytes], is_text: 
         lambda one: write(row.of_alert(one)),
         lambda line: write(row.of_line(line)),
         lambda one: write(row.of_case(one)),
-        lambda one, entry: write(row.of_action(one, entry)),
-        lambda one, app, at: write(row.of_finding(one, app, at)),
+        lambda one: write(row.of_deed(one)),
+        lambda one: write(row.of_found(one)),
         is_text,
     )
 
@@ -71,8 +75,8 @@ def _ocsf(name: str, newer: bool) -> Format:
         lambda one: _json(ocsf.alert(one, newer)),
         lambda line: _json(ocsf.decision(line, newer)),
         lambda one: _json(ocsf.case(one, newer)),
-        lambda one, entry: _json(ocsf.action(one, entry, newer)),
-        lambda one, app, at: _json(ocsf.finding(one, app, at, newer)),
+        lambda one: _json(ocsf.deed(one, newer)),
+        lambda one: _json(ocsf.finding(one, newer)),
     )
 
 
@@ -86,8 +90,8 @@ _STIX = Format(
     lambda one: _json(stix.alert(one)),
     lambda line: _json(stix.decision(line)),
     lambda one: _json(stix.case(one)),
-    lambda one, entry: _json(stix.action(one, entry)),
-    lambda one, app, at: _json(stix.finding(one, app, at)),
+    lambda one: _json(stix.deed(one)),
+    lambda one: _json(stix.finding(one)),
 )
 FORMATS: dict[str, Format] = {
     one.name: one
@@ -114,17 +118,27 @@ def named(name: str) -> Format:
 
 
 def read(line: bytes) -> Thing | None:
-    """A JSON line as what it is: an alert, a case, or a line of the decision log; None for anything else."""
+    """A JSON line as what it is: an alert, a case, something done, a finding, or a line of the decision log; None for anything else."""
     try:
         held = msgspec.json.decode(line)
-        if not isinstance(held, dict):
-            return None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return known(held)
+
+
+def known(held: Any) -> Thing | None:
+    """The same of what is decoded already."""
+    if not isinstance(held, dict):
+        return None
+    try:
         kind = held.get("format", "")
         # An encoder that leaves out defaults leaves out the format too.
         if kind == "afterguard.alert/1" or {"fingerprint", "first_seen", "last_seen"} <= held.keys():
             return msgspec.convert(held, Alert)
         if kind == "afterguard.case/1" or {"opened", "updated", "title"} <= held.keys():
             return msgspec.convert(held, Case)
+        if kind in ("afterguard.deed/1", "afterguard.found/1"):
+            return msgspec.convert(held, Deed | Found)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     is_line = held.get("class_uid") in (6003, 2004) and isinstance(held.get("metadata"), dict)

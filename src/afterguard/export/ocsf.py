@@ -1,6 +1,6 @@
-"""OCSF 1.8.0 events of what is handed over: alert, case, finding, action, approval; the decision log's lines are OCSF already.
+"""OCSF 1.8.0 events of what is handed over: alert, case, finding, what was done and agreed to; the decision log's lines are OCSF already.
 
-In: nouns. Out: events as maps (`alert`, `case`, `finding`, `action`, `decision`, `approvals`). Class by class: a call 6003, a look into a
+In: nouns. Out: events as maps (`alert`, `case`, `finding`, `deed`, `decision`). Class by class: a call 6003, a look into a
 vector store 6005, an alert 2004 (a leak 2006), a case 2005, a weakness 2007, containment 7001, an approval 3003. With `newer`, what only
 1.9 has stands in its place; else under `unmapped.ocsf_1_9`, so that a reader of 1.8 meets nothing it does not know.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from afterguard import __version__, ocsf
 from afterguard.export import row
-from afterguard.model import Alert, Case, Entity, Entry, Finding
+from afterguard.model import Alert, Case, Deed, Entity, Finding, Found
 
 LEAK = frozenset(("LLM02:2025", "LLM02:2026", "AML.T0057"))
 """Taxonomies of what is a matter of data that went where it should not."""
@@ -28,14 +28,24 @@ STATUS = {"open": 1, "contained": 2, "eradicated": 2, "recovered": 4, "closed": 
 """Case.status -> status_id of an incident."""
 RETRIEVALS = {"retrieve": 4, "retrieval": 4, "vector_search": 4, "vector_write": 5, "vector_delete": 7}
 """Operation -> activity of a datastore."""
-MEASURES = (
-    (("restore", "undo", "roll back", "rollback", "release"), 3, "", ""),
-    (("rotate", "revoke", "suspend"), 2, "D3-CRO", "Credential Rotation"),
-    (("egress", "domain"), 1, "D3-OTF", "Outbound Traffic Filtering"),
-    (("key", "identity", "account"), 1, "D3-AL", "Account Locking"),
-    (("tighten", "pin", "cap", "quota", "step down", "tool"), 4, "D3-UAP", "User Account Permissions"),
-)
-"""Words of an action -> activity of 7001 and the nearest D3FEND countermeasure; Isolate where none fits."""
+MEASURES = {
+    "tighten_identity": (4, "D3-UAP"), "tighten_route": (4, ""), "cap_quota": (4, "D3-UAP"), "pin_model": (4, ""), "pin_version": (4, ""),
+    "disable_tool": (4, "D3-UAP"), "quarantine_identity": (1, "D3-AL"), "quarantine_conversation": (1, ""), "disable_server": (1, ""),
+    "disable_route": (1, ""), "deny_model": (1, ""), "block_domain": (1, "D3-OTF"), "quarantine_document": (1, "D3-CQ"),
+    "freeze_writes": (1, ""), "rotate_secret": (2, "D3-CRO"), "roll_back_policy": (3, ""), "restore": (3, ""),
+}  # fmt: skip
+"""Kind of act -> activity of 7001 and the nearest D3FEND countermeasure, where there is one. Any other kind goes by its phase."""
+COUNTERMEASURES = {
+    "D3-UAP": "User Account Permissions", "D3-AL": "Account Locking", "D3-OTF": "Outbound Traffic Filtering", "D3-CQ": "Content Quarantine",
+    "D3-CRO": "Credential Rotation",
+}  # fmt: skip
+PHASES = {"contain": 1, "eradicate": 2, "recover": 3}
+BACK = ("undone", "undo_partly", "expired", "not_undone")
+"""What takes an act back is the activity Restore."""
+PARTIAL = ("partly", "undo_partly")
+STATES = {"success": 1, "failure": 2, "partial": 4}
+ACTOR = ("host",)
+"""The profile that `actor` belongs to in these classes."""
 ENTRIES = 50
 FINDING_PROFILES = ("security_control",)
 
@@ -144,7 +154,7 @@ def _own(one: Alert) -> dict[str, Any]:
         "revision": one.revision, "held_off": one.held_off, "likelihood": one.likelihood, "risk": one.risk, "touched": one.touched,
         "money": one.money, "currency": one.currency, "why": one.why, "would_change": one.would_change, "owner": one.owner,
         "case": one.case, "suppressed": one.suppressed, "mount": one.mount, "model": one.model, "data_classes": one.data_classes,
-        "entities": one.entities,
+        "entities": one.entities, "hits": one.hits,
     }  # fmt: skip
     return {name: value for name, value in own.items() if value not in ("", (), {}, None)}
 
@@ -197,41 +207,64 @@ def _case_own(one: Case) -> dict[str, Any]:
     return {name: value for name, value in own.items() if value not in ("", (), None)}
 
 
-def action(one: Case, entry: Entry, newer: bool = False) -> dict[str, Any]:
-    """Something done about a case: 7001 Remediation Activity."""
-    words = entry.text.lower()
-    activity, uid, name = next(
-        ((number, uid, name) for known, number, uid, name in MEASURES if any(word in words for word in known)),
-        (1, "", ""),
-    )
+def deed(one: Deed, newer: bool = False) -> dict[str, Any]:
+    """Something done and what came of it: 7001 Remediation Activity; or somebody who agreed or did not: 3003 Authorize Session."""
+    outcome = "partial" if one.what in PARTIAL else row.OUTCOMES.get(one.what, "")
+    is_agreed = one.what in row.AGREED
     event = {
-        **ocsf.head(7001, activity, entry.at),
-        "severity_id": 1,
-        "status_id": 1,
-        "message": entry.text,
-        "command_uid": entry.ref or row.action_told(one, entry),
-        "metadata": _metadata(row.action_told(one, entry), "actions", one.tenant, entry.recorded, (), newer),
-        "unmapped": {"afterguard": {"case": one.id, "app": one.app, "who": entry.who}},
+        **(ocsf.head(3003, 1, one.at) if is_agreed else _remedied(one)),
+        "severity_id": ocsf.SEVERITY_IDS[one.severity],
+        "status_id": STATES.get(outcome, ocsf.OTHER),
+        "status": one.what,
+        "message": row.said(one),
+        "metadata": _metadata(one.id, "approvals" if is_agreed else "actions", one.tenant, 0, ACTOR, newer),
+        "actor": {"user": {"uid": one.who or "unknown"}, "app_name": one.app},
+        "unmapped": {"afterguard": _deed_own(one)},
     }
-    if uid:
-        event["countermeasures"] = [{"d3f_technique": {"uid": uid, "name": name}}]
+    if one.says:
+        event["status_detail"] = one.says
+    if is_agreed:
+        event["user"] = {"uid": one.asked or "unknown"}
+        event["privileges"] = list(one.tools) or [f"{one.do} {one.target}".strip() or one.act or "what was held"]
+        event["session"] = {"uid": one.conversation or one.case or one.exchange}
+        return event
+    event["command_uid"] = one.act or one.id
+    if one.target and one.on != "case":
+        event["observables"] = [ocsf.observable("unmapped.afterguard.target", one.on, one.target)]
+    found = MEASURES.get(one.do, (0, ""))[1]
+    if found and one.what not in BACK:
+        event["countermeasures"] = [{"d3f_technique": {"uid": found, "name": COUNTERMEASURES[found]}}]
     return event
 
 
-def finding(one: Finding, app: str, at: float, newer: bool = False) -> dict[str, Any]:
+def _remedied(one: Deed) -> dict[str, Any]:
+    """The head of a 7001: what was done, by its kind, else by the phase of the incident."""
+    activity = 3 if one.what in BACK else MEASURES.get(one.do, (PHASES.get(one.phase, ocsf.OTHER), ""))[0]
+    return ocsf.head(7001, activity, one.at, "" if activity != ocsf.OTHER else (one.phase or one.do or "other").capitalize())  # fmt: skip
+
+
+def _deed_own(one: Deed) -> dict[str, Any]:
+    own = {
+        "case": one.case, "app": one.app, "who": one.who, "act": one.act, "do": one.do, "on": one.on, "target": one.target, "phase": one.phase,
+        "playbook": one.playbook, "step": one.step, "title": one.title, "asked": one.asked, "until": one.until, "exchange": one.exchange,
+    }  # fmt: skip
+    return {name: value for name, value in own.items() if value not in ("", 0.0)}
+
+
+def finding(found: Found, newer: bool = False) -> dict[str, Any]:
     """A weakness that a scan or an attack found: 2007 Application Security Posture Finding."""
+    one = found.finding
     weaknesses = [name for name in one.taxonomies if name.startswith("CWE-")]
-    uid = row.finding_id(one)
     event: dict[str, Any] = {
-        **ocsf.head(2007, 1, at),
+        **ocsf.head(2007, 1, found.at),
         "severity_id": ocsf.SEVERITY_IDS[one.severity],
         "confidence_id": ocsf.CONFIDENCE_IDS[one.confidence],
-        "status_id": 1,
+        "status_id": 3 if found.is_set_aside else 1,
         "message": one.message,
-        "metadata": _metadata(f"{uid}.{ocsf.milliseconds(at)}", "findings", "", 0, (), newer),
-        "application": {"name": app or "unknown"},
+        "metadata": _metadata(row.found_told(found), "findings", "", 0, (), newer),
+        "application": {"name": found.app or "unknown"},
         "finding_info": {
-            "uid": uid,
+            "uid": found.id,
             "title": one.title or one.rule,
             "desc": one.message,
             "types": [one.rule],
@@ -239,7 +272,13 @@ def finding(one: Finding, app: str, at: float, newer: bool = False) -> dict[str,
             "attacks": ocsf.attacks(one.taxonomies),
         },
         "unmapped": {
-            "afterguard": {"taxonomies": one.taxonomies, "path": one.path, "line": one.line, "asset": one.asset}
+            "afterguard": {
+                "taxonomies": one.taxonomies,
+                "path": one.path,
+                "line": one.line,
+                "asset": one.asset,
+                **({"attributes": one.attributes} if one.attributes else {}),
+            }
         },
     }
     if one.fix:
@@ -268,24 +307,3 @@ def decision(line: dict[str, Any], newer: bool = False) -> dict[str, Any]:
     if newer:
         event["metadata"] = row.part(line, "metadata") | {"version": ocsf.NEWER}
     return event
-
-
-def approvals(line: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a person allowed in a call: one 3003 Authorize Session each."""
-    out = []
-    who = row.text(row.part(row.part(line, "actor"), "user"), "uid") or "unknown"
-    meta = row.part(line, "metadata")
-    for note in row.rows(row.own_of(line), "approvals"):
-        if note.get("state") != "approved":
-            continue
-        event = ocsf.head(3003, 1, row.number(line, "time") / 1000) | {
-            "severity_id": 1,
-            "status_id": 1,
-            "user": {"uid": who},
-            "privileges": list(row.texts(row.own_of(line), "tools")) or ["the call that was held"],
-            "session": {"uid": row.text(row.part(line, "message_context"), "uid")},
-            "metadata": meta | {"uid": f"{row.text(meta, 'uid')}.{row.text(note, 'id')}", "profiles": []},
-            "unmapped": {"afterguard": {"approval": note, "exchange": row.text(meta, "uid")}},
-        }
-        out.append(event)
-    return out

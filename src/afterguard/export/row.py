@@ -1,6 +1,6 @@
 """Each thing that is handed over, as one flat row: what the formats without a shape of their own (ECS, CIM, CEF, LEEF, OTLP) are made of.
 
-In: an Alert, a line of the decision log (decoded), a Case, a Finding, an action of a case. Out: a `Row`. Nothing is guessed: what a
+In: an Alert, a line of the decision log (decoded), a Case, a finding, something done or agreed to. Out: a `Row`. Nothing is guessed: what a
 noun does not say stays empty, and encoders leave empty fields out.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from afterguard import ocsf
-from afterguard.model import Alert, Case, Entity, Entry, Finding, Range
+from afterguard.model import Alert, Case, Deed, Entity, Entry, Finding, Found, Range
 
 SCORES = {"info": 0, "low": 3, "medium": 5, "high": 8, "critical": 10}
 """Severity as the 0 to 10 of CEF and LEEF."""
@@ -20,13 +20,16 @@ SEVERITIES = {number: name for name, number in ocsf.SEVERITY_IDS.items()}
 HELD = {1: "allowed", 2: "blocked", 4: "modified"}
 PARTLY = 12
 BLOCKS = ("block", "ask", "throttle")
+AGREED = ("approved", "denied", "break_glass")
+OUTCOMES = {"done": "success", "undone": "success", "expired": "success", "approved": "success", "break_glass": "success", "failed": "failure", "not_undone": "failure", "denied": "failure"}  # fmt: skip
+"""What became of an act, or of what was asked for."""
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing told to a SOC. Times are seconds since the epoch, UTC."""
 
     what: str
-    """alert, decision, case, finding or action."""
+    """alert, decision, case, finding, action or approval."""
     id: str
     """Stays the same as long as it is the same thing."""
     event: str
@@ -40,7 +43,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
     kind: str = ""
     action: str = ""
-    """allowed, blocked, modified, detected; create, update, close; isolate, evict, restore, harden."""
+    """allowed, blocked, modified, detected; create, update, close; what became of an act (done, undone...) or an approval."""
     outcome: str = "unknown"
     """success, failure or unknown."""
     state: str = ""
@@ -84,7 +87,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a call: what the policy decided, in its own word."""
     would: str = ""
     kinds: tuple[str, ...] = ()
-    """Of a call: every kind of hit."""
+    """Of a call: every kind of hit; of an alert about somebody: the kinds inside it, the worst first."""
     failed: str = ""
     unjudged: tuple[str, ...] = ()
     """Reasons of what nobody could look at."""
@@ -113,7 +116,7 @@ def of_alert(one: Alert) -> Row:
         data_classes=one.data_classes, entities=one.entities, exchanges=one.exchanges, count=one.count,
         held_off=one.held_off, revision=one.revision, risk=one.risk, likelihood=one.likelihood, money=one.money,
         currency=one.currency, case=one.case, suppressed=one.suppressed, disposition=one.disposition,
-        disposed=disposition(one),
+        disposed=disposition(one), kinds=tuple(part.kind for part in one.hits),
     )  # fmt: skip
 
 
@@ -158,13 +161,20 @@ def case_told(one: Case) -> str:
     return f"{one.id}.{ocsf.milliseconds(one.updated)}"
 
 
-def of_action(case: Case, entry: Entry) -> Row:
-    """One thing done about a case."""
+def of_deed(one: Deed) -> Row:
+    """Something done, or agreed to."""
     return Row(
-        what="action", id=entry.ref or case_told(case), event=action_told(case, entry), time=entry.at, observed=entry.recorded,
-        title=entry.text, message=entry.text, severity="info", action=entry.what, outcome="success", app=case.app,
-        tenant=case.tenant, actor=entry.who, case=case.id,
+        what="approval" if one.what in AGREED else "action", id=one.act or one.id, event=one.id, time=one.at, title=said(one), message=one.says or said(one),
+        severity=one.severity, kind=one.do, action=one.what, outcome=OUTCOMES.get(one.what, "unknown"), app=one.app, tenant=one.tenant, actor=one.who,
+        conversation=one.conversation, tools=one.tools, rule=f"{one.playbook}/{one.step}" if one.step else "", cause=one.asked and f"asked by {one.asked}",
+        entities=(Entity(one.on, one.target, "target"),) if one.target and one.on != "case" else (), exchanges=(one.exchange,) if one.exchange else (), case=one.case,
     )  # fmt: skip
+
+
+def said(one: Deed) -> str:
+    """A deed in words."""
+    about = " ".join(one.tools) if one.on == "case" or not one.target else one.target
+    return f"{one.what.replace('_', ' ')}: {one.do.replace('_', ' ') or one.act} {about}".strip()
 
 
 def action_told(case: Case, entry: Entry) -> str:
@@ -172,14 +182,20 @@ def action_told(case: Case, entry: Entry) -> str:
     return f"{case.id}.{entry.ref or entry.what}.{ocsf.milliseconds(entry.at)}"
 
 
-def of_finding(one: Finding, app: str, at: float) -> Row:
+def of_found(found: Found) -> Row:
     """A weakness that was found, in an application, at a time."""
+    one = found.finding
     return Row(
-        what="finding", id=finding_id(one), event=f"{finding_id(one)}.{ocsf.milliseconds(at)}", time=at,
+        what="finding", id=found.id, event=found_told(found), time=found.at,
         title=one.title or one.rule, message=one.message, severity=one.severity, kind=one.rule, action="create",
-        confidence=one.confidence, app=app, rule=one.rule, excerpt=one.snippet, taxonomies=one.taxonomies, fix=one.fix,
-        where=f"{one.path}:{one.line}" if one.path else "",
+        confidence=one.confidence, app=found.app, rule=one.rule, excerpt=one.snippet, taxonomies=one.taxonomies, fix=one.fix,
+        where=f"{one.path}:{one.line}" if one.path else "", suppressed="set aside by a person" if found.is_set_aside else "",
     )  # fmt: skip
+
+
+def found_told(found: Found) -> str:
+    """Id of a finding at a time."""
+    return f"{found.id}.{ocsf.milliseconds(found.at)}"
 
 
 def finding_id(one: Finding) -> str:

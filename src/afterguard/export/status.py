@@ -13,6 +13,7 @@ import msgspec
 
 from afterguard.errors import UsageError
 from afterguard.export.deliver import BOUNDS
+from afterguard.export.inbox import take_in
 from afterguard.export.sink import Settings, opened_spool
 from afterguard.export.spool.bound import LANES, LOGS, Spool
 
@@ -117,6 +118,7 @@ def at_rest(folder: Path, settings: Settings) -> Status | None:
             return written
         raise
     try:
+        take_in(spool)
         waiting = [spool.age(lane, one) for lane in LANES if (one := spool.peek(lane)) is not None]
         why, canary, times = (written.why, written.canary, written.times) if written else ("", "none", {})
         return of(

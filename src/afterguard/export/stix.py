@@ -16,7 +16,7 @@ import msgspec
 
 from afterguard.export import row
 from afterguard.export.ecs import stamp
-from afterguard.model import Alert, Case, Entity, Entry, Finding
+from afterguard.model import Alert, Case, Deed, Entity, Entry, Found
 from afterguard.names import describe
 
 NAMESPACE = UUID("4b0e4f1e-0d7c-5f0a-9a51-2f8f3f6c1b7d")
@@ -200,17 +200,20 @@ def _done(one: Case, entry: Entry) -> Object:
     )
 
 
-def action(one: Case, entry: Entry) -> Object:
-    """One thing that was done."""
-    return bundle([_done(one, entry)])
+def deed(one: Deed) -> Object:
+    """What was done, as a course of action. Who agreed to it stays in the house: of that, the identity alone."""
+    if one.what in row.AGREED:
+        return bundle(())
+    at = stamp(one.at) or BEGAN
+    return bundle([_sdo("course-of-action", one.id, at, at, name=row.said(one)[:250], description=one.title)])
 
 
-def finding(one: Finding, app: str, at: float) -> Object:
+def finding(found: Found) -> Object:
     """A weakness: a vulnerability with its CWE, and its fix as a course of action."""
-    when = stamp(at)
+    one, when = found.finding, stamp(found.at) or BEGAN
     cwe = [{"source_name": "cwe", "external_id": name} for name in one.taxonomies if name.startswith("CWE-")]
     weakness = _sdo(
-        "vulnerability", row.finding_id(one), when, when, name=one.title or one.rule, description=f"{app}: {one.message}",
+        "vulnerability", found.id, when, when, name=one.title or one.rule, description=f"{found.app}: {one.message}",
         external_references=cwe,
     )  # fmt: skip
     out = [weakness]

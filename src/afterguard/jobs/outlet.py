@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from afterguard.export import approved
+from afterguard.export.event import spooled
 from afterguard.export.exporter import Exporter
 from afterguard.export.spool.bound import Lane
 from afterguard.model import Action, Alert
@@ -39,9 +41,10 @@ class Outlet:
         self._lines: list[tuple[Lane, str, bytes]] = []
 
     def line(self, data: bytes, line: Mapping[str, Any]) -> None:
-        """Keep a line until the alerts of this step have gone: a full lane of lines must not hold them up."""
+        """Keep a line, and who agreed to something in it, until the alerts of this step have gone: a full lane of lines must not hold them up."""
         if self.has_lines:
             self._lines.append((lane(line), name(data, line), data))
+            self._lines += [("audit", *spooled(one)) for one in approved.deeds(line)]
 
     def hand_over(self, alerts: Iterable[Alert]) -> None:
         """Put alerts, then the lines. Raises AfterguardError where an alert or audit event found no room in time."""

@@ -15,11 +15,13 @@ import msgspec
 from afterguard.errors import UsageError
 from afterguard.jobs.outlet import Outlet
 from afterguard.model import Alert, Confidence, Entity, Loss, Range, Severity
+from afterguard.names import of_tag
 from afterguard.policy import read as yaml
 from afterguard.risk.scenario import proves, scenarios
 from afterguard.store import alerts as stored
 from afterguard.store.connection import Connection
 from afterguard.tap.tail import Cursor, Tail
+from afterguard.watch.kinds import OWN_RULE
 from afterguard.watch.merge import TITLES
 from afterguard.watch.sigma import Engine, Match
 from afterguard.watch.sigma import load as load_rules
@@ -47,8 +49,6 @@ BESIDE = ("afterguard.lost/1", "afterguard.approval/1")
 """Lines of the decision log that are no exchange."""
 Tell = Callable[[list[Alert]], None]
 LEVELS = {"informational": Severity.info, "low": Severity.low, "medium": Severity.medium, "high": Severity.high, "critical": Severity.critical}  # fmt: skip
-SIGMA = "sigma_rule"
-"""Kind of alert that a rule of the SOC raises."""
 
 
 class Read(msgspec.Struct):
@@ -126,8 +126,8 @@ def matched(one: Match, about: Traffic | None, place: Place) -> Sighting:
         entities.append(Entity("conversation", about.conversation, "means"))
     whom = " ".join(f"{name} {value}" for name, value in one.group.items())
     return Sighting(
-        one.time, about.app if about else "", SIGMA, LEVELS.get(one.level, Severity.medium), Confidence.medium, exchange=one.events[-1] if one.events else "", detector=f"sigma {one.rule}",
-        cause=f"{one.title} {whom}".strip()[:200], rule=one.title, taxonomies=tuple(tag for tag in one.tags if tag.startswith("AML.")), is_alarm=True, exchanges=one.events, count=max(1, one.count),
+        one.time, about.app if about else "", OWN_RULE, LEVELS.get(one.level, Severity.medium), Confidence.medium, exchange=one.events[-1] if one.events else "", detector=f"sigma {one.rule}",
+        cause=f"{one.title} {whom}".strip()[:200], rule=one.title, taxonomies=tuple(dict.fromkeys(name for tag in one.tags for name in of_tag(tag)))[:20], is_alarm=True, exchanges=one.events, count=max(1, one.count),
         entities=tuple(entities), place=place,
     )  # fmt: skip
 

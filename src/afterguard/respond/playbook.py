@@ -1,25 +1,30 @@
-"""A playbook as people write it: YAML -> `Playbook`.
+"""A playbook as people write it: YAML -> `Playbook`; and which of them answer an alert.
 
-In: the text of a file. Out: a frozen struct, checked: phases in their order, evidence before containment, containment from mild to harsh, each with its end or its undo. It opens no file but the catalogue's.
+In: the text of a file; alerts. Out: a frozen struct, checked: phases in their order, evidence before containment, containment from mild to harsh, each with its end or its undo; the playbooks that fit, and for what none does. It opens no file but the catalogue's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NamedTuple, NoReturn
 
 import msgspec
 from msgspec import Meta
 
 from afterguard.errors import UsageError
+from afterguard.model import Alert
 from afterguard.policy.read import read
 from afterguard.respond.kinds import KINDS, PHASES
+from afterguard.watch.kinds import OWN_RULE
+from afterguard.watch.triage import HITS_OF
 
 Word = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,79}$")]
 Sentence = Annotated[str, Meta(min_length=1, max_length=600)]
 TTL = 14 * 86_400.0
 """No measure holds longer without a person saying so again."""
+UNKNOWN = "unknown-alert"
+"""The playbook for what nobody wrote one for."""
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,11 +86,61 @@ def shipped() -> tuple[Playbook, ...]:
     return tuple(load(one.read_text(encoding="utf-8"), one.name) for one in files)
 
 
-def fitting(kinds: Iterable[str], among: Iterable[Playbook]) -> tuple[Playbook, ...]:
-    """Playbooks for these kinds of alerts, those that cover most first."""
-    wanted = set(kinds)
-    scored = [(len(wanted & set(one.triggers)), one) for one in among]
-    return tuple(one for score, one in sorted(scored, key=lambda row: (-row[0], row[1].id)) if score)
+class Fit(NamedTuple):
+    """Playbooks for a case."""
+
+    books: tuple[Playbook, ...]
+    """Those that answer most of it first; the one for what nobody knows last."""
+    unmapped: tuple[str, ...]
+    """What nobody wrote a playbook for, in words."""
+
+
+def fitting(alerts: Sequence[Alert], among: Iterable[Playbook]) -> Fit:
+    """Playbooks for these alerts. What is unknown is answered by UNKNOWN, and said to be."""
+    books = tuple(among)
+    answers = {kind: _for_kind(kind, books) for one in alerts for kind in kinds_of(one, books) if kind != OWN_RULE}
+    own = [one for one in alerts if OWN_RULE in kinds_of(one, books)]
+    answers |= {f"a rule of your own, {one.rule or one.title}": _for_tags(one.taxonomies, books) or _for_kind(OWN_RULE, books) for one in own}  # fmt: skip
+    unmapped = tuple(what for what, found in answers.items() if not found)
+    count = {one.id: sum(one in found for found in answers.values()) for one in books}
+    count[UNKNOWN] = len(unmapped)
+    ranked = sorted(books, key=lambda one: (one.id == UNKNOWN, -count[one.id], one.id))
+    return Fit(tuple(one for one in ranked if count[one.id]), unmapped)
+
+
+def kinds_of(alert: Alert, among: Sequence[Playbook]) -> tuple[str, ...]:
+    """What an alert is about. One about the many hits of somebody is about the worst kinds inside it for which there is a playbook, where it names them; else about itself."""
+    if not alert.kind.startswith(HITS_OF):
+        return (alert.kind,)
+    known = [one for one in alert.hits if one.kind == OWN_RULE or _for_kind(one.kind, among)]
+    if not known:
+        return (alert.kind,)
+    worst = known[0]
+    return tuple(one.kind for one in known if one.severity is worst.severity and (one.held_off < one.count) == (worst.held_off < worst.count))  # fmt: skip
+
+
+def _for_kind(kind: str, among: Iterable[Playbook]) -> tuple[Playbook, ...]:
+    return tuple(one for one in among if kind in one.triggers and one.id != UNKNOWN)
+
+
+def _for_tags(taxonomies: Iterable[str], among: Iterable[Playbook]) -> tuple[Playbook, ...]:
+    """Playbooks that share most with the ids of a rule."""
+    scored = [(sum(_shared(name, one.taxonomies) for name in taxonomies), one) for one in among]
+    best = max((score for score, _ in scored), default=0)
+    return tuple(one for score, one in scored if score == best) if best else ()
+
+
+def _shared(name: str, own: Sequence[str]) -> int:
+    """How much an id says for a playbook: a technique more than its next of kin, that more than a class of weakness."""
+    if not name.startswith(("AML.", "T")):
+        return int(name in own)
+    whole = _technique(name)
+    return 3 if name in own else 2 * (any(_technique(one) == whole for one in own))
+
+
+def _technique(name: str) -> str:
+    """A technique without its part: AML.T0051 of AML.T0051.001, T1496 of T1496.004."""
+    return ".".join(name.split(".")[: 2 if name.startswith("AML.") else 1])
 
 
 def _checked(made: Playbook, name: str) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from afterguard.model import Alert, Case
 from afterguard.respond.act import Act
 from afterguard.respond.case import open_tasks
+from afterguard.respond.deeds import deeds
 from afterguard.respond.engine import OVER
 from afterguard.respond.journal import Line, Verified
 from afterguard.safe import code_span, markdown
@@ -31,6 +32,7 @@ def as_json(case: Case, alerts: Sequence[Alert], acts: Sequence[Act], journal: V
                 "alerts": alerts,
                 "open_tasks": open_tasks(case),
                 "plan": acts,
+                "deeds": list(deeds(case, acts, journal.lines)),
                 "journal": {
                     "key": journal.key,
                     "head": journal.head,

@@ -95,3 +95,5 @@ OTHER = {
 }
 """Kinds that are not a matter of one measure."""
 KINDS = (*dict.fromkeys(rule.kind for rule in RULES), *OTHER)
+OWN_RULE = "sigma_rule"
+"""Kind of alert that a rule of the SOC's own raises: what it is about only its tags say."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from afterguard.errors import UsageError
 from afterguard.model import Alert, Confidence, Entity, Range, Severity
 from afterguard.watch.triage import Disposition, Owner, Said, Sighting, Suppression, Traffic, Triage, sightings, traffic
-from afterguard.watch.triage.growing import fingerprint
+from afterguard.watch.triage.growing import begun, fingerprint
 
 NOON = 1_790_000_000.0
 DAY = 86_400.0
@@ -91,6 +91,7 @@ def test_noise_raises_next_to_nothing_and_an_abuser_in_it_is_found() -> None:
     new = [one for one in found if one.state == "new"]
     assert len(new) == 1 and "mallory" in {entity.name for entity in new[0].entities}
     assert new[0].kind in ("hits_of_one_conversation", "hits_of_one_identity")
+    assert [(one.kind, one.severity) for one in found[-1].hits] == [("jailbreak", Severity.medium)]
 
 
 def test_from_probing_to_acting_in_one_conversation_is_news_among_noise() -> None:
@@ -234,7 +235,26 @@ def test_beyond_a_days_most_one_alert_counts_the_rest() -> None:
     told = fed(triage, *(seen(f"kind_{at}", NOON + at, f"w{at}", severity=Severity.medium, cause=f"{at}") for at in range(40)))  # fmt: skip
     new = [one for one in told if one.state == "new"]
     assert len(new) == 6 and new[-1].kind == "alerts_beyond" and triage.counts.beyond == 35
-    assert triage.open[new[-1].fingerprint].count == 35
+    growing = triage.open[new[-1].fingerprint]
+    assert growing.count == 35 and len(growing.hits()) == 35 and new[-1].hits[0].kind == "kind_5"
+
+
+def test_what_is_inside_an_alert_is_told_by_kind_the_worst_that_had_its_way_first() -> None:
+    first = seen("jailbreak", severity=Severity.medium)
+    growing = begun(first, "hits_of_one_identity", "identity u1")
+    for one in (first, seen("exfil_link", severity=Severity.critical, is_held_off=True), seen("canary_leak"), seen("jailbreak", severity=Severity.low), seen("jailbreak", is_held_off=True)):  # fmt: skip
+        growing.add(one)
+    assert [msgspec.structs.astuple(one) for one in growing.hits()] == [
+        ("canary_leak", Severity.high, 1, 0),
+        ("jailbreak", Severity.medium, 3, 1),
+        ("exfil_link", Severity.critical, 1, 1),
+    ]
+    alone = begun(seen(), "canary_leak", "c")
+    alone.add(seen())
+    assert alone.hits() == ()
+    for at in range(200):
+        growing.add(seen(f"kind_{at}"))
+    assert len(growing.hits()) == 50 and growing.count == 205
 
 
 LINE = {

@@ -53,6 +53,10 @@ SEVERAL_AT_ONCE = "Several at once: "
 EVERY = "\0"
 """New alerts of all applications."""
 ACTORS = ("conversation", "identity", "document")
+HITS_OF = "hits_of_one_"
+BEYOND = "alerts_beyond"
+KINDS = (*(HITS_OF + kind for kind in ACTORS), BEYOND)
+"""Kinds of alerts that are triage's own."""
 
 
 class Counts(msgspec.Struct):
@@ -175,7 +179,7 @@ class Triage:
             self._learn_progress(one, came)
             if surprise >= limit:
                 says = "came from probing to acting" if came else "shows far more hits than chance makes"
-                return f"hits_of_one_{kind}", f"{kind} {name}", f"One {kind} {says}"
+                return HITS_OF + kind, f"{kind} {name}", f"One {kind} {says}"
         if (
             self.causes.burst(self.causes.rows[one.app, one.kind, one.cause], self.rates.begun(one.app, one.time))
             >= BURST
@@ -212,7 +216,7 @@ class Triage:
         marks = [fingerprint(one.tenant, one.app, one.kind, one.cause)]
         for kind in ACTORS:
             if name := one.of(kind):
-                marks.append(fingerprint(one.tenant, one.app, f"hits_of_one_{kind}", f"{kind} {name}"))
+                marks.append(fingerprint(one.tenant, one.app, HITS_OF + kind, f"{kind} {name}"))
         return marks
 
     def _join(self, one: Sighting, now: float) -> list[Alert]:
@@ -276,8 +280,8 @@ class Triage:
         if self.today[EVERY] >= self.most:
             # One an application: each has an owner.
             self.counts.beyond += 1
-            mark = fingerprint(one.tenant, one.app, "alerts_beyond", cause := f"day {self.day}")
-            self.open.setdefault(mark, begun(one, "alerts_beyond", cause, MANY))
+            mark = fingerprint(one.tenant, one.app, BEYOND, cause := f"day {self.day}")
+            self.open.setdefault(mark, begun(one, BEYOND, cause, MANY))
             return self._with(mark, one)
         if is_apart:
             return None

@@ -9,7 +9,7 @@ import hashlib
 
 import msgspec
 
-from afterguard.model import ENTITIES, SEVERITIES, Alert, Confidence, Entity, Range, Severity
+from afterguard.model import ENTITIES, SEVERITIES, Alert, Confidence, Entity, Inside, Range, Severity
 from afterguard.watch.merge import TITLES
 from afterguard.watch.triage import weigh
 from afterguard.watch.triage.sighting import Sighting
@@ -19,6 +19,8 @@ NAMES = 1_000
 SHOWN, SHOWN_OF = 250, 200
 """Entities written out: in all, and of one kind."""
 EXCHANGES = 20
+KINDS = 50
+"""Kinds of hits that are told apart inside one alert."""
 AGAIN = 900.0
 """Seconds between two revisions at least, unless it got worse."""
 LATER = 3_600.0
@@ -54,7 +56,8 @@ class Growing(msgspec.Struct):
     """Kinds with more names than are kept."""
     taxonomies: dict[str, None] = {}
     data_classes: dict[str, None] = {}
-    kinds: dict[str, int] = {}
+    inside: dict[str, Inside] = {}
+    """Kind -> its hits."""
     revision: int = 0
     told_at: float = 0.0
     told_count: int = 0
@@ -71,7 +74,7 @@ class Growing(msgspec.Struct):
         self.count += one.count
         self.held_off += one.count if one.is_held_off else 0
         self.first, self.last = min(self.first, one.time), max(self.last, one.time)
-        self.kinds[one.kind] = self.kinds.get(one.kind, 0) + one.count
+        self._count(one)
         for name in (one.exchange, *one.exchanges):
             if name and len(self.exchanges) < EXCHANGES and name not in self.exchanges:
                 self.exchanges.append(name)
@@ -89,6 +92,23 @@ class Growing(msgspec.Struct):
             self.best = one
         self.severity = max(self.severity, one.severity, key=SEVERITIES.index)
         self.confidence = max(self.confidence, one.confidence, key=LEVELS.index)
+
+    def _count(self, one: Sighting) -> None:
+        held = self.inside.get(one.kind)
+        if held is None and len(self.inside) >= KINDS:
+            return
+        count, off, worst = (held.count, held.held_off, held.severity) if held else (0, 0, Severity.info)
+        if not one.is_held_off and count == off:
+            worst = one.severity
+        elif not one.is_held_off or count == off:
+            worst = max(worst, one.severity, key=SEVERITIES.index)
+        self.inside[one.kind] = Inside(one.kind, worst, count + one.count, off + (one.count if one.is_held_off else 0))
+
+    def hits(self) -> tuple[Inside, ...]:
+        """What is inside, the worst first: what had its way before what was held off. () where it is its own kind alone."""
+        if self.inside.keys() <= {self.kind}:
+            return ()
+        return tuple(sorted(self.inside.values(), key=lambda one: (one.held_off >= one.count, -SEVERITIES.index(one.severity), -one.count, one.kind)))  # fmt: skip
 
     def touched(self) -> dict[str, int]:
         """How many of each kind; at least, where names went beyond what is kept."""
@@ -121,7 +141,7 @@ class Growing(msgspec.Struct):
         return Alert(
             id=self.id, fingerprint=self.fingerprint, kind=self.kind, title=self.title or TITLES.get(self.kind, self.kind.replace("_", " ")), severity=severity, confidence=self.confidence,
             first_seen=self.first, last_seen=self.last, observed=now, app=self.app, tenant=self.tenant, revision=self.revision + 1, state=state, detector=best.detector, rule=best.rule,
-            would_change=best.would_change, cause=self.cause, taxonomies=tuple(self.taxonomies), data_classes=tuple(self.data_classes), excerpt=best.excerpt[:240], count=self.count, held_off=self.held_off,
+            would_change=best.would_change, cause=self.cause, taxonomies=tuple(self.taxonomies), data_classes=tuple(self.data_classes), excerpt=best.excerpt[:240], count=self.count, held_off=self.held_off, hits=self.hits(),
             exchanges=tuple(self.exchanges), entities=tuple(shown[:SHOWN]), touched=touched, at_least=tuple(sorted(self.beyond)), likelihood=round(likely, 3), money=money, currency=currency if money else "", risk=points, why=best.why,
             mount=best.mount, model=best.model, policy=best.policy, case=self.case, linked_by=self.linked_by,
         )  # fmt: skip

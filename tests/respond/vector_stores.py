@@ -219,6 +219,7 @@ def _chroma(kind: str, folder: Path, url: str) -> Iterator[Place]:
 
     def dump() -> dict[str, Any]:
         found = asked(f"{here}/get", {"include": ["documents", "metadatas", "embeddings", "uris"]})
+        found["embeddings"] = [[round(number, 5) for number in one] for one in found["embeddings"]]
         return {one: rest for one, *rest in zip(*(found[key] for key in ("ids", "documents", "metadatas", "embeddings", "uris")), strict=True)}  # fmt: skip
 
     yield Place(Chroma(collection=name, url=url), put, search, dump)
@@ -257,7 +258,7 @@ class Near(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(found)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _pass
+    do_GET = do_POST = do_PUT = do_DELETE = _pass  # noqa: N815
 
     def _ask(self, method: str, body: bytes) -> tuple[int, bytes]:
         line = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=30)

@@ -1,6 +1,7 @@
 """Chroma, by its HTTP interface (v2): a collection beside the one that is searched.
 
-In: its settings. Out: `opened`, a store. A record is its id, embedding, text, metadata and address; all of it is compared after each move. `field: _id` means that a record is its own document. A text is looked for in the
+In: its settings. Out: `opened`, a store. A record is its id, embedding, text, metadata and address; all of it is compared after each move, the embedding but for its last bits: a
+collection that is searched by cosine gives those back now so, now so. `field: _id` means that a record is its own document. A text is looked for in the
 record's own, unless `text` names a key of the metadata. Source: the OpenAPI description that the server shows (chromadb 1.5).
 """
 
@@ -193,4 +194,4 @@ class _Chroma:
 
 
 def _point(one: _Record) -> Point:
-    return Point(one.id, mark(one.id, one.embedding, one.document, one.metadata, one.uri), one)
+    return Point(one.id, mark(one.id, one.document, one.metadata, one.uri), tuple(one.embedding or ()), one)

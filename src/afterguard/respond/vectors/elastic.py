@@ -285,7 +285,7 @@ def _whole(found: _Found) -> _Found:
 
 
 def _point(hit: _Hit) -> Point:
-    return Point(hit.id, mark(hit.id, hit.routing, _decoded(hit.source)), hit)
+    return Point(hit.id, mark(hit.id, hit.routing, _decoded(hit.source)), (), hit)
 
 
 def _line(what: str, hit: _Hit, more: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ way back nothing is overwritten, and a person has to look.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +22,8 @@ from afterguard.respond.vectors.store import MOST, failed
 PAGE = 64
 PATIENCE = 600.0
 """Seconds for one document."""
+ROUNDED = 1e-5
+"""A share of a vector's length."""
 
 
 class Point(NamedTuple):
@@ -29,6 +32,8 @@ class Point(NamedTuple):
     id: str | int
     mark: str
     """Hash of all that has to be the same in the other place."""
+    vector: tuple[float, ...]
+    """Its vector, where the store rounds; () where it is in the mark or there is none."""
     kept: Any
     """The point, as its store takes it again."""
 
@@ -60,6 +65,12 @@ def mark(*parts: object) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
+def is_same(left: Point, right: Point) -> bool:
+    """Whether two are one point: all alike, the numbers of the vector but for what single precision loses."""
+    length = math.hypot(*left.vector)
+    return left.mark == right.mark and len(left.vector) == len(right.vector) and all(abs(a - b) <= ROUNDED * length for a, b in zip(left.vector, right.vector, strict=True))  # fmt: skip
+
+
 def move(pages: Pages, document: str, back: bool, clock: Callable[[], float] = time.monotonic) -> int:
     """Move a document. Raises Unreachable; nothing is lost then, and it can be done again."""
     if not pages.is_there(aside=back):
@@ -85,7 +96,7 @@ def _copied(pages: Pages, points: Sequence[Point], back: bool) -> None:
     """Seen in the other place, the same. Raises Unreachable."""
     ids = [one.id for one in points]
     there = pages.have(ids, aside=not back)
-    others = [there[one.id] for one in points if one.id in there and there[one.id].mark != one.mark]
+    others = [there[one.id] for one in points if one.id in there and not is_same(there[one.id], one)]
     if others and back:
         raise failed(f"{len(others)} of its points were written again meanwhile, and are other than those aside", "keep one of them: delete it here or there, then undo again")  # fmt: skip
     if others:
@@ -94,5 +105,5 @@ def _copied(pages: Pages, points: Sequence[Point], back: bool) -> None:
     if new := [one for one in points if one.id not in there or one.id in wrong]:
         pages.put(new, aside=not back)
         there = pages.have(ids, aside=not back)
-    if any(one.id not in there or there[one.id].mark != one.mark for one in points):
+    if any(one.id not in there or not is_same(there[one.id], one) for one in points):
         raise failed("points that were copied are not seen there as they were", "nothing was taken away; look at the store")  # fmt: skip

@@ -1,10 +1,12 @@
 """Qdrant, over HTTP or embedded: a collection beside the one that is searched.
 
-In: its settings. Out: `opened`, a store. Of a point its id and payload are compared after each move; a collection that is searched by cosine gives vectors back normalised, so vectors are copied and not compared.
+In: its settings. Out: `opened`, a store. Of a point its id, its payload and the direction of its vectors are compared after each move: a collection that is searched by cosine gives them back with another
+length.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -145,4 +147,11 @@ class _Qdrant:
 def _point(one: Any) -> Point:
     from qdrant_client import models
 
-    return Point(one.id, mark(one.id, one.payload), models.PointStruct(id=one.id, vector=one.vector, payload=one.payload))  # fmt: skip
+    return Point(one.id, mark(one.id, one.payload), _direction(one.vector), models.PointStruct(id=one.id, vector=one.vector, payload=one.payload))  # fmt: skip
+
+
+def _direction(vector: Any) -> tuple[float, ...]:
+    """Of the point's dense vectors, one after another."""
+    dense = [vector] if isinstance(vector, list) else [one for _, one in sorted((vector or {}).items()) if isinstance(one, list)]  # fmt: skip
+    flat = [one for one in dense if all(isinstance(number, int | float) for number in one)]
+    return tuple(number / (math.hypot(*one) or 1.0) for one in flat for number in one)

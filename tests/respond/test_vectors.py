@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from afterguard.errors import Unreachable
+from afterguard.errors import AfterguardError, Unreachable, UsageError
 from afterguard.respond.act import Act, identity
+from afterguard.respond.settings import load
 from afterguard.respond.vectors import opened
+from afterguard.respond.vectors.chroma import Chroma
 from afterguard.respond.vectors.documents import Documents
+from afterguard.respond.vectors.elastic import Elastic
+from afterguard.respond.vectors.postgres import Postgres
+from afterguard.respond.vectors.qdrant import Qdrant
 
 if "respond_vector_stores" not in sys.modules:
     spec = importlib.util.spec_from_file_location("respond_vector_stores", Path(__file__).with_name("vector_stores.py"))
@@ -149,3 +158,288 @@ def test_a_crash_at_any_point_loses_nothing(kind: str, tmp_path: Path, request: 
                 raise AssertionError("it never came to its end")
             assert len(place.dump()) == (30 if back else 10)
         assert place.dump() == whole
+
+
+# -- PostgreSQL
+
+
+@pytest.fixture
+def table(pgvector: str) -> Iterator[Any]:
+    """Runs statements in a database of its own; what a test makes there goes with it."""
+    import psycopg
+
+    with psycopg.connect(pgvector, autocommit=True) as base:
+        base.execute("CREATE DATABASE particular")
+    url = pgvector.replace("/postgres?", "/particular?")
+
+    def run(text: str, *values: Any) -> list[Any]:
+        with psycopg.connect(url, autocommit=True) as one:
+            cursor = one.execute(text, values)
+            return cursor.fetchall() if cursor.description else []
+
+    run.url = url  # type: ignore[attr-defined]
+    run("CREATE TABLE kb (id int PRIMARY KEY, document text, embedding real[])")
+    run("INSERT INTO kb VALUES (1, 'bad', '{1,2}'), (2, 'bad', NULL), (3, 'good', '{3}'), (4, NULL, '{4}')")
+    yield run
+    with psycopg.connect(pgvector, autocommit=True) as base:
+        base.execute("DROP DATABASE particular WITH (FORCE)")
+
+
+def postgres(run: Any, **more: Any) -> Documents:
+    return Documents({"kb": Postgres(**{"collection": "kb", "url": run.url, **more})})
+
+
+NAMES = ["bad' OR '1'='1", 'x"; DROP TABLE kb; --', "%s", "bad%", "a\\'b", "ein schlimmes Dokument ☠", "{}", "$1", " "]
+
+
+def test_a_hostile_name_is_a_value_and_nothing_else(table: Any) -> None:
+    made = postgres(table)
+    for name in NAMES:
+        assert "no point" in made.objections(act(f"kb/{name}"))[0]
+        assert made.do(act(f"kb/{name}"), 0.0)["moved"] == 0
+    table("DROP TABLE kb_quarantine")
+    for number, name in enumerate(NAMES):
+        table("INSERT INTO kb VALUES (%s, %s)", 100 + number, name)
+    for name in NAMES:
+        before = made.before(act(f"kb/{name}"))
+        assert made.do(act(f"kb/{name}"), 0.0)["moved"] == 1
+        assert made.undo(act(f"kb/{name}"), before)["moved"] == 1
+    assert table("SELECT count(*) FROM kb") == [(4 + len(NAMES),)]
+    assert made.state(act("kb/a\0b")).word == "unknown" and made.objections(act("kb/\ud800"))
+
+
+def test_what_would_not_come_back_is_not_touched(table: Any) -> None:
+    made = postgres(table)
+    table("CREATE TABLE cites (kb int REFERENCES kb (id) ON DELETE CASCADE)")
+    table("INSERT INTO cites VALUES (1)")
+    assert "rows of cites would be deleted" in made.objections(act())[0]
+    with pytest.raises(Unreachable, match="cites"):
+        made.do(act(), 0.0)
+    table("DROP TABLE cites")
+    table("CREATE TABLE cites (kb int REFERENCES kb (id))")
+    table("INSERT INTO cites VALUES (1)")
+    with pytest.raises(Unreachable, match="foreign key"):
+        made.do(act(), 0.0)
+    table("DROP TABLE cites")
+    table("CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.document := NEW.document || '!'; RETURN NEW; END $$")  # fmt: skip
+    table("CREATE TRIGGER change BEFORE INSERT ON kb FOR EACH ROW EXECUTE FUNCTION change()")
+    before = made.before(act())
+    made.do(act(), 0.0)
+    with pytest.raises(Unreachable, match="other than they went in"):
+        made.undo(act(), before)
+    assert table("SELECT count(*) FROM kb_quarantine") == [(2,)] and made.state(act()).word == "in_effect"
+    table("DROP TRIGGER change ON kb")
+    made.undo(act(), before)
+    made.do(act(), 0.0)
+    table("ALTER TABLE kb ADD COLUMN lang text")
+    assert "lang is in one of them only" in made.objections(act())[0]
+
+
+def test_partitions_views_and_rights(table: Any) -> None:
+    table("CREATE TABLE parts (id bigint GENERATED ALWAYS AS IDENTITY, document text, at int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")  # fmt: skip
+    table("CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)")
+    table("CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20)")
+    table("INSERT INTO parts (document, at) SELECT CASE WHEN mod(n, 2) = 0 THEN 'bad' ELSE 'good' END, n FROM generate_series(0, 19) AS n")  # fmt: skip
+    whole = table("SELECT tableoid::regclass::text, * FROM parts ORDER BY id")
+    made = postgres(table, collection="public.parts")
+    before = made.before(act())
+    assert made.do(act(), 0.0)["moved"] == 10 and made.undo(act(), before)["moved"] == 10
+    assert table("SELECT tableoid::regclass::text, * FROM parts ORDER BY id") == whole
+    table("CREATE VIEW seen AS SELECT * FROM kb")
+    table("CREATE MATERIALIZED VIEW kept AS SELECT * FROM kb")
+    assert "is no table" in postgres(table, collection="seen").objections(act())[0]
+    assert "no table" in postgres(table, collection="nowhere.kb").objections(act())[0]
+    assert "operator does not exist" in postgres(table, vector="embedding").objections(act())[0], "there is no pgvector"
+    assert "nowhere" in postgres(table, searched="nowhere").objections(act())[0]
+    assert "no column nothing" in postgres(table, field="nothing").objections(act())[0]
+    made = postgres(table, searched="kept")
+    made.do(act(), 0.0)
+    assert made.state(act()).word == "not", "the application reads what was kept before"
+    table("REFRESH MATERIALIZED VIEW kept")
+    assert made.state(act()).word == "in_effect"
+    table("CREATE ROLE reader LOGIN")
+    table("GRANT SELECT ON kb, kb_quarantine TO reader")
+    weak = Documents({"kb": Postgres(collection="kb", url=table.url.replace("postgres@", "reader@"))})
+    assert "may not" in weak.objections(act())[0]
+    with pytest.raises(Unreachable, match="may not"):
+        weak.undo(act(), {})
+    table("DROP OWNED BY reader")
+    table("DROP ROLE reader")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"collection": "kb; DROP TABLE kb"}, {"collection": 'kb"'}, {"collection": "a.b.c"}, {"collection": "k" * 60}, {"collection": "kb."}, {"field": "document'"}, {"field": "meta..x"},
+        {"vector": "a.b"}, {"searched": "x y"}, {"text": "t)"}, {"url": "host=x"}, {"distance": "<=>; SELECT"}, {"sort": "x"},
+    ],
+)  # fmt: skip
+def test_names_in_settings_are_names(wrong: dict[str, str]) -> None:
+    told = {"kind": "postgres", "collection": "kb", "url": "postgresql://x@y/z", **wrong}
+    with pytest.raises(UsageError):
+        load(json.dumps({"format": "afterguard.respond/1", "vectors": {"kb": told}}), "respond.yaml")
+
+
+def test_settings_of_every_store_are_read() -> None:
+    text = """
+format: afterguard.respond/1
+vectors:
+  a: {kind: qdrant, path: /q, collection: kb}
+  b: {kind: postgres, url: "postgresql://soc@db/app", collection: public.langchain_pg_embedding, field: cmetadata.source, text: document, vector: embedding}
+  c: {kind: chroma, url: "http://127.0.0.1:8000", collection: kb, field: source}
+  d: {kind: elastic, url: "https://es:9200", collection: kb, field: metadata.source.keyword, api_key: /key}
+"""
+    assert [type(one).__name__ for one in load(text, "r").vectors.values()] == ["Qdrant", "Postgres", "Chroma", "Elastic"]  # fmt: skip
+    for wrong in ("{kind: pinecone, collection: kb}", "{kind: qdrant, collection: kb}", "{kind: chroma, collection: kb}"):  # fmt: skip
+        with pytest.raises(UsageError):
+            load(f"format: afterguard.respond/1\nvectors: {{a: {wrong}}}", "r")
+
+
+# -- Elasticsearch and OpenSearch
+
+
+def test_an_index_that_would_not_give_it_back_is_not_touched(tmp_path: Path) -> None:
+    pytest.importorskip("osmem_server")
+    with stores.servers.opensearch(tmp_path) as port:
+        url = f"http://127.0.0.1:{port}"
+
+        def objected(mappings: dict[str, Any], field: str = "document", name: str = "kb", vector: str = "") -> str:
+            with contextlib.suppress(OSError):
+                stores.asked(f"{url}/kb", method="DELETE")
+            stores.asked(f"{url}/kb", {"mappings": mappings}, "PUT")
+            made = Documents({"kb": Elastic(collection=name, url=url, field=field, vector=vector)})
+            with pytest.raises(Unreachable):
+                made.do(act(), 0.0)
+            return made.objections(act())[0]
+
+        keyword = {"properties": {"document": {"type": "keyword"}}}
+        assert "no search by vector" in objected(
+            {"properties": {"document": {"type": "keyword"}, "text": {"type": "text"}}}, vector="text"
+        )
+        assert "of type text" in objected({"properties": {"document": {"type": "text"}}})
+        assert "of type unknown" in objected({"properties": {}})
+        assert "whole _source" in objected({**keyword, "_source": {"excludes": ["vector"]}})
+        assert "whole _source" in objected({**keyword, "_source": {"enabled": False}})
+        stores.asked(f"{url}/kb-2", {"mappings": keyword}, "PUT")
+        assert "2 indices" in objected(keyword, name="kb*")
+        assert "no index" in objected(keyword, name="elsewhere")
+
+
+def test_who_writes_while_it_is_moved_loses_nothing(tmp_path: Path) -> None:
+    with stores.started("opensearch", tmp_path) as place:
+        place.put(stores.rows(30))
+        with opened(place.settings) as store:
+            whole = place.dump()
+            page = store.page("bad", False)
+            place.put([stores.rows(30)[1]._replace(text="newer")])
+            assert store.drop(page, False) == len(page) - 1, "what was written since it was read stays"
+            assert place.dump()["i1"][0]["text"] == "newer" and len(place.dump()) == 11
+            place.put(stores.rows(30))
+            assert place.dump() == whole
+
+
+# -- what answers is not to be trusted
+
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    """Says whatever the test has told it to."""
+
+    says: list[tuple[int, bytes]]
+
+    def _say(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        status, body = self.says[0] if len(self.says) == 1 else self.says.pop(0)
+        with contextlib.suppress(OSError):
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _say  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
+    says: list[tuple[int, bytes]] = []
+    with stores.serving(Liar, says=says) as url:
+        yield url, says
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["ids", "id", "hits", "_id", "_source", "items", "version", "kb"]), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+ID = st.sampled_from(["a", "b", "c"])
+TEXT = st.none() | st.sampled_from(["bad", "text"])
+SOURCE = st.fixed_dictionaries({}, optional={"document": TEXT, "text": TEXT, "v": st.just([1.0]) | JSON}) | JSON
+HIT = st.fixed_dictionaries({"_id": ID}, optional={"_source": SOURCE, "_seq_no": st.integers(), "_primary_term": st.just(1), "_routing": TEXT, "fields": st.just({"document": ["bad"]}) | JSON})  # fmt: skip
+SHAPED = st.one_of(
+    st.fixed_dictionaries({"id": ID, "ids": st.lists(ID, max_size=3)}, optional={"embeddings": st.lists(st.none() | st.lists(st.floats(width=32), max_size=2), max_size=3), "documents": st.lists(TEXT, max_size=3), "metadatas": st.lists(st.just({"document": "bad"}) | JSON, max_size=3)}),
+    st.fixed_dictionaries({"hits": st.fixed_dictionaries({"hits": st.lists(HIT, max_size=3)}), "count": st.integers(0, 3)}, optional={"timed_out": st.booleans(), "_scroll_id": TEXT, "version": JSON, "_shards": st.just({"failed": 1}) | JSON}),
+    st.fixed_dictionaries({"items": st.lists(st.dictionaries(st.sampled_from(["create", "delete"]), st.fixed_dictionaries({"status": st.sampled_from([200, 201, 404, 409, 500])}), max_size=2), max_size=3)}),
+    st.fixed_dictionaries({"kb": st.fixed_dictionaries({"mappings": st.just({"properties": {"document": {"type": "keyword"}}}) | JSON})}),
+    JSON,
+)  # fmt: skip
+BODY = SHAPED.map(lambda found: json.dumps(found).encode()) | st.binary(max_size=60)
+SAID = st.lists(st.tuples(st.sampled_from([200] * 8 + [204, 301, 404, 409, 500]), BODY), min_size=1, max_size=8)
+
+
+@settings(max_examples=250, deadline=None)
+@given(SAID, st.booleans())
+def test_no_answer_makes_it_stumble(liar: Any, said: list[tuple[int, bytes]], is_chroma: bool) -> None:
+    url, says = liar
+    told = Chroma(collection="kb", url=url) if is_chroma else Elastic(collection="kb", url=url, text="text", vector="v")
+    made = Documents({"kb": told}, lambda text: text)
+    for does in (lambda: made.before(act()), lambda: made.do(act(), 0.0), lambda: made.undo(act(), {})):
+        says[:] = said
+        with contextlib.suppress(AfterguardError):
+            does()
+    says[:] = said
+    assert made.state(act()).word in ("unknown", "not", "in_effect")
+    says[:] = said
+    made.objections(act())
+
+
+def test_a_store_that_says_too_much_or_nothing(tmp_path: Path, liar: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, says = liar
+    monkeypatch.setattr("afterguard.respond.vectors.web.CAP", 1 << 20)
+    for body in (b" " * (2 << 20), b'{"ids": ' + b"[" * 100_000, b'{"id": "x"'):
+        says[:] = [(200, body)]
+        for told in (Chroma(collection="kb", url=url), Elastic(collection="kb", url=url)):
+            assert Documents({"kb": told}).objections(act())[0].startswith("the vector store does not do it"), body[:9]
+    says[:] = [(500, b"\x1b[31mno\x1b[0m")]
+    assert "says 500: no" in Documents({"kb": Chroma(collection="kb", url=url)}).objections(act())[0]
+    gone = "127.0.0.1:1"
+    for told in (
+        Chroma(collection="kb", url=f"http://{gone}"), Elastic(collection="kb", url=f"http://{gone}"), Postgres(collection="kb", url=f"postgresql://x:secret-word@{gone}/z"), Qdrant(collection="kb", url=f"http://{gone}"),
+    ):  # fmt: skip
+        made = Documents({"kb": told})
+        assert made.state(act()).word == "unknown" and "secret-word" not in made.state(act()).says
+    assert "without TLS" in Documents({"kb": Chroma(collection="kb", url="http://10.0.0.1")}).objections(act())[0]
+    assert "cannot be read" in Documents({"kb": Chroma(collection="kb", url=url, token=str(tmp_path / "no"))}).objections(act())[0]  # fmt: skip
+
+
+def test_keys_are_sent_as_the_stores_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[dict[str, str]] = []
+
+    class Ear(Liar):
+        def _say(self) -> None:
+            got.append({name.lower(): value for name, value in self.headers.items()})
+            super()._say()
+
+        do_GET = do_POST = _say  # noqa: N815
+
+    (tmp_path / "key").write_text("s3cret\n")
+    key = str(tmp_path / "key")
+    with stores.serving(Ear, says=[(404, b"{}")]) as url:
+        for told in (
+            Chroma(collection="kb", url=url, token=key), Chroma(collection="kb", url=url, token=key, header="Authorization"),
+            Elastic(collection="kb", url=url, api_key=key), Elastic(collection="kb", url=url, user="soc", password=key),
+        ):  # fmt: skip
+            assert "there is no" in Documents({"kb": told}).objections(act())[0]
+    assert got[0]["x-chroma-token"] == "s3cret"
+    assert [one.get("authorization") for one in got] == [None, "Bearer s3cret", "ApiKey s3cret", "Basic c29jOnMzY3JldA=="]  # fmt: skip

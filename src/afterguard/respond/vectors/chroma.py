@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from afterguard.respond.vectors.moving import PAGE, Point, mark, move
-from afterguard.respond.vectors.store import NEAREST, Name, Store, Vectors, failed, secret
+from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed, secret
 from afterguard.respond.vectors.web import Door, segment
 
 ASIDE = "-quarantine"
@@ -93,7 +93,12 @@ class _Chroma:
     def count(self, document: str, aside: bool) -> int:
         if not self.is_there(aside):
             return 0
-        return sum(len(rows) for rows in self._each(aside, self._of(document), ()))
+        count = 0
+        for rows in self._each(aside, self._of(document), ()):
+            count += len(rows)
+            if count > MOST:
+                break
+        return count
 
     def marks(self, document: str) -> Iterator[str]:
         for rows in self._each(False, self._of(document), ALL):

@@ -25,6 +25,7 @@ LONGEST = 10_000_000
 LINES = "application/x-ndjson"
 EXACT = ("keyword", "constant_keyword", "wildcard")
 """Types of fields that are compared whole."""
+VECTORS = ("dense_vector", "knn_vector")
 KEEPS = ((9, 2), "elasticsearch")
 """From here on a reply leaves vectors out of `_source` unless asked not to."""
 
@@ -127,10 +128,12 @@ class _Elastic:
         source = mappings.get("_source") or {}
         if not isinstance(source, dict) or source.get("enabled", True) is False or source.get("mode", "stored") != "stored" or source.get("excludes") or source.get("includes"):  # fmt: skip
             return [f"{self.settings.collection} does not keep the whole _source: what is moved could not be put back"]
-        field = self.settings.field
+        field, vector = self.settings.field, self.settings.vector
         kind = _type(mappings, field)
         if field != "_id" and kind not in EXACT:
             return [f"{field} is of type {kind or 'unknown'} in {self.settings.collection}: name a keyword, as in {field}.keyword"]  # fmt: skip
+        if vector and (kind := _type(mappings, vector)) not in VECTORS:
+            return [f"{vector} is of type {kind or 'unknown'} in {self.settings.collection}: no search by vector"]
         return []
 
     def count(self, document: str, aside: bool) -> int:
@@ -244,7 +247,7 @@ class _Elastic:
 
     def _source(self) -> Any:
         told = self._told()
-        number = tuple(int(one) for one in told.number.split(".")[:2] if one.isdecimal())
+        number = tuple(int(one[:6]) for one in told.number.split(".")[:2] if one.isdecimal())
         return {"exclude_vectors": False} if told.distribution == KEEPS[1] and number >= KEEPS[0] else True
 
     def _points(self, aside: bool, query: dict[str, Any], size: int) -> list[Point]:

@@ -80,12 +80,15 @@ def move(pages: Pages, document: str, back: bool, clock: Callable[[], float] = t
     elif not pages.is_there(aside=False):
         raise failed("the collection that it was taken from is gone", "make it again, then undo again")
     moved, end = 0, clock() + PATIENCE
+    last: list[Point] = []
     while moved <= MOST and clock() < end:
         points = pages.page(document, aside=back)
         if not points:
             return moved
+        if points == last:
+            raise failed("points that were deleted are seen again", "look at the store, then do it again")
         _copied(pages, points, back)
-        gone = pages.drop(points, aside=back)
+        gone, last = pages.drop(points, aside=back), points
         if not gone:
             raise failed("it is written to while it is moved", "stop the ingest, then do it again")
         moved += gone

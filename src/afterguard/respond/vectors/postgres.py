@@ -106,6 +106,8 @@ class _Postgres:
         if hanging:
             return [f"rows of {hanging} would be deleted or emptied with it, and would not come back"]
         may = self._one("SELECT has_table_privilege(%s, 'SELECT') AND has_table_privilege(%s, 'DELETE') AND has_table_privilege(%s, 'INSERT')", *[self._text(False)] * 3)  # fmt: skip
+        if told.vector or told.searched:
+            self._one(*self._search("", self.names[False], "EXPLAIN "))  # whether it can be asked
         return [] if may else [f"this user may not select, delete and insert in {told.collection}"]
 
     def count(self, document: str, aside: bool) -> int:
@@ -153,21 +155,25 @@ class _Postgres:
             return int(count)
 
     def found(self, document: str) -> int | None:
-        told = self.settings
-        if not (told.vector or told.searched) or not self._columns(True):
+        if not (self.settings.vector or self.settings.searched) or not self._columns(True):
             return None
-        searched = self.sql.Identifier(*_split(told.searched or told.collection))
-        if not told.vector:
-            query = self._put("SELECT count(*) FROM {searched} WHERE {field} = %s", False, searched=searched)
-            return int(self._one(query, *self._of(document)))
-        query = self._put(
-            "SELECT count(*) FROM (SELECT ({field})::text AS of FROM {searched} ORDER BY {vector} {distance} "
-            "(SELECT {vector} FROM {aside} WHERE {field} = %s LIMIT 1) LIMIT %s) AS near WHERE of = %s",
-            False, searched=searched, vector=self.sql.Identifier(told.vector), distance=self.sql.SQL(told.distance),
-        )  # fmt: skip
-        return int(self._one(query, *_inside(told.field), *self._of(document), NEAREST, document))
+        return int(self._one(*self._search(document, self.names[True])))
 
     # -- asking
+
+    def _search(self, document: str, of: Any, words: str = "") -> tuple[Any, ...]:
+        """The statement that looks for a document with one of its vectors out of the table `of`, and its parameters."""
+        told, sql = self.settings, self.sql
+        more = {"searched": sql.Identifier(*_split(told.searched or told.collection)), "of": of}
+        if not told.vector:
+            words += "SELECT count(*) FROM {searched} WHERE {field} = %s"
+            return (self._put(words, False, **more), *self._of(document))
+        words += (
+            "SELECT count(*) FROM (SELECT ({field})::text AS found FROM {searched} ORDER BY {vector} {distance} "
+            "(SELECT {vector} FROM {of} WHERE {field} = %s LIMIT 1) LIMIT %s) AS near WHERE found = %s"
+        )
+        more |= {"vector": sql.Identifier(told.vector), "distance": sql.SQL(told.distance)}
+        return (self._put(words, False, **more), *_inside(told.field), *self._of(document), NEAREST, document)
 
     def _text(self, aside: bool) -> str:
         """A table's name as a parameter."""

@@ -44,7 +44,7 @@ def opened(settings: Qdrant) -> Iterator[Store]:
     client = None
     try:
         key = secret(settings.api_key) if settings.api_key else None
-        client = QdrantClient(url=settings.url, api_key=key, timeout=PATIENCE) if settings.url else QdrantClient(path=settings.path)  # fmt: skip
+        client = QdrantClient(url=settings.url, api_key=key, timeout=PATIENCE, check_compatibility=False) if settings.url else QdrantClient(path=settings.path)  # fmt: skip
         yield _Qdrant(client, settings)
     except AfterguardError:
         raise

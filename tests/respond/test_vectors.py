@@ -183,6 +183,7 @@ def table(pgvector: str) -> Iterator[Any]:
     yield run
     with psycopg.connect(pgvector, autocommit=True) as base:
         base.execute("DROP DATABASE particular WITH (FORCE)")
+        base.execute("DROP ROLE IF EXISTS reader")
 
 
 def postgres(run: Any, **more: Any) -> Documents:
@@ -235,6 +236,41 @@ def test_what_would_not_come_back_is_not_touched(table: Any) -> None:
     assert "lang is in one of them only" in made.objections(act())[0]
 
 
+def test_a_session_that_ends_in_the_middle_moves_nothing(table: Any) -> None:
+    made = postgres(table)
+    before = made.before(act())
+    for when, on in (("AFTER DELETE", "kb"), ("BEFORE INSERT", "kb_quarantine")):
+        table("CREATE TABLE IF NOT EXISTS kb_quarantine AS SELECT * FROM kb WITH NO DATA")
+        table("CREATE OR REPLACE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$")  # fmt: skip
+        table(f"CREATE TRIGGER ends {when} ON {on} FOR EACH ROW EXECUTE FUNCTION ends()")
+        with pytest.raises(Unreachable, match="terminating connection"):
+            made.do(act(), 0.0)
+        assert made.before(act()) == before and table("SELECT count(*) FROM kb_quarantine") == [(0,)]
+        table(f"DROP TRIGGER ends ON {on}")
+    assert made.do(act(), 0.0)["moved"] == 2
+
+
+def test_documents_that_are_numbers_and_rows_that_are_hidden(table: Any) -> None:
+    made = Documents(
+        {"kb": Postgres(collection="kb", url=table.url, field="id", text="document")}, lambda text: f"#{text}"
+    )
+    assert "no point" in made.objections(act("kb/x"))[0]
+    before = made.before(act("kb/#good"))
+    assert before["document"] == "3" and made.do(act("kb/#good"), 0.0)["moved"] == 1
+    assert made.state(act("kb/#good")).word == "in_effect" and made.undo(act("kb/#good"), before)["moved"] == 1
+    table("CREATE TABLE child () INHERITS (kb)")
+    assert "inherit" in made.objections(act("kb/3"))[0]
+    table("DROP TABLE child")
+    table("DROP TABLE kb_quarantine")
+    table("CREATE ROLE reader LOGIN")
+    table("GRANT ALL ON kb TO reader")
+    table("GRANT CREATE ON SCHEMA public TO reader")
+    table("ALTER TABLE kb ENABLE ROW LEVEL SECURITY")
+    table("CREATE POLICY few ON kb TO reader USING (id < 2)")
+    half = Documents({"kb": Postgres(collection="kb", url=table.url.replace("postgres@", "reader@"))})
+    assert "row-level security" in half.objections(act())[0] and half.state(act()).word == "unknown"
+
+
 def test_partitions_views_and_rights(table: Any) -> None:
     table("CREATE TABLE parts (id bigint GENERATED ALWAYS AS IDENTITY, document text, at int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")  # fmt: skip
     table("CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)")
@@ -263,8 +299,6 @@ def test_partitions_views_and_rights(table: Any) -> None:
     assert "may not" in weak.objections(act())[0]
     with pytest.raises(Unreachable, match="may not"):
         weak.undo(act(), {})
-    table("DROP OWNED BY reader")
-    table("DROP ROLE reader")
 
 
 @pytest.mark.parametrize(

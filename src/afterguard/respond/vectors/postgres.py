@@ -65,7 +65,9 @@ def opened(settings: Postgres) -> Iterator[Store]:
     connection = None
     try:
         connection = psycopg.connect(settings.url, autocommit=True, connect_timeout=CONNECT, application_name="afterguard", **more)  # fmt: skip
-        connection.execute(f"SET statement_timeout = {WAIT * 1000}; SET lock_timeout = {LOCK * 1000}")
+        connection.execute(
+            f"SET statement_timeout = {WAIT * 1000}; SET lock_timeout = {LOCK * 1000}; SET row_security = off"
+        )  # rows that are hidden from us are an error, not a proof
         yield _Postgres(connection, settings)
     except AfterguardError:
         raise
@@ -82,8 +84,9 @@ class _Postgres:
     """See Store."""
 
     def __init__(self, connection: Any, settings: Postgres) -> None:
-        from psycopg import sql
+        from psycopg import errors, sql
 
+        self.no_value = errors.DataError
         self.connection, self.settings, self.sql = connection, settings, sql
         *schema, table = _split(settings.collection)
         self.names = {aside: sql.Identifier(*schema, table + (ASIDE if aside else "")) for aside in (False, True)}
@@ -94,6 +97,8 @@ class _Postgres:
         kind = self._one("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", self._text(False))
         if kind is None:
             return [f"there is no table {told.collection}"]
+        if kind == "r" and self._one("SELECT 1 FROM pg_inherits WHERE inhparent = to_regclass(%s)", self._text(False)):
+            return [f"other tables inherit from {told.collection}: their rows would come back into another one"]
         if kind not in ("r", "p"):
             return [f"{told.collection} is no table: its rows cannot be moved"]
         columns = self._columns(False)
@@ -113,8 +118,11 @@ class _Postgres:
     def count(self, document: str, aside: bool) -> int:
         if aside and not self._columns(True):
             return 0
-        found = self._one(self._put("SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {field} = %s LIMIT %s) AS x", aside), *self._of(document), MOST + 1)  # fmt: skip
-        return int(found)
+        query = self._put("SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {field} = %s LIMIT %s) AS x", aside)
+        try:
+            return int(self._one(query, *self._of(document), MOST + 1))
+        except self.no_value:  # a column of numbers or UUIDs, and a name that is none
+            return 0
 
     def marks(self, document: str) -> Iterator[str]:
         query = self._put("SELECT md5(ROW({columns})::text) FROM {table} WHERE {field} = %s", False)

@@ -101,13 +101,12 @@ class _Chroma:
         return count
 
     def marks(self, document: str) -> Iterator[str]:
-        for rows in self._each(False, self._of(document), ALL):
-            yield from (_point(one).mark for one in rows)
+        for aside in filter(self.is_there, (False, True)):
+            for rows in self._each(aside, self._of(document), ALL):
+                yield from (_point(one).mark for one in rows)
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        for aside in (False, True):
-            if not self.is_there(aside):
-                continue
+        for aside in filter(self.is_there, (False, True)):
             for rows in self._each(aside, {}, ("documents", "metadatas")):
                 for one in rows:
                     text = (one.metadata or {}).get(self.settings.text) if self.settings.text else one.document
@@ -189,7 +188,7 @@ class _Chroma:
         return [_Record(*one) for one in zip(rows.ids, *columns, strict=True)]
 
     def _each(self, aside: bool, of: dict[str, Any], include: Sequence[str]) -> Iterator[list[_Record]]:
-        size, at = (PAGE if include else PAGE * 64), 0
+        size, at = (PAGE if include else PAGE * 16), 0
         while True:
             rows = self._got(aside, {**of, "limit": size, "offset": at}, include)
             yield rows

@@ -70,7 +70,7 @@ class Documents:
             moved = store.move(document, back=True)
             points, digest = _digest(store, document)
             if before.get("digest", digest) != digest:
-                raise failed(f"{points} points are there again, and they are not the {before.get('points')} that there were", "somebody wrote to the document meanwhile; look at it in the store")  # fmt: skip
+                raise failed(f"{points} points are back, and they are not the {before.get('points')} that there were", "somebody wrote to the document meanwhile; look at it in the store")  # fmt: skip
             return {"moved": moved, "digest": digest}
 
     def state(self, act: Act) -> State:
@@ -119,6 +119,6 @@ class Documents:
 
 
 def _digest(store: Store, document: str) -> tuple[int, str]:
-    """How many points are searched, and a hash of them all, in whatever order they come."""
-    marks = sorted(islice(store.marks(document), MOST + 1))
+    """How many points there are, wherever they are now, and a hash of them all: what is half moved has the same one."""
+    marks = sorted(set(islice(store.marks(document), 2 * MOST + 1)))
     return len(marks), hashlib.sha256("\n".join(marks).encode()).hexdigest()

@@ -146,15 +146,14 @@ class _Elastic:
         return found.count
 
     def marks(self, document: str) -> Iterator[str]:
-        for hits in self._scrolled(False, self._of(document), True):
-            yield from (_point(one).mark for one in hits)
+        for aside in filter(self.is_there, (False, True)):
+            for hits in self._scrolled(aside, self._of(document), True):
+                yield from (_point(one).mark for one in hits)
 
     def texts(self) -> Iterator[tuple[str, str]]:
         if not self.settings.text:
             return
-        for aside in (False, True):
-            if not self.is_there(aside):
-                continue
+        for aside in filter(self.is_there, (False, True)):
             for hits in self._scrolled(aside, {"match_all": {}}, self.settings.text):
                 for one in hits:
                     text = _walked(_decoded(one.source), self.settings.text)

@@ -19,7 +19,7 @@ import msgspec
 
 from afterguard.respond.vectors.store import MOST, failed
 
-PAGE = 64
+PAGE = 256
 PATIENCE = 600.0
 """Seconds for one document."""
 ROUNDED = 1e-5

@@ -125,16 +125,15 @@ class _Postgres:
             return 0
 
     def marks(self, document: str) -> Iterator[str]:
-        query = self._put("SELECT md5(ROW({columns})::text) FROM {table} WHERE {field} = %s", False)
-        yield from (str(row[0]) for row in self._rows(query, self._of(document)))
+        for aside in filter(self._columns, (False, True)):
+            query = self._put("SELECT md5(ROW({columns})::text) FROM {table} WHERE {field} = %s", aside)
+            yield from (str(row[0]) for row in self._rows(query, self._of(document)))
 
     def texts(self) -> Iterator[tuple[str, str]]:
         if not self.settings.text:
             return
         text, inside = self._at(self.settings.text), _inside(self.settings.text)
-        for aside in (False, True):
-            if aside and not self._columns(True):
-                continue
+        for aside in filter(self._columns, (False, True)):
             query = self._put("SELECT ({field})::text, ({text})::text FROM {table} WHERE octet_length(({text})::text) <= %s", aside, text=text)  # fmt: skip
             for row in self._rows(query, [*_inside(self.settings.field), *inside, *inside, TEXT]):
                 if row[0] is not None and row[1] is not None:

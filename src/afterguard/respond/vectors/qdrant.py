@@ -70,14 +70,13 @@ class _Qdrant:
         return int(self.client.count(self._name(aside), count_filter=self._of(document), exact=True).count)
 
     def marks(self, document: str) -> Iterator[str]:
-        for rows in self._scrolled(aside=False, scroll_filter=self._of(document), with_payload=True):
-            yield from (mark(one.id, one.payload) for one in rows)
+        for aside in filter(self.is_there, (False, True)):
+            for rows in self._scrolled(aside, scroll_filter=self._of(document), with_payload=True):
+                yield from (mark(one.id, one.payload) for one in rows)
 
     def texts(self) -> Iterator[tuple[str, str]]:
         field, text = self.settings.field, self.settings.text
-        for aside in (False, True):
-            if not text or not self.is_there(aside):
-                continue
+        for aside in filter(self.is_there, (False, True) if text else ()):
             for rows in self._scrolled(aside, with_payload=[field, text]):
                 for one in rows:
                     found = (one.payload or {}).get(field), (one.payload or {}).get(text)

@@ -43,7 +43,7 @@ class Store(Protocol):
         """Points of a document: where it is searched, or beside it. More than MOST need not be counted."""
 
     def marks(self, document: str) -> Iterator[str]:
-        """A hash of each point of it that is searched: of all that has to be the same when it is back."""
+        """A hash of each point of it, where it is searched and beside it: of all that has to be the same when it is back."""
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """(document, text) of every point, in both places; none where the settings do not say where a text is."""

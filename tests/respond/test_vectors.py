@@ -256,6 +256,8 @@ def test_documents_that_are_numbers_and_rows_that_are_hidden(table: Any) -> None
         {"kb": Postgres(collection="kb", url=table.url, field="id", text="document")}, lambda text: f"#{text}"
     )
     assert "no point" in made.objections(act("kb/x"))[0]
+    seen = postgres(table, field="id", searched="kb")
+    assert seen.objections(act("kb/3")) == [] and seen.state(act("kb/3")).word == "not"
     before = made.before(act("kb/#good"))
     assert before["document"] == "3" and made.do(act("kb/#good"), 0.0)["moved"] == 1
     assert made.state(act("kb/#good")).word == "in_effect" and made.undo(act("kb/#good"), before)["moved"] == 1
@@ -300,6 +302,13 @@ def test_partitions_views_and_rights(table: Any) -> None:
     assert "may not" in weak.objections(act())[0]
     with pytest.raises(Unreachable, match="may not"):
         weak.undo(act(), {})
+    table("GRANT INSERT, DELETE ON kb, kb_quarantine TO reader")
+    assert weak.objections(act()) == [] and weak.undo(act(), {})["moved"] == 2, "no right to make tables is needed"
+    assert weak.do(act(), 0.0)["moved"] == 2 and weak.state(act()).word == "in_effect"
+    table("DROP TABLE kb_quarantine CASCADE")
+    table("INSERT INTO kb VALUES (9, 'bad')")
+    with pytest.raises(Unreachable, match="permission denied for schema"):
+        weak.do(act(), 0.0)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ ASIDE = "_quarantine"
 NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\Z")
 LONGEST = 63 - len(ASIDE)
 """Bytes of a table's name: PostgreSQL cuts what is longer without a word."""
-CONNECT, WAIT, LOCK = 10, 60, 10
-"""Seconds for the connection, a statement, a lock."""
+CONNECT, WAIT, LOCK, MOVING = 10, 60, 10, 600
+"""Seconds for the connection, a statement, a lock, and the statement that moves: an index of vectors is slow to write."""
 PAGE = 256
 TEXT = 1 << 20
 """Bytes of a text that is hashed."""
@@ -65,9 +65,8 @@ def opened(settings: Postgres) -> Iterator[Store]:
     connection = None
     try:
         connection = psycopg.connect(settings.url, autocommit=True, connect_timeout=CONNECT, application_name="afterguard", **more)  # fmt: skip
-        connection.execute(
-            f"SET statement_timeout = {WAIT * 1000}; SET lock_timeout = {LOCK * 1000}; SET row_security = off"
-        )  # rows that are hidden from us are an error, not a proof
+        # Rows that are hidden from us are an error, and no proof.
+        connection.execute(f"SET statement_timeout = {WAIT * 1000}; SET lock_timeout = {LOCK * 1000}; SET row_security = off")  # fmt: skip
         yield _Postgres(connection, settings)
     except AfterguardError:
         raise
@@ -112,7 +111,7 @@ class _Postgres:
             return [f"rows of {hanging} would be deleted or emptied with it, and would not come back"]
         may = self._one("SELECT has_table_privilege(%s, 'SELECT') AND has_table_privilege(%s, 'DELETE') AND has_table_privilege(%s, 'INSERT')", *[self._text(False)] * 3)  # fmt: skip
         if told.vector or told.searched:
-            self._one(*self._search("", self.names[False], "EXPLAIN "))  # whether it can be asked
+            self._one(*self._search(None, self.names[False], "EXPLAIN "))  # whether it can be asked
         return [] if may else [f"this user may not select, delete and insert in {told.collection}"]
 
     def count(self, document: str, aside: bool) -> int:
@@ -143,9 +142,11 @@ class _Postgres:
         with self.connection.transaction():
             if back and not self._columns(True):
                 return 0
+            self.connection.execute(f"SET LOCAL statement_timeout = {MOVING * 1000}")
             if found := self.objections():
                 raise failed(found[0], "change the table, the rights or the settings")
-            self.connection.execute(self._put("CREATE TABLE IF NOT EXISTS {aside} AS SELECT {columns} FROM {table} WITH NO DATA", False))  # fmt: skip
+            if not self._columns(True):
+                self.connection.execute(self._put("CREATE TABLE {aside} AS SELECT {columns} FROM {table} WITH NO DATA", False))  # fmt: skip
             if not back and (key := self._key()):  # what was aside under the same key is an older one
                 older = self._put("DELETE FROM {aside} WHERE {field} = %s AND ({key}) IN (SELECT {key} FROM {table} WHERE {field} = %s)", False, key=self._list(key))  # fmt: skip
                 self.connection.execute(older, self._of(document) * 2)
@@ -168,7 +169,7 @@ class _Postgres:
 
     # -- asking
 
-    def _search(self, document: str, of: Any, words: str = "") -> tuple[Any, ...]:
+    def _search(self, document: str | None, of: Any, words: str = "") -> tuple[Any, ...]:
         """The statement that looks for a document with one of its vectors out of the table `of`, and its parameters."""
         told, sql = self.settings, self.sql
         more = {"searched": sql.Identifier(*_split(told.searched or told.collection)), "of": of}
@@ -177,7 +178,7 @@ class _Postgres:
             return (self._put(words, False, **more), *self._of(document))
         words += (
             "SELECT count(*) FROM (SELECT ({field})::text AS found FROM {searched} ORDER BY {vector} {distance} "
-            "(SELECT {vector} FROM {of} WHERE {field} = %s LIMIT 1) LIMIT %s) AS near WHERE found = %s"
+            "(SELECT {vector} FROM {of} WHERE {field} = %s AND {vector} IS NOT NULL LIMIT 1) LIMIT %s) AS near WHERE found = %s"
         )
         more |= {"vector": sql.Identifier(told.vector), "distance": sql.SQL(told.distance)}
         return (self._put(words, False, **more), *_inside(told.field), *self._of(document), NEAREST, document)
@@ -192,9 +193,9 @@ class _Postgres:
         name = self.sql.Identifier(column)
         return self.sql.SQL("{} #>> %s").format(name) if inside else name
 
-    def _of(self, document: str) -> list[Any]:
+    def _of(self, document: str | None) -> list[Any]:
         """The parameters of `field = document`."""
-        if "\0" in document:
+        if document and "\0" in document:
             raise failed("a name with a NUL in it is no document's")
         return [*_inside(self.settings.field), document]
 

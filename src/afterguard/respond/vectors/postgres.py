@@ -109,10 +109,20 @@ class _Postgres:
         hanging = self._one("SELECT min(conrelid::regclass::text) FROM pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd') AND confrelid = to_regclass(%s)", self._text(False))  # fmt: skip
         if hanging:
             return [f"rows of {hanging} would be deleted or emptied with it, and would not come back"]
-        may = self._one("SELECT has_table_privilege(%s, 'SELECT') AND has_table_privilege(%s, 'DELETE') AND has_table_privilege(%s, 'INSERT')", *[self._text(False)] * 3)  # fmt: skip
         if told.vector or told.searched:
             self._one(*self._search(None, self.names[False], "EXPLAIN "))  # whether it can be asked
-        return [] if may else [f"this user may not select, delete and insert in {told.collection}"]
+        return self._rights()
+
+    def _rights(self) -> list[str]:
+        """What this user may not."""
+        for aside in filter(self._columns, (False, True)):
+            for right in ("SELECT", "DELETE", "INSERT"):
+                if not self._one("SELECT has_table_privilege(%s, %s)", self._text(aside), right):
+                    return [f"this user may not {right.lower()} in {self.settings.collection}{ASIDE if aside else ''}"]
+        *schema, _ = _split(self.settings.collection)
+        if self._columns(True) or self._one("SELECT has_schema_privilege(coalesce(%s, current_schema()), 'CREATE')", schema[0] if schema else None):  # fmt: skip
+            return []
+        return [f"there is no {self.settings.collection}{ASIDE}, and this user may not make tables"]
 
     def count(self, document: str, aside: bool) -> int:
         if aside and not self._columns(True):

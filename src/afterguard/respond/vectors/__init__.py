@@ -1,6 +1,6 @@
 """The vector stores, one file each: settings, and how a document is taken out of it.
 
-In: nothing. Out: `Any` of their settings, and `opened`. A client library is imported only when its store is opened.
+In: nothing. Out: `Told`, the settings of any of them, and `opened`. A client library is imported only when its store is opened.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ In: a folder. Out: addresses. What is installed is installed once, in environmen
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.server
 import importlib.util
 import json
@@ -39,15 +40,17 @@ PAGES = {"/inside": f"Staff only. The reference is {PAGE}.", "/hours": "The shop
 
 
 def environment(name: str, *packages: str) -> Path:
-    """The interpreter of an environment with these."""
+    """The interpreter of an environment with these; made by one process while others wait."""
     folder, mark = CACHE / name, CACHE / name / "whole"
-    if not mark.exists() or mark.read_text() != repr(packages):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *packages]):  # fmt: skip
-            made = subprocess.run(command, capture_output=True, text=True, check=False)
-            if made.returncode:
-                pytest.skip(f"{name} cannot be had here: {made.stderr.strip()[-200:]}")
-        mark.write_text(repr(packages))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not mark.exists() or mark.read_text() != repr(packages):
+            for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *packages]):  # fmt: skip
+                made = subprocess.run(command, capture_output=True, text=True, check=False)
+                if made.returncode:
+                    pytest.skip(f"{name} cannot be had here: {made.stderr.strip()[-200:]}")
+            mark.write_text(repr(packages))
     return folder / "bin/python"
 
 

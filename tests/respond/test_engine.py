@@ -26,7 +26,7 @@ from afterguard.respond.journal import Journal, verify
 from afterguard.respond.kept import Files
 from afterguard.respond.person import People
 from afterguard.respond.roles import Person
-from afterguard.respond.settings import Hook, Vectors, load
+from afterguard.respond.settings import Hook, load
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"j" * 32)
 ANN = Person("os:ann", "ann", ("responder",), "os")
@@ -202,7 +202,8 @@ def test_a_policy_goes_back_and_forth_and_what_was_there_is_kept(tmp_path: Path)
 
 def test_a_document_is_moved_out_of_a_real_vector_store_and_back(tmp_path: Path) -> None:
     qdrant = pytest.importorskip("qdrant_client")
-    from afterguard.respond.vectors import Documents
+    from afterguard.respond.vectors.documents import Documents
+    from afterguard.respond.vectors.qdrant import Qdrant
 
     client = qdrant.QdrantClient(path=str(tmp_path / "q"))
     client.create_collection(
@@ -212,11 +213,11 @@ def test_a_document_is_moved_out_of_a_real_vector_store_and_back(tmp_path: Path)
     client.upsert("kb", points)
     before = client.retrieve("kb", [7], with_vectors=True)
     client.close()
-    store = Vectors("qdrant", "kb", path=str(tmp_path / "q"))
+    store = Qdrant(collection="kb", path=str(tmp_path / "q"))
     made = engine(
         tmp_path,
         [act("quarantine_document", "bad", on="document", phase="contain", timeout=20)],
-        vectors=Documents({"kb": store}, tmp_path),
+        vectors=Documents({"kb": store}),
     )
     assert made.dry().state == "done"
     ran = made.run()
@@ -233,7 +234,7 @@ def test_a_document_is_moved_out_of_a_real_vector_store_and_back(tmp_path: Path)
     assert back.payload == before[0].payload and client.count("kb").count == 309
     client.close()
     made.journal.close()  # type: ignore[union-attr]
-    assert Documents({"kb": store}, tmp_path).objections(act("quarantine_document", "nobody", on="document"))
+    assert Documents({"kb": store}).objections(act("quarantine_document", "nobody", on="document"))
 
 
 def test_every_change_of_a_journal_is_seen_and_a_torn_line_is_cut(tmp_path: Path) -> None:
@@ -290,8 +291,8 @@ def test_kill_nine_twenty_times() -> None:
 def test_a_document_is_found_by_the_name_that_alerts_give_it(tmp_path: Path) -> None:
     qdrant = pytest.importorskip("qdrant_client")
     from afterguard.guard.touched import name
-    from afterguard.respond.settings import Vectors
-    from afterguard.respond.vectors import Documents
+    from afterguard.respond.vectors.documents import Documents
+    from afterguard.respond.vectors.qdrant import Qdrant
 
     def named(text: str) -> str:
         return name(text, lambda value: f"{len(value):016d}")
@@ -301,13 +302,13 @@ def test_a_document_is_found_by_the_name_that_alerts_give_it(tmp_path: Path) -> 
     rows = [("good", "short"), ("bad", "part one"), ("bad", "the part that was seen"), ("none", 7)]
     client.upsert("kb", [qdrant.models.PointStruct(id=n, vector=[n, 1.0], payload={"document": name, "text": text}) for n, (name, text) in enumerate(rows, 1)])  # fmt: skip
     client.close()
-    store = Vectors("qdrant", "kb", path=str(tmp_path / "q"), text="text")
+    store = Qdrant(collection="kb", path=str(tmp_path / "q"), text="text")
     seen = act("quarantine_document", named("the part that was seen"), on="document", phase="contain", timeout=20)
-    made = engine(tmp_path, [seen], vectors=Documents({"kb": store}, tmp_path, named))
+    made = engine(tmp_path, [seen], vectors=Documents({"kb": store}, named))
     assert made.dry().state == "done"
     ran = made.run()
     assert ran.state == "done" and "0 of its points are in kb, 2 beside it" in ran.rows[0].says, "all its parts go"
-    again = Documents({"kb": store}, tmp_path, named)
+    again = Documents({"kb": store}, named)
     assert again.state(seen).word == "in_effect", "asked by another process, which has to find it anew"
     assert made.undo().state == "done"
     assert again.objections(act("quarantine_document", "nobody", on="document"))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,9 @@ def _run(user: list[str], *command: str) -> None:
     subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """URL of a fresh server on a Unix socket, without the network."""
-    if not BINARIES:
-        pytest.skip("no PostgreSQL server binaries (initdb) on this machine")
-    pytest.importorskip("psycopg", reason="the psycopg package is not installed")
-    binaries = BINARIES[-1].parent
+@contextmanager
+def running(binaries: Path) -> Iterator[str]:
+    """URL of a fresh server on a Unix socket, without the network; `binaries` is the folder of its programs."""
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     user = []
     if os.geteuid() == 0:
@@ -63,6 +60,16 @@ def postgres_server() -> Iterator[str]:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a server of this machine's own."""
+    if not BINARIES:
+        pytest.skip("no PostgreSQL server binaries (initdb) on this machine")
+    pytest.importorskip("psycopg", reason="the psycopg package is not installed")
+    with running(BINARIES[-1].parent) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -127,9 +127,9 @@ def adapters(room: Room, held: Case, person: Person, case_json: Callable[[], byt
         kept["policy.yaml"] = Path(policy)
     out["files"] = Files(room.place(held.id), kept, case_json, room.settings.policy, at_guard.in_force if at_guard else None)  # fmt: skip
     if room.settings.vectors:
-        from afterguard.respond.vectors import Documents
+        from afterguard.respond.vectors.documents import Documents
 
-        out["vectors"] = Documents(room.settings.vectors, room.place(held.id), _named(room))
+        out["vectors"] = Documents(room.settings.vectors, _named(room))
     return out
 
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from afterguard.errors import UsageError
 from afterguard.policy.read import read
+from afterguard.respond.vectors import Told
 
 Text = Annotated[str, Meta(min_length=1, max_length=2_000)]
 Seconds = Annotated[float, Meta(gt=0, le=600)]
@@ -41,20 +42,6 @@ class Hook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Whether http:// beyond this machine is taken."""
 
 
-class Vectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A vector store."""
-
-    kind: Literal["qdrant"]
-    collection: Text
-    url: str = ""
-    path: str = ""
-    """Folder of an embedded one."""
-    field: str = "document"
-    """Key of the payload that names a point's document."""
-    text: str = ""
-    """Key of the payload that holds a point's text, as it is put before the model: with it documents are also found by the hash that alerts show."""
-
-
 class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The guard that measures are for."""
 
@@ -78,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     format: Literal["afterguard.respond/1"]
     guard: Guard | None = None
     hooks: dict[str, Hook] = {}
-    vectors: dict[str, Vectors] = {}
+    vectors: dict[str, Told] = {}
     policy: str = ""
     """The policy file that roll_back_policy may replace."""
     caps: dict[str, Annotated[int, Meta(ge=1, le=10_000)]] = {}

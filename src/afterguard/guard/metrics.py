@@ -53,7 +53,7 @@ METRICS = {
     "afterguard_rolled_back": Metric("gauge", (), "1 where the policy is kept in shadow: not promoted, or rolled back by itself.", True),
     "afterguard_approvals": Metric("gauge", ("state",), "What the action ask has held, by what became of it: pending, approved, denied, used, expired. The same at all that share it.", True),
     "afterguard_approvals_total": Metric("counter", ("route", "event"), "What happened to approvals here: asked, used; dropped because too many waited; forged where the shared state holds one that nobody with the guard's key made."),
-    "afterguard_collected_total": Metric("counter", ("source", "outcome"), "What came to be judged off the path. Source: traces, logs (spans and log records), mirror (requests). Outcome: taken; not_ai, of no model or tool; rejected, too many for one request; later and refused (requests): the exporter was told to come again, or not to; too_long."),
+    "afterguard_collected_total": Metric("counter", ("source", "outcome"), "What came to be judged off the path. Source: traces, logs (spans and log records), mirror (requests), envoy_tap (exchanges). Outcome: taken; of envoy_tap also cut, an exchange or a connection whose end was not seen, unreadable_WHY, a connection from there on, no_mount, not_removed and error_WHAT (the folder); not_ai, of no model or tool; rejected, too many for one request; later and refused (requests): the exporter was told to come again, or not to; too_long."),
     "afterguard_alarms_total": Metric("counter", ("kind",), "Alarms of the watch over time."),
     "afterguard_measures": Metric("gauge", (), "Measures of responders that hold.", True),
     "afterguard_measures_sequence": Metric("gauge", (), "Sequence of the sheet of measures in force.", True),

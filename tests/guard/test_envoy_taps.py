@@ -409,7 +409,7 @@ def test_a_record_that_is_not_all_there_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
-    taps, judged, metrics = taps_of(tmp_path)
+    taps, judged, _ = taps_of(tmp_path)
     file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
     file.write_bytes(record(trace(("write", REQUEST), ("read", REPLY), ("write", REQUEST), ("read", REPLY))))
     looked(taps)

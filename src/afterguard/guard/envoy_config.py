@@ -71,7 +71,8 @@ def bootstrap(plan: Plan) -> str:
     return "".join(
         (
             "# envoy -c THIS-FILE\n",
-            "# Change: the listener's address and TLS, and with several guards the endpoints of the cluster `afterguard_brains`.\n",
+            "# Change: the listener's address and TLS",
+            f", and with several guards the endpoints of the cluster `{BRAINS}`.\n" if plan.filtered else ".\n",
             "admin:  # never anywhere but on loopback: who reaches it controls Envoy\n",
             f"  address: {_socket(plan.admin)}\n",
             "static_resources:\n  listeners:\n",
@@ -88,29 +89,30 @@ def bootstrap(plan: Plan) -> str:
 
 def filters(plan: Plan) -> str:
     """What is put into an Envoy that is there."""
-    tapped = [mount for mount in plan.mounts if plan.is_tapped(mount)]
     parts = []
-    if tapped:
-        parts = [
-            "# Into the cluster of each of these models, which Envoy must ask over HTTP/1.1, around the `transport_socket` that is there:\n",
-            "clusters:\n",
+    if plan.filtered:
+        parts += [
+            "# Into `http_filters` of the connection manager, before `envoy.filters.http.router`:\n",
+            "http_filters:\n", _filters(plan),
+        ]  # fmt: skip
+    parts.append("# Into `clusters`:\nclusters:\n")
+    if plan.filtered:
+        parts.append(_brains(plan))
+    for mount in plan.mounts:
+        if plan.is_tapped(mount):
+            parts.append(
+                f"# Into the cluster that leads to {mount.route.upstream}, around the `transport_socket` that is there:\n"
+            )
+            parts.append(f"- name: {_cluster(mount.route)}\n" + _lasting() + _socketed(mount.route, plan.taps))
+    if plan.filtered:
+        parts += [
+            "# Into each route (or virtual host) that leads to a model, as `typed_per_filter_config`. Routes that lead elsewhere: `disabled: true` for each filter named here.\n",
+            "# In the listener: `per_connection_buffer_limit_bytes`, so that whole bodies fit while they are judged.\n",
+            "routes:\n",
         ]
-    for mount in tapped:
-        parts.append(f"- name: {_cluster(mount.route)}  # {mount.route.upstream}\n")
-        parts.append(_lasting() + _socketed(mount.route, plan.taps))
-    if not plan.filtered:
-        return "".join(parts)
-    parts += [
-        "# Into `http_filters` of the connection manager, before `envoy.filters.http.router`:\n",
-        "http_filters:\n", _filters(plan),
-        "# Into `clusters`:\n", "clusters:\n", _brains(plan),
-        "# Into each route (or virtual host) that leads to a model, as `typed_per_filter_config`. Routes that lead elsewhere: `disabled: true` for each filter named here.\n",
-        "# In the listener: `per_connection_buffer_limit_bytes`, so that whole bodies fit while they are judged.\n",
-        "routes:\n",
-    ]  # fmt: skip
-    for mount in plan.filtered:
-        parts.append(f"- name: {_text(mount.route.name)}  # to {mount.route.upstream}\n")
-        parts.append(_indented(2, _per_route(plan, mount, prefix="")))
+        for mount in plan.mounts:
+            parts.append(f"- name: {_text(mount.route.name)}  # to {mount.route.upstream}\n")
+            parts.append(_indented(2, _per_route(plan, mount, prefix="")))
     return "".join(parts)
 
 

@@ -307,7 +307,7 @@ def _lasting() -> str:
 
 
 def _socketed(route: Route, taps: str) -> str:
-    """The connections of a model, tapped: what is written here goes through plain memory, whatever is spoken to the model."""
+    """The connections to a model with a tap around them: what is written has no TLS, whatever is spoken to the model."""
     inner = (
         _secured(urlsplit(route.upstream))
         or f"""\

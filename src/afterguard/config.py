@@ -81,6 +81,8 @@ class GuardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """HOST:PORT the guard listens on. An address that others can reach needs guard.token, or TLS with client certificates."""
     door: list[str] = []
     """Further doors on addresses of their own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. An address that others can reach needs what guard.listen needs there."""
+    taps: str = ""
+    """Folder in memory into which an Envoy on this machine taps what passes, as `afterguard guard envoy-config --taps` has it: for Envoy and guard alone. Needs the extra envoy."""
     upstream: list[str] = []
     """Mounts: openai=URL, or NAME:KIND=URL, or mcp/NAME=URL."""
     gateway: list[str] = []

@@ -364,6 +364,8 @@ def test_every_cell_is_seen_through_envoy(far: Any, tmp_path: Path, mode: str) -
         ("--enforce",),
         ("--enforce", "--on-error", "closed"),
         ("--brain-ca", "/etc/ssl/certs/ca-certificates.crt", "--brain", "brain-1:8766", "--brain", "[::1]:8766"),
+        ("--taps", "/run/taps"),
+        ("--taps", "/run/taps", "--observe"),
     ],
 )
 def test_what_is_printed_is_valid(tmp_path: Path, flags: tuple[str, ...]) -> None:
@@ -392,8 +394,16 @@ def test_what_is_printed_is_valid(tmp_path: Path, flags: tuple[str, ...]) -> Non
             running, "--policy", str(policy), *(f"--upstream={one}" for one in upstreams), *flags, "--filter-only"
         )
     )
+    tapped = [one["name"] for one in only["clusters"] if "/run/taps/" in str(one)]
+    if "--taps" in flags:
+        names = ["model_openai", "model_anthropic", "model_mcp_tickets"]
+        assert tapped == (names if "--observe" in flags else ["model_anthropic"])
+    if "--taps" in flags and "--observe" in flags:
+        assert only.keys() == {"clusters"} and "afterguard_brains" not in text
+        return
     assert [one["name"] for one in only["routes"]] == ["openai", "anthropic", "mcp/tickets"]
-    assert len(only["http_filters"]) == (1 if "--observe" in flags or "--enforce" in flags else 2)
+    one_way = "--observe" in flags or "--enforce" in flags or tapped
+    assert len(only["http_filters"]) == (1 if one_way else 2)
 
 
 @pytest.mark.parametrize(
@@ -402,6 +412,8 @@ def test_what_is_printed_is_valid(tmp_path: Path, flags: tuple[str, ...]) -> Non
         (("--observe", "--enforce"), "exclude"),
         (("--admin", "0.0.0.0:9901"), "loopback"),
         (("--brain", "nowhere"), "HOST:PORT"),
+        (("--taps", "/run/taps", "--enforce"), "observed"),
+        (("--taps", "taps", "--observe"), "absolute"),
     ],
 )
 def test_what_makes_no_sense_is_said(flags: tuple[str, ...], says: str) -> None:

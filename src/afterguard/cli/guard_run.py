@@ -21,6 +21,7 @@ def run(
     *,
     upstream: Annotated[list[str] | None, Parameter(negative=())] = None,
     door: Annotated[list[str] | None, Parameter(negative=())] = None,
+    taps: str | None = None,
     gateway: Annotated[list[str] | None, Parameter(negative=())] = None,
     mapping: Annotated[list[str] | None, Parameter(negative=())] = None,
     schema: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -50,6 +51,8 @@ def run(
         Where a mount leads: openai=https://api.openai.com, support:openai=URL, mcp/tickets=URL, fraud:kserve=URL. Repeatable.
     door
         A further door on an address of its own: ext_proc=HOST:PORT for Envoy, icap=HOST:PORT for Squid and its like. Repeatable.
+    taps
+        Folder in memory into which an Envoy on this machine taps, as `guard envoy-config --taps` has it.
     gateway
         A gateway that may ask what becomes of an exchange: litellm or agentgateway. Repeatable.
     mapping
@@ -90,7 +93,7 @@ def run(
         Share the address with a guard that is already there, which is then told to stop (SIGTERM): an upgrade without a gap.
     """
     flags = {
-        "upstream": upstream, "door": door, "gateway": gateway, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
+        "upstream": upstream, "door": door, "taps": taps, "gateway": gateway, "mapping": mapping, "schema": schema, "grpc": grpc, "listen": listen, "mode": mode, "share": share, "policy": policy, "on_error": on_error,
         "budget_ms": budget_ms, "judge": judge, "point": point, "detectors": detectors, "log": log, "folder": folder,
         "redis": redis, "workers": workers, "helpers": helpers,
     }  # fmt: skip

@@ -52,6 +52,7 @@ def envoy_config(
     listen: str = "127.0.0.1:10000",
     admin: str = "127.0.0.1:9901",
     brain_ca: str = "",
+    taps: str = "",
     policy: str | None = None,
     on_error: Literal["open", "closed"] | None = None,
     budget_ms: float | None = None,
@@ -77,6 +78,8 @@ def envoy_config(
         Where Envoy is controlled: on loopback only.
     brain_ca
         PEM file, on Envoy's machine, of the authority of the guards' own certificates, where they have any.
+    taps
+        Folder in memory, as Envoy's machine calls it, into which Envoy taps observed routes instead of showing them over ext_proc; the guard reads it (`guard --taps`).
     policy
         starter, strict, none, or a file: says what a route does where the guard cannot judge.
     on_error
@@ -91,11 +94,12 @@ def envoy_config(
         raise UsageError("--observe and --enforce exclude each other", hint="give one", slug="bad-usage")
     session = opened(common, {"upstream": upstream, "policy": policy, "on_error": on_error, "budget_ms": budget_ms})
     mode = "observe" if observe else "enforce" if enforce else ""
-    plan = job.plan(session.config, brain or [], mode, listen=listen, admin=admin, brain_ca=brain_ca)
+    plan = job.plan(session.config, brain or [], mode, listen=listen, admin=admin, brain_ca=brain_ca, taps=taps)
     with writing(common.output) as out:
         out.write(written.filters(plan) if filter_only else written.bootstrap(plan))
     file = "envoy.yaml" if common.output == "-" else common.output
-    session.next(f"envoy --mode validate -c {file}; afterguard guard --door ext_proc={plan.brains[0]} --upstream ...")
+    doors = ([f"--taps {taps}"] if taps else []) + ([f"--door ext_proc={plan.brains[0]}"] if plan.filtered else [])
+    session.next(f"envoy --mode validate -c {file}; afterguard guard {' '.join(doors)} --upstream ...")
     return 0
 
 

@@ -7,7 +7,9 @@ door judges nothing: it makes a Visit of every exchange and does in its own prot
 from __future__ import annotations
 
 import importlib.util
+import stat
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from afterguard.errors import UsageError
@@ -47,10 +49,10 @@ class Given(NamedTuple):
 
 
 class Listener(Protocol):
-    """A door on an address of its own, in every serving process: they share the address (SO_REUSEPORT)."""
+    """A door on an address of its own, in every serving process: they share the address (SO_REUSEPORT). Or one that reads a folder, in one of them at a time."""
 
     async def start(self) -> int:
-        """Listen; the port."""
+        """Listen; the port, 0 for none."""
 
     async def close(self) -> None:
         """Take nothing new, let what is under way end."""
@@ -68,9 +70,18 @@ def _icap(given: Given, address: str) -> Listener:
     return Icap(given, address)
 
 
+def taps(given: Given, folder: str) -> list[Listener]:
+    """The door for what an Envoy taps, where there is a folder."""
+    if not folder:
+        return []
+    from afterguard.guard.envoy_taps import Taps
+
+    return [Taps(given, folder)]
+
+
 LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc, "icap": _icap}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
-NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy")}
+NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy"), "taps": (("google.protobuf",), "envoy")}
 """Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""
 
 
@@ -145,6 +156,25 @@ def encoding_of(headers: list[tuple[bytes, bytes]]) -> str:
     return next((value.decode("latin-1") for name, value in headers if name == b"content-encoding"), "")
 
 
+def folder_of_taps(folder: Path) -> None:
+    """Make the folder where there is none. Raises UsageError where others may write into it: what lies there is believed."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = folder.stat().st_mode
+    except OSError as error:
+        raise UsageError(
+            f"guard.taps: {folder}: {error.strerror}",
+            hint="a folder that the guard and Envoy may write",
+            slug="bad-configuration",
+        ) from error
+    if not stat.S_ISDIR(mode) or mode & 0o002:
+        raise UsageError(
+            f"guard.taps: everybody may write into {folder}, and what lies there is believed",
+            hint=f"chmod o-rwx {folder}",
+            slug="bad-configuration",
+        )
+
+
 def addresses(rows: list[str]) -> list[tuple[str, str]]:
     """`NAME=HOST:PORT` as (name, address). Raises UsageError."""
     out = []
@@ -156,13 +186,18 @@ def addresses(rows: list[str]) -> list[tuple[str, str]]:
             raise UsageError(
                 f"no such door: {row!r}", hint=f"write NAME=HOST:PORT; names: {known}", slug="bad-configuration"
             )
-        modules, extra = NEEDS.get(name, ((), ""))
-        if not all(map(_is_here, modules)):
-            raise UsageError(
-                f"the door {name} needs more packages", hint=f"pip install 'afterguard[{extra}]'", slug="missing-extra"
-            )
+        needs(name)
         out.append((name, address))
     return out
+
+
+def needs(name: str) -> None:
+    """Whether what a door needs is there. Raises UsageError."""
+    modules, extra = NEEDS.get(name, ((), ""))
+    if not all(map(_is_here, modules)):
+        raise UsageError(
+            f"the door {name} needs more packages", hint=f"pip install 'afterguard[{extra}]'", slug="missing-extra"
+        )
 
 
 def _is_here(module: str) -> bool:

@@ -2,7 +2,8 @@
 
 In: mounts with how strict each is, addresses. Out: YAML with comments on what to change. Pure: it reads nothing and asks nobody.
 
-Two filters stand in the chain, and each route uses one: `afterguard.observe`, which only shows the guard what passes and waits for nothing, and `afterguard.enforce`, which waits. Time-outs are ordered, so that the
+Two filters stand in the chain, and each route uses one: `afterguard.observe`, which only shows the guard what passes and waits for nothing, and `afterguard.enforce`, which waits. Where there is a folder for taps, observed
+routes have no filter: the connections of their clusters are tapped into it. Time-outs are ordered, so that the
 innermost ends first: the guard's budget, then Envoy's wait for one message, then the idle time of a stream.
 """
 
@@ -24,6 +25,10 @@ WAIT = 2.0
 IDLE = 900
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 TYPE = "type.googleapis.com/envoy.extensions"
+TAPPED = 16 << 10
+"""Bytes of a connection that Envoy gathers before it writes them into the folder."""
+SILENT, LIVES = 60, 600
+"""Seconds after which a tapped connection that is silent, or old, is closed: then the rest of it is written, and one that could not be written any more is followed by one that can."""
 
 
 class Mount(NamedTuple):
@@ -48,6 +53,17 @@ class Plan(NamedTuple):
     has_token: bool = False
     brain_ca: str = ""
     """PEM file of the authority of the guards' certificates; "" for plain text."""
+    taps: str = ""
+    """Folder into which observed routes are tapped; "" where they are shown over ext_proc."""
+
+    def is_tapped(self, mount: Mount) -> bool:
+        """Whether its connections are tapped."""
+        return bool(self.taps) and mount.is_observed
+
+    @property
+    def filtered(self) -> list[Mount]:
+        """Those that need a filter."""
+        return [mount for mount in self.mounts if not self.is_tapped(mount)]
 
 
 def bootstrap(plan: Plan) -> str:
@@ -55,31 +71,48 @@ def bootstrap(plan: Plan) -> str:
     return "".join(
         (
             "# envoy -c THIS-FILE\n",
-            "# Change: the listener's address and TLS, and with several guards the endpoints of the cluster `afterguard_brains`.\n",
+            "# Change: the listener's address and TLS",
+            f", and with several guards the endpoints of the cluster `{BRAINS}`.\n" if plan.filtered else ".\n",
             "admin:  # never anywhere but on loopback: who reaches it controls Envoy\n",
             f"  address: {_socket(plan.admin)}\n",
             "static_resources:\n  listeners:\n",
             _indented(2, _listener(plan)),
             "  clusters:\n",
-            _indented(2, _brains(plan)),
-            *(_indented(2, _upstream(mount.route)) for mount in plan.mounts),
+            _indented(2, _brains(plan)) if plan.filtered else "",
+            *(
+                _indented(2, _upstream(mount.route, plan.taps if plan.is_tapped(mount) else ""))
+                for mount in plan.mounts
+            ),
         )
     )
 
 
 def filters(plan: Plan) -> str:
     """What is put into an Envoy that is there."""
-    parts = [
-        "# Into `http_filters` of the connection manager, before `envoy.filters.http.router`:\n",
-        "http_filters:\n", _filters(plan),
-        "# Into `clusters`:\n", "clusters:\n", _brains(plan),
-        "# Into each route (or virtual host) that leads to a model, as `typed_per_filter_config`. Routes that lead elsewhere: `disabled: true` for each filter named here.\n",
-        "# In the listener: `per_connection_buffer_limit_bytes`, so that whole bodies fit while they are judged.\n",
-        "routes:\n",
-    ]  # fmt: skip
+    parts = []
+    if plan.filtered:
+        parts += [
+            "# Into `http_filters` of the connection manager, before `envoy.filters.http.router`:\n",
+            "http_filters:\n", _filters(plan),
+        ]  # fmt: skip
+    parts.append("# Into `clusters`:\nclusters:\n")
+    if plan.filtered:
+        parts.append(_brains(plan))
     for mount in plan.mounts:
-        parts.append(f"- name: {_text(mount.route.name)}  # to {mount.route.upstream}\n")
-        parts.append(_indented(2, _per_route(plan, mount, prefix="")))
+        if plan.is_tapped(mount):
+            parts.append(
+                f"# Into the cluster that leads to {mount.route.upstream}, around the `transport_socket` that is there:\n"
+            )
+            parts.append(f"- name: {_cluster(mount.route)}\n" + _lasting() + _socketed(mount.route, plan.taps))
+    if plan.filtered:
+        parts += [
+            "# Into each route (or virtual host) that leads to a model, as `typed_per_filter_config`. Routes that lead elsewhere: `disabled: true` for each filter named here.\n",
+            "# In the listener: `per_connection_buffer_limit_bytes`, so that whole bodies fit while they are judged.\n",
+            "routes:\n",
+        ]
+        for mount in plan.mounts:
+            parts.append(f"- name: {_text(mount.route.name)}  # to {mount.route.upstream}\n")
+            parts.append(_indented(2, _per_route(plan, mount, prefix="")))
     return "".join(parts)
 
 
@@ -126,11 +159,17 @@ def _route(plan: Plan, mount: Mount) -> str:
     prefix_rewrite: {_text(rewrite)}
     host_rewrite_literal: {_text(origin.netloc)}
     timeout: 0s  # the idle time of the stream ends what hangs
-  typed_per_filter_config:
-{_indented(4, _per_route(plan, mount, prefix=prefix[:-1]))}"""
+{_configured(plan, mount, prefix[:-1])}"""
+
+
+def _configured(plan: Plan, mount: Mount, prefix: str) -> str:
+    found = _per_route(plan, mount, prefix=prefix)
+    return f"  typed_per_filter_config:\n{_indented(4, found)}" if found else ""
 
 
 def _per_route(plan: Plan, mount: Mount, *, prefix: str) -> str:
+    if plan.is_tapped(mount):
+        return _off("enforce") if plan.filtered else ""
     own, other = ("observe", "enforce") if mount.is_observed else ("enforce", "observe")
     rows = [f"x-afterguard-mount: {mount.route.name}"] + ([f"x-afterguard-prefix: {prefix}"] if prefix else [])
     metadata = "".join(
@@ -146,16 +185,20 @@ afterguard.{own}:
 {metadata}{"" if mount.is_observed else fails}"""
     if len(_ways(plan)) < 2:
         return out
-    return out + f"""\
-afterguard.{other}:
+    return out + _off(other)
+
+
+def _off(name: str) -> str:
+    return f"""\
+afterguard.{name}:
   "@type": {TYPE}.filters.http.ext_proc.v3.ExtProcPerRoute
   disabled: true
-"""  # fmt: skip
+"""
 
 
 def _ways(plan: Plan) -> list[bool]:
     """Whether each filter that is needed observes."""
-    return sorted({mount.is_observed for mount in plan.mounts})
+    return sorted({mount.is_observed for mount in plan.filtered})
 
 
 def _token(plan: Plan, depth: int) -> str:
@@ -231,9 +274,9 @@ def _brains(plan: Plan) -> str:
 {endpoints}"""
 
 
-def _upstream(route: Route) -> str:
+def _upstream(route: Route, taps: str) -> str:
     origin = urlsplit(route.upstream)
-    secured = _tls(AUTHORITIES, [str(origin.hostname)]) if origin.scheme == "https" else ""
+    secured = _lasting() + _socketed(route, taps) if taps else _secured(origin)
     return f"""\
 - name: {_cluster(route)}
   type: STRICT_DNS
@@ -247,6 +290,47 @@ def _upstream(route: Route) -> str:
     - lb_endpoints:
       - endpoint: {{address: {_socket(_address(origin))}}}
 """
+
+
+def _secured(origin: SplitResult) -> str:
+    return _tls(AUTHORITIES, [str(origin.hostname)]) if origin.scheme == "https" else ""
+
+
+def _lasting() -> str:
+    return f"""\
+  typed_extension_protocol_options:
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+      "@type": {TYPE}.upstreams.http.v3.HttpProtocolOptions
+      common_http_protocol_options: {{idle_timeout: {SILENT}s, max_connection_duration: {LIVES}s}}  # its end is when the rest of a connection is written
+      explicit_http_config: {{http_protocol_options: {{}}}}  # what is tapped is read as HTTP/1.1
+"""
+
+
+def _socketed(route: Route, taps: str) -> str:
+    """The connections to a model with a tap around them: what is written has no TLS, whatever is spoken to the model."""
+    inner = (
+        _secured(urlsplit(route.upstream))
+        or f"""\
+  transport_socket:
+    name: envoy.transport_sockets.raw_buffer
+    typed_config:
+      "@type": {TYPE}.transport_sockets.raw_buffer.v3.RawBuffer
+"""
+    )
+    prefix = _text(f"{taps.rstrip('/')}/{cluster(route)}")
+    return f"""\
+  transport_socket:
+    name: envoy.transport_sockets.tap
+    typed_config:
+      "@type": {TYPE}.transport_sockets.tap.v3.Tap
+      common_config:
+        static_config:
+          match: {{any_match: true}}
+          output_config:
+            streaming: true
+            min_streamed_sent_bytes: {TAPPED}
+            sinks: [{{format: PROTO_BINARY_LENGTH_DELIMITED, file_per_tap: {{path_prefix: {prefix}}}}}]  # a folder in memory, for Envoy and guard alone
+{_indented(4, inner)}"""
 
 
 def _tls(authority: str, names: list[str], alpn: str = "") -> str:
@@ -284,8 +368,13 @@ def _socket(address: str) -> str:
     return f"{{socket_address: {{address: {_text(host.strip('[]'))}, port_value: {int(port)}}}}}"
 
 
+def cluster(route: Route) -> str:
+    """The name of the cluster of a mount."""
+    return "model_" + route.name.replace("/", "_")
+
+
 def _cluster(route: Route) -> str:
-    return _text("model_" + route.name.replace("/", "_"))
+    return _text(cluster(route))
 
 
 def _text(value: str) -> str:

@@ -1,10 +1,10 @@
-"""The messages of Envoy's external processing, exactly those that the door reads and writes.
+"""The messages of Envoy's external processing and of its taps, exactly those that the doors read and write.
 
-In: nothing. Out: message classes of protobuf (`ProcessingRequest`, `ProcessingResponse` and what is in them), made when this is imported.
+In: nothing. Out: message classes of protobuf (`ProcessingRequest`, `ProcessingResponse`, `TraceWrapper` and what is in them), made when this is imported.
 
 The published stubs are no choice here: `xds-protos` puts an old copy of `opentelemetry/proto` and an `opentelemetry/__init__.py` into the environment it is installed in, which breaks OpenTelemetry
 there (grpc/grpc#42926), and `envoy-data-plane` reads messages in Python. What is left out below, protobuf skips when it reads. Names and values of headers are bytes here, because what a peer
-sends need not be UTF-8; on the wire that is the same. The numbers are those of envoy/service/ext_proc/v3/external_processor.proto (Envoy 1.40); tests hold them against a real Envoy.
+sends need not be UTF-8; on the wire that is the same. The numbers are those of envoy/service/ext_proc/v3/external_processor.proto and envoy/data/tap/v3/{wrapper,transport,common}.proto (Envoy 1.40); tests hold them against a real Envoy.
 """
 
 from __future__ import annotations
@@ -56,6 +56,16 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "response_body": (4, "?BodyResponse"), "request_trailers": (5, "?TrailersResponse"), "response_trailers": (6, "?TrailersResponse"),
         "immediate_response": (7, "?ImmediateResponse"), "mode_override": (9, "ProcessingMode"), "override_message_timeout": (10, "Duration"),
     },
+    "Timestamp": {"seconds": (1, "int"), "nanos": (2, "enum")},
+    "Body": {"as_bytes": (1, "bytes"), "truncated": (3, "bool")},
+    "SocketData": {"data": (1, "Body")},
+    "SocketClosed": {},
+    "SocketEvent": {
+        "timestamp": (1, "Timestamp"), "read": (2, "?SocketData"), "write": (3, "?SocketData"), "closed": (4, "?SocketClosed"), "seq_num": (6, "int"),
+    },
+    "SocketEvents": {"events": (1, "*SocketEvent")},
+    "SocketTrace": {"event": (3, "?SocketEvent"), "events": (4, "?SocketEvents")},
+    "TraceWrapper": {"socket_streamed_trace_segment": (4, "SocketTrace")},
 }  # fmt: skip
 """Message -> field -> (number, type). `*` repeated, `?` one of the message's alternatives, of which at most one is set."""
 
@@ -87,6 +97,7 @@ def _classes() -> dict[str, Any]:
 _MADE = _classes()
 ProcessingRequest: Any = _MADE["ProcessingRequest"]
 ProcessingResponse: Any = _MADE["ProcessingResponse"]
+TraceWrapper: Any = _MADE["TraceWrapper"]
 KINDS = (
     "request_headers", "request_body", "request_trailers", "response_headers", "response_body", "response_trailers",
 )  # fmt: skip

@@ -17,7 +17,9 @@ BRAIN = "127.0.0.1:8766"
 """Where the door is expected when nobody says it."""
 
 
-def plan(config: Config, brains: list[str], mode: str, *, listen: str, admin: str, brain_ca: str = "") -> Plan:
+def plan(
+    config: Config, brains: list[str], mode: str, *, listen: str, admin: str, brain_ca: str = "", taps: str = ""
+) -> Plan:
     """What Envoy is to be. `mode` is observe, enforce, or "" for what each route says. Raises UsageError."""
     brain = Brain(Context(str), policy_of(config.guard.policy))
     mounts = []
@@ -34,7 +36,13 @@ def plan(config: Config, brains: list[str], mode: str, *, listen: str, admin: st
             slug="bad-usage",
         )
     _loopback(admin)
-    return Plan(mounts, found, _address(listen), _address(admin), bool(config.guard.token), brain_ca)
+    if taps and not any(mount.is_observed for mount in mounts):
+        raise UsageError("--taps is for routes that are observed, and none is", hint="add --observe", slug="bad-usage")
+    if taps and (not taps.startswith("/") or not taps.isprintable()):
+        raise UsageError(
+            f"--taps {taps!r} is no absolute path", hint="for instance /run/afterguard/taps", slug="bad-usage"
+        )
+    return Plan(mounts, found, _address(listen), _address(admin), bool(config.guard.token), brain_ca, taps)
 
 
 def _address(text: str) -> str:

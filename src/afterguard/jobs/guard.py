@@ -212,6 +212,9 @@ def plan(config: Config, folder: Path, log: Path) -> Plan:
         )
     prices(guard.price)
     door.addresses(guard.door)
+    if guard.taps:
+        door.needs("taps")
+        door.folder_of_taps(Path(guard.taps))
     door.open_paths(guard.gateway)
     sheets = sheets_of(guard, folder, key(folder))
     mounts = routes(config)
@@ -333,6 +336,7 @@ class Guard(Judging):
             doors={name: make(given) for name, make in door.PATHS.items() if name in door.open_paths(settings.gateway)},
             listeners=[
                 *(door.LISTENERS[name](given, where) for name, where in door.addresses(settings.door)),
+                *door.taps(given, settings.taps),
                 *(GrpcDoor(self.desk, given.token, given.mounts.routes[one.mount], one, secured) for one in made.ports),
             ],
         )

@@ -30,9 +30,8 @@ from afterguard.respond import drill
 from afterguard.respond.act import Act
 from afterguard.respond.drill import DRILLED, Asked, Drilled, Heard
 from afterguard.respond.engine import Ran
-from afterguard.respond.exercise import Occasion, choose
 from afterguard.respond.plan import Choice, plan
-from afterguard.respond.playbook import Playbook
+from afterguard.respond.playbook import Playbook, fitting
 from afterguard.respond.roles import Person
 from afterguard.store import alerts as stored
 from afterguard.store.cases import Cases
@@ -225,11 +224,8 @@ class Drilling:
     def _playbook(self) -> Playbook | None:
         if self.wish.playbook:
             return responding.playbook_of(self.room.settings, self.wish.playbook)
-        # By the kinds of its alerts; many hits of one caller are of no kind, and then by what they are about.
-        found = [Occasion(one.title, one.app, one.kind, taxonomies=one.taxonomies) for one in self.told]
-        with contextlib.suppress(UsageError):
-            return choose(found, responding.playbooks(self.room.settings))[0]
-        return None
+        found, _ = fitting(self.told, responding.playbooks(self.room.settings))
+        return next(iter(found), None)
 
     # -- acts
 

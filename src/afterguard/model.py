@@ -484,6 +484,15 @@ class Range(msgspec.Struct, frozen=True):
     high: float
 
 
+class Own(msgspec.Struct, frozen=True):
+    """A figure the team measured itself."""
+
+    value: Range
+    says: str = "measured on the alerts of this application"
+    source: str = "telemetry"
+    """Of the loss catalogue's sources."""
+
+
 class Factor(msgspec.Struct, frozen=True, omit_defaults=True):
     """A number the loss rests on, with where it came from."""
 
@@ -862,6 +871,19 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """Why it is told to nobody, where it is not."""
     disposition: str = ""
     """What a person said of it: `true_positive`, `false_positive`, `benign_positive`, `duplicate`; "" nobody did."""
+    drill: str = ""
+    """The drill that it is of; "" for the real thing."""
+
+
+class Drill(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attack of our own through the guard: whose lines are its, and from when to when."""
+
+    run: str
+    app: str
+    identities: tuple[str, ...]
+    """Pseudonyms under which the guard knows it."""
+    begins: float
+    ends: float
 
 
 class Deed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.deed/1"):
@@ -953,3 +975,5 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", 
     """What it has cost so far, as far as it is counted: wasted tokens, hours, money moved."""
     timeline: tuple[Entry, ...] = ()
     merged_into: str = ""
+    drill: str = ""
+    """The drill that it is of; "" for the real thing."""

@@ -140,6 +140,14 @@ def test_alerts_that_are_not_here_are_counted(store: Store) -> None:
     assert rows(store) == ()
 
 
+def test_of_a_drill_nothing_is_taken(store: Store) -> None:
+    mine = "al-" + "d" * 32
+    stored.keep(store.connection, [msgspec.structs.replace(ALERT, id=mine, drill="3f2a91cc")])
+    out = taken(store, heard(alert=mine))
+    assert out.drilled == 1 and not out.applied and rows(store) == ()
+    assert hides(store, ALERT) == "", "the same cause in real traffic has the same fingerprint"
+
+
 word = st.builds(
     Word, st.sampled_from(["elastic", "splunk"]), st.sampled_from(["true_positive", "false_positive", "benign_positive", "duplicate", "undetermined"]),
     st.text(max_size=9), st.floats(0, 2e9), st.text(max_size=9), st.sampled_from(["a", "b", ""]), st.text(max_size=9),

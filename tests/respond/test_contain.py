@@ -94,6 +94,25 @@ def test_every_act_takes_effect_and_ends(tmp_path: Path) -> None:
             assert at.objections(Act("act-x", "c", "b", "x", "contain", "disable_route", "mount", "nowhere", "t"))
 
 
+def test_what_is_enforced_already_is_taken_back_all_the_same(tmp_path: Path) -> None:
+    policy = net.rules(net.rule("no-canary", "block", "response", {"hit.kind": "canary_leak"}), head="mode: enforce")
+    with net.stand_in() as origin, net.guard("", tmp_path, policy, mounts={"openai": f"{origin.origin}/openai"}) as guard:  # fmt: skip
+        secret = guard_key(guard.folder)
+        at = AtGuard(Guard(guard.url, secret, {}), guard.folder / "measures.json", measures.own_key(secret), by="ann")
+        journal = Journal(tmp_path / "journal", measures.own_key(b"j" * 32), case="c", who=ANN.id, now=time.time())
+        for do, on, target in (("tighten_identity", "key", "aa" * 10), ("tighten_route", "mount", "openai")):
+            act = Act(identity("c", "b", do, target), "c", "b", do, "contain", do, on, target, "t", ttl=600, timeout=5)
+            engine = Engine([act], {"guard": at}, journal, ANN)
+            assert engine.run().state == "done" and len(in_force(guard)) == 1
+            ran = engine.undo()
+            assert ran.state == "done" and in_force(guard) == [], ran.rows
+        journal.close()
+
+
+def in_force(guard: Any) -> list[Any]:
+    return list(json.loads((guard.folder / "measures.json").read_bytes()).get("measures", ()))
+
+
 def mcp(guard: Any) -> Any:
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "read", "arguments": {}}}
     request = urllib.request.Request(guard.url + "/mcp/pages", json.dumps(body).encode(), {"content-type": "application/json", "accept": "application/json, text/event-stream"})  # fmt: skip

@@ -22,6 +22,7 @@ from afterguard.model import (
     Incident,
     Lookback,
     Loss,
+    Own,
     Range,
     Severity,
     Survey,
@@ -443,7 +444,7 @@ def test_twenty_thousand_findings_are_priced_in_seconds() -> None:
 
 
 def test_a_measured_time_takes_the_place_of_an_assumption() -> None:
-    survey, mine = Survey(App("shop"), ASSISTANT, FINDINGS), {"notice_days": Range(0.001, 0.002, 0.01)}
+    survey, mine = Survey(App("shop"), ASSISTANT, FINDINGS), {"notice_days": Own(Range(0.001, 0.002, 0.01))}
     before = price(survey, None, Business(), seed=1, years=YEARS)
     after = price(survey, None, Business(), seed=1, years=YEARS, measured=mine)
     rows = [one for one in row(after, "denial-of-wallet").factors if "days until somebody notices" in one.name]

@@ -12,8 +12,10 @@ from pathlib import Path
 from afterguard.cli.options import Session
 from afterguard.cli.recording import opened
 from afterguard.errors import UsageError
-from afterguard.model import App, Attacked, Range
+from afterguard.model import App, Attacked, Own, Range
+from afterguard.respond.drill import DRILLED, Drilled
 from afterguard.store import alerts, attacks
+from afterguard.store.database import Store
 
 FRESH = 90 * 86_400
 """Seconds for which an attack in the store still speaks for an application: after that nobody knows what was changed since."""
@@ -32,24 +34,45 @@ def rates(session: Session, apps: Sequence[App], named: Sequence[str], now: floa
 
 
 LEAST = 3
-"""Alerts below which their times say nothing."""
+"""Alerts, or drills, below which their times say nothing."""
 
 
-def notice(session: Session, apps: Sequence[App]) -> dict[str, dict[str, Range]]:
-    """Application -> days from the first sign of an alert until somebody was told, of the alerts in the store: 10th, 50th and 90th percentile. Says which it takes."""
+def notice(session: Session, apps: Sequence[App]) -> dict[str, dict[str, Own]]:
+    """Application -> days from the first sign of an alert until somebody was told, of the alerts in the store: 10th, 50th and 90th percentile; of its drills where there are too few. Says which it takes."""
     store = opened(session)
     if store is None:
         return {}
     out = {}
     with store:
         for app in apps:
-            rows = alerts.listed(store.connection, app.tenant, app.name, 1_000)
-            days = sorted(max(0.0, (one.raised or one.observed) - one.first_seen) / 86_400 for one in rows)
-            if len(days) >= LEAST:
-                cut = statistics.quantiles(days, n=10)
-                out[app.name] = {"notice_days": Range(cut[0], statistics.median(days), cut[8])}
-                session.say(f"onboard: {app.name}: {len(days)} alerts say how long it takes until somebody is told; that takes the place of an assumption")  # fmt: skip
+            found = _told(session, store, app)
+            if found is not None:
+                out[app.name] = {"notice_days": found}
     return out
+
+
+def _told(session: Session, store: Store, app: App) -> Own | None:
+    rows = alerts.listed(store.connection, app.tenant, app.name, 1_000)
+    if len(rows) >= LEAST:
+        session.say(f"onboard: {app.name}: {len(rows)} alerts say how long it takes until somebody is told; that takes the place of an assumption")  # fmt: skip
+        return Own(_spread([(one.raised or one.observed) - one.first_seen for one in rows]))
+    made = alerts.said(store.connection, app.tenant, DRILLED, Drilled)
+    drills = [one for one in made if one.app == app.name and one.alert is not None]
+    # Where something had its way and nobody was told, what was told says nothing of how soon somebody notices.
+    whole = [one.alert for one in drills if one.alert is not None and not one.untold]
+    if len(whole) < LEAST:
+        if drills:
+            session.say(f"onboard: {app.name}: {len(drills)} drills, {len(whole)} of them without anything that nobody was told of; {LEAST} such would take the place of an assumption")  # fmt: skip
+        return None
+    session.say(f"onboard: {app.name}: {len(whole)} drills say how long it takes until somebody is told; that takes the place of an assumption")  # fmt: skip
+    return Own(_spread(whole), f"measured in {len(whole)} drills, not in real incidents", "drill")
+
+
+def _spread(seconds: Sequence[float]) -> Range:
+    days = sorted(max(0.0, one) / 86_400 for one in seconds)
+    cut = statistics.quantiles(days, n=10)
+    # Of few the ends lie beyond what was seen, and no time is below none.
+    return Range(max(0.0, cut[0]), statistics.median(days), cut[8])
 
 
 def _kept(session: Session, apps: Sequence[App], now: float) -> dict[str, Attacked]:

@@ -6,6 +6,7 @@ from cyclopts import App
 
 from afterguard.cli.respond_acts import answer, approve, expire, plan, run, undo
 from afterguard.cli.respond_cases import cases, clocks, close, export, merge, note, open_, revert, show, split, ticket
+from afterguard.cli.respond_drill import drill
 from afterguard.cli.respond_evidence import evidence
 from afterguard.cli.respond_exercise import exercise, score, times
 from afterguard.cli.respond_measures import measures
@@ -17,5 +18,5 @@ respond = App(
     help_format="plaintext",
 )
 respond.command(open_, name="open")
-for command in (cases, show, note, merge, split, revert, close, plan, run, approve, answer, undo, expire, measures, evidence, export, ticket, clocks, exercise, score, times, check, verify, playbooks, glass):  # fmt: skip
+for command in (cases, show, note, merge, split, revert, close, plan, run, approve, answer, undo, expire, measures, evidence, export, ticket, clocks, exercise, score, drill, times, check, verify, playbooks, glass):  # fmt: skip
     respond.command(command)

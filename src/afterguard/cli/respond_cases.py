@@ -387,7 +387,7 @@ def _say(desk: Desk, alerts: list[Alert], what: str, who: str, why: str) -> None
     from afterguard.watch.triage import disposed
 
     store = desk.cases.store
-    for one in alerts:
+    for one in (alert for alert in alerts if not alert.drill):
         stored.say(store.connection, one.tenant, one.app, "disposition", store.made(), desk.now, disposed(one, what, who, desk.now, why))  # fmt: skip
 
 

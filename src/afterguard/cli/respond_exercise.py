@@ -102,21 +102,25 @@ def times(*, drill: bool = False, settings: Path | None = None, common: Common =
     Parameters
     ----------
     drill
-        Mark them as drills.
+        Drills, from their first byte on, in place of real cases.
     settings
         respond.yaml.
     """
     from afterguard.jobs import exercise as job
 
     with opened(common, settings) as desk:
-        rows, unclear = job.times(desk.room, desk.cases, common.tenant or "", common.app or "", is_drill=drill)
+        if drill:
+            found = job.drills(desk.cases.store.connection, desk.session.config.tenant, common.app or "")
+            rows, unclear = [job.drilled(one) for one in found], list[str]()
+        else:
+            rows, unclear = job.times(desk.room, desk.cases, common.tenant or "", common.app or "")
         middle = job.middle(rows)
         with writing(common.output) as out:
             if common.format == "json":
                 out.write(_json({"format": "afterguard.times/1", "cases": rows, "median_detect": middle.detect, "median_contain": middle.contain}))  # fmt: skip
             else:
-                out.writelines(terminal(f"{one.case}  told after {_minutes(one.detect)}, contained after {_minutes(one.contain)}  {', '.join(one.kinds)} ({one.app})\n") for one in rows)  # fmt: skip
-                out.write("no case yet\n" if not rows else f"middle of {len(rows)}: told after {_minutes(middle.detect)}, contained after {_minutes(middle.contain)}\n")  # fmt: skip
+                out.writelines(terminal(f"{one.case}  {'DRILL: ' if one.is_drill else ''}told after {_minutes(one.detect)}, contained after {_minutes(one.contain)}  {', '.join(one.kinds)} ({one.app})\n") for one in rows)  # fmt: skip
+                out.write(f"no {'drill' if drill else 'case'} yet\n" if not rows else f"middle of {len(rows)}{' drills' if drill else ''}: told after {_minutes(middle.detect)}, contained after {_minutes(middle.contain)}\n")  # fmt: skip
         for one in unclear:
             desk.session.say(f"respond times: {one}")
         desk.session.next("afterguard onboard PATH --logs LOG")

@@ -79,9 +79,9 @@ def run(
     if missing and not follow:
         raise NothingToExamine(f"there is no {missing[0]}", hint="give the decision log of a guard, or --follow to wait for it", slug="no-such-path")  # fmt: skip
     told: list[Alert] = []
-    with _store(session) as store, _outlet(session, sinks, audit) as outlet:
+    with _store(session) as store, outlet_of(session, sinks, audit) as outlet:
         given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
-        triage = _triage(session, store, given, most)
+        triage = triage_of(session, store, given, most)
         one = job.Watch(paths, triage, store.connection, session.config.tenant, beside(session, "watch") / "triage.state", lambda some: _tell(session, some, told), time.time, outlet, job.rules(rules) if rules else None, lambda: job.said(store.connection, session.config.tenant, given.owners))  # fmt: skip
         progress = Progress(session, "watch: reading")
         try:
@@ -95,6 +95,8 @@ def run(
         session.say(f"watch: {count:,} not read: {reason}")
     if one.read.probes:
         session.say(f"watch: {one.read.probes:,} probes of our own left out")
+    if one.read.drilled:
+        session.say(f"watch: {one.read.drilled:,} lines of drills left out")
     if forgotten := triage.actors.evicted + triage.causes.evicted:
         session.say(
             f"watch: {forgotten:,} identities, conversations and causes with hits were forgotten for want of room"
@@ -106,7 +108,8 @@ def run(
     return gate(session, [alert.severity.value for alert in told])
 
 
-def _triage(session: Session, store: Store, given: Routes, most: int) -> Triage:
+def triage_of(session: Session, store: Store, given: Routes, most: int) -> Triage:
+    """A triage that has learnt nothing yet, with what people said, owners and prices."""
     from afterguard.jobs import watch as job
     from afterguard.model import Range
     from afterguard.watch.triage import Triage
@@ -116,7 +119,7 @@ def _triage(session: Session, store: Store, given: Routes, most: int) -> Triage:
 
 
 @contextmanager
-def _outlet(session: Session, sinks: Path | None, audit: bool) -> Iterator[Outlet | None]:
+def outlet_of(session: Session, sinks: Path | None, audit: bool) -> Iterator[Outlet | None]:
     """The sinks, open while the command runs; at the end they get DRAIN seconds, and what waits then is said."""
     if sinks is None:
         if audit:
@@ -252,6 +255,8 @@ def dispose(
     session = open_session(common)
     with _store(session) as store:
         one, now = _one(store, session, id), time.time()
+        if one.drill:
+            raise UsageError(f"{one.id[:12]} is of drill {one.drill}: what is said of it would teach the watch what attackers of our own do", hint="dispose of alerts of real traffic", slug="of-a-drill")  # fmt: skip
         row = disposed(one, verdict, by, now, reason, now + days * 86_400 if days else 0.0)
         stored.say(store.connection, session.config.tenant, one.app, "disposition", store.made(), now, row)
         stored.keep(store.connection, [msgspec.structs.replace(one, disposition=verdict)])

@@ -131,6 +131,7 @@ def _say(session: Session, out: Outcome) -> None:
         "of alerts that have grown past what was judged: they teach, and hide nothing": out.behind,
         "older than what stands: the newer one holds": out.older,
         "of alerts that this store never had": out.absent,
+        "of alerts of drills: nothing is taken of them": out.drilled,
         "name no alert of ours": out.unnamed,
         "have no shape that is known here": out.strange,
         "could not be read": out.unread,

@@ -52,6 +52,8 @@ class AtGuard:
         self._before: dict[str, int] = {}
         self._proven: dict[str, tuple[int, State]] = {}
         """Act -> sequence and state: what was proven here is not probed again while the others are waited for."""
+        self._as_before: set[str] = set()
+        """Acts taken back whose mount was enforced before them: it still is."""
 
     def objections(self, act: Act) -> list[str]:
         """See Adapter."""
@@ -71,7 +73,8 @@ class AtGuard:
     def before(self, act: Act) -> dict[str, Any]:
         """See Adapter."""
         sheet = self._read()
-        return {"sequence": sheet.sequence if sheet else 0, "measures": len(sheet.measures) if sheet else 0}
+        mode = self._mode(act) if KINDS[act.do].measure == "enforce_route" else ""
+        return {"sequence": sheet.sequence if sheet else 0, "measures": len(sheet.measures) if sheet else 0, "mode": mode}  # fmt: skip
 
     def do(self, act: Act, until: float) -> dict[str, Any]:
         """See Adapter."""
@@ -81,6 +84,8 @@ class AtGuard:
     def undo(self, act: Act, before: dict[str, Any]) -> dict[str, Any]:
         """See Adapter."""
         self._before[act.id] = int(before.get("sequence", -1))
+        if before.get("mode") == "enforce":
+            self._as_before.add(act.id)
         return self._write(lambda rows: rows, act.id)
 
     def renew(self) -> dict[str, Any]:
@@ -129,8 +134,16 @@ class AtGuard:
         try:
             rows = self.guard.mounts()[0]
             if KINDS[act.do].measure == "enforce_route":
-                mode = next((row[2] for row in rows if row[0] == act.target), "")
+                mode = self._mode(act)
+                if act.id in self._as_before:
+                    return State("not", f"/{act.target} was in mode enforce before, and is in mode {mode}")
                 return State("in_effect" if mode == "enforce" else "not", f"the guard says /{act.target} is in mode {mode or 'unknown'}")  # fmt: skip
+            if KINDS[act.do].measure == "enforce_identity":
+                rows = [row for row in rows if row[2] != "enforce"]
+                if not rows:  # where everybody's policy is enforced no probe can tell whether this caller's is
+                    sheet = self._read()
+                    is_held = sheet is not None and any(one.id == act.id for one in sheet.measures)
+                    return State("in_effect" if is_held else "not", f"every mount enforces the policy for everybody; the measure {'stands in the sheet' if is_held else 'is out of the sheet'}")  # fmt: skip
             seen = [self._asked(act, name, cell) for name, cell in self._cells(act, rows)]
         except AfterguardError as error:
             return State("unknown", f"the guard cannot be asked: {error}")
@@ -151,6 +164,9 @@ class AtGuard:
     def in_force(self) -> str:
         """The revision of the policy, as the guard says."""
         return self.guard.mounts()[1]
+
+    def _mode(self, act: Act) -> str:
+        return next((row[2] for row in self.guard.mounts()[0] if row[0] == act.target), "")
 
     # -- the sheet
 

@@ -1,6 +1,6 @@
-"""How long cases took: from what alerts and journals say, drills and the real thing alike.
+"""How long cases took: the real thing from what alerts and journals say, drills from what they measured. The two are never in one list.
 
-In: a room, cases. Out: `Timed` rows and their middle. It carries nothing out.
+In: a room, cases, the store. Out: `Timed` rows and their middle. It carries nothing out.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from typing import NamedTuple
 
 from afterguard.errors import AfterguardError
 from afterguard.jobs import respond as job
+from afterguard.respond.drill import DRILLED, Drilled
 from afterguard.respond.exercise import Timed, timed
+from afterguard.store import alerts
 from afterguard.store.cases import Cases
+from afterguard.store.connection import Connection
 
 
 class Middle(NamedTuple):
@@ -21,18 +24,28 @@ class Middle(NamedTuple):
     contain: float | None
 
 
-def times(room: job.Room, cases: Cases, tenant: str, app: str, *, is_drill: bool = False) -> tuple[list[Timed], list[str]]:  # fmt: skip
-    """A row for each case, and what could not be told of others."""
+def times(room: job.Room, cases: Cases, tenant: str, app: str) -> tuple[list[Timed], list[str]]:
+    """A row for each real case, and what could not be told of others."""
     rows: list[Timed] = []
     unclear: list[str] = []
     for one in cases.list(tenant, app, every=True):
-        if one.status == "merged":
+        if one.status == "merged" or one.drill:
             continue
         try:
-            rows.append(timed(one, cases.get(one.id).alerts, contained(room, one.id), is_drill=is_drill))
+            rows.append(timed(one, cases.get(one.id).alerts, contained(room, one.id)))
         except AfterguardError as error:
             unclear.append(f"{one.id}: {error}")
     return rows, unclear
+
+
+def drills(store: Connection, tenant: str, app: str = "") -> tuple[Drilled, ...]:
+    """Every drill that is over, oldest first."""
+    return tuple(one for one in alerts.said(store, tenant, DRILLED, Drilled) if not app or one.app == app)
+
+
+def drilled(one: Drilled) -> Timed:
+    """The times of a drill, from its first byte on."""
+    return Timed(one.case or f"drill {one.run}", one.app, one.kinds, one.began, one.alert, one.contained, is_drill=True)
 
 
 def contained(room: job.Room, case: str) -> float | None:

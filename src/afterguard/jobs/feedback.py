@@ -56,6 +56,8 @@ class Outcome(msgspec.Struct):
     """Of these at most SHOWN."""
     absent: int = 0
     """Alerts that this store never had."""
+    drilled: int = 0
+    """Alerts of drills, of which nothing is taken."""
     silent: int = 0
     unknown: dict[str, int] = {}
     unnamed: int = 0
@@ -98,6 +100,10 @@ class Feedback:
         alert = stored.named(self.store.connection, self.tenant, one.alert)
         if alert is None:
             self.outcome.absent += 1
+            return
+        if alert.drill:
+            # What is said of our own attack would hide and teach about real ones with the same cause.
+            self.outcome.drilled += 1
             return
         at, word = _at(one, now), one.word
         key = Key(alert.fingerprint, word.ref, word.what, one.revision)

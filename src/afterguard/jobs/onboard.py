@@ -32,7 +32,7 @@ from afterguard.model import (
     Lookback,
     Loss,
     OnboardResult,
-    Range,
+    Own,
     Survey,
 )
 from afterguard.risk import business as facts
@@ -61,7 +61,7 @@ class Request(NamedTuple):
     version: str
     mapping: object = None
     baseline: triage.Baseline = triage.NO_BASELINE
-    measured: Mapping[str, Mapping[str, Range]] = {}
+    measured: Mapping[str, Mapping[str, Own]] = {}
     """Application -> figures the team measured itself, by the name the loss catalogue gives them."""
     attacked: Mapping[str, Attacked] = {}
     """What an attack measured, by application."""

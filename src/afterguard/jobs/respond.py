@@ -148,21 +148,25 @@ def guard_place(room: Room) -> Path:
     return Path(given.folder) if given is not None and given.folder else room.guard_folder
 
 
-def guard_of(room: Room, person: Person) -> AtGuard | None:
-    """The guard that measures are for; None where the settings name none, or its key is not here. Raises UsageError."""
-    given = room.settings.guard
-    if given is None:
-        return None
-    folder = guard_place(room)
+def running(room: Room) -> Guard | None:
+    """The running guard, to be asked; None where its key is not here."""
+    given, folder = room.settings.guard or settings.Guard(), guard_place(room)
     if not (folder / judging.KEY).is_file():
         return None
-    secret = judging.key(folder)
-    key = private_key(files.named(Path(given.key), CAP), given.key) if given.key else measures.own_key(secret)
     headers = {"x-afterguard-token": room.guard.token} if room.guard.token else {}
+    return Guard(_address(room, given), judging.key(folder), headers)
+
+
+def guard_of(room: Room, person: Person) -> AtGuard | None:
+    """The guard that measures are for; None where the settings name none, or its key is not here. Raises UsageError."""
+    given, guard = room.settings.guard, running(room)
+    if given is None or guard is None:
+        return None
+    key = private_key(files.named(Path(given.key), CAP), given.key) if given.key else measures.own_key(guard.key)
     address = _address(room, given)
     others = {name: place for name, place in given.points.items() if place.rstrip("/") != address}
     return AtGuard(
-        Guard(address, secret, headers), _sheet_file(room, folder), key, by=person.name, clock=room.clock,
+        guard, _sheet_file(room, guard_place(room)), key, by=person.name, clock=room.clock,
         fleet=_fleet(room, others) if others else None,
     )  # fmt: skip
 

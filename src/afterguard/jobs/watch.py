@@ -14,7 +14,7 @@ import msgspec
 
 from afterguard.errors import UsageError
 from afterguard.jobs.outlet import Outlet
-from afterguard.model import Alert, Confidence, Entity, Loss, Range, Severity
+from afterguard.model import Alert, Confidence, Drill, Entity, Loss, Range, Severity
 from afterguard.names import of_tag
 from afterguard.policy import read as yaml
 from afterguard.risk.scenario import proves, scenarios
@@ -35,6 +35,7 @@ from afterguard.watch.triage import (  # fmt: skip
     Traffic,
     Triage,
     is_probe,
+    of_drill,
     sightings,
     traffic,
 )
@@ -45,6 +46,8 @@ AHEAD = 3_600.0
 SAVE = 30.0
 TICK = 60.0
 BATCH = 5_000
+DRILL = "drill"
+"""What is said in the store of a drill, at its beginning and at its end."""
 BESIDE = ("afterguard.lost/1", "afterguard.approval/1")
 """Lines of the decision log that are no exchange."""
 Tell = Callable[[list[Alert]], None]
@@ -57,6 +60,8 @@ class Read(msgspec.Struct):
     lines: int = 0
     probes: int = 0
     """Of them, probes of our own: nobody's exchanges."""
+    drilled: int = 0
+    """Of them, those of drills: they have a watch of their own, and teach this one nothing."""
     unread: dict[str, int] = {}
     alerts: int = 0
     told: int = 0
@@ -107,6 +112,11 @@ def said(connection: Connection, tenant: str, owners: tuple[Owner, ...] = ()) ->
     )
 
 
+def drills(connection: Connection, tenant: str) -> tuple[Drill, ...]:
+    """Every drill, as it was said last."""
+    return tuple({one.run: one for one in stored.said(connection, tenant, DRILL, Drill)}.values())
+
+
 def rules(paths: Iterable[Path]) -> Engine:
     """The SOC's own Sigma rules, of files and folders. Raises UsageError for one that cannot be run as it is written."""
     files = [file for path in paths for file in (sorted(path.rglob("*.y*ml")) if path.is_dir() else [path])]
@@ -145,12 +155,14 @@ class Watch:
         self.now = 0.0
         """The newest time of any line: time passes as the logs tell it."""
         self._ticked = self._saved = 0.0
+        self._drills: tuple[Drill, ...] = ()
         places = self._restored()
         self.tails = [Tail(path, msgspec.convert(places[str(path.resolve())], Cursor) if str(path.resolve()) in places else None) for path in logs]  # fmt: skip
 
     def step(self) -> int:
         """Read what is there, at most BATCH lines of each log. How many lines. Raises AfterguardError where an alert found no room in a sink's spool."""
         before, self._is_whole = self.read.lines, False
+        self._drills = drills(self.connection, self.tenant)
         out: list[Alert] = []
         for tail in self.tails:
             for line in tail.lines(BATCH):
@@ -204,13 +216,13 @@ class Watch:
             if isinstance(lost, int) and lost > 0:
                 self._unread("lost by the guard: its disk was full", lost)
             return
-        if is_probe(line):
-            self.read.probes += 1
+        if not self._is_mine(line):
             return
         about, found = traffic(line), sightings(line, place)
         if about is None and not found:
             self._unread("another class of event")
             return
+        self._heard(line, found)
         time = about.time if about is not None else found[0].time
         self.now = max(self.now, min(time, self.wall() + AHEAD))
         for match in self.rules.feed(line) if self.rules is not None else ():
@@ -220,10 +232,27 @@ class Watch:
         if about is not None:
             self.triage.ask(about)
 
+    def _is_mine(self, line: dict[str, Any]) -> bool:
+        """Whether a line is judged here; of others it is counted that they were there."""
+        if is_probe(line):
+            self.read.probes += 1
+            return False
+        if of_drill(line, self._drills):
+            self.read.drilled += 1
+            return False
+        return True
+
+    def _heard(self, line: dict[str, Any], found: list[Sighting]) -> None:
+        """A line that is judged here, before it is."""
+
+    def _marked(self, alert: Alert) -> Alert:
+        """An alert as it is kept and told."""
+        return alert
+
     def _hand_over(self, alerts: list[Alert]) -> None:
         if alerts:
             wall = self.wall()
-            alerts = stored.keep(self.connection, [msgspec.structs.replace(one, observed=max(one.observed, wall)) for one in alerts])  # fmt: skip
+            alerts = stored.keep(self.connection, [self._marked(msgspec.structs.replace(one, observed=max(one.observed, wall))) for one in alerts])  # fmt: skip
         told = [one for one in alerts if not one.suppressed]
         if self.outlet is not None:
             self.outlet.hand_over(told)

@@ -31,6 +31,7 @@ def opened(alerts: Sequence[Alert], *, id: str, who: str, now: float, title: str
         first.app,
         first.tenant,
         owner=first.owner,
+        drill=first.drill,
         timeline=(Entry(now, now, who, "decision", f"case opened from {len(alerts)} alerts"),),
     )
     return grown(case, alerts, who=who, now=now)
@@ -41,6 +42,8 @@ def grown(case: Case, alerts: Sequence[Alert], *, who: str, now: float) -> Case:
     fresh = [one for one in {one.id: one for one in alerts}.values() if one.id not in case.alerts]
     if any(one.tenant != case.tenant for one in fresh):
         raise UsageError("alerts of another tenant do not belong into this case", hint="open one for each tenant", slug="bad-case")  # fmt: skip
+    if any(one.drill != case.drill for one in fresh):
+        raise UsageError("alerts of a drill and of the real thing do not belong into one case", hint="open one for each", slug="of-a-drill")  # fmt: skip
     entries = [
         Entry(one.first_seen, now, who, "alert", f"{one.title} ({one.count} exchanges)", one.id) for one in fresh
     ]
@@ -136,6 +139,8 @@ def merged(cases: Sequence[Case], *, who: str, now: float, why: str) -> tuple[Ca
     """Two cases or more as one: the first takes all, the others point to it. The timeline is in both places; nothing is doubled within one. Raises UsageError."""
     if len({one.id for one in cases}) != len(cases) or len(cases) < 2:
         raise UsageError("two different cases at least are merged", hint="afterguard respond merge CASE CASE...", slug="bad-case")  # fmt: skip
+    if len({one.drill for one in cases}) > 1:
+        raise UsageError("a drill and the real thing are not one case", hint="close the drill's", slug="of-a-drill")
     if len({one.tenant for one in cases}) > 1 or any(one.status == "merged" for one in cases):
         raise UsageError("cases of several tenants, or merged already, are not merged", hint="look at them with afterguard respond show", slug="bad-case")  # fmt: skip
     head, rest = cases[0], cases[1:]

@@ -1,6 +1,6 @@
 """A tabletop from the team's own findings: what comes in when, what should be done by when, and how well it was.
 
-In: a playbook, what was found in the team's own applications, and later what people did. Out: an `Exercise`, a `Score`, the after-action report. Nothing is carried out and nobody is called; the live-fire drill is `attack` through the guarded path, and is measured from the case (`timed`).
+In: a playbook, what was found in the team's own applications, and later what people did. Out: an `Exercise`, a `Score`, the after-action report. Nothing is carried out and nobody is called; the live-fire drill is drill.py.
 
 The clock of an exercise runs in minutes from its first inject. What is expected has a step of the playbook and a time; done in time counts 2, later 1, not at all 0; containing before any evidence is kept costs 1 each time.
 """
@@ -215,9 +215,9 @@ class Timed(msgspec.Struct, frozen=True, omit_defaults=True):
     is_drill: bool = False
 
 
-def timed(case: Case, alerts: Sequence[Alert], contained: float | None, *, is_drill: bool = False) -> Timed:
-    """The times of a case. `contained`: when its first act of containment was proven, None where none was."""
+def timed(case: Case, alerts: Sequence[Alert], contained: float | None) -> Timed:
+    """The times of a real case. `contained`: when its first act of containment was proven, None where none was."""
     if not alerts:
         raise UsageError(f"case {case.id} has no alerts", hint="it takes their times", slug="bad-exercise")
     began, told = min(one.first_seen for one in alerts), min(one.raised or one.observed for one in alerts)
-    return Timed(case.id, case.app, case.kinds, began, max(0.0, told - began), max(0.0, contained - began) if contained is not None else None, is_drill)  # fmt: skip
+    return Timed(case.id, case.app, case.kinds, began, max(0.0, told - began), max(0.0, contained - began) if contained is not None else None)  # fmt: skip

@@ -53,6 +53,8 @@ def as_markdown(case: Case, alerts: Sequence[Alert], acts: Sequence[Act], journa
 def _lines(case: Case, alerts: Sequence[Alert], acts: Sequence[Act], journal: Verified, now: float) -> Iterator[str]:
     yield f"# {markdown(case.title)}\n"
     yield f"Case `{case.id}`, {case.severity}, {case.status}; application {markdown(case.app)}, tenant {markdown(case.tenant)}. Exported {_time(now)}.\n"
+    if case.drill:
+        yield f"**This was a drill** (`{case.drill}`): the attack was our own.\n"
     if case.merged_into:
         yield f"It was merged into `{case.merged_into}`.\n"
     if case.money is not None:

@@ -84,9 +84,7 @@ def _part(form: Cost, part: Part, facts: Facts) -> Factor:
         return _sourced(name, short(part.fixed), part.source)
     if part.measured in facts.measured:
         own = facts.measured[part.measured]
-        return _sourced(
-            name, f"{short(own.low)} to {short(own.high)}, measured on the alerts of this application", "telemetry"
-        )
+        return _sourced(name, f"{short(own.value.low)} to {short(own.value.high)}, {own.says}", own.source)
     if not part.answer:
         return _sourced(name, f"{unit}{short(part.p10)} to {short(part.p90)}", part.source)
     value, told = value_of(part, facts)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from afterguard.model import Attacked, Lookback, Range, Survey
+from afterguard.model import Attacked, Lookback, Own, Range, Survey
 from afterguard.risk import chain as chains
 from afterguard.risk import severity
 from afterguard.risk.business import Business
@@ -106,7 +106,7 @@ def build(
     seed: int,
     years: int,
     attacked: Attacked | None = None,
-    measured: Mapping[str, Range] | None = None,
+    measured: Mapping[str, Own] | None = None,
 ) -> Model:
     """Scenarios that apply, their rates and amounts, and the simulated years (cut to 2,000 to 2,000,000)."""
     years = min(max(years, LEAST_YEARS), MOST_YEARS)
@@ -122,7 +122,7 @@ def build(
     return Model(priced, events, years, size, seed, severity.ceiling(business), facts)
 
 
-def facts_for(survey: Survey, lookback: Lookback | None, business: Business, measured: Mapping[str, Range]) -> severity.Facts:  # fmt: skip
+def facts_for(survey: Survey, lookback: Lookback | None, business: Business, measured: Mapping[str, Own]) -> severity.Facts:  # fmt: skip
     """What amounts depend on."""
     counted = sum(lookback.inventory.values()) if lookback else 0
     return severity.Facts(business, traits(survey, lookback, business), counted, dict(measured))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from afterguard.model import Attacked, Lookback, Loss, Range, ScenarioLoss, Survey
+from afterguard.model import Attacked, Lookback, Loss, Own, ScenarioLoss, Survey
 from afterguard.risk.business import Business
 from afterguard.risk.control import decisions
 from afterguard.risk.curve import band, exceedance, spread, where
@@ -34,7 +34,7 @@ def price(
     years: int,
     app: str = "",
     attacked: Attacked | None = None,
-    measured: Mapping[str, Range] | None = None,
+    measured: Mapping[str, Own] | None = None,
 ) -> Loss:
     """The money of one application for one year, in the business currency. `app` defaults to the survey's name."""
     name = app or survey.app.name

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from afterguard import catalog
-from afterguard.model import Range
+from afterguard.model import Own, Range
 from afterguard.risk.business import Business
 from afterguard.risk.scenario import Ceiling, Cost, Part, Scenario, sources
 from afterguard.risk.simulate import Floats, Form, spaced
@@ -35,7 +35,7 @@ class Facts(msgspec.Struct, frozen=True):
     business: Business
     traits: frozenset[str]
     counted: int = 0
-    measured: dict[str, Range] = {}
+    measured: dict[str, Own] = {}
     """What the team has measured itself: 10th, 50th and 90th percentile."""
 
 
@@ -109,7 +109,7 @@ def _part(part: Part, facts: Facts, z: Floats, draws: int) -> tuple[Floats, floa
     if part.fixed:
         return np.full(draws, math.log(part.fixed)), 0.0
     if part.measured in facts.measured:
-        own = facts.measured[part.measured]
+        own = facts.measured[part.measured].value
         low, high = (math.log(max(one, 1e-4)) for one in (own.low, own.high))
         return np.full(draws, part.power * (low + high) / 2), part.power * (high - low) / P10_P90
     if not part.answer:

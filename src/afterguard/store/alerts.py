@@ -37,13 +37,13 @@ def keep(connection: Connection, alerts: Iterable[Alert]) -> list[Alert]:
 
 def _row(one: Alert) -> tuple[object, ...]:
     return (
-        one.id, rows.text(one.tenant), rows.text(one.app), one.fingerprint, rows.text(one.kind), one.severity.value, one.state, int(bool(one.suppressed)), one.risk,
+        one.id, rows.text(one.tenant), rows.text(one.app), one.fingerprint, rows.text(one.kind), one.severity.value, one.state, int(bool(one.suppressed or one.drill)), one.risk,
         rows.real(one.first_seen), rows.real(one.last_seen), one.revision, one.case, rows.body(one),
     )  # fmt: skip
 
 
 def listed(connection: Connection, tenant: str, app: str = "", limit: int = 100, with_suppressed: bool = False) -> list[Alert]:  # fmt: skip
-    """Alerts, the riskiest of the newest first."""
+    """Alerts, the riskiest of the newest first. Those of drills are among what is set aside."""
     found = connection.execute(
         "SELECT body FROM alert WHERE tenant = ? AND (? = '' OR app = ?) AND (suppressed = 0 OR ? = 1) ORDER BY state = 'closed', risk DESC, last_seen DESC LIMIT ?",
         (tenant, app, app, int(with_suppressed), max(1, limit)),

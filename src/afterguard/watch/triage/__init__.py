@@ -2,6 +2,6 @@
 
 from afterguard.watch.triage.gather import BEYOND, HITS_OF, KINDS, Triage
 from afterguard.watch.triage.said import HIDING, MEANS, UNDETERMINED, Disposition, Owner, Said, Suppression, disposed
-from afterguard.watch.triage.sighting import Place, Sighting, Traffic, is_probe, sightings, traffic
+from afterguard.watch.triage.sighting import Place, Sighting, Traffic, is_probe, of_drill, sightings, traffic
 
-__all__ = ["BEYOND", "HIDING", "HITS_OF", "KINDS", "MEANS", "UNDETERMINED", "Disposition", "Owner", "Place", "Said", "Sighting", "Suppression", "Traffic", "Triage", "disposed", "is_probe", "sightings", "traffic"]  # fmt: skip
+__all__ = ["BEYOND", "HIDING", "HITS_OF", "KINDS", "MEANS", "UNDETERMINED", "Disposition", "Owner", "Place", "Said", "Sighting", "Suppression", "Traffic", "Triage", "disposed", "is_probe", "of_drill", "sightings", "traffic"]  # fmt: skip

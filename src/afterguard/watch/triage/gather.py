@@ -139,6 +139,11 @@ class Triage:
             out += self._close(mark, now)
         return out
 
+    def tells(self, one: Sighting) -> bool:
+        """Whether an alert that somebody was told stands for it."""
+        marks = self._marks(one)
+        return any(growing.told_risk >= 0 and (mark in marks or one.exchange in growing.exchanges) for mark, growing in self.open.items())  # fmt: skip
+
     # -- what raises
 
     def _alarm(self, one: Sighting, now: float) -> list[Alert]:

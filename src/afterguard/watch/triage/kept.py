@@ -14,7 +14,7 @@ import zstandard
 from afterguard.errors import AfterguardError
 from afterguard.watch.triage.gather import FORMAT, Counts, Triage
 from afterguard.watch.triage.growing import Growing
-from afterguard.watch.triage.incidents import Link
+from afterguard.watch.triage.incidents import Incidents, Link
 from afterguard.watch.triage.surprise import Rate, Row
 
 LARGEST = 1 << 29
@@ -61,3 +61,9 @@ def restore(triage: Triage, data: bytes) -> dict[str, Any]:
     triage.incidents.links = OrderedDict(state.links)
     triage.counts, triage.day, triage.today = state.counts, state.day, Counter(state.today)
     return state.places
+
+
+def usual(triage: Triage, data: bytes) -> None:
+    """Fill a new Triage with what is usual and nothing that is open: a drill judges as the watch would, and joins none of its alerts. Raises AfterguardError."""
+    restore(triage, data)
+    triage.open, triage.incidents, triage.counts, triage.today = OrderedDict(), Incidents(), Counts(), Counter()

@@ -5,16 +5,20 @@ In: one decoded line (OCSF class 6003 of the guard, class 2004 of the watch over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from afterguard.model import Action, Confidence, Entity, Severity
+from afterguard.model import Action, Confidence, Drill, Entity, Severity
 
 HELD_OFF = frozenset(Action) - {Action.allow, Action.flag}
 NAME = 200
 CALLERS = 1_000
+AFTER = 900.0
+"""Seconds for which the watch over time may still speak of what is over."""
+TICK = 0.002
+"""A line's time is cut to milliseconds."""
 
 
 class Place(NamedTuple):
@@ -91,6 +95,27 @@ def traffic(line: Mapping[str, Any]) -> Traffic | None:
 def is_probe(line: Mapping[str, Any]) -> bool:
     """Whether it is a probe of our own: it holds planted secrets, and says nothing of anybody."""
     return _own(line).get("probe") is True
+
+
+def decided(line: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """(id of an exchange, the mode it was judged in, whether the guard held it off)."""
+    own = _own(line)
+    return _at(line, "metadata", "uid"), _text(own.get("mode")), _text(own.get("action")) in HELD_OFF
+
+
+def of_drill(line: Mapping[str, Any], drills: Iterable[Drill]) -> bool:
+    """Whether a line is of a drill: an exchange of its callers within its time, or an alarm about nobody else."""
+    known = list(drills)
+    if not known:
+        return False
+    if line.get("class_uid") == 6003:
+        who, grace = {_at(line, "actor", "user", "uid")}, 0.0
+    else:
+        why = _own(line).get("why")
+        named = _at(why, "who") if _at(why, "scope") in ("key", "user", "caller") else ""
+        who, grace = {*_texts(_own(line).get("callers"), CALLERS), named} - {""}, AFTER
+    time = _time(line)
+    return any(who and who <= set(one.identities) and one.begins - TICK <= time <= one.ends + grace for one in known)
 
 
 def sightings(line: Mapping[str, Any], place: Place = NOWHERE) -> list[Sighting]:

@@ -1,6 +1,6 @@
 """An event between a producer and a sink: JSON in the spool, encoded and fitted to the destination when it is sent.
 
-In: an Alert, another struct of model.py or a mapping; or the JSON of one. Out: `Item`s. An event's `id` stays as it is however often it is sent. A longer event than the destination takes has its texts cut (fit.py); it is never dropped for its length
+In: an Alert, another struct of the model or a mapping; or the JSON of one. Out: `Item`s. An event's `id` stays as it is however often it is sent. A longer event than the destination takes has its texts cut (fit.py); it is never dropped for its length
 unless even that does not help. What a format has no shape for (it knows alerts, cases and lines of the decision log) goes as JSON.
 """
 

@@ -55,6 +55,11 @@ def _canaries(document: Document) -> dict[str, str]:
     return found
 
 
+def _asks_prompt(policy: Policy | None) -> bool:
+    """Whether a rule names the revision of the instructions: else nobody has to hash them before it is decided."""
+    return policy is not None and "prompt" in policy.exchange_fields
+
+
 Judged = tuple[list[Hit], Past]
 """(hits in what was not judged before, the past of the next turn)."""
 
@@ -128,6 +133,7 @@ class Brain:
         self.acted = self.counted = 0
         self._rulings.clear()
         self.tokenises = policy is not None and any(rule.action is Action.tokenise for rule in policy.rules)
+        self.tells_prompt = _asks_prompt(policy) or _asks_prompt(self.measures.policy)
         self.plants = document is not None and document.plant and len(self.key) >= 16
         self.agreed = Agreed(
             {**self.own_canaries, **canaries},
@@ -183,6 +189,7 @@ class Brain:
     def take(self, standing: Standing) -> None:
         """Let these measures of responders hold from now on, and no others."""
         self.measures = standing
+        self.tells_prompt = _asks_prompt(self.policy) or _asks_prompt(standing.policy)
         self._rulings.clear()
 
     def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> Judged:

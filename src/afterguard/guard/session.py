@@ -18,6 +18,7 @@ import msgspec
 
 from afterguard.detect import NONE, Past, canary
 from afterguard.detect.placeholders import Vault
+from afterguard.guard import touched
 from afterguard.guard.brain import Brain, Judged
 from afterguard.guard.history import Known
 from afterguard.guard.hold import Hold
@@ -48,6 +49,8 @@ from afterguard.wire.splice import Unspliceable
 REMOVED = "[removed by policy]"
 SILENT = {"models", "files", "batches", "audio", "images"}
 """Operations that carry no conversation as JSON."""
+WITHOUT_PROMPT = {"embeddings", "embed", "ollama_embed", "count_tokens", "predict", "mcp"}
+"""Operations that have no place for instructions, or answer nobody."""
 STREAMS = (
     "text/event-stream",
     "application/x-ndjson",
@@ -77,6 +80,8 @@ class Session:
     # How every exchange begins. It stands here and not in __init__ because most exchanges change little of it, and a small one costs not much more than that would.
     protocol = ""
     asked: Any = None
+    posed = ""
+    """Of a probe: the revision of the instructions that it stands for."""
     peer = ""
     """Address of the client's end of the connection."""
     body = b""
@@ -216,6 +221,9 @@ class Session:
                 self._facts["mode"] = self.ruling.mode
             if self.brain.tokenises:
                 self._facts["placeholder"] = self._hide
+            if self.brain.tells_prompt and self.spot.operation not in WITHOUT_PROMPT:
+                asked, pseudonym = self.parts.texts[: self.asked_texts], self.brain.context.pseudonym
+                self._facts["prompt"] = self.posed or touched.pinned(asked, self.parts.unjudged, pseudonym)
         return self._facts
 
     def _hide(self, kind: str, value: str) -> str:

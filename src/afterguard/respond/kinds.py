@@ -48,6 +48,7 @@ KINDS = {
     "deny_model": Kind("Refuses requests for a model.", ("model",), "guard", LIFT, PROBE, 3, "deny_model"),
     "pin_model": Kind("Sends requests for a model to the one that was agreed.", ("model",), "guard", LIFT, "a probe; the decision names the rule", 2, "pin_model", "the model that was agreed"),
     "pin_version": Kind("Sends a predictive model's requests to the version that was agreed.", ("mount",), "guard", LIFT, "a probe; the decision names the version", 2, "pin_version", "the version that was agreed"),
+    "pin_prompt": Kind("Refuses on a mount whatever runs under other instructions than the revision that was agreed.", ("mount",), "guard", LIFT, "two probes: one with another system prompt is refused, one that stands for the agreed revision passes", 3, "pin_prompt", "the revision that was agreed, as decisions show it"),
     "roll_back_policy": Kind("Puts an earlier policy file in the place of the present one.", ("policy",), "files", "the file that was there is put back", "the file is read again, and the guard says its revision", 2, "", "path of the earlier policy"),
     "quarantine_document": Kind("Moves a document's vectors out of the collection that is searched.", ("document",), "vectors", "they are moved back, as they were", "the collection is asked again", 2),
     "freeze_writes": Kind("Stops the ingest into a vector store.", ("case",), "hook", "the hook is called with undo", "the hook's check is asked", 2),

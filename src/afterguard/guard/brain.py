@@ -207,10 +207,17 @@ class Brain:
     def decide(self, exchange: Exchange, hits: Sequence[Hit], at: str, facts: Mapping[str, Any]) -> Verdict:
         """What the policy says, and what responders have taken away; nothing where there is neither."""
         said = NOTHING if self.policy is None else decide(exchange, hits, self.policy, at, facts)
-        if self.measures.policy is None:
-            return said
+        return said if self.measures.policy is None else joined(said, self._measured(exchange, hits, at, facts))
+
+    def measured(self, exchange: Exchange, at: str, facts: Mapping[str, Any]) -> Verdict:
+        """What responders have taken away, where nobody looked for hits: it does not wait for detectors."""
+        found = NOTHING if self.measures.policy is None else self._measured(exchange, (), at, facts)
+        return found if found.matched else NOTHING
+
+    def _measured(self, exchange: Exchange, hits: Sequence[Hit], at: str, facts: Mapping[str, Any]) -> Verdict:
+        assert self.measures.policy is not None
         mode = "observe" if facts.get("mode") == "observe" else "enforce"  # what only passes by cannot be stopped
-        return joined(said, decide(exchange, hits, self.measures.policy, at, {**facts, "mode": mode}))
+        return decide(exchange, hits, self.measures.policy, at, {**facts, "mode": mode})
 
     def bucket(self, conversation: str) -> float:
         """0 to 1, the same for the same conversation everywhere: which share it belongs to."""

@@ -129,6 +129,8 @@ class Session:
     _judged: tuple[Exchange, Past, tuple[Hit, ...]] | None = None
     """What is still to be remembered of a request that was let through."""
     _is_piece_over = False
+    _is_unlooked = False
+    """Whether it is decided without hits."""
 
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain
@@ -247,7 +249,7 @@ class Session:
             verdict.calls and self.spot.dialect == "mcp"
         ):
             return self.refuse(verdict)
-        if self.brain.detectors:
+        if self.brain.detectors and not self._is_unlooked:
             self._judged = exchange, past, found
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
@@ -257,6 +259,16 @@ class Session:
             self.model = verdict.model
             return self.sent
         return body
+
+    def unlooked(self, body: bytes, exchange: Exchange) -> bytes | Answer:
+        """The same where nobody looked in time and the route lets it pass: the policy has nothing to go by, what responders took away stays taken."""
+        if self.brain.measures.policy is None:
+            return body
+        self._is_unlooked = True
+        try:
+            return self.forward(body, exchange, (), self.past)
+        finally:
+            self._is_unlooked = False
 
     def keep(self) -> None:
         """Remember a request that was judged and let through. Nobody has to wait for that: it is done when the request has been sent on."""
@@ -493,6 +505,8 @@ class Session:
         self, exchange: Exchange, hits: Sequence[Hit], at: str, *, call: int = -1, is_whole: bool = False
     ) -> Verdict:
         """What the policy says, less what a person approved. Of a stream: of one `call` that is about to leave, or of the reply once it is whole."""
+        if self._is_unlooked:
+            return self.brain.measured(exchange, at, self.facts())
         verdict = self.brain.decide(exchange, hits, at, self.facts())
         if not verdict.asks or self.brain.approvals is None:
             return verdict

@@ -16,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterguard.guard import touched
+from afterguard.guard.who import key_name
 from afterguard.jobs.contain import LLM, AtGuard
+from afterguard.jobs.fleet import Fleet
 from afterguard.jobs.judging import key as guard_key
+from afterguard.jobs.points import Point
 from afterguard.jobs.prove import Guard
 from afterguard.model import Origin, Text, Trust, Unjudged
 from afterguard.policy import measures
@@ -146,6 +149,10 @@ def test_only_the_prompt_that_was_agreed_passes(tmp_path: Path, mode: str) -> No
                 assert guard.decided(identifier)["policy"]["uid"] == f"measure-{acts[LLM.index(path.split('/')[1])].id}"
         assert at.objections(pin("openai", "0" * 16, "another")) == [f"c pins openai to {agreed} already"]
         assert at.objections(pin("openai", agreed, "another")) == []
+        points = [Point("a", names=key_name(secret)), Point("b", names="z"), Point("c", problem="no answer")]
+        at.fleet = Fleet({one.at: f"http://{one.at}" for one in points}, lambda _: points, tmp_path / "seen", 5.0, time.time)  # fmt: skip
+        assert [one.split(":")[0] for one in at.objections(pin("openai", agreed))] == ["b has another guard.key"]
+        at.fleet = None
         assert engine.undo().state == "done" and guard.metric("afterguard_measures") == 0
         assert [send(guard, path, body)[0] for path, body, _ in ASKED] == before
         journal.close()

@@ -29,8 +29,8 @@ from afterguard.respond.engine import State
 from afterguard.respond.kinds import KINDS
 
 LONGEST = 14 * 86_400.0
-NAMED = ("deny_identity", "deny_conversation", "quota", "enforce_identity")
-"""Measures about somebody whom the guard names with its key."""
+NAMED = ("deny_identity", "deny_conversation", "quota", "enforce_identity", "pin_prompt")
+"""Measures about somebody or something that the guard names with its key."""
 LLM = ("openai", "azure", "anthropic", "gemini", "bedrock", "ollama")
 
 
@@ -183,12 +183,19 @@ class AtGuard:
         return State("in_effect", f"a probe with another system prompt met the measure ({seen[0]}), one that stands for {act.value} did not")  # fmt: skip
 
     def _against(self, act: Act, held: Sequence[Measure]) -> list[str]:
-        """Pins of one mount to two prompts would refuse everything there."""
-        now = self.clock()
+        """Why a pin would refuse everything: a mount is pinned to another prompt, or a guard of the fleet has another name for this one."""
+        if KINDS[act.do].measure != "pin_prompt":
+            return []
+        now, names = self.clock(), key_name(self.guard.key)
+        others = self.fleet.points() if self.fleet is not None else {}
+        strangers = [name for name, one in others.items() if not one.problem and one.names != names]
         return [
+            f"{name} has another guard.key: the prompt has another revision there, and everything would be refused"
+            for name in strangers
+        ] + [
             f"{one.case or one.id} pins {one.target} to {one.value} already"
             for one in held
-            if one.kind == KINDS[act.do].measure == "pin_prompt"
+            if one.kind == "pin_prompt"
             and (one.target == act.target and one.value != act.value)
             and (one.id != act.id and one.until > now)
         ]

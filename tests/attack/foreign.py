@@ -33,6 +33,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "afte
 MCP = ("mcp<2", "mcp-proxy==0.13.0", "mcp-server-fetch==2026.10.10", "mcp-server-sqlite==2025.4.25", "mcp-server-time==2026.10.10", "mseep-dvmcp==0.1.0", "vuln-mcp-filesystem-workspace-actions==0.1.0")  # fmt: skip
 NODE = ("@modelcontextprotocol/server-filesystem@2026.8.31", "@modelcontextprotocol/server-everything@2026.8.31")
 CHAT = {"gradio": ("gradio==6.31.0", "openai"), "langserve": ("langserve[server]==0.3.3", "langchain-openai")}
+MLFLOW = (
+    "mlflow-skinny==3.17.2", "scikit-learn==1.9.1", "pandas==3.1.1", "fastapi==0.165.0", "uvicorn==0.54.0",
+    "flask==3.1.3", "flask-cors==6.0.5", "flask-wtf==1.3.0", "sqlalchemy==2.1.9", "alembic==1.20.1", "graphene==3.4.3", "aiohttp==3.14.5",
+)  # fmt: skip
+"""Its model server and its registry, with accounts, and nothing else of it."""
 KEY = "sk-stand-in-of-the-gateway-4711-with-enough-letters"
 """LiteLLM asks for one."""
 FILE, PAGE, ROW = "FIL-3381-QZ", "PGE-6620-WX", "ROW-9072-HJ"
@@ -52,6 +57,12 @@ def environment(name: str, *packages: str) -> Path:
                     pytest.skip(f"{name} cannot be had here: {made.stderr.strip()[-200:]}")
             mark.write_text(repr(packages))
     return folder / "bin/python"
+
+
+def mlflow() -> str:
+    """An interpreter that has MLflow: the one that PYTHON_WITH_MLFLOW names, or that of an environment made once."""
+    named = os.environ.get("PYTHON_WITH_MLFLOW", "")
+    return named if named and Path(named).exists() else str(environment("mlflow", *MLFLOW))
 
 
 def node(*packages: str) -> Path:

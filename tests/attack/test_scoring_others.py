@@ -1,6 +1,6 @@
 """Predictive models behind things that others wrote, or that we did: the fraud model through the running guard with the policy of docs/how-to/predictive.md, and a scikit-learn model in MLflow's own model server.
 
-MLflow's server runs in an environment of its own, made once (some 350 MB), or in the one whose interpreter PYTHON_WITH_MLFLOW names. Where neither can be had that test is skipped.
+MLflow's server runs in an environment of its own, made once (some 450 MB), or in the one whose interpreter PYTHON_WITH_MLFLOW names. Where neither can be had that test is skipped.
 """
 
 from __future__ import annotations
@@ -76,14 +76,6 @@ mlflow.sklearn.save_model(model, sys.argv[2], pyfunc_predict_fn="predict_proba",
 """
 
 
-def interpreter() -> str:
-    """One that has mlflow: that is named, or an environment made once, with its server and nothing else of it."""
-    named = os.environ.get("PYTHON_WITH_MLFLOW", "")
-    if named and Path(named).exists():
-        return named
-    return str(foreign.environment("mlflow", "mlflow-skinny==3.17.2", "scikit-learn==1.9.1", "pandas==3.1.1", "fastapi==0.165.0", "uvicorn==0.54.0"))  # fmt: skip
-
-
 def paid(count: int, seed: int) -> list[dict[str, Any]]:
     """Payments of which a bank says what they were; the label is in part luck, so only who learns by heart knows it."""
     import random
@@ -123,7 +115,7 @@ def is_up(port: int) -> bool:
 
 
 def test_a_model_of_scikit_learn_in_the_server_of_mlflow(tmp_path: Path) -> None:
-    python = interpreter()
+    python = foreign.mlflow()
     text = here.TARGET.replace("/score", "/invocations").replace("kind: scoring", "kind: mlflow").replace("wanted: approve", "wanted: 0\n  batch: 50\n  members: members.jsonl\n  strangers: strangers.jsonl\n  truth: fraud\n  against: 1")  # fmt: skip
     with mlflow(python, tmp_path / "served") as port:
 

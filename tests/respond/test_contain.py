@@ -41,6 +41,7 @@ ACTS = (
     ("pin_model", "model", "gpt-new", "gpt-agreed"),
     ("pin_version", "mount", "fraud", "3"),
     ("quarantine_identity", "identity", "cc" * 10, ""),
+    ("pin_prompt", "mount", "openai", "ab" * 8),
     ("disable_tool", "tool", "pay_*", ""),
     ("disable_server", "server", "mcp/pages", ""),
     ("deny_model", "model", "gpt-stolen", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -160,3 +161,32 @@ def test_a_running_guard_refuses_a_key_within_a_second_also_where_it_only_observ
         line = guard.decided(ask(guard, "honest", [tool])[1])
         assert line["policy"]["uid"] == "measure-q-4" and line["unmapped"]["afterguard"]["action"] == "step_down"
         assert msgspec.json.decode((guard.folder / "measures.held.json").read_bytes())["sequence"] == 4
+
+
+@pytest.mark.parametrize(("on_error", "passes"), [("open", 200), ("closed", 400)])
+def test_what_nobody_could_judge_in_time_does_not_get_past_a_measure(
+    tmp_path: Path, on_error: str, passes: int
+) -> None:
+    net = running()
+
+    async def slow(exchange: Any, past: Any) -> Any:
+        await asyncio.sleep(30)
+
+    tool = {"type": "function", "function": {"name": "pay", "parameters": {"type": "object"}}}
+    body = net.chat("hello " * 10_000, tools=[tool], model="gpt-new")
+    rows = (
+        (Measure("q", "deny_route", "openai", LATE, "r"), 400, ""),
+        (Measure("q", "pin_prompt", "openai", LATE, "r", "ab" * 8), 400, ""),
+        (Measure("q", "deny_model", "gpt-new", LATE, "r"), 400, ""),
+        (Measure("q", "tool_off", "pay", LATE, "r"), passes, "pay"),
+        (Measure("q", "pin_model", "gpt-new", LATE, "r", "gpt-agreed"), passes, "gpt-new"),
+        (Measure("q", "deny_route", "other", LATE, "r"), passes, "none"),
+    )
+    for number, (one, status, gone) in enumerate(rows):
+        door = net.Door(tmp_path / f"{number}", lambda _: net.Said([net.reply("hi")]), far=slow, budget=0.05, on_error=on_error)  # fmt: skip
+        door.brain.take(measures.standing(sheet(one), 1.0))
+        assert door.one(body).status == status, one
+        line = door.lines()[0]["unmapped"]["afterguard"]
+        assert line["failed"] == "budget" and (line.get("matched") == ["measure-q"]) is (on_error == "open" and gone != "none")  # fmt: skip
+        if status == 200:
+            assert gone.encode() not in door.source.asked[0].body, one

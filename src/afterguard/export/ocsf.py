@@ -29,10 +29,10 @@ STATUS = {"open": 1, "contained": 2, "eradicated": 2, "recovered": 4, "closed": 
 RETRIEVALS = {"retrieve": 4, "retrieval": 4, "vector_search": 4, "vector_write": 5, "vector_delete": 7}
 """Operation -> activity of a datastore."""
 MEASURES = {
-    "tighten_identity": (4, "D3-UAP"), "tighten_route": (4, ""), "cap_quota": (4, "D3-UAP"), "pin_model": (4, ""), "pin_version": (4, ""),
+    "tighten_identity": (4, "D3-UAP"), "tighten_route": (4, ""), "cap_quota": (4, "D3-UAP"), "pin_model": (4, ""), "pin_version": (4, ""), "pin_prompt": (4, ""),
     "disable_tool": (4, "D3-UAP"), "quarantine_identity": (1, "D3-AL"), "quarantine_conversation": (1, ""), "disable_server": (1, ""),
     "disable_route": (1, ""), "deny_model": (1, ""), "block_domain": (1, "D3-OTF"), "quarantine_document": (1, "D3-CQ"),
-    "freeze_writes": (1, ""), "rotate_secret": (2, "D3-CRO"), "roll_back_policy": (3, ""), "restore": (3, ""),
+    "freeze_writes": (1, ""), "rotate_secret": (2, "D3-CRO"), "roll_back_policy": (3, ""), "roll_back_model": (3, ""), "roll_back_prompt": (3, ""), "restore": (3, ""),
 }  # fmt: skip
 """Kind of act -> activity of 7001 and the nearest D3FEND countermeasure, where there is one. Any other kind goes by its phase."""
 COUNTERMEASURES = {

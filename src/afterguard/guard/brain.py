@@ -55,6 +55,11 @@ def _canaries(document: Document) -> dict[str, str]:
     return found
 
 
+def _asks_prompt(policy: Policy | None) -> bool:
+    """Whether a rule names the revision of the instructions: else nobody has to hash them before it is decided."""
+    return policy is not None and "prompt" in policy.exchange_fields
+
+
 Judged = tuple[list[Hit], Past]
 """(hits in what was not judged before, the past of the next turn)."""
 
@@ -128,6 +133,7 @@ class Brain:
         self.acted = self.counted = 0
         self._rulings.clear()
         self.tokenises = policy is not None and any(rule.action is Action.tokenise for rule in policy.rules)
+        self.tells_prompt = _asks_prompt(policy) or _asks_prompt(self.measures.policy)
         self.plants = document is not None and document.plant and len(self.key) >= 16
         self.agreed = Agreed(
             {**self.own_canaries, **canaries},
@@ -183,6 +189,7 @@ class Brain:
     def take(self, standing: Standing) -> None:
         """Let these measures of responders hold from now on, and no others."""
         self.measures = standing
+        self.tells_prompt = _asks_prompt(self.policy) or _asks_prompt(standing.policy)
         self._rulings.clear()
 
     def inspect(self, exchange: Exchange, past: Past = NONE, *, is_last: bool = False) -> Judged:
@@ -200,10 +207,17 @@ class Brain:
     def decide(self, exchange: Exchange, hits: Sequence[Hit], at: str, facts: Mapping[str, Any]) -> Verdict:
         """What the policy says, and what responders have taken away; nothing where there is neither."""
         said = NOTHING if self.policy is None else decide(exchange, hits, self.policy, at, facts)
-        if self.measures.policy is None:
-            return said
+        return said if self.measures.policy is None else joined(said, self._measured(exchange, hits, at, facts))
+
+    def measured(self, exchange: Exchange, at: str, facts: Mapping[str, Any]) -> Verdict:
+        """What responders have taken away, where nobody looked for hits: it does not wait for detectors."""
+        found = NOTHING if self.measures.policy is None else self._measured(exchange, (), at, facts)
+        return found if found.matched else NOTHING
+
+    def _measured(self, exchange: Exchange, hits: Sequence[Hit], at: str, facts: Mapping[str, Any]) -> Verdict:
+        assert self.measures.policy is not None
         mode = "observe" if facts.get("mode") == "observe" else "enforce"  # what only passes by cannot be stopped
-        return joined(said, decide(exchange, hits, self.measures.policy, at, {**facts, "mode": mode}))
+        return decide(exchange, hits, self.measures.policy, at, {**facts, "mode": mode})
 
     def bucket(self, conversation: str) -> float:
         """0 to 1, the same for the same conversation everywhere: which share it belongs to."""

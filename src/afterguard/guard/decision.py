@@ -138,7 +138,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         rows=session.rows,
         version=session.version[:NAME],
         scores=session.rescored,
-        prompt=touched.prompt(asked, pseudonym),
+        prompt=session.posed or touched.prompt(asked, pseudonym),
         documents=touched.documents(asked, parts.calls[: session.asked_calls], pseudonym),
     )
 
@@ -191,7 +191,7 @@ def quiet(session: Session, time: float, seconds: float, judging: float, product
     revision = session.verdict.policy or session.replied.policy
     policy = _policy(revision) if revision else b""
     status = session.status
-    prompt = touched.prompt(parts.texts[: session.asked_texts], session.brain.context.pseudonym)
+    prompt = session.posed or touched.prompt(parts.texts[: session.asked_texts], session.brain.context.pseudonym)
     ran = b',"prompt":"%b"' % prompt.encode() if prompt else b""
     return PLAIN % (
         operation, int(time * 1000), 1 if 0 < status < 400 else 2, status, int(seconds * 1000), session.id.encode(),

@@ -180,7 +180,8 @@ class GrpcDoor:
                 return body
             found = await self.desk.judge(session, exchange)
             if found is None:
-                return self._failed(session, "budget", body)
+                late = self._failed(session, "budget", body)
+                return late if is_reply or isinstance(late, Answer) else session.unlooked(body, exchange)
             return session.backward(body, exchange, found[0]) if is_reply else session.forward(body, exchange, *found)
         except Exception as error:
             return self._failed(session, why(error), body)

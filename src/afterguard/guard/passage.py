@@ -91,6 +91,7 @@ class Passage(Visit):
         if pose is not None:
             self.session.identity = pose.identity or self.session.identity
             self.session.conversation = pose.conversation or self.session.conversation
+            self.session.posed = pose.prompt
             self.note = pose.note
 
     def run(self) -> None:

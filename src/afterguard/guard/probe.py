@@ -76,6 +76,8 @@ class Pose(NamedTuple):
     conversation: str = ""
     note: str = ""
     """What the call in the canned reply says, in a cell whose place is a call."""
+    prompt: str = ""
+    """Revision of the instructions it runs under, as decisions show it."""
 
 
 def posed(key: bytes, pose: Pose, moment: int) -> bytes:
@@ -89,8 +91,8 @@ def pose_of(value: bytes, key: bytes, now: float) -> Pose | None:
     told, _, digest = value.partition(b".")
     if not hmac.compare_digest(_posing(key, told), digest):
         return None
-    moment, identity, conversation, note = msgspec.json.decode(base64.urlsafe_b64decode(told))
-    return Pose(identity, conversation, note) if abs(now - moment) <= FRESH else None
+    moment, *stands_for = msgspec.json.decode(base64.urlsafe_b64decode(told))
+    return Pose(*stands_for) if abs(now - moment) <= FRESH else None
 
 
 def _posing(key: bytes, told: bytes) -> bytes:

@@ -18,6 +18,7 @@ import msgspec
 
 from afterguard.detect import NONE, Past, canary
 from afterguard.detect.placeholders import Vault
+from afterguard.guard import touched
 from afterguard.guard.brain import Brain, Judged
 from afterguard.guard.history import Known
 from afterguard.guard.hold import Hold
@@ -48,6 +49,8 @@ from afterguard.wire.splice import Unspliceable
 REMOVED = "[removed by policy]"
 SILENT = {"models", "files", "batches", "audio", "images"}
 """Operations that carry no conversation as JSON."""
+WITHOUT_PROMPT = {"embeddings", "embed", "ollama_embed", "count_tokens", "predict", "mcp"}
+"""Operations that have no place for instructions, or answer nobody."""
 STREAMS = (
     "text/event-stream",
     "application/x-ndjson",
@@ -77,6 +80,8 @@ class Session:
     # How every exchange begins. It stands here and not in __init__ because most exchanges change little of it, and a small one costs not much more than that would.
     protocol = ""
     asked: Any = None
+    posed = ""
+    """Of a probe: the revision of the instructions that it stands for."""
     peer = ""
     """Address of the client's end of the connection."""
     body = b""
@@ -124,6 +129,8 @@ class Session:
     _judged: tuple[Exchange, Past, tuple[Hit, ...]] | None = None
     """What is still to be remembered of a request that was let through."""
     _is_piece_over = False
+    _is_unlooked = False
+    """Whether it is decided without hits."""
 
     def __init__(self, brain: Brain, route: Route, spot: Endpoint, identifier: str, headers: Headers) -> None:
         self.brain = brain
@@ -216,6 +223,9 @@ class Session:
                 self._facts["mode"] = self.ruling.mode
             if self.brain.tokenises:
                 self._facts["placeholder"] = self._hide
+            if self.brain.tells_prompt and self.spot.operation not in WITHOUT_PROMPT:
+                asked, pseudonym = self.parts.texts[: self.asked_texts], self.brain.context.pseudonym
+                self._facts["prompt"] = self.posed or touched.pinned(asked, self.parts.unjudged, pseudonym)
         return self._facts
 
     def _hide(self, kind: str, value: str) -> str:
@@ -239,7 +249,7 @@ class Session:
             verdict.calls and self.spot.dialect == "mcp"
         ):
             return self.refuse(verdict)
-        if self.brain.detectors:
+        if self.brain.detectors and not self._is_unlooked:
             self._judged = exchange, past, found
         if self.brain.plants and self.facts()["mode"] == "enforce":
             verdict = msgspec.structs.replace(verdict, edits=(*verdict.edits, *self._planted(exchange)))
@@ -249,6 +259,16 @@ class Session:
             self.model = verdict.model
             return self.sent
         return body
+
+    def unlooked(self, body: bytes, exchange: Exchange) -> bytes | Answer:
+        """The same where nobody looked in time and the route lets it pass: the policy has nothing to go by, what responders took away stays taken."""
+        if self.brain.measures.policy is None:
+            return body
+        self._is_unlooked = True
+        try:
+            return self.forward(body, exchange, (), self.past)
+        finally:
+            self._is_unlooked = False
 
     def keep(self) -> None:
         """Remember a request that was judged and let through. Nobody has to wait for that: it is done when the request has been sent on."""
@@ -485,6 +505,8 @@ class Session:
         self, exchange: Exchange, hits: Sequence[Hit], at: str, *, call: int = -1, is_whole: bool = False
     ) -> Verdict:
         """What the policy says, less what a person approved. Of a stream: of one `call` that is about to leave, or of the reply once it is whole."""
+        if self._is_unlooked:
+            return self.brain.measured(exchange, at, self.facts())
         verdict = self.brain.decide(exchange, hits, at, self.facts())
         if not verdict.asks or self.brain.approvals is None:
             return verdict

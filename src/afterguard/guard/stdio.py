@@ -214,7 +214,7 @@ class Door:
                 return Answer(200, [], b"")
             found = await self._judged(session, exchange)
             if found is None:
-                return self._failed(session, "budget") or raw
+                return self._failed(session, "budget") or session.unlooked(raw, exchange)
             ready = session.forward(raw, exchange, *found)
             session.keep()
             return ready

@@ -7,18 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from afterguard.model import Origin, Text, ToolCall
+from afterguard.model import Origin, Text, ToolCall, Unjudged
 
 DIGITS = 16
 DOCUMENTS = 20
-TEXT, PROMPT = 4_000, 20_000
+TEXT, PROMPT = 4_000, 200_000
 """Characters of each that are hashed."""
+FIRST = 20
+"""Texts among which instructions are looked for."""
+NONE, UNSEEN = "none", "unseen"
 
 
 def prompt(texts: Sequence[Text], pseudonym: Callable[[str], str]) -> str:
     """The revision of the application's instructions, "" where none were sent."""
-    said = "\n".join(text.value for text in texts[:20] if text.origin is Origin.system)
+    said = "\n".join(text.value for text in texts[:FIRST] if text.origin is Origin.system)
     return pseudonym(said[:PROMPT])[:DIGITS] if said else ""
+
+
+def pinned(texts: Sequence[Text], unjudged: Sequence[Unjudged], pseudonym: Callable[[str], str]) -> str:
+    """The same for rules, which have to be sure: NONE where no instructions were sent, UNSEEN where there are more than `prompt` hashes, or the provider keeps some."""
+    if any(one.reason == "prompt_not_logged" and one.where.endswith(".prompt") for one in unjudged):
+        return UNSEEN
+    said = [text.value for text in texts if text.origin is Origin.system]
+    if len(said) > sum(text.origin is Origin.system for text in texts[:FIRST]) or len("\n".join(said)) > PROMPT:
+        return UNSEEN
+    return prompt(texts, pseudonym) or NONE
 
 
 def documents(texts: Sequence[Text], calls: Sequence[ToolCall], pseudonym: Callable[[str], str]) -> tuple[str, ...]:

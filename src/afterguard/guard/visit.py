@@ -113,7 +113,7 @@ class Visit:
             return body
         found = await self.desk.judge(session, exchange)
         if found is None:
-            return self.failed("budget") or body
+            return self.failed("budget") or session.unlooked(body, exchange)
         ready = session.forward(body, exchange, *found)
         self.judging += time.perf_counter() - began
         return ready

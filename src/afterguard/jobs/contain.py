@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from afterguard.respond.engine import State
 from afterguard.respond.kinds import KINDS
 
 LONGEST = 14 * 86_400.0
-NAMED = ("deny_identity", "deny_conversation", "quota", "enforce_identity")
-"""Measures about somebody whom the guard names with its key."""
+NAMED = ("deny_identity", "deny_conversation", "quota", "enforce_identity", "pin_prompt")
+"""Measures about somebody or something that the guard names with its key."""
 LLM = ("openai", "azure", "anthropic", "gemini", "bedrock", "ollama")
 
 
@@ -60,7 +60,8 @@ class AtGuard:
         out = []
         try:
             measures.check(self._measure(act, self.clock() + 1))
-            self._read()
+            held = self._read()
+            out += self._against(act, held.measures if held else ())
             rows = self.guard.mounts()[0]
             if not self._cells(act, rows):
                 out.append(f"no mount of this guard could show that {act.do} took effect")
@@ -144,7 +145,10 @@ class AtGuard:
                     sheet = self._read()
                     is_held = sheet is not None and any(one.id == act.id for one in sheet.measures)
                     return State("in_effect" if is_held else "not", f"every mount enforces the policy for everybody; the measure {'stands in the sheet' if is_held else 'is out of the sheet'}")  # fmt: skip
-            seen = [self._asked(act, name, cell) for name, cell in self._cells(act, rows)]
+            cells = self._cells(act, rows)
+            seen = [self._asked(act, name, cell) for name, cell in cells]
+            if seen and all(seen) and KINDS[act.do].measure == "pin_prompt":
+                return self._passes(act, cells, seen)
         except AfterguardError as error:
             return State("unknown", f"the guard cannot be asked: {error}")
         if not seen or any(one is None for one in seen):
@@ -167,6 +171,34 @@ class AtGuard:
 
     def _mode(self, act: Act) -> str:
         return next((row[2] for row in self.guard.mounts()[0] if row[0] == act.target), "")
+
+    def _passes(self, act: Act, cells: Sequence[tuple[str, probe.Cell]], seen: Sequence[str | None]) -> State:
+        """Whether what is pinned passes, where everything else is refused: else it would be no pin."""
+        for name, cell in cells:
+            found = self._once(act, name, cell, act.value)
+            if found is None:
+                return State("unknown", "the guard did not say what it decided about a probe")
+            if found:
+                return State("not", f"a probe that stands for {act.value} is refused as well: {found}")
+        return State("in_effect", f"a probe with another system prompt met the measure ({seen[0]}), one that stands for {act.value} did not")  # fmt: skip
+
+    def _against(self, act: Act, held: Sequence[Measure]) -> list[str]:
+        """Why a pin would refuse everything: a mount is pinned to another prompt, or a guard of the fleet has another name for this one."""
+        if KINDS[act.do].measure != "pin_prompt":
+            return []
+        now, names = self.clock(), key_name(self.guard.key)
+        others = self.fleet.points() if self.fleet is not None else {}
+        strangers = [name for name, one in others.items() if not one.problem and one.names != names]
+        return [
+            f"{name} has another guard.key: the prompt has another revision there, and everything would be refused"
+            for name in strangers
+        ] + [
+            f"{one.case or one.id} pins {one.target} to {one.value} already"
+            for one in held
+            if one.kind == "pin_prompt"
+            and (one.target == act.target and one.value != act.value)
+            and (one.id != act.id and one.until > now)
+        ]
 
     # -- the sheet
 
@@ -203,6 +235,8 @@ class AtGuard:
         through = [(name, kind) for name, kind, _, upstream in rows if upstream]
         if measure in ("deny_route", "enforce_route", "pin_version"):
             through = [(name, kind) for name, kind in through if name == act.target]
+        elif measure == "pin_prompt":
+            through = [(name, kind) for name, kind in through if name == act.target and kind in LLM]
         elif measure == "tool_off":
             through = [(name, kind) for name, kind in through if kind in ("openai", "azure", "mcp")]
         elif measure in ("domain_off", "deny_model", "pin_model", "enforce_identity", "quota"):
@@ -228,11 +262,12 @@ class AtGuard:
                 return found
         return found
 
-    def _once(self, act: Act, mount: str, cell: probe.Cell) -> str | None:
+    def _once(self, act: Act, mount: str, cell: probe.Cell, prompt: str = "") -> str | None:
         pose = probe.Pose(
             act.target if act.on in ("identity", "key") else "",
             act.target if act.on == "conversation" else "",
             f"https://{act.target}/probe" if act.on == "domain" else "",
+            prompt,
         )
         headers = {
             "content_type": "application/json",

@@ -6,7 +6,6 @@ In: cases, settings, a person. Out: engines ready to run, journals, and what the
 from __future__ import annotations
 
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ from afterguard.respond.kept import Files
 from afterguard.respond.person import People
 from afterguard.respond.playbook import Playbook, shipped
 from afterguard.respond.playbook import load as load_playbook
+from afterguard.respond.registries import Registries
 from afterguard.respond.roles import Person, Roles
 from afterguard.respond.settings import Settings
 
@@ -130,6 +130,8 @@ def adapters(room: Room, held: Case, person: Person, case_json: Callable[[], byt
         from afterguard.respond.vectors.documents import Documents
 
         out["vectors"] = Documents(room.settings.vectors, _named(room))
+    if room.settings.registries:
+        out["registries"] = Registries(room.settings.registries, lambda one: _way(one.ca))
     return out
 
 
@@ -349,7 +351,7 @@ def provider_keys(known: Roles) -> bytes:
     if not known.issuer:
         return b'{"keys": []}'
     host = net.host_of(known.issuer)
-    way = net.Way(_tls(known.ca)) if known.ca else net.Way()
+    way = _way(known.ca)
     where = known.jwks
     if where and "://" not in where:
         return files.named(Path(where), CAP)
@@ -367,8 +369,9 @@ def provider_keys(known: Roles) -> bytes:
         ) from None
 
 
-def _tls(file: str) -> ssl.SSLContext:
-    return tls.client_context(ca=file, certificate="")
+def _way(ca: str) -> net.Way:
+    """The way to a server whose certificate `ca` signed, or somebody whom the system trusts."""
+    return net.Way(tls.client_context(ca=ca)) if ca else net.Way()
 
 
 __all__ = ["AfterguardError", "Room", "adapters", "answer", "engine", "open_journal", "person_of", "planned", "playbook_of", "playbooks", "put_plan", "read_journal", "settle", "signing_key", "told"]  # fmt: skip

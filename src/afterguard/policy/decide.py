@@ -3,7 +3,7 @@
 In: an Exchange, the Hits that are new on this side, a Policy, `at` ("request" or "response") and facts. Out: a Verdict. It touches no
 bytes and raises on no exchange.
 
-Facts, all optional: `route`, `identity`, `environment`, `conversation` (texts), `fields` (more values for rules, named fact.NAME), `mode`
+Facts, all optional: `route`, `identity`, `environment`, `conversation`, `prompt` (texts), `fields` (more values for rules, named fact.NAME), `mode`
 (overrides the policy's, and `share` with it), `bucket` (0 to 1, the conversation's place for mode share), `placeholder` (called with kind and value for
 tokenise), `approved` (a set of Matter: what a person has approved; it is a flag).
 

@@ -123,7 +123,7 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     at: Literal["request", "response"] | None = None
     """Only this side; otherwise both, and the stronger verdict counts."""
     facts: dict[str, Any] = {}
-    """route, identity, environment, conversation, fields."""
+    """route, identity, environment, conversation, prompt, fields."""
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -37,7 +37,7 @@ PREDICTION: dict[str, Callable[[Exchange], Any]] = {
     "prediction.decision": lambda one: list(one.batch.decisions[:VALUES]) if one.batch else None,
 }
 FEATURE = "prediction.feature."
-FACTS = ("route", "identity", "environment", "conversation")
+FACTS = ("route", "identity", "environment", "conversation", "prompt")
 HIT: dict[str, Callable[[Hit], Any]] = {
     "hit.kind": lambda one: one.kind,
     "hit.detector": lambda one: one.detector,

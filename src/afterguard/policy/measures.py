@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,11 +29,13 @@ FORMAT = "afterguard.measures/1"
 CAP = 4 << 20
 MOST = 2_000
 """Measures of one sheet."""
+REVISION = re.compile("[0-9a-f]{16}")
+"""Of a system prompt, as decisions show it."""
 PREFIX = "measure-"
 """What the rules of measures are called: measure-ID."""
 Kind = Literal[
-    "deny_identity", "deny_conversation", "deny_route", "deny_model", "tool_off", "domain_off", "pin_version", "pin_model", "quota",
-    "enforce_route", "enforce_identity",
+    "deny_identity", "deny_conversation", "deny_route", "deny_model", "tool_off", "domain_off", "pin_version", "pin_model", "pin_prompt",
+    "quota", "enforce_route", "enforce_identity",
 ]  # fmt: skip
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 
@@ -48,7 +51,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """When it ends by itself: seconds since the epoch, UTC."""
     reason: Name
     value: Annotated[str, Meta(max_length=200)] = ""
-    """The version (pin_version), the model (pin_model), requests a minute (quota)."""
+    """The version (pin_version), the model (pin_model), the revision of the system prompt (pin_prompt), requests a minute (quota)."""
     case: str = ""
     by: str = ""
 
@@ -204,6 +207,16 @@ def _limits(one: Measure) -> Limits:
     return Limits(requests_per_minute=int(one.value))
 
 
+def _revision(one: Measure) -> str:
+    if not REVISION.fullmatch(one.value):
+        raise UsageError(
+            f"measure {one.id}: {one.value!r} is no revision of a system prompt",
+            hint="16 digits, as the decision log shows them under prompt",
+            slug="bad-measures",
+        )
+    return one.value
+
+
 def _rules(one: Measure) -> list[dict[str, Any]]:
     """The rules of one measure, as a policy file holds them."""
     exact = _literal(one.target)
@@ -225,10 +238,13 @@ def _rules(one: Measure) -> list[dict[str, Any]]:
         return [_rule(one, "", "pin_version", "request", {"route|cased": exact}, version=one.value)]
     if one.kind == "pin_model":
         return [_rule(one, "", "reroute", "request", {"exchange.model|cased": exact}, model=one.value)]
+    if one.kind == "pin_prompt":
+        other = {"prompt|exists": True, "prompt|cased|neq": _revision(one)}
+        return [_rule(one, "", "block", "request", {"route|cased": exact, **other})]
     return []
 
 
-def _rule(one: Measure, tail: str, action: str, at: str, condition: dict[str, str], **more: str) -> dict[str, Any]:
+def _rule(one: Measure, tail: str, action: str, at: str, condition: dict[str, Any], **more: str) -> dict[str, Any]:
     says = f"Stopped by responders: {one.reason}"[:400]
     detection = {"it": condition, "condition": "it"}
     return {

@@ -18,7 +18,7 @@ class Kind(NamedTuple):
     on: tuple[str, ...]
     """Kinds of entities it can be about; "case" is the case itself."""
     through: str
-    """Adapter: guard, files, vectors, hook, person."""
+    """Adapter: guard, files, vectors, registries, hook, person."""
     undo: str
     """What takes it back; "" where nothing has to be or can be taken back."""
     proof: str
@@ -32,6 +32,8 @@ class Kind(NamedTuple):
 
 
 PROBE = "a signed probe through the guard's own door, standing for the target"
+ALIAS = "the registry is asked where the alias points"
+ALIAS_BACK = "the alias is set to where it pointed, unless somebody moved it since"
 LIFT = "the measure is left out of the guard's next sheet"
 
 KINDS = {
@@ -48,7 +50,10 @@ KINDS = {
     "deny_model": Kind("Refuses requests for a model.", ("model",), "guard", LIFT, PROBE, 3, "deny_model"),
     "pin_model": Kind("Sends requests for a model to the one that was agreed.", ("model",), "guard", LIFT, "a probe; the decision names the rule", 2, "pin_model", "the model that was agreed"),
     "pin_version": Kind("Sends a predictive model's requests to the version that was agreed.", ("mount",), "guard", LIFT, "a probe; the decision names the version", 2, "pin_version", "the version that was agreed"),
+    "pin_prompt": Kind("Refuses on a mount whatever runs under other instructions than the revision that was agreed.", ("mount",), "guard", LIFT, "two probes: one with another system prompt is refused, one that stands for the agreed revision passes", 3, "pin_prompt", "the revision that was agreed, as decisions show it"),
     "roll_back_policy": Kind("Puts an earlier policy file in the place of the present one.", ("policy",), "files", "the file that was there is put back", "the file is read again, and the guard says its revision", 2, "", "path of the earlier policy"),
+    "roll_back_model": Kind("Sets the alias of a registered model back to an earlier version.", ("model", "mount"), "registries", ALIAS_BACK, ALIAS, 2, "", "the version to go back to"),
+    "roll_back_prompt": Kind("Sets the alias of a registered prompt back to an earlier version.", ("mount", "prompt"), "registries", ALIAS_BACK, ALIAS, 2, "", "the version to go back to"),
     "quarantine_document": Kind("Moves a document's vectors out of the collection that is searched.", ("document",), "vectors", "they are moved back, as they were", "the collection is asked again", 2),
     "freeze_writes": Kind("Stops the ingest into a vector store.", ("case",), "hook", "the hook is called with undo", "the hook's check is asked", 2),
     "rotate_secret": Kind("Makes a new secret and takes the old one out of use.", ("identity", "key"), "hook", "", "the old secret is refused: the hook's check", 3),

@@ -1,4 +1,4 @@
-"""respond.yaml: where the guard is, what hooks may be called, which vector stores there are, who may do what.
+"""respond.yaml: where the guard is, what hooks may be called, which vector stores and registries there are, who may do what.
 
 In: the text of a file. Out: `Settings`. What is not named there cannot be done. It opens nothing.
 """
@@ -15,6 +15,8 @@ from afterguard.policy.read import read
 from afterguard.respond.vectors import Told
 
 Text = Annotated[str, Meta(min_length=1, max_length=2_000)]
+Alias = Annotated[str, Meta(pattern=r"^[^@/:\s][^@/:]{0,199}@[A-Za-z0-9_.-]{1,200}$")]
+"""NAME@ALIAS in a registry."""
 Seconds = Annotated[float, Meta(gt=0, le=600)]
 
 
@@ -38,6 +40,24 @@ class Hook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     timeout: Seconds = 30.0
     repeatable: bool = False
     """Whether calling it twice with one idempotency key does it once."""
+    plain: bool = False
+    """Whether http:// beyond this machine is taken."""
+
+
+class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A registry of models and prompts, and what of it may be rolled back."""
+
+    kind: Literal["mlflow"]
+    url: Text
+    token: str = ""
+    """File with a token; with `user`, with its password."""
+    user: str = ""
+    ca: str = ""
+    """Certificates (PEM) that are trusted beside the system's."""
+    models: dict[Text, Alias] = {}
+    """What a case calls a model, or the mount that it stands behind -> its alias."""
+    prompts: dict[Text, Alias] = {}
+    """The mount, or what a case calls a prompt -> its alias."""
     plain: bool = False
     """Whether http:// beyond this machine is taken."""
 
@@ -66,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     guard: Guard | None = None
     hooks: dict[str, Hook] = {}
     vectors: dict[str, Told] = {}
+    registries: dict[str, Registry] = {}
     policy: str = ""
     """The policy file that roll_back_policy may replace."""
     caps: dict[str, Annotated[int, Meta(ge=1, le=10_000)]] = {}
@@ -89,4 +110,12 @@ def load(text: str, name: str) -> Settings:
             raise UsageError(f"{name}: hook {key} has no secret to sign with", hint="secret: FILE", slug="bad-respond-settings")  # fmt: skip
         if hook.command and not hook.command[0].startswith("/"):
             raise UsageError(f"{name}: hook {key}: {hook.command[0]} is looked up nowhere", hint="give its whole path", slug="bad-respond-settings")  # fmt: skip
+    for key, one in found.registries.items():
+        if one.user and not one.token:
+            raise UsageError(f"{name}: registry {key} has a user and no token", hint="token: FILE with the user's password", slug="bad-respond-settings")  # fmt: skip
+    for what in ("models", "prompts"):
+        named = [target for row in found.registries.values() for target in getattr(row, what)]
+        for target in named:
+            if named.count(target) > 1:
+                raise UsageError(f"{name}: two registries have {what} for {target}", hint="name it in one of them", slug="bad-respond-settings")  # fmt: skip
     return found

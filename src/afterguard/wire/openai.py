@@ -75,6 +75,8 @@ def _input(body: dict[str, Any], parts: Parts, where: str) -> bool:
         blocks.text(instructions, SYSTEM, parts, where + ".instructions")
     if body.get("previous_response_id"):
         parts.skip("prompt_not_logged", where + ".previous_response_id")
+    if isinstance(body.get("prompt"), dict):  # kept by the provider, and named here
+        parts.skip("prompt_not_logged", where + ".prompt")
     if isinstance(given, str):
         parts.turn += 1
         blocks.text(given, USER, parts, where + ".input")

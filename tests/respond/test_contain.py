@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 import time
 import urllib.error
@@ -108,6 +109,37 @@ def test_what_is_enforced_already_is_taken_back_all_the_same(tmp_path: Path) -> 
             ran = engine.undo()
             assert ran.state == "done" and in_force(guard) == [], ran.rows
         journal.close()
+
+
+class Behind(Guard):
+    """The running guard, as it is seen while one of its processes still has an older sheet."""
+
+    sequence: int | None = None
+
+    def ask(self, method: str, path: str, cell: str) -> tuple[int, dict[str, str], bytes]:
+        status, told, page = super().ask(method, path, cell)
+        if path == "/metrics" and self.sequence is not None:
+            page = re.sub(rb"(?m)^(afterguard_measures_sequence) .*", rb"\1 %d" % self.sequence, page)
+        return status, told, page
+
+
+def test_what_one_process_refuses_and_another_lets_pass_is_not_in_effect(tmp_path: Path) -> None:
+    policy = net.rules(net.rule("no-canary", "block", "response", {"hit.kind": "canary_leak"}), head="mode: observe")
+    with net.stand_in() as origin, net.guard("", tmp_path, policy, mounts={"openai": f"{origin.origin}/openai"}) as guard:  # fmt: skip
+        secret = guard_key(guard.folder)
+        behind = Behind(guard.url, secret, {})
+        at = AtGuard(behind, guard.folder / "measures.json", measures.own_key(secret), by="ann")
+        act = Act(identity("c", "b", "quarantine_identity", "cc" * 10), "c", "b", "q", "contain", "quarantine_identity", "identity", "cc" * 10, "t", ttl=600, timeout=5)  # fmt: skip
+        held = at.do(act, time.time() + 600)["sequence"]
+        net.until(lambda: at.state(act).word == "in_effect", 10)
+        behind.sequence = held - 1
+        state = at.state(act)
+        assert state.word == "not" and f"a process of the guard does not have sheet {held} yet" in state.says
+        behind.sequence = None
+        at.undo(act, {})
+        net.until(lambda: at.state(act).word == "not", 10)
+        behind.sequence = held
+        assert at.state(act).word == "in_effect", "somebody may still be refused"
 
 
 def in_force(guard: Any) -> list[Any]:

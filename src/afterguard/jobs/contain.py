@@ -20,6 +20,7 @@ from afterguard import files
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.guard import probe, probe_request
 from afterguard.guard.who import key_name
+from afterguard.jobs import points
 from afterguard.jobs.fleet import Fleet
 from afterguard.jobs.prove import Guard
 from afterguard.policy import measures
@@ -131,7 +132,26 @@ class AtGuard:
         return State(word, where, found.is_settled)
 
     def _here(self, act: Act) -> State:
-        """What the guard shows that can be probed."""
+        """What the guard shows that can be probed, once every process of it has the sheet: a probe meets one of them."""
+        found = self._probed(act)
+        try:
+            sheet = self._read()
+            is_held = sheet is not None and any(one.id == act.id for one in sheet.measures)
+            if sheet is None or found.word != ("in_effect" if is_held else "not") or not self._is_behind(sheet.sequence):  # fmt: skip
+                return found
+        except AfterguardError as error:
+            return State("unknown", str(error))
+        return State("not" if is_held else "in_effect", f"a process of the guard does not have sheet {sheet.sequence} yet; {found.says}")  # fmt: skip
+
+    def _is_behind(self, sequence: int) -> bool:
+        """Whether the guard says that one of its processes has an older sheet. Raises Unreachable."""
+        status, _, page = self.guard.ask("GET", "/metrics", "metrics")
+        if status != 200:
+            return False
+        return points.point("", page.decode("utf-8", "replace"), self.clock()).measures < sequence
+
+    def _probed(self, act: Act) -> State:
+        """What probes through the guard's own door meet."""
         try:
             rows = self.guard.mounts()[0]
             if KINDS[act.do].measure == "enforce_route":

@@ -48,14 +48,14 @@ class Triaged:
         told = self._alarms(
             [*(self.predictive.feed(event) if event.features else ()), *self.live.feed(event)], event.time
         )
-        for one in self.hits(event):
+        for one in seen(event):
             told += self.triage.feed(one, event.time)
         self.triage.ask(Traffic(event.time, event.app, event.user or event.key, event.conversation))
         return self._new(told, event.time)
 
-    def hits(self, event: Event) -> list[Sighting]:
-        """What detectors say of it."""
-        return seen(event)
+    def hits(self, event: Event) -> tuple[str, ...]:
+        """What detectors rightly say of it: noise is no first hit of anything."""
+        return event.hits
 
     def tick(self, now: float) -> list[Told]:
         told = self._alarms(list(self.live.tick(now)), now)

@@ -303,7 +303,7 @@ def fared(truth: Truth, alerts: list[Said], alarms: list[Said], seed: int) -> Fo
         out.noticed = True
         out.fits |= fits
         out.kinds[alert.kind] = out.kinds.get(alert.kind, 0) + 1
-        if out.from_hit is None and (alarms or math.isfinite(truth.hit_at)):
+        if out.from_hit is None and alarms:
             out.from_hit = max(0.0, (alert.time - first_hit(truth, alarms, alert.time, seed)) / 60)
         covered |= rows
         if out.minutes is None and len(covered) >= ENOUGH * truth.rows - 0.5:

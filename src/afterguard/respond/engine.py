@@ -311,7 +311,9 @@ class Engine:
                     self._write("undo_partly", act.id, state.says)
                     return Row(act, "partly", state.says)
             elif state.word not in ("in_effect", "partly") and (state.word == "not" or adapter.is_repeatable(act)):
-                return self._say(act, word, state.says, {"kept": kept, "proof": state.says})
+                if state.word != "unknown":
+                    return self._say(act, word, state.says, {"kept": kept, "proof": state.says})
+                return self._say(act, word, f"taken back, and nobody could say that it is gone: {state.says}", {"kept": kept})  # fmt: skip
             if self.clock() >= end:
                 return self._say(act, "failed", f"taken back, and still seen in effect: {state.says}")
             self.sleep(POLL)

@@ -235,6 +235,23 @@ def test_what_is_no_event_in_an_inbox_is_left_out_and_the_rest_taken_in(tmp_path
     assert not list((tmp_path / "it" / "inbox").glob("*.jsonl"))
 
 
+def test_a_drill_s_alerts_arrive_whoever_has_the_spools_and_what_it_did_says_so(tmp_path: Path) -> None:
+    found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl, encode: ocsf}}]\n")  # fmt: skip
+    alert = Alert("al-1", "f", "made_up", "Drill: t", Severity.high, Confidence.high, 1.0, 2.0, 2.0, "desk", drill="r1")
+    case = msgspec.structs.replace(CASE, drill="r1")
+    (deed,) = deeds(case, (), [Line(1, 1.0, "done", "os:ann", act="act-1", text="gone", hash="ab" * 8)])
+    outlet = handover.Leaving(found, tmp_path)
+    with Exporter(found.sinks, tmp_path) as watch, handover.meanwhile(found, tmp_path):
+        outlet.hand_over([alert])
+        assert watch.drain(30)
+    with handover.meanwhile(found, tmp_path):
+        inbox.leave(tmp_path, found.sinks, "audit", [deed])
+    assert handover.deliver(found, tmp_path, 30.0) == handover.Handed(0)
+    told = [json.loads(one) for one in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [one["unmapped"]["afterguard"]["drill"] for one in told] == ["r1", "r1"]
+    assert told[1]["message"].startswith("Drill: done") and schema.errors(told[1]) == []
+
+
 def test_an_inbox_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl}}]\n")
     deed = Deed("d-1", "done", 1.0, "ann", "desk")

@@ -159,10 +159,15 @@ def _merged(before: tuple[Act, ...], made: Planned | None) -> tuple[Act, ...]:
 def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | None, value: list[str] | None) -> Choice:  # fmt: skip
     from afterguard.respond.plan import Choice
 
+    return Choice(optional=with_ or (), skip=skip or (), only=only or (), values=values_of(value))
+
+
+def values_of(value: list[str] | None) -> dict[str, str]:
+    """Step -> value, of STEP=VALUE. Raises UsageError."""
     values = dict(one.split("=", 1) for one in value or [] if "=" in one)
     if len(values) != len(value or []):
         raise UsageError("a value is STEP=VALUE", hint="--value pin-model=gpt-agreed", slug="bad-usage")
-    return Choice(optional=with_ or (), skip=skip or (), only=only or (), values=values)
+    return values
 
 
 def _planned(desk: Desk, held: Held, name: str, choice: Choice) -> Planned | None:

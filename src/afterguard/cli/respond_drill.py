@@ -15,7 +15,9 @@ from afterguard.cli import attack_parts as parts
 from afterguard.cli.options import DEFAULT, Common, Session, writing
 from afterguard.cli.policy_files import text_of
 from afterguard.cli.recording import beside
-from afterguard.cli.respond_places import acting, opened, who
+from afterguard.cli.respond_acts import values_of
+from afterguard.cli.respond_places import Desk, acting, opened, who
+from afterguard.cli.respond_sinks import Outbox, outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
 
@@ -51,6 +53,7 @@ def drill(
     playbook: str = "",
     with_: Annotated[list[str] | None, Parameter(name="--with", negative=())] = None,
     skip: Repeated = None,
+    value: Repeated = None,
     wait: float = 300.0,
     settle: float = 5.0,
     routes: Path | None = None,
@@ -90,13 +93,15 @@ def drill(
     contain
         Really do what the playbook says, with approvals; without it a dry run.
     wide
-        Also acts that touch others than the drill: a tool, a mount, a document.
+        Also acts that touch others than the drill: a tool, a mount, a document, an ingest.
     playbook
         Its id; empty: the one that covers most of the alerts.
     with_
         Optional steps that are wanted. Repeatable.
     skip
         Steps to leave out. Repeatable.
+    value
+        STEP=VALUE for steps that need one. Repeatable.
     wait
         Seconds for approvals and answers, from the first alert on.
     settle
@@ -106,7 +111,7 @@ def drill(
     rules
         Sigma rules of your own, files or folders.
     sinks
-        The sinks file: alerts of the drill go to these destinations too, marked.
+        The sinks file: alerts of the drill, what was done and who agreed go to these destinations too, marked.
     token
         File with your ID token, where roles come from a provider.
     break_glass
@@ -114,17 +119,17 @@ def drill(
     settings
         respond.yaml.
     """
-    from afterguard.cli.watch import outlet_of
     from afterguard.jobs import drill as job
     from afterguard.jobs import drill_watch, respond, watch
     from afterguard.model import Drill
 
     _checked(common, requests, wait, settle)
+    values = values_of(value)
     found, data = parts.opened(target, "guarded")
     chosen = parts.chosen(techniques, data is not None)
     flags = parts.Flags(authorisation, trusted or [], kill_file, listen)
     with opened(common, settings) as desk:
-        session, room = desk.session, desk.room
+        session, room, out = desk.session, desk.room, outbox(desk, sinks)
         leave = _within(parts.leave(session, flags, target, found), requests)
         person = acting(desk, token, break_glass) if contain else who(desk, token, break_glass)
         guard = respond.running(room)
@@ -142,13 +147,13 @@ def drill(
         with (
             parts.book(folder / "attack.jsonl", head, session) as book,
             parts.means(session, flags, found) as outside,
-            outlet_of(session, sinks, False) as outlet,
+            out.open() as outlet,
         ):
             beside_it = drill_watch.Beside(
                 about, [log or room.guard_log], _triage(session, desk.cases.store, routes), desk.cases.store.connection, session.config.tenant, folder / "triage.state",
                 told.extend, time.time, outlet, watch.rules(rules) if rules else None,
             )  # fmt: skip
-            wish = job.Wish(contain, wide, playbook, with_ or (), skip or (), wait, settle)
+            wish = job.Wish(contain, wide, playbook, with_ or (), skip or (), wait, settle, values)
             made = _attack(found, data, chosen, leave, book, outside)
             before = signal.signal(
                 signal.SIGTERM, signal.default_int_handler
@@ -157,9 +162,11 @@ def drill(
                 result = job.Drilling(room, desk.cases, about, found.name, guard, beside_it, told, made, person, wish, say=session.say).run()  # fmt: skip
             finally:
                 signal.signal(signal.SIGTERM, before)
+            code = _told(desk, out, result)
+        out.deliver(desk)
         _write(session, result)
         session.next(f"afterguard respond export {result.case} -f md" if result.case else f"afterguard attack replay ID --journal {folder / 'attack.jsonl'}")  # fmt: skip
-        return 0 if common.no_fail else _code(result, contain)
+        return 0 if common.no_fail else _code(result, contain) or code
 
 
 def _checked(common: Common, requests: int, wait: float, settle: float) -> None:
@@ -201,6 +208,16 @@ def _attack(found: Any, data: Any, chosen: list[Any], leave: Leave, book: Any, o
         return made(found, chosen, leave, book, way="guarded", **(outside | {"is_killed": lambda: is_over() or outside["is_killed"](), "told": told}))  # fmt: skip
 
     return make
+
+
+def _told(desk: Desk, out: Outbox, result: Drilled) -> int:
+    """Leave for the sinks what was done in the drill's case. The exit code that goes with it."""
+    from afterguard.jobs import respond
+
+    if not result.case:
+        return 0
+    lines = respond.read_journal(desk.room, result.case).lines
+    return out.leave(desk, desk.cases.get(result.case), respond.planned(lines), lines)
 
 
 def _write(session: Session, result: Drilled) -> None:

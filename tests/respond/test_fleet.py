@@ -443,6 +443,18 @@ def test_what_is_not_everywhere_is_partly_done_and_asked_again(tmp_path: Path) -
     made.journal.close()  # type: ignore[union-attr]
 
 
+def test_what_the_settings_do_not_name_any_more_is_said_and_stays_as_it_was(tmp_path: Path) -> None:
+    places = Places(State("partly", "1 of 2", True))
+    act = engines.act("quarantine_identity", "k", on="identity", phase="contain", timeout=5.0)
+    made: Engine = engines.engine(tmp_path, [act], guard=places)
+    assert made.run().state == "partly"
+    made.adapters = {name: one for name, one in made.adapters.items() if name != "guard"}
+    for ran in (made.run(), made.undo()):
+        assert ran.state == "failed" and "the settings name no guard any more" in ran.rows[0].says
+    assert made.standing(act)[0] == "partly", "and can be taken back with the right ones"
+    made.journal.close()  # type: ignore[union-attr]
+
+
 def test_what_held_in_part_and_is_over_is_not_done_again(tmp_path: Path) -> None:
     places = Places(State("partly", "1 of 2", True))
     act = engines.act("quarantine_identity", "k", on="identity", phase="contain", ttl=100.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,21 +196,10 @@ def _planned(desk: Desk, held: Held, name: str, choice: Choice) -> Planned | Non
     return planned(held.case, found, choice)
 
 
-def _journal(desk: Desk, held: Held, person: Person) -> _Closing:
+def _journal(desk: Desk, held: Held, person: Person) -> closing[Journal]:
     from afterguard.jobs import respond as job
 
-    return _Closing(job.open_journal(desk.room, held.case.id, person))
-
-
-class _Closing:
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-
-    def __enter__(self) -> Journal:
-        return self.journal
-
-    def __exit__(self, *_: object) -> None:
-        self.journal.close()
+    return closing(job.open_journal(desk.room, held.case.id, person))
 
 
 def _tell(desk: Desk, held: Held, lines: Sequence[Line], acts: Sequence[Act]) -> None:

@@ -89,6 +89,6 @@ def outbox(desk: Desk, file: Path | None, *, is_dry: bool = False) -> Outbox:
         raise UsageError("a dry run does nothing that sinks could be told of", hint="leave out --sinks", slug="bad-usage")  # fmt: skip
     if desk.session.common.offline:
         raise UsageError("sinks need the network", hint="leave out --offline", slug="bad-usage")
-    from afterguard.export.settings import load
+    from afterguard.export.settings import load_sinks
 
-    return Outbox(file, load(file))
+    return Outbox(file, load_sinks(file))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from afterguard import ocsf
-from afterguard.model import DRILLED, Alert, Case, Deed, Entity, Entry, Finding, Found, Range
+from afterguard.model import DRILL_TITLE, Alert, Case, Deed, Entity, Entry, Finding, Found, Range
 
 SCORES = {"info": 0, "low": 3, "medium": 5, "high": 8, "critical": 10}
 """Severity as the 0 to 10 of CEF and LEEF."""
@@ -176,7 +176,7 @@ def of_deed(one: Deed) -> Row:
 def said(one: Deed) -> str:
     """A deed in words."""
     about = " ".join(one.tools) if one.on == "case" or not one.target else one.target
-    drill = DRILLED if one.drill else ""
+    drill = DRILL_TITLE if one.drill else ""
     return f"{drill}{one.what.replace('_', ' ')}: {one.do.replace('_', ' ') or one.act} {about}".strip()
 
 

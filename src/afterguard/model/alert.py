@@ -113,7 +113,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """The drill that it is of; "" for the real thing."""
 
 
-DRILLED = "Drill: "
+DRILL_TITLE = "Drill: "
 """How titles of what a drill raised, and of what was done in it, begin."""
 
 

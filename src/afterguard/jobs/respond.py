@@ -303,7 +303,7 @@ def _status(held: Case, found: Sequence[Line], acts: Sequence[Act]) -> str:
     own = [last.get(one.id, "") for one in acts if one.phase == CONTAINED]
     if held.status == "open" and own and all(one in ("done", "skipped") for one in own) and "done" in own:
         return "contained"
-    if held.status == "contained" and "done" not in own:
+    if held.status == "contained" and ("done" not in own or any(one in ("undone", "undo_partly") for one in own)):
         return "open"
     return held.status
 

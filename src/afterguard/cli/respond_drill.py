@@ -16,7 +16,7 @@ from afterguard.cli.options import DEFAULT, Common, Session, writing
 from afterguard.cli.policy_files import text_of
 from afterguard.cli.recording import beside
 from afterguard.cli.respond_acts import values_of
-from afterguard.cli.respond_places import Desk, acting, opened, who
+from afterguard.cli.respond_places import ACTING, Acting, Desk, acting, opened, who
 from afterguard.cli.respond_sinks import Outbox, outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
@@ -58,15 +58,12 @@ def drill(
     settle: float = 5.0,
     routes: Path | None = None,
     rules: list[Path] | None = None,
-    sinks: Path | None = None,
-    token: Path | None = None,
-    break_glass: str = "",
-    settings: Path | None = None,
+    by: Acting = ACTING,
     common: Common = DEFAULT,
 ) -> int:
     """Attack an application through its running guard, within its owner's leave, and measure how soon that is told, contained and undone.
 
-    Contains nothing without --contain. Exits with 10 where something had its way and nobody was told, or containment was wanted and not proven, or not all was taken back.
+    Contains nothing without --contain. With --sinks its alerts are told as well; all of it is marked. Exits with 10 where something had its way and nobody was told, or containment was wanted and not proven, or not all was taken back.
 
     Parameters
     ----------
@@ -110,14 +107,6 @@ def drill(
         YAML file: owners of alerts, prices of kinds.
     rules
         Sigma rules of your own, files or folders.
-    sinks
-        The sinks file: alerts of the drill, what was done and who agreed go to these destinations too, marked.
-    token
-        File with your ID token, where roles come from a provider.
-    break_glass
-        The break-glass account.
-    settings
-        respond.yaml.
     """
     from afterguard.jobs import drill as job
     from afterguard.jobs import drill_watch, respond, watch
@@ -128,10 +117,10 @@ def drill(
     found, data = parts.opened(target, "guarded")
     chosen = parts.chosen(techniques, data is not None)
     flags = parts.Flags(authorisation, trusted or [], kill_file, listen)
-    with opened(common, settings) as desk:
-        session, room, out = desk.session, desk.room, outbox(desk, sinks)
+    with opened(common, by.settings) as desk:
+        session, room, out = desk.session, desk.room, outbox(desk, by.sinks)
         leave = _within(parts.leave(session, flags, target, found), requests)
-        person = acting(desk, token, break_glass) if contain else who(desk, token, break_glass)
+        person = acting(desk, by.token, by.break_glass) if contain else who(desk, by.token, by.break_glass)
         guard = respond.running(room)
         if guard is None:
             raise UsageError("the guard's key is not here: nobody could prove what it does", hint="guard: {folder: DIR, listen: HOST:PORT} in respond.yaml, on the guard's machine", slug="guard-unreachable")  # fmt: skip

@@ -252,6 +252,12 @@ def test_a_drill_s_alerts_arrive_whoever_has_the_spools_and_what_it_did_says_so(
     assert told[1]["message"].startswith("Drill: done") and schema.errors(told[1]) == []
 
 
+def test_an_answer_to_no_question_is_refused_and_stays_nowhere(place: Place) -> None:
+    code, _, err = place("clocks", place.case, "--yes", "gdpr.no-such-question")
+    assert code == 2 and "no question is called gdpr.no-such-question" in err
+    assert place("clocks", place.case)[0] == 0, "the case can be asked of again"
+
+
 def test_an_inbox_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl}}]\n")
     deed = Deed("d-1", "done", 1.0, "ann", "desk")

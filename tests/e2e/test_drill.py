@@ -180,7 +180,11 @@ def test_a_target_that_is_a_door_of_the_guard_needs_no_name(observing: Scene) ->
 
 
 def test_containment_is_approved_proven_and_undone(enforcing: Scene) -> None:
-    with enforcing.drilling("--techniques", TECHNIQUES, "--requests", "100", "--contain", "--playbook", "direct-injection", "--with", "refuse-caller", "--skip", "slow-caller", "--settle", "1", "--wait", "60") as one:  # fmt: skip
+    lake, sinks = enforcing.folder / "lake.jsonl", enforcing.folder / "sinks.yaml"
+    sinks.write_text(
+        f"format: afterguard.sinks/1\nsinks:\n  - {{name: lake, kind: file, path: {lake}, encode: ocsf}}\n"
+    )
+    with enforcing.drilling("--techniques", TECHNIQUES, "--requests", "100", "--contain", "--playbook", "direct-injection", "--with", "refuse-caller", "--skip", "slow-caller", "--settle", "1", "--wait", "60", "--sinks", str(sinks)) as one:  # fmt: skip
         case = running.until(lambda: worked(enforcing, lambda case: enforcing.respond("answer", case, "keep-settings", "--text", "kept")[0] == 0), PATIENCE)  # fmt: skip
         running.until(lambda: enforcing.respond("approve", case, "refuse-caller", "--reason", "seen", by="bob")[0] == 0, PATIENCE)  # fmt: skip
         code, made = ended(one)
@@ -195,6 +199,10 @@ def test_containment_is_approved_proven_and_undone(enforcing: Scene) -> None:
     assert words[1] == "drill" and {"approved", "done", "undone"} <= set(words) and whole["journal"]["problems"] == []
     assert {one["step"] for one in made["acts"]} >= {"keep-state", "enforce-caller", "refuse-caller"}
     assert {one["on"] for one in whole["plan"]} <= {"case", "identity", "key", "conversation"}, "it touches nobody else"
+    told = [json.loads(one) for one in lake.read_text().splitlines()]
+    assert {one["unmapped"]["afterguard"].get("drill") for one in told} == {made["run"]}, "all of it is marked"
+    assert {(one["class_uid"], one["status"]) for one in told if "status" in one} >= {(3003, "approved"), (7001, "done"), (7001, "undone")}  # fmt: skip
+    assert {one["finding_info"]["uid"] for one in told if one["class_uid"] in (2004, 2006)} == set(made["alerts"])
     assert code == (10 if any(row["untold"] for row in made["rows"]) else 0)
 
 

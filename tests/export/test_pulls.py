@@ -347,6 +347,11 @@ def test_a_pull_by_tls_at_the_command_line(tmp_path: Path, monkeypatch: pytest.M
         sinks.write_text(sinks.read_text().replace(f", ca_file: {cert}", ""))
         assert run(["watch", "feedback", "--pull", "es", "--sinks", str(sinks)]) == 4
         assert "certificate" in capsys.readouterr().err
+        for which in ("ca_file", "cert_file"):
+            for file in (tmp_path / "none.pem", sinks):
+                sinks.write_text(f"format: afterguard.sinks/1\npulls: [{{name: es, kind: splunk, url: 'https://127.0.0.1:{here.server.server_port}', {which}: {file}, token: {{env: SOC_SECRET}}}}]\n")  # fmt: skip
+                assert run(["watch", "feedback", "--pull", "es", "--sinks", str(sinks)]) == 4
+                assert f"{file} holds no certificate that can be used" in capsys.readouterr().err
 
 
 KINDS = (

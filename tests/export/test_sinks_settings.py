@@ -138,3 +138,13 @@ def test_a_format_that_there_is_not_is_named_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="ocsff") as caught:
         encoder("ocsff")
     assert "ocsf" in caught.value.hint
+
+
+@pytest.mark.parametrize("words", [("watch", "run", "{log}"), ("export", "status"), ("export", "test")])
+def test_a_file_with_pulls_alone_is_no_place_to_hand_things_to(words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    sinks, log = tmp_path / "sinks.yaml", tmp_path / "decisions.jsonl"
+    sinks.write_text("format: afterguard.sinks/1\npulls: [{name: es, kind: elastic, url: 'https://es.example'}]\n")
+    log.write_text("")
+    told = [one.format(log=log) for one in words]
+    code, _, err = run(capsys, *told, "--sinks", str(sinks), "--store", str(tmp_path / "s.db"), "--no-config")
+    assert code == 2 and f"{sinks} names no sink" in err

@@ -19,6 +19,7 @@ from afterguard.export import inbox
 from afterguard.export.exporter import Exporter
 from afterguard.export.settings import parse
 from afterguard.export.sink import opened_spool
+from afterguard.export.spool.bound import Lane
 from afterguard.jobs import handover
 from afterguard.model import Alert, Case, Confidence, Deed, Entity, Severity
 from afterguard.respond.deeds import DONE, deeds
@@ -234,6 +235,29 @@ def test_what_is_no_event_in_an_inbox_is_left_out_and_the_rest_taken_in(tmp_path
     assert not list((tmp_path / "it" / "inbox").glob("*.jsonl"))
 
 
+def test_a_drill_s_alerts_arrive_whoever_has_the_spools_and_what_it_did_says_so(tmp_path: Path) -> None:
+    found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl, encode: ocsf}}]\n")  # fmt: skip
+    alert = Alert("al-1", "f", "made_up", "Drill: t", Severity.high, Confidence.high, 1.0, 2.0, 2.0, "desk", drill="r1")
+    case = msgspec.structs.replace(CASE, drill="r1")
+    (deed,) = deeds(case, (), [Line(1, 1.0, "done", "os:ann", act="act-1", text="gone", hash="ab" * 8)])
+    outlet = handover.Leaving(found, tmp_path)
+    with Exporter(found.sinks, tmp_path) as watch, handover.meanwhile(found, tmp_path):
+        outlet.hand_over([alert])
+        assert watch.drain(30)
+    with handover.meanwhile(found, tmp_path):
+        inbox.leave(tmp_path, found.sinks, "audit", [deed])
+    assert handover.deliver(found, tmp_path, 30.0) == handover.Handed(0)
+    told = [json.loads(one) for one in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [one["unmapped"]["afterguard"]["drill"] for one in told] == ["r1", "r1"]
+    assert told[1]["message"].startswith("Drill: done") and schema.errors(told[1]) == []
+
+
+def test_an_answer_to_no_question_is_refused_and_stays_nowhere(place: Place) -> None:
+    code, _, err = place("clocks", place.case, "--yes", "gdpr.no-such-question")
+    assert code == 2 and "no question is called gdpr.no-such-question" in err
+    assert place("clocks", place.case)[0] == 0, "the case can be asked of again"
+
+
 def test_an_inbox_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl}}]\n")
     deed = Deed("d-1", "done", 1.0, "ann", "desk")
@@ -244,3 +268,34 @@ def test_an_inbox_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     spool = opened_spool(tmp_path, found.sinks[0])
     assert inbox.take_in(spool) == 1 and spool.backlog("audit") == 1
     spool.close()
+
+
+def test_where_there_is_no_room_for_all_the_rest_waits_and_nothing_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl}}]\n")
+    deeds = [Deed(f"d-{number}", "done", 1.0, "ann", "desk") for number in range(5)]
+    assert inbox.leave(tmp_path, found.sinks, "audit", deeds) == 1
+    spool = opened_spool(tmp_path, found.sinks[0])
+    room, offer = [2], spool.offer
+
+    def narrow(lane: Lane, id: str, body: bytes) -> bool | None:
+        if not room[0]:
+            return None
+        room[0] -= 1
+        return offer(lane, id, body)
+
+    monkeypatch.setattr(spool, "offer", narrow)
+    assert inbox.take_in(spool) == 2 and inbox.take_in(spool) == 0
+    room[0] = 2
+    assert inbox.take_in(spool) == 2
+    room[0] = 2
+    assert inbox.take_in(spool) == 1 and not inbox.is_left(spool)
+    assert [one.id for one in spool.read("audit", 10, 1 << 20)] == [f"d-{number}" for number in range(5)]
+    spool.close()
+
+
+def test_a_file_that_is_taken_in_meanwhile_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parse(f"format: afterguard.sinks/1\nsinks: [{{name: it, kind: file, path: {tmp_path}/out.jsonl}}]\n")
+    deed = Deed("d-1", "done", 1.0, "ann", "desk")
+    gone = tmp_path / "it" / "inbox" / "0-1.jsonl"
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
+    assert inbox.leave(tmp_path, found.sinks, "audit", [deed]) == 1

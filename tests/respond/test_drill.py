@@ -16,12 +16,14 @@ from afterguard.attack.trial import Result, Verdict
 from afterguard.cli import measured
 from afterguard.cli.options import Common, open_session
 from afterguard.errors import UsageError
+from afterguard.jobs import drill as drilling
 from afterguard.jobs import drill_watch as job
 from afterguard.jobs import exercise
 from afterguard.jobs import watch as watching
 from afterguard.jobs.prove import Guard
 from afterguard.model import Alert, App, Confidence, Drill, Severity
 from afterguard.respond import case, drill
+from afterguard.respond.act import Act
 from afterguard.respond.drill import Asked, Drilled, Heard, Row, Tried
 from afterguard.store import alerts as stored
 from afterguard.store.database import open_store
@@ -148,6 +150,17 @@ def test_a_drill_begins_with_what_is_usual_and_joins_nothing_that_is_open() -> N
 
 def alert(name: str, mark: str = "") -> Alert:
     return Alert(name, name, "canary_leak", "t", Severity.high, Confidence.high, NOW, NOW + 60, NOW + 60, "desk", raised=NOW + 60, drill=mark)  # fmt: skip
+
+
+def test_a_hook_that_contains_is_felt_by_others_than_the_drill() -> None:
+    def act(do: str, on: str, phase: str = "contain") -> Act:
+        return Act("act-1", "c", "b", "s", phase, do, on, "t", "x")
+
+    assert drilling.is_own(act("quarantine_identity", "identity")) and drilling.is_own(
+        act("snapshot", "case", "evidence")
+    )
+    assert drilling.is_own(act("ask", "case")) and not drilling.is_own(act("disable_tool", "tool"))
+    assert not drilling.is_own(act("freeze_writes", "case")) and not drilling.is_own(act("call", "case"))
 
 
 def test_a_drill_and_the_real_thing_are_not_one_case() -> None:

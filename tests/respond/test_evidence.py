@@ -14,8 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterguard.errors import UsageError
+from afterguard.jobs.collect import collect
+from afterguard.model import Alert, Case, Confidence, Severity
+from afterguard.policy import load_policy
 from afterguard.respond import evidence
 from afterguard.respond.evidence import Member, Missing
+from afterguard.respond.kept import kept
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
@@ -86,6 +90,32 @@ def test_no_byte_can_be_changed_unseen(at: int, what: bytes) -> None:
             return
     touched = any(data[low:high] != changed[low:high] for low, high in held)
     assert found.problems or not touched
+
+
+def test_what_acts_kept_is_in_it_and_stands_in_for_what_was_rotated_away(tmp_path: Path) -> None:
+    def decision(uid: str) -> bytes:
+        return b'{"metadata":{"uid":"%s"},"class_uid":6003}\n' % uid.encode()
+
+    policy = b"format: afterguard.policy/1\nname: p\nmode: observe\nrules: []\n"
+    revision = load_policy(policy.decode(), "p").revision
+    place, log = tmp_path / "case", tmp_path / "decisions.jsonl"
+    (place / "act-1").mkdir(parents=True)
+    (place / "act-1" / "decisions.jsonl").write_bytes(decision("e-1") + decision("e-2"))
+    (place / "act-1" / "policy.yaml").write_bytes(policy)
+    (place / "act-1" / "measures.json").write_bytes(b"{}")
+    (place / "act-1" / ".measures.json.7.part").write_bytes(b"torn")
+    (place / "act-2.before").write_bytes(policy)
+    log.write_bytes(decision("e-2"))
+    alert = Alert("al-1", "f", "made_up", "t", Severity.high, Confidence.high, 1.0, 2.0, 2.0, "desk", exchanges=("e-1", "e-2"), count=2, policy=revision)  # fmt: skip
+    case = Case("c-1", "t", Severity.high, 1.0, 2.0, "desk")
+    found = collect(case, [alert], logs=[log], kept=kept(place))
+    members = {one.name: one.data for one in found.members}
+    assert members["decisions.jsonl"] == decision("e-2") + decision("e-1"), "each once"
+    assert members["kept/1-measures.json"] == b"{}" and members["policy/1-policy.yaml"] == policy
+    assert not [name for name in members if "part" in name or name.startswith("policy/2")]
+    assert [one.what for one in found.missing] == ["originals of the exchanges"]
+    (place / "act-1" / "decisions.jsonl").unlink()
+    assert "decision of exchange e-1" in [one.what for one in collect(case, [alert], logs=[log], kept=kept(place)).missing]  # fmt: skip
 
 
 def test_names_that_leave_it_are_refused() -> None:

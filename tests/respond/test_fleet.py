@@ -23,10 +23,12 @@ from afterguard.config import GuardConfig
 from afterguard.errors import UsageError
 from afterguard.guard.metrics import Metrics
 from afterguard.jobs import points
+from afterguard.jobs.contain import AtGuard
 from afterguard.jobs.fleet import Fleet
 from afterguard.jobs.judging import key as guard_key
 from afterguard.jobs.points import Point
 from afterguard.jobs.promote import private_key
+from afterguard.jobs.prove import Guard
 from afterguard.jobs.sheets import Sheets, sheets_of
 from afterguard.policy import measures
 from afterguard.policy.measures import Measure, Sheet
@@ -313,6 +315,36 @@ def test_what_never_had_it_has_nothing_to_let_go(tmp_path: Path) -> None:
     assert found.have == 2 and found.lack == ("c holds sequence 6",)
 
 
+def test_a_guard_that_cannot_be_asked_hides_nothing_of_what_the_others_still_hold(tmp_path: Path) -> None:
+    here = Others(tmp_path, other=has(1))
+    here.now = 1_000.0
+    act = engines.act("quarantine_identity", "k", on="identity", phase="contain", timeout=5.0)
+    away = Guard("http://127.0.0.1:9", b"k" * 32, {})
+    at = AtGuard(away, tmp_path / "measures.json", sheet_tests.KEY, by="ann", clock=lambda: here.now, fleet=here.fleet)
+    held = at.do(act, 2_000.0)["sequence"]
+    here.named["other"] = has(held)
+    assert at.state(act).word == "unknown"
+    here.now += 5
+    at.undo(act, {"sequence": 0})
+    found = at.state(act)
+    assert found.word == "lingers" and f"gone at 0 of the 1 others; other holds sequence {held}" in found.says
+    here.now += 5
+    here.named["other"] = has(held + 10_000)
+    found = at.state(act)
+    assert found.word == "unknown" and "gone at 1 of the 1 others" in found.says
+
+
+def test_what_nobody_can_say_of_an_undo_is_said_and_is_no_proof(tmp_path: Path) -> None:
+    places = Places(State("in_effect", "yes"))
+    act = engines.act("quarantine_identity", "k", on="identity", phase="contain", timeout=5.0)
+    made: Engine = engines.engine(tmp_path, [act], guard=places)
+    assert made.run().state == "done"
+    places.states = [State("unknown", "it does not answer")]
+    assert made.undo().rows[0].says == "taken back, and nobody could say that it is gone: it does not answer"
+    assert "proof" not in made.standing(act)[1].body  # type: ignore[union-attr]
+    made.journal.close()  # type: ignore[union-attr]
+
+
 def test_a_scrape_that_is_old_is_what_was_last_seen(tmp_path: Path) -> None:
     page = tmp_path / "far.prom"
     page.write_text('# HELP afterguard_policy_info x\nafterguard_policy_info{policy="p@1",mode="m"} 1\nafterguard_measures_sequence 7\n')  # fmt: skip
@@ -408,6 +440,18 @@ def test_what_is_not_everywhere_is_partly_done_and_asked_again(tmp_path: Path) -
     assert ran.state == "partly" and made.standing(act)[0] == "undo_begun"
     places.states = [State("not", "gone")]
     assert made.undo([act.id]).state == "done" and made.standing(act)[0] == "undone"
+    made.journal.close()  # type: ignore[union-attr]
+
+
+def test_what_the_settings_do_not_name_any_more_is_said_and_stays_as_it_was(tmp_path: Path) -> None:
+    places = Places(State("partly", "1 of 2", True))
+    act = engines.act("quarantine_identity", "k", on="identity", phase="contain", timeout=5.0)
+    made: Engine = engines.engine(tmp_path, [act], guard=places)
+    assert made.run().state == "partly"
+    made.adapters = {name: one for name, one in made.adapters.items() if name != "guard"}
+    for ran in (made.run(), made.undo()):
+        assert ran.state == "failed" and "the settings name no guard any more" in ran.rows[0].says
+    assert made.standing(act)[0] == "partly", "and can be taken back with the right ones"
     made.journal.close()  # type: ignore[union-attr]
 
 

@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterguard.errors import AfterguardError, UsageError
+from afterguard.jobs import respond as responding
 from afterguard.model import Alert, Case, Confidence, Entity, Range, Severity
 from afterguard.respond import case as cases_of
 from afterguard.respond import clocks, tickets, whole
-from afterguard.respond.journal import Verified
+from afterguard.respond.act import Act
+from afterguard.respond.journal import Line, Verified
 from afterguard.store.cases import Cases
 from afterguard.store.database import open_store
 
@@ -50,6 +52,22 @@ def opened(cases: Cases, *numbers: int) -> Case:
     made = cases_of.opened(alerts, id=cases.store.made(), who="ann", now=1_000.0 + numbers[0])
     cases.save([made], {}, {made.id: alerts}, who="ann", what="open")
     return made
+
+
+def test_contained_is_what_is_in_effect_everywhere_and_not_taken_back() -> None:
+    case = cases_of.opened([alert(1)], id="c-1", who="ann", now=1_000.0)
+    acts = [Act(f"act-{n}", "c-1", "b", f"s{n}", "contain", "quarantine_identity", "identity", f"who-{n}", "x") for n in (1, 2)]  # fmt: skip
+
+    def status(held: Case, *whats: tuple[int, str]) -> str:
+        lines = [Line(n, 1_001.0 + n, what, "os:ann", act=f"act-{act}", hash=f"{n:02x}" * 8) for n, (act, what) in enumerate(whats, 1)]  # fmt: skip
+        return responding.told(held, lines, acts, 1_010.0).status
+
+    assert status(case, (1, "done"), (2, "partly")) == status(case, (1, "done")) == "open"
+    assert status(case, (1, "done"), (2, "partly"), (2, "done")) == "contained"
+    contained = msgspec.structs.replace(case, status="contained")
+    for what in ("undone", "undo_partly"):
+        assert status(contained, (1, "done"), (2, "done"), (2, what)) == "open", "one of two is not all"
+    assert status(contained, (1, "done"), (2, "done"), (2, "expired")) == "contained", "it ended as it was planned"
 
 
 def test_three_cases_become_one_and_three_again(cases: Cases) -> None:

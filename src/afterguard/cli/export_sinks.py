@@ -105,9 +105,9 @@ def test(*names: str, sinks: SinksFile, within: float = 30.0, common: Common = D
 
 def _loaded(path: Path) -> tuple[Path, tuple[Settings, ...]]:
     """The folder of the spools, and the sinks."""
-    from afterguard.export.settings import load
+    from afterguard.export.settings import load_sinks
 
-    loaded = load(path)
+    loaded = load_sinks(path)
     return loaded.spools(path), loaded.sinks
 
 

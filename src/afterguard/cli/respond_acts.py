@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from afterguard.cli.options import DEFAULT, Common, writing
-from afterguard.cli.respond_places import Desk, acting, opened, who
+from afterguard.cli.respond_places import ACTING, Acting, Desk, acting, opened, who
 from afterguard.cli.respond_sinks import outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
@@ -66,7 +67,7 @@ def plan(
     settings
         respond.yaml.
     """
-    return run(case, playbook=playbook, with_=with_, skip=skip, only=only, value=value, dry_run=True, settings=settings, common=common)  # fmt: skip
+    return run(case, playbook=playbook, with_=with_, skip=skip, only=only, value=value, dry_run=True, by=Acting(settings=settings), common=common)  # fmt: skip
 
 
 def run(
@@ -79,10 +80,7 @@ def run(
     only: Repeated = None,
     value: Repeated = None,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
-    token: Path | None = None,
-    break_glass: str = "",
-    sinks: Path | None = None,
-    settings: Path | None = None,
+    by: Acting = ACTING,
     common: Common = DEFAULT,
 ) -> int:
     """Do what a plan says, as far as it goes: evidence first, every effect asked of the world again. Run it again after an approval or a crash.
@@ -105,21 +103,13 @@ def run(
         STEP=VALUE for steps that need one. Repeatable.
     dry_run
         Ask the same questions of the same guard, hooks and stores, and change nothing.
-    token
-        File with your ID token, where roles come from a provider.
-    break_glass
-        The break-glass account; its password is asked for.
-    sinks
-        The sinks file: what was done, and who agreed, goes to these destinations too.
-    settings
-        respond.yaml.
     """
     from afterguard.jobs import respond as job
 
-    with opened(common, settings) as desk:
-        out = outbox(desk, sinks, is_dry=dry_run)
+    with opened(common, by.settings) as desk:
+        out = outbox(desk, by.sinks, is_dry=dry_run)
         held, code = desk.cases.get(case), 0
-        person = who(desk, token, break_glass) if dry_run else acting(desk, token, break_glass)
+        person = who(desk, by.token, by.break_glass) if dry_run else acting(desk, by.token, by.break_glass)
         made = _planned(desk, held, playbook, _choice(with_, skip, only, value))
         body = msgspec.json.encode(held)
         if dry_run:
@@ -159,10 +149,15 @@ def _merged(before: tuple[Act, ...], made: Planned | None) -> tuple[Act, ...]:
 def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | None, value: list[str] | None) -> Choice:  # fmt: skip
     from afterguard.respond.plan import Choice
 
+    return Choice(optional=with_ or (), skip=skip or (), only=only or (), values=values_of(value))
+
+
+def values_of(value: list[str] | None) -> dict[str, str]:
+    """Step -> value, of STEP=VALUE. Raises UsageError."""
     values = dict(one.split("=", 1) for one in value or [] if "=" in one)
     if len(values) != len(value or []):
         raise UsageError("a value is STEP=VALUE", hint="--value pin-model=gpt-agreed", slug="bad-usage")
-    return Choice(optional=with_ or (), skip=skip or (), only=only or (), values=values)
+    return values
 
 
 def _planned(desk: Desk, held: Held, name: str, choice: Choice) -> Planned | None:
@@ -190,21 +185,10 @@ def _planned(desk: Desk, held: Held, name: str, choice: Choice) -> Planned | Non
     return planned(held.case, found, choice)
 
 
-def _journal(desk: Desk, held: Held, person: Person) -> _Closing:
+def _journal(desk: Desk, held: Held, person: Person) -> closing[Journal]:
     from afterguard.jobs import respond as job
 
-    return _Closing(job.open_journal(desk.room, held.case.id, person))
-
-
-class _Closing:
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-
-    def __enter__(self) -> Journal:
-        return self.journal
-
-    def __exit__(self, *_: object) -> None:
-        self.journal.close()
+    return closing(job.open_journal(desk.room, held.case.id, person))
 
 
 def _tell(desk: Desk, held: Held, lines: Sequence[Line], acts: Sequence[Act]) -> None:
@@ -257,10 +241,7 @@ def approve(
     *,
     reason: str,
     deny: Annotated[bool, Parameter(negative=())] = False,
-    token: Path | None = None,
-    break_glass: str = "",
-    sinks: Path | None = None,
-    settings: Path | None = None,
+    by: Acting = ACTING,
     common: Common = DEFAULT,
 ) -> int:
     """Agree to an act that waits for you, or say no. Who asked for it cannot.
@@ -275,21 +256,13 @@ def approve(
         Why.
     deny
         Say no.
-    token
-        File with your ID token, where roles come from a provider.
-    break_glass
-        The break-glass account, for when the provider is away: agrees alone, and that is written everywhere. Its password is asked for.
-    sinks
-        The sinks file: what was done, and who agreed, goes to these destinations too.
-    settings
-        respond.yaml.
     """
     from afterguard.jobs import respond as job
 
-    with opened(common, settings) as desk:
-        out = outbox(desk, sinks)
+    with opened(common, by.settings) as desk:
+        out = outbox(desk, by.sinks)
         held = desk.cases.get(case)
-        person = who(desk, token, break_glass)
+        person = who(desk, by.token, by.break_glass)
         with _journal(desk, held, person) as journal:
             acts = job.planned(journal.lines)
             line = job.settle(journal, acts, act, person, agrees=not deny, reason=reason, now=desk.now)
@@ -347,10 +320,7 @@ def undo(
     acts: list[str] | None = None,
     /,
     *,
-    token: Path | None = None,
-    break_glass: str = "",
-    sinks: Path | None = None,
-    settings: Path | None = None,
+    by: Acting = ACTING,
     common: Common = DEFAULT,
 ) -> int:
     """Take back what is in effect, the last first, and ask the world whether it is gone.
@@ -361,42 +331,28 @@ def undo(
         The case.
     acts
         Only these; by default all that can be taken back.
-    token
-        File with your ID token, where roles come from a provider.
-    break_glass
-        The break-glass account.
-    sinks
-        The sinks file: what was done, and who agreed, goes to these destinations too.
-    settings
-        respond.yaml.
     """
-    return _back(case, acts or [], token, break_glass, sinks, settings, common, is_due=False)
+    return _back(case, acts or [], by, common, is_due=False)
 
 
-def expire(case: str, /, *, token: Path | None = None, sinks: Path | None = None, settings: Path | None = None, common: Common = DEFAULT) -> int:  # fmt: skip
+def expire(case: str, /, *, by: Acting = ACTING, common: Common = DEFAULT) -> int:
     """Take back what was only to hold for a while and is over. The guard lets its measures go by itself; this writes it down, and does the rest.
 
     Parameters
     ----------
     case
         The case.
-    token
-        File with your ID token, where roles come from a provider.
-    sinks
-        The sinks file: what was done, and who agreed, goes to these destinations too.
-    settings
-        respond.yaml.
     """
-    return _back(case, [], token, "", sinks, settings, common, is_due=True)
+    return _back(case, [], by, common, is_due=True)
 
 
-def _back(case: str, names: list[str], token: Path | None, glass: str, sinks: Path | None, settings: Path | None, common: Common, *, is_due: bool) -> int:  # fmt: skip
+def _back(case: str, names: list[str], by: Acting, common: Common, *, is_due: bool) -> int:
     from afterguard.jobs import respond as job
 
-    with opened(common, settings) as desk:
-        out = outbox(desk, sinks)
+    with opened(common, by.settings) as desk:
+        out = outbox(desk, by.sinks)
         held = desk.cases.get(case)
-        person = acting(desk, token, glass)
+        person = acting(desk, by.token, by.break_glass)
         body = msgspec.json.encode(held)
         with _journal(desk, held, person) as journal:
             acts = job.planned(journal.lines)

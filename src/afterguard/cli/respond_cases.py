@@ -425,8 +425,6 @@ def clocks(
         for words, said in ((yes or [], "yes"), (no or [], "no")):
             for one in words:
                 made = cases_of.said(made, "clock", said, who=person, now=desk.now, ref=one)
-        if made != held.case:
-            desk.cases.save([made], {made.id: held.version}, {}, who=person, what="clocks")
         answers = {one.ref: one.text == "yes" for one in made.timeline if one.what == "clock"}
         known = clocks_of.shipped()
         names = {
@@ -437,6 +435,8 @@ def clocks(
         strange = [one for one in answers if one not in names]
         if strange:
             raise UsageError(f"no question is called {strange[0]}", hint=f"known: {', '.join(sorted(names))}", slug="bad-clocks")  # fmt: skip
+        if made != held.case:
+            desk.cases.save([made], {made.id: held.version}, {}, who=person, what="clocks")
         found = clocks_of.running(known, answers, _since(aware) if aware else made.opened, desk.now)
         with writing(common.output) as out:
             if common.format == "json":

@@ -15,7 +15,9 @@ from afterguard.cli import attack_parts as parts
 from afterguard.cli.options import DEFAULT, Common, Session, writing
 from afterguard.cli.policy_files import text_of
 from afterguard.cli.recording import beside
-from afterguard.cli.respond_places import acting, opened, who
+from afterguard.cli.respond_acts import values_of
+from afterguard.cli.respond_places import ACTING, Acting, Desk, acting, opened, who
+from afterguard.cli.respond_sinks import Outbox, outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.safe import terminal
 
@@ -51,19 +53,17 @@ def drill(
     playbook: str = "",
     with_: Annotated[list[str] | None, Parameter(name="--with", negative=())] = None,
     skip: Repeated = None,
+    value: Repeated = None,
     wait: float = 300.0,
     settle: float = 5.0,
     routes: Path | None = None,
     rules: list[Path] | None = None,
-    sinks: Path | None = None,
-    token: Path | None = None,
-    break_glass: str = "",
-    settings: Path | None = None,
+    by: Acting = ACTING,
     common: Common = DEFAULT,
 ) -> int:
     """Attack an application through its running guard, within its owner's leave, and measure how soon that is told, contained and undone.
 
-    Contains nothing without --contain. Exits with 10 where something had its way and nobody was told, or containment was wanted and not proven, or not all was taken back.
+    Contains nothing without --contain. With --sinks its alerts are told as well; all of it is marked. Exits with 10 where something had its way and nobody was told, or containment was wanted and not proven, or not all was taken back.
 
     Parameters
     ----------
@@ -90,13 +90,15 @@ def drill(
     contain
         Really do what the playbook says, with approvals; without it a dry run.
     wide
-        Also acts that touch others than the drill: a tool, a mount, a document.
+        Also acts that touch others than the drill: a tool, a mount, a document, an ingest.
     playbook
         Its id; empty: the one that covers most of the alerts.
     with_
         Optional steps that are wanted. Repeatable.
     skip
         Steps to leave out. Repeatable.
+    value
+        STEP=VALUE for steps that need one. Repeatable.
     wait
         Seconds for approvals and answers, from the first alert on.
     settle
@@ -105,28 +107,20 @@ def drill(
         YAML file: owners of alerts, prices of kinds.
     rules
         Sigma rules of your own, files or folders.
-    sinks
-        The sinks file: alerts of the drill go to these destinations too, marked.
-    token
-        File with your ID token, where roles come from a provider.
-    break_glass
-        The break-glass account.
-    settings
-        respond.yaml.
     """
-    from afterguard.cli.watch import outlet_of
     from afterguard.jobs import drill as job
     from afterguard.jobs import drill_watch, respond, watch
     from afterguard.model import Drill
 
     _checked(common, requests, wait, settle)
+    values = values_of(value)
     found, data = parts.opened(target, "guarded")
     chosen = parts.chosen(techniques, data is not None)
     flags = parts.Flags(authorisation, trusted or [], kill_file, listen)
-    with opened(common, settings) as desk:
-        session, room = desk.session, desk.room
+    with opened(common, by.settings) as desk:
+        session, room, out = desk.session, desk.room, outbox(desk, by.sinks)
         leave = _within(parts.leave(session, flags, target, found), requests)
-        person = acting(desk, token, break_glass) if contain else who(desk, token, break_glass)
+        person = acting(desk, by.token, by.break_glass) if contain else who(desk, by.token, by.break_glass)
         guard = respond.running(room)
         if guard is None:
             raise UsageError("the guard's key is not here: nobody could prove what it does", hint="guard: {folder: DIR, listen: HOST:PORT} in respond.yaml, on the guard's machine", slug="guard-unreachable")  # fmt: skip
@@ -142,13 +136,13 @@ def drill(
         with (
             parts.book(folder / "attack.jsonl", head, session) as book,
             parts.means(session, flags, found) as outside,
-            outlet_of(session, sinks, False) as outlet,
+            out.open() as outlet,
         ):
             beside_it = drill_watch.Beside(
                 about, [log or room.guard_log], _triage(session, desk.cases.store, routes), desk.cases.store.connection, session.config.tenant, folder / "triage.state",
                 told.extend, time.time, outlet, watch.rules(rules) if rules else None,
             )  # fmt: skip
-            wish = job.Wish(contain, wide, playbook, with_ or (), skip or (), wait, settle)
+            wish = job.Wish(contain, wide, playbook, with_ or (), skip or (), wait, settle, values)
             made = _attack(found, data, chosen, leave, book, outside)
             before = signal.signal(
                 signal.SIGTERM, signal.default_int_handler
@@ -157,9 +151,11 @@ def drill(
                 result = job.Drilling(room, desk.cases, about, found.name, guard, beside_it, told, made, person, wish, say=session.say).run()  # fmt: skip
             finally:
                 signal.signal(signal.SIGTERM, before)
+            code = _told(desk, out, result)
+        out.deliver(desk)
         _write(session, result)
         session.next(f"afterguard respond export {result.case} -f md" if result.case else f"afterguard attack replay ID --journal {folder / 'attack.jsonl'}")  # fmt: skip
-        return 0 if common.no_fail else _code(result, contain)
+        return 0 if common.no_fail else _code(result, contain) or code
 
 
 def _checked(common: Common, requests: int, wait: float, settle: float) -> None:
@@ -201,6 +197,16 @@ def _attack(found: Any, data: Any, chosen: list[Any], leave: Leave, book: Any, o
         return made(found, chosen, leave, book, way="guarded", **(outside | {"is_killed": lambda: is_over() or outside["is_killed"](), "told": told}))  # fmt: skip
 
     return make
+
+
+def _told(desk: Desk, out: Outbox, result: Drilled) -> int:
+    """Leave for the sinks what was done in the drill's case. The exit code that goes with it."""
+    from afterguard.jobs import respond
+
+    if not result.case:
+        return 0
+    lines = respond.read_journal(desk.room, result.case).lines
+    return out.leave(desk, desk.cases.get(result.case), respond.planned(lines), lines)
 
 
 def _write(session: Session, result: Drilled) -> None:

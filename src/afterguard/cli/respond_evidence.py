@@ -56,6 +56,7 @@ def evidence(
     from afterguard.jobs.respond import signing_key
     from afterguard.model import App
     from afterguard.respond import evidence as archive
+    from afterguard.respond.kept import kept as kept_by
 
     if common.output == "-":
         raise UsageError("an archive is no text for a terminal", hint="--output evidence.tar", slug="bad-usage")
@@ -70,6 +71,7 @@ def evidence(
         stack.callback(progress.close)
         found = job.collect(
             held.case, held.alerts, logs=logs, policies=policy or (), pins=pins or (), attached=[*(attach or ()), *_journal(desk.room.journal_file(held.case.id))],
+            kept=kept_by(desk.room.place(held.case.id)),
             vault=kept if originals else None, who=person, progress=lambda count, _: progress(count, "lines"),
         )  # fmt: skip
         data = io.BytesIO()

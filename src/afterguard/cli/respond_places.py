@@ -9,8 +9,11 @@ import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from cyclopts import Parameter
 
 from afterguard.cli.guard_places import folder_of, log_of
 from afterguard.cli.options import Common, Session, open_session
@@ -25,6 +28,24 @@ if TYPE_CHECKING:
     from afterguard.store.cases import Cases
 
 SETTINGS = "respond.yaml"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Acting:
+    """Options of every command that does something in a case: who acts, whom it is told, what may be done."""
+
+    token: Path | None = None
+    "File with your ID token, where roles come from a provider."
+    break_glass: str = ""
+    "The break-glass account, for when the provider is away: it agrees alone, and that is written everywhere. Its password is asked for."
+    sinks: Path | None = None
+    "The sinks file: what was done, and who agreed, goes to these destinations too."
+    settings: Path | None = None
+    "respond.yaml."
+
+
+ACTING = Acting()
 
 
 class Desk(NamedTuple):

@@ -5,7 +5,8 @@ In: --sinks FILE, a case with its journal. Out: events handed over, and words. W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from afterguard.safe import terminal
 
 if TYPE_CHECKING:
     from afterguard.export.settings import Sinks
+    from afterguard.jobs.handover import Leaving
     from afterguard.respond.act import Act
     from afterguard.respond.journal import Line
     from afterguard.store.cases import Held
@@ -51,6 +53,17 @@ class Outbox(NamedTuple):
             desk.session.say(f"respond: {events} events for {sinks} sinks")
         return 0
 
+    @contextmanager
+    def open(self) -> Iterator[Leaving | None]:
+        """An outlet for the alerts of a command that goes on for a while, with delivery meanwhile; None where nobody is told."""
+        if self.found is None:
+            yield None
+            return
+        from afterguard.jobs import handover
+
+        with handover.meanwhile(self.found, self.spools):
+            yield handover.Leaving(self.found, self.spools)
+
     def deliver(self, desk: Desk) -> None:
         """Deliver, once the journal is free again. What waits is said, and lost is nothing."""
         if self.found is None:
@@ -76,6 +89,6 @@ def outbox(desk: Desk, file: Path | None, *, is_dry: bool = False) -> Outbox:
         raise UsageError("a dry run does nothing that sinks could be told of", hint="leave out --sinks", slug="bad-usage")  # fmt: skip
     if desk.session.common.offline:
         raise UsageError("sinks need the network", hint="leave out --offline", slug="bad-usage")
-    from afterguard.export.settings import load
+    from afterguard.export.settings import load_sinks
 
-    return Outbox(file, load(file))
+    return Outbox(file, load_sinks(file))

@@ -129,10 +129,10 @@ def outlet_of(session: Session, sinks: Path | None, audit: bool) -> Iterator[Out
     if session.common.offline:
         raise UsageError("sinks need the network", hint="leave out --offline", slug="bad-usage")
     from afterguard.export.exporter import Exporter
-    from afterguard.export.settings import load
+    from afterguard.export.settings import load_sinks
     from afterguard.jobs.outlet import Outlet
 
-    found = load(sinks)
+    found = load_sinks(sinks)
     with Exporter(found.sinks, found.spools(sinks)) as exporter:
         made = Outlet(exporter, has_lines=audit)
         yield made

@@ -80,6 +80,7 @@ def fields(row: Row) -> dict[str, Any]:
         "alerts": list(row.alerts),
         "entity": [f"{one.kind}:{one.name}" for one in row.entities],
         "case_id": row.case,
+        "drill": row.drill,
         "suppressed": row.suppressed,
         "disposition": row.disposition,
         "disposition_id": row.disposed,

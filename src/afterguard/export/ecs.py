@@ -36,7 +36,7 @@ TYPES = {"allowed": "allowed", "blocked": "denied", "modified": "allowed"}
 OWN = (
     "what", "state", "confidence", "tenant", "owner", "conversation", "provider", "mount", "detector", "cause", "excerpt", "data_classes", "exchanges",
     "alerts", "count", "held_off", "revision", "likelihood", "money", "currency", "spent", "case", "suppressed", "disposition", "fix",
-    "where", "status", "entities",
+    "where", "status", "entities", "drill",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ lets some come twice, with the same id, and loses none.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -51,11 +52,23 @@ def leave(folder: Path, sinks: Sequence[Settings], lane: Lane, events: Sequence[
 def _put(place: Path, data: bytes) -> None:
     """A file whole or not at all, and on the disk."""
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if len(data) > CAP or len(data) + sum(one.stat().st_size for one in place.iterdir()) > ROOM:
+    if len(data) > CAP or len(data) + _waiting(place) > ROOM:
         raise OSError(28, "what waits in the inbox is too much: does anything deliver?")
-    name = f"{time.time_ns():020d}-{os.getpid()}"
-    part, whole = place / f".{name}.part", place / f"{name}.jsonl"
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+    _written(place, f"{time.time_ns():020d}-{os.getpid()}", data)
+
+
+def _waiting(place: Path) -> int:
+    """Bytes that wait; a file that is taken in meanwhile waits no more."""
+    size = 0
+    for one in place.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            size += one.stat().st_size
+    return size
+
+
+def _written(place: Path, name: str, data: bytes) -> None:
+    part, whole = place / f".{name}.{os.getpid()}.part", place / f"{name}.jsonl"
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
@@ -77,15 +90,19 @@ def is_left(spool: Spool) -> bool:
 
 
 def take_in(spool: Spool) -> int:
-    """Put what was left into its lanes, the oldest first; how many. Stops where there is no room, and begins that file again at the next call."""
+    """Put what was left into its lanes, the oldest first; how many. Stops where there is no room; what is not in yet stays for the next call."""
     count = 0
     try:
         for file in sorted((spool.folder / FOLDER).glob("*.jsonl")):
             with file.open("rb") as handle:
                 data = handle.read(CAP)
-            for row in data.splitlines():
+            rows = data.splitlines(keepends=True)
+            for at, row in enumerate(rows):
                 is_in = _offer(spool, row, file)
                 if is_in is None:
+                    if at:  # what is in the spool would else come again at each call, and the rest never
+                        spool.sync()
+                        _written(file.parent, file.stem, b"".join(rows[at:]))
                     return count
                 count += is_in
             spool.sync()

@@ -154,7 +154,7 @@ def _own(one: Alert) -> dict[str, Any]:
         "revision": one.revision, "held_off": one.held_off, "likelihood": one.likelihood, "risk": one.risk, "touched": one.touched,
         "money": one.money, "currency": one.currency, "why": one.why, "would_change": one.would_change, "owner": one.owner,
         "case": one.case, "suppressed": one.suppressed, "mount": one.mount, "model": one.model, "data_classes": one.data_classes,
-        "entities": one.entities, "hits": one.hits,
+        "entities": one.entities, "hits": one.hits, "drill": one.drill,
     }  # fmt: skip
     return {name: value for name, value in own.items() if value not in ("", (), {}, None)}
 
@@ -202,7 +202,7 @@ def _case_own(one: Case) -> dict[str, Any]:
     own = {
         "case": one.id, "app": one.app, "kinds": one.kinds, "playbooks": one.playbooks, "money": one.money, "currency": one.currency,
         "spent": one.spent, "merged_into": one.merged_into, "timeline": one.timeline[-ENTRIES:],
-        "timeline_total": len(one.timeline), "entities": one.entities,
+        "timeline_total": len(one.timeline), "entities": one.entities, "drill": one.drill,
     }  # fmt: skip
     return {name: value for name, value in own.items() if value not in ("", (), None)}
 
@@ -246,7 +246,7 @@ def _remedied(one: Deed) -> dict[str, Any]:
 def _deed_own(one: Deed) -> dict[str, Any]:
     own = {
         "case": one.case, "app": one.app, "who": one.who, "act": one.act, "do": one.do, "on": one.on, "target": one.target, "phase": one.phase,
-        "playbook": one.playbook, "step": one.step, "title": one.title, "asked": one.asked, "until": one.until, "exchange": one.exchange,
+        "playbook": one.playbook, "step": one.step, "title": one.title, "asked": one.asked, "until": one.until, "exchange": one.exchange, "drill": one.drill,
     }  # fmt: skip
     return {name: value for name, value in own.items() if value not in ("", 0.0)}
 

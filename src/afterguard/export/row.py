@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from afterguard import ocsf
-from afterguard.model import Alert, Case, Deed, Entity, Entry, Finding, Found, Range
+from afterguard.model import DRILL_TITLE, Alert, Case, Deed, Entity, Entry, Finding, Found, Range
 
 SCORES = {"info": 0, "low": 3, "medium": 5, "high": 8, "critical": 10}
 """Severity as the 0 to 10 of CEF and LEEF."""
@@ -99,6 +99,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     disposition: str = ""
     fix: str = ""
     where: str = ""
+    drill: str = ""
+    """The drill that it is of; "" for the real thing."""
 
 
 def of_alert(one: Alert) -> Row:
@@ -116,7 +118,7 @@ def of_alert(one: Alert) -> Row:
         data_classes=one.data_classes, entities=one.entities, exchanges=one.exchanges, count=one.count,
         held_off=one.held_off, revision=one.revision, risk=one.risk, likelihood=one.likelihood, money=one.money,
         currency=one.currency, case=one.case, suppressed=one.suppressed, disposition=one.disposition,
-        disposed=disposition(one), kinds=tuple(part.kind for part in one.hits),
+        disposed=disposition(one), kinds=tuple(part.kind for part in one.hits), drill=one.drill,
     )  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def of_case(one: Case) -> Row:
         action="close" if closed else "create" if one.updated <= one.opened else "update", state=one.status,
         app=one.app, tenant=one.tenant, owner=one.owner, actor=first(one.entities, "identity", "key"),
         address=address(one.entities), conversation=first(one.entities, "conversation"),
-        entities=one.entities, alerts=one.alerts, money=one.money, currency=one.currency, spent=one.spent,
+        entities=one.entities, alerts=one.alerts, money=one.money, currency=one.currency, spent=one.spent, drill=one.drill,
     )  # fmt: skip
 
 
@@ -167,14 +169,15 @@ def of_deed(one: Deed) -> Row:
         what="approval" if one.what in AGREED else "action", id=one.act or one.id, event=one.id, time=one.at, title=said(one), message=one.says or said(one),
         severity=one.severity, kind=one.do, action=one.what, outcome=OUTCOMES.get(one.what, "unknown"), app=one.app, tenant=one.tenant, actor=one.who,
         conversation=one.conversation, tools=one.tools, rule=f"{one.playbook}/{one.step}" if one.step else "", cause=one.asked and f"asked by {one.asked}",
-        entities=(Entity(one.on, one.target, "target"),) if one.target and one.on != "case" else (), exchanges=(one.exchange,) if one.exchange else (), case=one.case,
+        entities=(Entity(one.on, one.target, "target"),) if one.target and one.on != "case" else (), exchanges=(one.exchange,) if one.exchange else (), case=one.case, drill=one.drill,
     )  # fmt: skip
 
 
 def said(one: Deed) -> str:
     """A deed in words."""
     about = " ".join(one.tools) if one.on == "case" or not one.target else one.target
-    return f"{one.what.replace('_', ' ')}: {one.do.replace('_', ' ') or one.act} {about}".strip()
+    drill = DRILL_TITLE if one.drill else ""
+    return f"{drill}{one.what.replace('_', ' ')}: {one.do.replace('_', ' ') or one.act} {about}".strip()
 
 
 def action_told(case: Case, entry: Entry) -> str:

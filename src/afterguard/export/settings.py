@@ -57,6 +57,14 @@ def load(path: Path) -> Sinks:
     return parse(data.decode("utf-8", "replace"), str(path))
 
 
+def load_sinks(path: Path) -> Sinks:
+    """The same for who hands something over: a file with pulls alone would take everything and deliver nothing. Raises UsageError."""
+    found = load(path)
+    if not found.sinks:
+        raise UsageError(f"{path} names no sink", hint="sinks: [{name: siem, kind: syslog, host: ...}]; see docs/reference/sinks.md", slug="bad-sinks")  # fmt: skip
+    return found
+
+
 def parse(text: str, path: str = "sinks.yaml") -> Sinks:
     """The sinks of a text; `path` stands in messages."""
     errors: list[tuple[int, str]] = []

@@ -17,6 +17,7 @@ from afterguard.judges import shipped
 from afterguard.model import Alert, App, Case, Coverage
 from afterguard.policy import load_policy
 from afterguard.respond.evidence import Member, Missing
+from afterguard.respond.kept import BEFORE, DECISIONS, POLICY
 from afterguard.store.evidence import Vault
 
 UID = re.compile(rb'"metadata":\{"uid":"([^"]{1,200})"')
@@ -49,22 +50,26 @@ def collect(
     policies: Sequence[Path] = (),
     pins: Sequence[Path] = (),
     attached: Sequence[Path] = (),
+    kept: Sequence[Path] = (),
     vault: Vault | None = None,
     who: str = "",
     progress: Told | None = None,
 ) -> Collected:
-    """Gather it. Originals are opened only where a vault is given, and each reading is logged there under `who`."""
+    """Gather it. `kept`: what acts kept before anything was changed: of its logs what `logs` have no more, of its policies one of each revision. Originals are opened only where a vault is given, and each reading is logged there under `who`."""
     out = Collected()
     out.members += [Member("case.json", _json(case), "store"), Member("alerts.json", _json(list(alerts)), "store")]
     wanted = {name for one in alerts for name in one.exchanges if name}
     more = sum(max(0, one.count - len(one.exchanges)) for one in alerts)
     if more:
         out.missing.append(Missing(f"{more} further exchanges of these alerts", "an alert names its first 20; find them with afterguard watch hunt and attach the answer"))  # fmt: skip
-    _lines(out, wanted, {one.cause for one in alerts if one.cause}, logs, progress)
+    earlier = [one for one in kept if one.name == DECISIONS]
+    before = [one for one in kept if one.name == POLICY or one.suffix == BEFORE]
+    _lines(out, wanted, {one.cause for one in alerts if one.cause}, logs, earlier, progress)
     revisions = {one.policy for one in alerts if one.policy}
-    _policies(out, revisions, policies)
+    _policies(out, revisions, [*policies, *before])
     _files(out, "tools", pins)
     _files(out, "attached", attached)
+    _files(out, "kept", [one for one in kept if one not in earlier and one not in before])
     _originals(out, case, wanted, vault, who)
     out.facts |= {
         "afterguard": __version__,
@@ -82,23 +87,29 @@ def _judge() -> str:
     return msgspec.json.decode((shipped() / "judge.json").read_bytes()).get("version", "") if (shipped() / "judge.json").exists() else ""  # fmt: skip
 
 
-def _lines(out: Collected, wanted: set[str], causes: set[str], logs: Sequence[Path], progress: Told | None) -> None:
+def _lines(out: Collected, wanted: set[str], causes: set[str], logs: Sequence[Path], earlier: Sequence[Path], progress: Told | None) -> None:  # fmt: skip
     found: list[bytes] = []
     pointers: list[Pointer] = []
+    seen: set[str] = set()
     count = 0
 
     def note(row: Coverage) -> None:
         out.missing.append(Missing(row.path, f"{row.reason} {row.detail}".strip()))
 
-    for entry in files.walk(list(logs), note):
-        for at, data in _read(entry.full, entry.path, note):
+    def places() -> Iterator[tuple[Path, str]]:
+        yield from ((entry.full, entry.path) for entry in files.walk(list(logs), note))
+        yield from ((one, str(one)) for one in earlier if not wanted <= seen)
+
+    for full, path in places():
+        for at, data in _read(full, path, note):
             count += 1
             uid = UID.search(data)
             name = uid[1].decode("utf-8", "replace") if uid else ""
             is_alarm = b'"log_name":"watch"' in data and any(cause.encode() in data for cause in causes)
-            if name in wanted or is_alarm:
+            if (name in wanted or is_alarm) and name not in seen:
+                seen |= {name} - {""}
                 found.append(data)
-                pointers.append(Pointer(name, entry.path, at))
+                pointers.append(Pointer(name, path, at))
             if progress and count % 5_000 == 0:
                 progress(count, 0)
     if found:
@@ -127,6 +138,8 @@ def _policies(out: Collected, revisions: set[str], policies: Iterable[Path]) -> 
             revision = load_policy(data.decode("utf-8"), str(path)).revision
         except (OSError, UnicodeDecodeError, UsageError) as error:
             out.missing.append(Missing(f"policy {path.name}", str(error)))
+            continue
+        if revision in had:
             continue
         had.add(revision)
         out.members.append(Member(f"policy/{len(had)}-{path.name}", data, f"{path}, revision {revision}"))

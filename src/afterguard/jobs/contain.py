@@ -119,6 +119,11 @@ class AtGuard:
             found = fleet.reach(sheet.sequence, names)
             says = f"by their own word in effect at {found.have} of the {found.of} others"
             return State("unknown", f"{here.says}; {says}{found.says}")
+        if here.word == "unknown":
+            # That this one cannot be asked says nothing of the others, where it may still hold.
+            found = fleet.lifted(sheet.sequence, self._before.get(act.id, -1))
+            says = f"by their own word gone at {found.have} of the {found.of} others{found.says}; {here.says}"
+            return State("lingers" if found.lack else "unknown", says, found.is_settled)
         if here.word != ("in_effect" if is_held else "not"):
             return here
         self._proven[act.id] = sheet.sequence, here

@@ -12,7 +12,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -30,6 +30,7 @@ from afterguard.respond import drill
 from afterguard.respond.act import Act
 from afterguard.respond.drill import DRILLED, Asked, Drilled, Heard
 from afterguard.respond.engine import Ran
+from afterguard.respond.kinds import KINDS
 from afterguard.respond.plan import Choice, plan
 from afterguard.respond.playbook import Playbook, fitting
 from afterguard.respond.roles import Person
@@ -62,6 +63,11 @@ Made = Callable[[Callable[[], bool], Callable[[int, str], Any]], Attack]
 """The attack, given what stops it and whom it tells of each reply."""
 
 
+def is_own(act: Act) -> bool:
+    """Whether an act touches the drill's own callers and conversations alone. A hook that contains the whole case, as one that stops an ingest, is felt by others."""
+    return act.on in OWN and not (act.on == "case" and act.phase == "contain" and KINDS[act.do].through == "hook")
+
+
 class Wish(NamedTuple):
     """How far a drill goes."""
 
@@ -75,6 +81,8 @@ class Wish(NamedTuple):
     """Seconds for approvals and answers, from the first alert on."""
     settle: float = 5.0
     """Seconds after the last request for alerts that are still to come."""
+    values: Mapping[str, str] = {}
+    """Step -> its value."""
 
 
 class Drilling:
@@ -208,8 +216,10 @@ class Drilling:
         if found is None:
             self.containment = f"no playbook is for alerts of these kinds: {', '.join(case.kinds)}"
             return
-        made = plan(case, found, Choice(("evidence", "contain"), self.wish.optional, self.wish.skip))
-        acts = [one for one in made.acts if self.wish.is_wide or one.on in OWN]
+        made = plan(
+            case, found, Choice(("evidence", "contain"), self.wish.optional, self.wish.skip, values=self.wish.values)
+        )
+        acts = [one for one in made.acts if self.wish.is_wide or is_own(one)]
         self._left = (*made.left, *(f"{one.step} {one.target}: it would touch others than the drill (--wide)" for one in made.acts if one not in acts))  # fmt: skip
         self.playbook = found.id
         self.acts = tuple(msgspec.structs.replace(one, ttl=min(one.ttl or LONGEST, LONGEST)) if one.phase == "contain" else one for one in acts)  # fmt: skip

@@ -18,15 +18,13 @@ from afterguard.errors import UsageError
 from afterguard.guard import who
 from afterguard.jobs.prove import Guard
 from afterguard.jobs.watch import Watch
-from afterguard.model import Alert, Drill
+from afterguard.model import DRILL_TITLE, Alert, Drill
 from afterguard.respond.drill import Heard
 from afterguard.tap.tail import Cursor
 from afterguard.targets import template
 from afterguard.targets.document import Target
 from afterguard.watch.triage import Sighting, is_probe, of_drill, traffic
 from afterguard.watch.triage.sighting import decided
-
-TITLE = "Drill: "
 
 
 def callers(target: Target, guard: Guard, named: Sequence[str]) -> tuple[str, ...]:
@@ -82,4 +80,6 @@ class Beside(Watch):
         # Its own id: the same cause in real traffic is another alert.
         name = f"al-{self.drill.run}{alert.id[3 + len(self.drill.run) :]}"
         incident = f"in-{self.drill.run}{alert.case[3 + len(self.drill.run) :]}" if alert.case else ""
-        return msgspec.structs.replace(alert, id=name, case=incident, title=TITLE + alert.title, drill=self.drill.run)
+        return msgspec.structs.replace(
+            alert, id=name, case=incident, title=DRILL_TITLE + alert.title, drill=self.drill.run
+        )

@@ -6,11 +6,12 @@ what it led to: after a crash lines are told again, each with the id that it alw
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +20,7 @@ from afterguard.errors import UsageError
 from afterguard.export.exporter import Exporter
 from afterguard.export.inbox import leave
 from afterguard.export.settings import Sinks
-from afterguard.model import Case
+from afterguard.model import Alert, Case
 from afterguard.respond.act import Act
 from afterguard.respond.deeds import deeds, name_of
 from afterguard.respond.journal import Line
@@ -51,16 +52,47 @@ def leave_new(case: Case, acts: Sequence[Act], lines: Sequence[Line], place: Pat
 
 def deliver(found: Sinks, spools: Path, drain: float) -> Handed:
     """Deliver what was left, unless another process does. Raises AfterguardError for sinks that cannot be opened."""
-    try:
-        exporter = Exporter(found.sinks, spools, wait=0.0)
-    except UsageError as error:
-        if error.slug != "spool-in-use":
-            raise
+    exporter = _opened(found, spools)
+    if exporter is None:
         return Handed(0, is_elsewhere=True)
     with exporter:
         exporter.drain(drain)
         waits = [sum(lane["backlog"] for lane in row["lanes"].values()) for row in exporter.counts().values()]
     return Handed(max(waits, default=0))
+
+
+def _opened(found: Sinks, spools: Path) -> Exporter | None:
+    """The sinks, None where another process has their spools."""
+    try:
+        return Exporter(found.sinks, spools, wait=0.0)
+    except UsageError as error:
+        if error.slug != "spool-in-use":
+            raise
+    return None
+
+
+@contextlib.contextmanager
+def meanwhile(found: Sinks, spools: Path) -> Iterator[None]:
+    """Deliver what is left as long as the block lasts, unless another process does. Raises AfterguardError for sinks that cannot be opened."""
+    with _opened(found, spools) or contextlib.nullcontext():
+        yield
+
+
+class Leaving:
+    """The outlet of a watch that may not have the spools: its alerts are left beside them, lines of the log are not."""
+
+    def __init__(self, found: Sinks, spools: Path) -> None:
+        self.found, self.spools = found, spools
+
+    def line(self, data: bytes, line: Mapping[str, Any]) -> None:
+        """See Outlet."""
+
+    def hand_over(self, alerts: Iterable[Alert]) -> None:
+        """See Outlet. Raises AfterguardError where the disk does not take them."""
+        leave(self.spools, self.found.sinks, "alert", tuple(alerts))
+
+    def sync(self) -> None:
+        """What is left is on the disk already."""
 
 
 def _told(place: Path) -> dict[str, int]:

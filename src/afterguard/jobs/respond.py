@@ -32,7 +32,7 @@ from afterguard.respond.act import Act, digest
 from afterguard.respond.engine import POLL, Adapter, Engine
 from afterguard.respond.hooks import Hooks
 from afterguard.respond.journal import Journal, Line, Verified, verify
-from afterguard.respond.kept import Files
+from afterguard.respond.kept import DECISIONS, POLICY, Files
 from afterguard.respond.person import People
 from afterguard.respond.playbook import Playbook, shipped
 from afterguard.respond.playbook import load as load_playbook
@@ -121,10 +121,10 @@ def adapters(room: Room, held: Case, person: Person, case_json: Callable[[], byt
     if at_guard is not None:
         out["guard"] = at_guard
     sheet = at_guard.file if at_guard else measured.place(room.guard, room.guard_folder)
-    kept = {"decisions.jsonl": room.guard_log, "measures.json": sheet}
+    kept = {DECISIONS: room.guard_log, "measures.json": sheet}
     policy = room.settings.policy or (room.guard.policy if Path(room.guard.policy).is_file() else "")
     if policy:
-        kept["policy.yaml"] = Path(policy)
+        kept[POLICY] = Path(policy)
     out["files"] = Files(room.place(held.id), kept, case_json, room.settings.policy, at_guard.in_force if at_guard else None)  # fmt: skip
     if room.settings.vectors:
         from afterguard.respond.vectors.documents import Documents
@@ -303,7 +303,7 @@ def _status(held: Case, found: Sequence[Line], acts: Sequence[Act]) -> str:
     own = [last.get(one.id, "") for one in acts if one.phase == CONTAINED]
     if held.status == "open" and own and all(one in ("done", "skipped") for one in own) and "done" in own:
         return "contained"
-    if held.status == "contained" and "done" not in own:
+    if held.status == "contained" and ("done" not in own or any(one in ("undone", "undo_partly") for one in own)):
         return "open"
     return held.status
 

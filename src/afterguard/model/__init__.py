@@ -4,7 +4,7 @@ Spans are UTF-8 byte offsets into the original bytes of the text they point at. 
 as the event gave them; `None` when it gave none. Paths are POSIX and relative to the PATH the user named.
 """
 
-from afterguard.model.alert import ENTITIES, Alert, Case, Deed, Drill, Entity, Entry, Found, Inside
+from afterguard.model.alert import DRILL_TITLE, ENTITIES, Alert, Case, Deed, Drill, Entity, Entry, Found, Inside
 from afterguard.model.asset import App, Asset, AssetKind, Coverage, Edge, Evidence, Finding, Source
 from afterguard.model.exchange import Batch, Exchange, Origin, Prediction, Text, ToolCall, ToolSpec, Trust, Unjudged
 from afterguard.model.result import (
@@ -32,6 +32,7 @@ from afterguard.model.verdict import ACTIONS, NOTHING, Action, Edit, Hit, Judgem
 
 __all__ = [
     "ACTIONS",
+    "DRILL_TITLE",
     "ENTITIES",
     "NOTHING",
     "SEVERITIES",

@@ -113,6 +113,10 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format",
     """The drill that it is of; "" for the real thing."""
 
 
+DRILL_TITLE = "Drill: "
+"""How titles of what a drill raised, and of what was done in it, begin."""
+
+
 class Drill(msgspec.Struct, frozen=True, omit_defaults=True):
     """An attack of our own through the guard: whose lines are its, and from when to when."""
 
@@ -159,6 +163,8 @@ class Deed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", 
     """Of a call that was held: its exchange."""
     tools: tuple[str, ...] = ()
     """Of a call that was held."""
+    drill: str = ""
+    """The drill that it was done in; "" for the real thing."""
 
 
 class Found(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="format", tag="afterguard.found/1"):

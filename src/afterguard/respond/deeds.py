@@ -44,7 +44,7 @@ def deeds(case: Case, acts: Sequence[Act], lines: Sequence[Line]) -> Iterator[De
 def _deed(case: Case, act: Act | None, line: Line, what: str, asked: str, until: float) -> Deed:
     made = Deed(
         name_of(case, line), what, line.at, line.who, case.app, case.tenant, SEVERITIES.get(what, Severity.info), case.id, line.act,
-        says=line.text, asked=asked if what in AGREED else "", until=until if what == "done" else 0.0,
+        says=line.text, asked=asked if what in AGREED else "", until=until if what == "done" else 0.0, drill=case.drill,
     )  # fmt: skip
     if act is None:
         return made

@@ -172,6 +172,8 @@ class Engine:
             return Row(act, "skipped", f"it was {state}; a new case or step does it again")
         if state == "unsure":
             return Row(act, "unsure", line.text if line else "")
+        if state in ("partly", "begun") and (away := self._away(act)) is not None:
+            return away
         if state == "partly" and self._is_over(act, self.clock()):
             return Row(act, "skipped", "it has ended by itself; a new case or step does it again")
         if state == "partly":
@@ -291,10 +293,17 @@ class Engine:
         begun = self._begun(act)
         return bool(act.ttl) and begun is not None and begun.at + act.ttl <= now
 
+    def _away(self, act: Act) -> Row | None:
+        """The row of an act that was begun with settings that named more; nothing is written down, for nothing became of it. None where it can be asked about."""
+        through = KINDS[act.do].through
+        return None if through in self.adapters else Row(act, "failed", f"the settings name no {through} any more: --settings FILE, the one it was done with")  # fmt: skip
+
     def _begun(self, act: Act) -> Line | None:
         return next((one for one in reversed(self.lines) if one.act == act.id and one.what == "begun"), None)
 
     def _undone(self, act: Act, word: str = "undone") -> Row:
+        if (away := self._away(act)) is not None:
+            return away
         adapter, begun = self.adapters[KINDS[act.do].through], self._begun(act)
         self._write("undo_begun", act.id, act.undo)
         try:
@@ -311,7 +320,9 @@ class Engine:
                     self._write("undo_partly", act.id, state.says)
                     return Row(act, "partly", state.says)
             elif state.word not in ("in_effect", "partly") and (state.word == "not" or adapter.is_repeatable(act)):
-                return self._say(act, word, state.says, {"kept": kept, "proof": state.says})
+                if state.word != "unknown":
+                    return self._say(act, word, state.says, {"kept": kept, "proof": state.says})
+                return self._say(act, word, f"taken back, and nobody could say that it is gone: {state.says}", {"kept": kept})  # fmt: skip
             if self.clock() >= end:
                 return self._say(act, "failed", f"taken back, and still seen in effect: {state.says}")
             self.sleep(POLL)

@@ -39,7 +39,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     n: int
     at: float
     what: str
-    """opened, planned, requested, approved, denied, break_glass, begun, done, failed, unsure, skipped, undo_begun, undone, expired, torn, ended."""
+    """opened, planned, drill, requested, approved, denied, break_glass, asked, answered, begun, done, partly, failed, unsure, skipped, undo_begun, undo_partly, undone, expired, torn, ended."""
     who: str
     act: str = ""
     text: str = ""

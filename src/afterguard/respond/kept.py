@@ -20,6 +20,8 @@ from afterguard.respond.act import Act
 from afterguard.respond.engine import State
 
 CAP = 256 << 20
+DECISIONS, POLICY, BEFORE = "decisions.jsonl", "policy.yaml", ".before"
+"""Names of what is kept: the log, the policy in force, what a file was before it was replaced."""
 
 
 class Files:
@@ -51,7 +53,7 @@ class Files:
             return {}
         assert self.policy is not None
         data = files.named(self.policy, CAP)
-        copy = self.folder / f"{act.id}.before"
+        copy = self.folder / f"{act.id}{BEFORE}"
         _put(copy, data)
         return {"copy": copy.name, "sha256": hashlib.sha256(data).hexdigest()}
 
@@ -140,6 +142,11 @@ class Files:
         if here == there == revision:
             return State("in_effect", f"{revision} is in force" + (", says the guard" if self.in_force else ""))
         return State("not", f"the file holds {here}, the guard says {there}")
+
+
+def kept(folder: Path) -> list[Path]:
+    """All that acts of a case kept in its folder."""
+    return [one for one in sorted([*folder.glob("act-*/*"), *folder.glob(f"act-*{BEFORE}")]) if one.is_file() and not one.name.startswith(".")]  # fmt: skip
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -103,9 +103,13 @@ class Door:
     def _ways(self) -> net.Way:
         if self._way is None:
             told = self._settings
-            context = ssl.create_default_context(cafile=told.ca_file or None)
-            if told.cert_file:
-                context.load_cert_chain(told.cert_file, told.key_file or None)
+            name = told.ca_file
+            try:
+                context = ssl.create_default_context(cafile=told.ca_file or None)
+                if name := told.cert_file:
+                    context.load_cert_chain(told.cert_file, told.key_file or None)
+            except OSError as error:
+                raise Unavailable(f"{told.url}: {name} holds no certificate that can be used: {error.strerror or error}", AGAIN) from None  # fmt: skip
             self._way = net.Way(context, told.proxy)
         return self._way
 

@@ -175,6 +175,17 @@ def test_a_hook_over_http_is_signed_has_its_key_and_is_asked_again(
     made.journal.close()  # type: ignore[union-attr]
 
 
+def test_a_hook_that_the_settings_lost_is_a_sentence_and_no_crash() -> None:
+    hooks = Hooks({}, os.environ)
+    act = Act("act-1", "c", "b", "s", "contain", "call", "case", "x", "t", hook="gone")
+    assert not hooks.is_repeatable(act) and not hooks.is_provable(act)
+    state = hooks.state(act)
+    assert state.word == "unknown" and "names no hook gone any more" in state.says
+    for asked in (lambda: hooks.do(act, 0.0), lambda: hooks.undo(act, {})):
+        with pytest.raises(UsageError, match="names no hook gone"):
+            asked()
+
+
 def test_a_command_gets_one_argument_each_and_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     hooks = Hooks({"env": Hook(command=["/usr/bin/env"]), "echo": Hook(command=["/bin/echo", "{target}"])}, os.environ)

@@ -83,14 +83,14 @@ class Hooks:
 
     def do(self, act: Act, until: float) -> dict[str, Any]:
         """See Adapter."""
-        hook = self.hooks[act.hook]
+        hook = self._named(act)
         if hook.command:
             return self._ran(hook, hook.command, act)
         return self._posted(hook, hook.url, act, "do", until)
 
     def undo(self, act: Act, before: dict[str, Any]) -> dict[str, Any]:
         """See Adapter."""
-        hook = self.hooks[act.hook]
+        hook = self._named(act)
         if hook.command and hook.undo:
             return self._ran(hook, hook.undo, act)
         if hook.url and hook.undo_url:
@@ -99,8 +99,8 @@ class Hooks:
 
     def state(self, act: Act) -> State:
         """See Adapter."""
-        hook = self.hooks[act.hook]
         try:
+            hook = self._named(act)
             if hook.check:
                 return self._checked(hook, act)
             if hook.check_url:
@@ -115,12 +115,20 @@ class Hooks:
 
     def is_repeatable(self, act: Act) -> bool:
         """See Adapter."""
-        return self.hooks[act.hook].repeatable
+        hook = self.hooks.get(act.hook)
+        return hook is not None and hook.repeatable
 
     def is_provable(self, act: Act) -> bool:
         """See Adapter."""
-        hook = self.hooks[act.hook]
-        return bool(hook.check or hook.check_url)
+        hook = self.hooks.get(act.hook)
+        return hook is not None and bool(hook.check or hook.check_url)
+
+    def _named(self, act: Act) -> Hook:
+        """The hook of an act. Raises UsageError where the settings lost it since the act was planned."""
+        hook = self.hooks.get(act.hook)
+        if hook is None:
+            raise UsageError(f"respond.yaml names no hook {act.hook} any more", hint="put it back into respond.yaml, then run this again", slug="bad-respond-settings")  # fmt: skip
+        return hook
 
     def _checked(self, hook: Hook, act: Act) -> State:
         done = self._run(hook, hook.check, act)

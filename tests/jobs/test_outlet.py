@@ -17,7 +17,8 @@ from afterguard.export.settings import parse
 from afterguard.export.spool import bound
 from afterguard.jobs import watch as job
 from afterguard.jobs.outlet import Outlet, lane, name
-from afterguard.model import Alert
+from afterguard.model import Alert, Drill
+from afterguard.store import alerts as stored
 from afterguard.store.database import open_store
 from afterguard.watch.triage import Triage
 
@@ -113,6 +114,21 @@ def test_what_a_person_agreed_to_in_a_call_goes_to_the_lane_audit_too(tmp_path: 
     assert [(row["class_uid"], row["status_id"], row["privileges"]) for row in rows] == [(3003, 1, ["pay"]), (3003, 2, ["pay"])]  # fmt: skip
     assert rows[0]["actor"]["user"]["uid"] == "os:lee" and rows[0]["user"]["uid"] == "eve" and rows[0]["session"]["uid"] == "c-eve"  # fmt: skip
     assert [error for row in rows for error in schema.errors(row)] == []
+
+
+def test_lines_of_a_drill_say_so_wherever_they_go(tmp_path: Path) -> None:
+    log = tmp_path / "d.jsonl"
+    log.write_text(line(NOON, "us", ("jailbreak",)) + "\n" + line(NOON + 1, "eve", ("jailbreak",)) + "\n")
+    with Exporter(parse(sinks(tmp_path, "telemetry")).sinks, tmp_path / "spool") as exporter:
+        one = watching(tmp_path, log, exporter)
+        stored.say(
+            one.connection, "default", "desk", job.DRILL, "d1", NOON, Drill("r1", "desk", ("us",), NOON - 5, NOON + 5)
+        )
+        one.step()
+        one.save()
+        assert exporter.drain(30) and one.read.drilled == 1
+    found = {row["actor"]["user"]["uid"]: row["unmapped"]["afterguard"].get("drill") for row in got(tmp_path)}
+    assert found == {"us": "r1", "eve": None}
 
 
 def test_lanes_and_ids_of_whatever_stands_in_a_log() -> None:

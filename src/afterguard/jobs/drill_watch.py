@@ -65,7 +65,7 @@ class Beside(Watch):
         self._saved = self.wall()
 
     def _is_mine(self, line: dict[str, Any]) -> bool:
-        return not is_probe(line) and of_drill(line, (self.drill,))
+        return not is_probe(line) and bool(of_drill(line, (self.drill,)))
 
     def _heard(self, line: dict[str, Any], found: list[Sighting]) -> None:
         if line.get("class_uid") != 6003:

@@ -40,9 +40,12 @@ class Outlet:
         self.sent = Sent()
         self._lines: list[tuple[Lane, str, bytes]] = []
 
-    def line(self, data: bytes, line: Mapping[str, Any]) -> None:
-        """Keep a line, and who agreed to something in it, until the alerts of this step have gone: a full lane of lines must not hold them up."""
+    def line(self, data: bytes, line: Mapping[str, Any], drill: str = "") -> None:
+        """Keep a line, and who agreed to something in it, until the alerts of this step have gone: a full lane of lines must not hold them up. That it is of a drill stands in it."""
         if self.has_lines:
+            if drill:
+                _own(line)["drill"] = drill
+                data = msgspec.json.encode(line)
             self._lines.append((lane(line), name(data, line), data))
             self._lines += [("audit", *spooled(one)) for one in approved.deeds(line)]
 
@@ -69,10 +72,14 @@ def lane(line: Mapping[str, Any]) -> Lane:
     """Where a line belongs: audit for what was held off, approved, lost or an alarm; telemetry for all else."""
     if line.get("class_uid") != 6003:
         return "audit"
+    return "telemetry" if _own(line).get("action", Action.allow) in PASSED else "audit"
+
+
+def _own(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What is the guard's own in a line; something empty where there is nothing."""
     unmapped = line.get("unmapped")
-    own = unmapped.get("afterguard") if isinstance(unmapped, Mapping) else None
-    action = own.get("action", Action.allow) if isinstance(own, Mapping) else Action.allow
-    return "telemetry" if action in PASSED else "audit"
+    own = unmapped.get("afterguard") if isinstance(unmapped, dict) else None
+    return own if isinstance(own, dict) else {}
 
 
 def name(data: bytes, line: Mapping[str, Any]) -> str:

@@ -210,7 +210,7 @@ class Watch:
             self._unread("no decision")
             return
         if self.outlet is not None:
-            self.outlet.line(data, line)
+            self.outlet.line(data, line, of_drill(line, self._drills))
         if line.get("format") in BESIDE:
             lost = line.get("lost", 0)
             if isinstance(lost, int) and lost > 0:

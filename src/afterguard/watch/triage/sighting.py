@@ -103,11 +103,11 @@ def decided(line: Mapping[str, Any]) -> tuple[str, str, bool]:
     return _at(line, "metadata", "uid"), _text(own.get("mode")), _text(own.get("action")) in HELD_OFF
 
 
-def of_drill(line: Mapping[str, Any], drills: Iterable[Drill]) -> bool:
-    """Whether a line is of a drill: an exchange of its callers within its time, or an alarm about nobody else."""
+def of_drill(line: Mapping[str, Any], drills: Iterable[Drill]) -> str:
+    """The drill that a line is of: an exchange of its callers within its time, or an alarm about nobody else. "" for the real thing."""
     known = list(drills)
     if not known:
-        return False
+        return ""
     if line.get("class_uid") == 6003:
         who, grace = {_at(line, "actor", "user", "uid")}, 0.0
     else:
@@ -115,7 +115,7 @@ def of_drill(line: Mapping[str, Any], drills: Iterable[Drill]) -> bool:
         named = _at(why, "who") if _at(why, "scope") in ("key", "user", "caller") else ""
         who, grace = {*_texts(_own(line).get("callers"), CALLERS), named} - {""}, AFTER
     time = _time(line)
-    return any(who and who <= set(one.identities) and one.begins - TICK <= time <= one.ends + grace for one in known)
+    return next((one.run for one in known if who and who <= set(one.identities) and one.begins - TICK <= time <= one.ends + grace), "")  # fmt: skip
 
 
 def sightings(line: Mapping[str, Any], place: Place = NOWHERE) -> list[Sighting]:

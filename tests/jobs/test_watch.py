@@ -173,6 +173,11 @@ def test_the_hunt_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     out = capsys.readouterr().out
     assert "100 of 100 exchanges match" in out and "everything could be searched" in out and "conversation:" in out
     assert run(["watch", "hunt", str(log)]) == 2
+    assert run(["watch", "hunt", "--tool", "x"]) == 2, "there is no guard of this account"
+    (tmp_path / "data" / "afterguard" / "guard").mkdir(parents=True)
+    shutil.copy(log, tmp_path / "data" / "afterguard" / "guard" / "decisions.jsonl")
+    assert run(["watch", "hunt", "--prompt", "p1", "--no-fail"]) == 0
+    assert "100 of 100 exchanges match" in capsys.readouterr().out
     assert run(["watch", "hunt", str(log), "--tool", "x"]) == 0
 
 

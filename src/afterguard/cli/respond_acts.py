@@ -13,6 +13,7 @@ from afterguard.cli.options import DEFAULT, Common, writing
 from afterguard.cli.respond_places import Desk, acting, opened, who
 from afterguard.cli.respond_sinks import outbox
 from afterguard.errors import EXIT_GATE, UsageError
+from afterguard.report.words import count
 from afterguard.safe import terminal
 
 if TYPE_CHECKING:
@@ -123,8 +124,9 @@ def run(
         made = _planned(desk, held, playbook, _choice(with_, skip, only, value))
         body = msgspec.json.encode(held)
         if dry_run:
-            acts = _merged(job.planned(job.read_journal(desk.room, held.case.id).lines), made)
-            engine = job.engine(desk.room, held.case, person, acts, _Written(job.read_journal(desk.room, held.case.id).lines), lambda: body)  # type: ignore[arg-type]  # fmt: skip
+            lines = job.read_journal(desk.room, held.case.id).lines
+            acts = job.joined(lines, made.acts) if made else job.planned(lines)
+            engine = job.engine(desk.room, held.case, person, acts, _Written(lines), lambda: body)  # type: ignore[arg-type]  # fmt: skip
             ran = engine.dry()
         else:
             with _journal(desk, held, person) as journal:
@@ -147,13 +149,6 @@ class _Written:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = list(lines)
-
-
-def _merged(before: tuple[Act, ...], made: Planned | None) -> tuple[Act, ...]:
-    if made is None:
-        return before
-    ids = {one.id for one in made.acts}
-    return (*(one for one in before if one.id not in ids), *made.acts) if before else made.acts
 
 
 def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | None, value: list[str] | None) -> Choice:  # fmt: skip
@@ -234,7 +229,8 @@ def _shown(desk: Desk, ran: Ran, left: Sequence[str]) -> None:
             )
             out.write(terminal(f"           {one.says}\n"))
         out.writelines(terminal(f"  not      {one}\n") for one in left)
-    desk.session.say(f"respond: {ran.state}")
+    refused = sum(one.state == "refused" for one in ran.rows)
+    desk.session.say(f"respond: {count(refused, 'act')} would be refused, and a run would stop at the first" if refused else f"respond: {ran.state}")  # fmt: skip
 
 
 def _next(case: str, ran: Ran, is_dry: bool) -> str:

@@ -21,6 +21,7 @@ from afterguard.cli.recording import beside, target
 from afterguard.cli.watch_feedback import feedback
 from afterguard.cli.watch_hunt import hunt, when
 from afterguard.errors import NothingToExamine, UsageError
+from afterguard.report import words
 from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ def _one(store: Store, session: Session, beginning: str) -> Alert:
 
 def _line(one: Alert) -> str:
     state = {"new": "", "updated": " (again)", "closed": " (over)"}[one.state] + (" (set aside)" if one.suppressed else "")  # fmt: skip
-    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {one.count:,} exchanges{state}"
+    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {words.count(one.count, 'exchange')}{state}"
 
 
 def _page(one: Alert, others: list[Alert]) -> str:
@@ -335,7 +336,7 @@ def _page(one: Alert, others: list[Alert]) -> str:
     out = [
         f"{one.title} ({one.kind}) in {one.app}",
         f"  risk {one.risk} of 100: {one.severity.value}, likely true with {one.likelihood:.0%}" + (f", can cost {one.money.low:,.0f} to {one.money.high:,.0f} {one.currency}" if one.money else ", nobody priced it"),
-        f"  {when(one.first_seen)} to {when(one.last_seen)}, {one.count:,} exchanges, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
+        f"  {when(one.first_seen)} to {when(one.last_seen)}, {words.count(one.count, 'exchange')}, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
         f"  what matched: {line(one.rule)}",
         f"  cause: {line(one.cause)}",
     ]  # fmt: skip
@@ -354,7 +355,7 @@ def _page(one: Alert, others: list[Alert]) -> str:
     out += [f"  exchanges: {', '.join(one.exchanges)}"]
     if len(others) > 1:
         out.append(
-            f"  incident {one.case[:12]}, {len(others)} alerts"
+            f"  incident {one.case[:12]}, {words.count(len(others), 'alert')}"
             + (f", this one joined by {line(one.linked_by)}" if one.linked_by else "")
             + ":"
         )

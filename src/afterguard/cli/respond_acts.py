@@ -14,7 +14,7 @@ from afterguard.cli.respond_places import Desk, acting, opened, who
 from afterguard.cli.respond_sinks import outbox
 from afterguard.errors import EXIT_GATE, UsageError
 from afterguard.report.words import count
-from afterguard.safe import terminal
+from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
     from afterguard.respond.act import Act
@@ -223,11 +223,9 @@ def _shown(desk: Desk, ran: Ran, left: Sequence[str]) -> None:
             if one.act.phase != phase:
                 phase = one.act.phase
                 out.write(f"{phase}\n")
-            about = "" if one.act.on == "case" else f" {one.act.on} {one.act.target}"
-            out.write(
-                terminal(f"  {MARKS.get(one.state, one.state):<8} {one.act.id}  {one.act.step}: {one.act.do}{about}\n")
-            )
-            out.write(terminal(f"           {one.says}\n"))
+            about = "" if one.act.on == "case" else f" {one.act.on} {line(one.act.target)}"
+            out.write(f"  {MARKS.get(one.state, one.state):<8} {one.act.id}  {one.act.step}: {one.act.do}{about}\n")
+            out.write(f"           {line(one.says)}\n")
         out.writelines(terminal(f"  not      {one}\n") for one in left)
     refused = sum(one.state == "refused" for one in ran.rows)
     desk.session.say(f"respond: {count(refused, 'act')} would be refused, and a run would stop at the first" if refused else f"respond: {ran.state}")  # fmt: skip
@@ -243,7 +241,9 @@ def _next(case: str, ran: Ran, is_dry: bool) -> str:
         return f"afterguard respond approve {case} {waits.act.id} --reason TEXT   (another person)"
     if ran.state == "partly":
         return f"afterguard respond run {case}   (asks again; what is missing stands above)"
-    return f"afterguard respond {'show' if ran.state == 'done' else 'undo'} {case}"
+    if ran.state == "done":
+        return f"afterguard respond show {case}"
+    return f"afterguard respond run {case}   (goes on once that is mended; afterguard respond undo {case} takes back what was done)"
 
 
 def approve(
@@ -397,8 +397,8 @@ def _back(case: str, names: list[str], token: Path | None, glass: str, sinks: Pa
         with _journal(desk, held, person) as journal:
             acts = job.planned(journal.lines)
             ids = [one.id for one in acts if one.id in names or one.step in names]
-            if names and not ids:
-                raise UsageError(f"no act is called {names[0]}", hint=f"afterguard respond show {held.case.id}", slug="no-such-act")  # fmt: skip
+            if wrong := [name for name in names if not any(name in (one.id, one.step) for one in acts)]:
+                raise UsageError(f"no act is called {wrong[0]}", hint=f"afterguard respond show {held.case.id}", slug="no-such-act")  # fmt: skip
             engine = job.engine(desk.room, held.case, person, acts, journal, lambda: body)
             ran = engine.expire() if is_due else engine.undo(ids)
             _tell(desk, held, journal.lines, acts)

@@ -95,7 +95,7 @@ def cases(*, every: bool = False, settings: Path | None = None, common: Common =
             if common.format == "json":
                 out.write(msgspec.json.format(msgspec.json.encode({"format": "afterguard.cases/1", "cases": found})).decode() + "\n")  # fmt: skip
             else:
-                out.writelines(terminal(f"{one.id}  {one.status:<10} {one.severity:<8} {_time(one.updated)}  {one.title} ({one.app})\n") for one in found)  # fmt: skip
+                out.writelines(_row(f"{one.id}  {one.status:<10} {one.severity:<8} {_time(one.updated)}  {one.title} ({one.app})") for one in found)  # fmt: skip
         desk.session.next(f"afterguard respond show {found[0].id}" if found else "afterguard respond open ALERT")
         return 0
 
@@ -484,7 +484,12 @@ def _print(desk: Desk, case: Case, alerts: tuple[Alert, ...]) -> None:
         rows += [f"  {one.kind} {one.name} ({one.role})" for one in case.entities[:30]]
         rows += [f"  task {ref}: {text}" for ref, text in cases_of.open_tasks(case).items()]
         rows += [f"  {_time(one.at)}  {one.who}: {one.what}: {one.text}" for one in case.timeline[-30:]]
-        out.writelines(terminal(row) + "\n" for row in rows)
+        out.writelines(_row(row) for row in rows)
+
+
+def _row(text: str) -> str:
+    """A row of a list as one line, whatever stands in a title or a name: a second line would look like ours."""
+    return terminal(text).replace("\n", " ") + "\n"
 
 
 def _time(seconds: float) -> str:

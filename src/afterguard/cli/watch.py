@@ -79,6 +79,8 @@ def run(
     missing = [one for one in paths if not one.exists()]
     if missing and not follow:
         raise NothingToExamine(f"there is no {missing[0]}", hint="give the decision log of a guard, or --follow to wait for it", slug="no-such-path")  # fmt: skip
+    for absent in missing:
+        session.say(f"watch: there is no {absent} yet; it is waited for")
     told: list[Alert] = []
     with _store(session) as store, outlet_of(session, sinks, audit) as outlet:
         given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
@@ -327,14 +329,14 @@ def _one(store: Store, session: Session, beginning: str) -> Alert:
 
 def _line(one: Alert) -> str:
     state = {"new": "", "updated": " (again)", "closed": " (over)"}[one.state] + (" (set aside)" if one.suppressed else "")  # fmt: skip
-    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {words.count(one.count, 'exchange')}{state}"
+    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {line(one.app)}: {line(one.title)}: {line(one.cause)[:80]}, {words.count(one.count, 'exchange')}{state}"
 
 
 def _page(one: Alert, others: list[Alert]) -> str:
     from afterguard.names import describe
 
     out = [
-        f"{one.title} ({one.kind}) in {one.app}",
+        line(f"{one.title} ({one.kind}) in {one.app}"),
         f"  risk {one.risk} of 100: {one.severity.value}, likely true with {one.likelihood:.0%}" + (f", can cost {one.money.low:,.0f} to {one.money.high:,.0f} {one.currency}" if one.money else ", nobody priced it"),
         f"  {when(one.first_seen)} to {when(one.last_seen)}, {words.count(one.count, 'exchange')}, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
         f"  what matched: {line(one.rule)}",

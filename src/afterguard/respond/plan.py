@@ -46,7 +46,9 @@ def plan(case: Case, playbook: Playbook, choice: Choice = Choice()) -> Planned: 
     known = [step.id for step in playbook.steps]
     for name in (*choice.optional, *choice.skip, *choice.only, *choice.values):
         if name not in known:
-            raise UsageError(f"playbook {playbook.id} has no step {name}", hint=nearest(name, known), slug="bad-playbook")
+            raise UsageError(
+                f"playbook {playbook.id} has no step {name}", hint=nearest(name, known), slug="bad-playbook"
+            )
     acts: list[Act] = []
     left: list[str] = []
     for step in playbook.steps:

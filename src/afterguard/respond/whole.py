@@ -65,7 +65,7 @@ def _lines(case: Case, alerts: Sequence[Alert], acts: Sequence[Act], journal: Ve
     yield from (f"- {one.kind} {code_span(one.name)} ({one.role})" for one in case.entities)
     yield "\n## Alerts\n"
     for one in alerts:
-        yield f"- {_time(one.first_seen)} to {_time(one.last_seen)}: {markdown(one.title)} ({one.severity}, {one.count:,} exchange{'s' * (one.count != 1)}, {one.held_off:,} held off) `{one.id}`"
+        yield f"- {_time(one.first_seen)} to {_time(one.last_seen)}: {markdown(one.title)} ({one.severity}, {one.count:,} exchange{'s' * (one.count != 1)}, {one.held_off:,} held off) {code_span(one.id)}"
     tasks = open_tasks(case)
     yield "\n## Open tasks\n"
     yield from (f"- {markdown(text)}" for text in tasks.values()) if tasks else iter(("none",))

@@ -136,6 +136,8 @@ def test_the_commands_as_a_person_uses_them(tmp_path: Path, monkeypatch: pytest.
     assert run(["watch", "suppress", "--where", "kind=jailbreak", "--by", "ana", "--reason", "red team", "--days", "2"]) == 0  # fmt: skip
     assert run(["watch", "suppress", "--where", "kind", "--by", "ana", "--reason", "x", "--days", "2"]) == 2
     assert run(["watch", "suppress", "--where", "kind=x", "--by", "ana", "--reason", "x", "--days", "900"]) == 2
+    assert run(["watch", "suppress", "--where", "knd=x", "--by", "ana", "--reason", "x", "--days", "2"]) == 2
+    assert "did you mean 'kind'?" in capsys.readouterr().err
     assert run(["watch", "show", "al-nope"]) == 2
     assert run(["watch", "run", "missing.jsonl"]) == 3
     capsys.readouterr()

@@ -93,7 +93,7 @@ def run(
             progress.close()
             one.save()
     counts = triage.counts
-    session.say(f"watch: {one.read.lines:,} lines, {counts.sightings:,} sightings: {counts.held_off:,} held off by the guard, {sum(counts.noise.values()):,} noise, {one.read.told} alerts told, {counts.suppressed} set aside")  # fmt: skip
+    session.say(f"watch: {one.read.lines:,} lines, {words.count(one.read.told, 'alert')} told; of {words.count(counts.sightings, 'sighting')} so far {counts.held_off:,} held off by the guard, {sum(counts.noise.values()):,} noise, {counts.suppressed} set aside")  # fmt: skip
     for reason, count in one.read.unread.items():
         session.say(f"watch: {count:,} not read: {reason}")
     if one.read.probes:
@@ -290,13 +290,19 @@ def suppress(
     days
         For how long, at most 366.
     """
+    from afterguard.config import nearest
+    from afterguard.model import ENTITIES
     from afterguard.store import alerts as stored
     from afterguard.watch.triage import Said, Suppression
+    from afterguard.watch.triage.said import FIELDS
 
     session = open_session(common)
     pairs = [one.partition("=") for one in where]
     if not pairs or any(not name or not equals for name, equals, _ in pairs):
         raise UsageError("--where takes FIELD=VALUE", hint="--where kind=jailbreak --where app=desk", slug="bad-usage")
+    known = [*FIELDS, "taxonomies", *ENTITIES]
+    if wrong := [name for name, _, _ in pairs if name.split("|")[0] not in known]:
+        raise UsageError(f"an alert has no field {wrong[0]}", hint=nearest(wrong[0], known), slug="bad-suppression")
     with _store(session) as store:
         now = time.time()
         row = Suppression(store.made(), {name: value for name, _, value in pairs}, reason, by, now, now + days * 86_400)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +27,14 @@ def test_the_weights_that_ship_are_small_and_whole() -> None:
     by = load()
     assert by.one is not None
     assert by.two is not None
+
+
+def test_a_judge_leaves_nothing_in_the_home_and_reports_to_nobody(tmp_path: Path) -> None:
+    """onnxruntime would make an id of the device there, and a queue of what it reports."""
+    asked = "from afterguard.judges import load; import numpy as np; load().two.run(np.ones((1, 9), np.int64), np.ones((1, 9), np.int64)); import onnxruntime"
+    kept = {name: told for name, told in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    subprocess.run([sys.executable, "-c", asked], env=kept | {"HOME": str(tmp_path)}, check=True, timeout=120)
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.fixture

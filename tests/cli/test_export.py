@@ -79,6 +79,7 @@ def test_sigma_rules_are_printed_or_written(tmp_path: Path, capsys: pytest.Captu
     assert code == 0 and out.count("\nlogsource:") == 16 and out.count("\ncorrelation:") == 5 and "samples:" not in out
     code, out, err = run(capsys, "rules", "sigma", str(tmp_path / "soc"))
     assert code == 0 and not out and "21 Sigma rules" in err
+    assert f"{tmp_path}/soc/pipelines/splunk.yml {tmp_path}/soc/rules/" in err
     assert (
         len(list((tmp_path / "soc" / "rules").iterdir())) == 21
         and len(list((tmp_path / "soc" / "pipelines").iterdir())) == 3

@@ -136,6 +136,8 @@ def test_the_commands_as_a_person_uses_them(tmp_path: Path, monkeypatch: pytest.
     assert run(["watch", "suppress", "--where", "kind=jailbreak", "--by", "ana", "--reason", "red team", "--days", "2"]) == 0  # fmt: skip
     assert run(["watch", "suppress", "--where", "kind", "--by", "ana", "--reason", "x", "--days", "2"]) == 2
     assert run(["watch", "suppress", "--where", "kind=x", "--by", "ana", "--reason", "x", "--days", "900"]) == 2
+    assert run(["watch", "suppress", "--where", "knd=x", "--by", "ana", "--reason", "x", "--days", "2"]) == 2
+    assert "did you mean 'kind'?" in capsys.readouterr().err
     assert run(["watch", "show", "al-nope"]) == 2
     assert run(["watch", "run", "missing.jsonl"]) == 3
     capsys.readouterr()
@@ -173,6 +175,11 @@ def test_the_hunt_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     out = capsys.readouterr().out
     assert "100 of 100 exchanges match" in out and "everything could be searched" in out and "conversation:" in out
     assert run(["watch", "hunt", str(log)]) == 2
+    assert run(["watch", "hunt", "--tool", "x"]) == 2, "there is no guard of this account"
+    (tmp_path / "data" / "afterguard" / "guard").mkdir(parents=True)
+    shutil.copy(log, tmp_path / "data" / "afterguard" / "guard" / "decisions.jsonl")
+    assert run(["watch", "hunt", "--prompt", "p1", "--no-fail"]) == 0
+    assert "100 of 100 exchanges match" in capsys.readouterr().out
     assert run(["watch", "hunt", str(log), "--tool", "x"]) == 0
 
 

@@ -15,6 +15,7 @@ from afterguard.attack.techniques import BY_ID
 from afterguard.attack.trial import Result, Verdict
 from afterguard.cli import measured
 from afterguard.cli.options import Common, open_session
+from afterguard.cli.respond_drill import _code as exit_code
 from afterguard.errors import UsageError
 from afterguard.jobs import drill as drilling
 from afterguard.jobs import drill_watch as job
@@ -82,6 +83,10 @@ def test_the_important_line_stands_in_every_form() -> None:
         assert "off-purpose" in text and "3.0 s" in text and "never" in text
     assert "GOT THROUGH AND NOBODY WAS TOLD: off-purpose (low, 2 of 2)" in drill.text(one)
     assert "nothing" in drill.text(drilled())
+    untried = msgspec.structs.replace(drilled(), rows=(), trials=())
+    for text in (drill.text(untried), drill.as_markdown(untried)):
+        assert "no technique was tried" in text and "TOLD: nothing" not in text and "Nothing." not in text
+    assert (exit_code(untried, False), exit_code(drilled(), False), exit_code(one, False)) == (3, 0, 10)
     assert msgspec.json.decode(msgspec.json.encode(one), type=Drilled) == one
 
 
@@ -185,14 +190,20 @@ def test_times_of_drills_feed_the_risk_model_where_nothing_real_does(tmp_path: P
             for one in drills:
                 stored.say(store.connection, "default", "desk", drill.DRILLED, store.made(), NOW, one)
 
-    kept(drilled("1"), drilled("2", 30.0), drilled("3", untold=1), drilled("4", None))
+    kept(
+        drilled("1"),
+        drilled("2", 30.0),
+        drilled("3", untold=1),
+        drilled("4", None),
+        msgspec.structs.replace(drilled("6"), rows=()),
+    )
     assert found() is None, "two drills that told everything are too few; one that hid something says nothing"
     kept(drilled("5", 300.0))
     own = found()
     assert own.source == "drill" and "in 3 drills, not in real incidents" in own.says
     assert own.value.mid == pytest.approx(30 / 86_400) and own.value.low >= 0
     with open_store(tmp_path / "store.db") as store:
-        assert len(exercise.drills(store.connection, "default", "desk")) == 5
+        assert len(exercise.drills(store.connection, "default", "desk")) == 6
         assert exercise.drilled(drilled("2", 30.0)).detect == 30.0 and exercise.drilled(drilled()).is_drill
         stored.keep(store.connection, [alert("al-1"), alert("al-2"), alert("al-3"), alert("al-4", "r")])
     own = found()

@@ -73,12 +73,17 @@ def test_a_failed_step_is_a_failed_run_and_the_dry_run_says_the_same(tmp_path: P
         and not (tmp_path / "made-z").exists()
     )
     assert made.undo().state == "done" and not (tmp_path / "made-a").exists()
+    dry = made.dry().rows[0]
+    assert dry == made.run().rows[0] and dry.state == "skipped", (
+        "what was undone is not done again, and the dry run knows"
+    )
     made.journal.close()  # type: ignore[union-attr]
     for number, (wrong, says) in enumerate(
         (
             (act("call", "a", hook="blind"), "no check"),
             (act("call", "-rf", hook="good"), "option"),
             (act("call", "a", hook="none"), "no hook"),
+            (act("quarantine_document", "d", on="document"), "respond.yaml names no vector store; --skip"),
         )
     ):
         other = engine(tmp_path / str(number), [wrong], hooks)

@@ -270,5 +270,8 @@ def test_a_plan_is_pure_capped_and_says_what_it_leaves_out() -> None:
     assert made == plan(case, book) and [one.target for one in made.acts if one.on == "key"] == ["k1", "k1"]
     assert any("only on request" in one for one in made.left)
     assert {one.step for one in plan(case, book, Choice(only=["refuse-key"])).acts} == {"keep-state", "refuse-key"}
+    for slip in (Choice(skip=["refuse-kee"]), Choice(only=["refuse-kee"]), Choice(("contain",), ["refuse-kee"]), Choice(values={"refuse-kee": "1"})):  # fmt: skip
+        with pytest.raises(UsageError, match="has no step refuse-kee"):
+            plan(case, book, slip)
     many = Case("c", "t", Severity.high, 0, 0, "shop", entities=tuple(Entity("key", f"k{n}") for n in range(40)))
     assert any("more than the cap" in one for one in plan(many, book).left)

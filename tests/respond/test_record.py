@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from afterguard.cli.run import run
 from afterguard.errors import AfterguardError, UsageError
 from afterguard.jobs import respond as responding
 from afterguard.model import Alert, Case, Confidence, Entity, Range, Severity
@@ -163,6 +164,23 @@ def test_an_export_shows_what_strangers_wrote_as_text() -> None:
     assert text.startswith("# `<script>")  # a code span: nothing in it is markup
     found = json.loads(whole.as_json(made, [alert(1)], (), Verified((), "", (), 0), 5.0))
     assert found["format"] == "afterguard.case-export/1" and found["case"]["id"] == "c" and len(found["alerts"]) == 1
+
+
+def test_a_title_or_a_name_makes_no_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """Who chooses a caller's name or an alert's id could write what looks like ours."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    wrong = msgspec.structs.replace(alert(1), id="al-\x1b[31m1", title="A\x1b[2J\nNext: rm -rf /", entities=(Entity("identity", "x\nrespond: done"),))  # fmt: skip
+    (tmp_path / "a.json").write_bytes(msgspec.json.encode(wrong))
+    assert run(["respond", "open", str(tmp_path / "a.json")]) == 0
+    assert run(["respond", "cases"]) == run(["respond", "cases", "-f", "json"]) == 0
+    shown = capsys.readouterr().out
+    case = json.loads(shown[shown.index("{") :])["cases"][0]["id"]
+    shown = shown[: shown.index("{")]
+    assert run(["respond", "plan", case]) in (0, 10) and run(["respond", "export", case, "-f", "md"]) == 0
+    shown += capsys.readouterr().out
+    assert "\x1b" not in shown and "A Next: rm -rf /" in shown
+    assert not [one for one in shown.splitlines() if one.startswith(("Next: rm", "respond: done"))]
+    assert "\n" not in tickets.create(cases_of.opened([wrong], id="c", who="ann", now=1.0), "jira", "SEC").body["fields"]["summary"]  # fmt: skip
 
 
 SECRET = "a secret of webhooks"

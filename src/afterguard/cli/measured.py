@@ -58,8 +58,8 @@ def _told(session: Session, store: Store, app: App) -> Own | None:
         return Own(_spread([(one.raised or one.observed) - one.first_seen for one in rows]))
     made = alerts.said(store.connection, app.tenant, DRILLED, Drilled)
     drills = [one for one in made if one.app == app.name and one.alert is not None]
-    # Where something had its way and nobody was told, what was told says nothing of how soon somebody notices.
-    whole = [one.alert for one in drills if one.alert is not None and not one.untold]
+    # Where something had its way and nobody was told, or nothing was tried, what was told says nothing of how soon somebody notices.
+    whole = [one.alert for one in drills if one.alert is not None and one.rows and not one.untold]
     if len(whole) < LEAST:
         if drills:
             session.say(f"onboard: {app.name}: {len(drills)} drills, {len(whole)} of them without anything that nobody was told of; {LEAST} such would take the place of an assumption")  # fmt: skip

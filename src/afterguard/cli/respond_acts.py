@@ -14,7 +14,8 @@ from afterguard.cli.options import DEFAULT, Common, writing
 from afterguard.cli.respond_places import ACTING, Acting, Desk, acting, opened, who
 from afterguard.cli.respond_sinks import outbox
 from afterguard.errors import EXIT_GATE, UsageError
-from afterguard.safe import terminal
+from afterguard.report.words import count
+from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
     from afterguard.respond.act import Act
@@ -113,8 +114,9 @@ def run(
         made = _planned(desk, held, playbook, _choice(with_, skip, only, value))
         body = msgspec.json.encode(held)
         if dry_run:
-            acts = _merged(job.planned(job.read_journal(desk.room, held.case.id).lines), made)
-            engine = job.engine(desk.room, held.case, person, acts, _Written(job.read_journal(desk.room, held.case.id).lines), lambda: body)  # type: ignore[arg-type]  # fmt: skip
+            lines = job.read_journal(desk.room, held.case.id).lines
+            acts = job.joined(lines, made.acts) if made else job.planned(lines)
+            engine = job.engine(desk.room, held.case, person, acts, _Written(lines), lambda: body)  # type: ignore[arg-type]  # fmt: skip
             ran = engine.dry()
         else:
             with _journal(desk, held, person) as journal:
@@ -137,13 +139,6 @@ class _Written:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = list(lines)
-
-
-def _merged(before: tuple[Act, ...], made: Planned | None) -> tuple[Act, ...]:
-    if made is None:
-        return before
-    ids = {one.id for one in made.acts}
-    return (*(one for one in before if one.id not in ids), *made.acts) if before else made.acts
 
 
 def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | None, value: list[str] | None) -> Choice:  # fmt: skip
@@ -212,13 +207,12 @@ def _shown(desk: Desk, ran: Ran, left: Sequence[str]) -> None:
             if one.act.phase != phase:
                 phase = one.act.phase
                 out.write(f"{phase}\n")
-            about = "" if one.act.on == "case" else f" {one.act.on} {one.act.target}"
-            out.write(
-                terminal(f"  {MARKS.get(one.state, one.state):<8} {one.act.id}  {one.act.step}: {one.act.do}{about}\n")
-            )
-            out.write(terminal(f"           {one.says}\n"))
+            about = "" if one.act.on == "case" else f" {one.act.on} {line(one.act.target)}"
+            out.write(f"  {MARKS.get(one.state, one.state):<8} {one.act.id}  {one.act.step}: {one.act.do}{about}\n")
+            out.write(f"           {line(one.says)}\n")
         out.writelines(terminal(f"  not      {one}\n") for one in left)
-    desk.session.say(f"respond: {ran.state}")
+    refused = sum(one.state == "refused" for one in ran.rows)
+    desk.session.say(f"respond: {count(refused, 'act')} would be refused, and a run would stop at the first" if refused else f"respond: {ran.state}")  # fmt: skip
 
 
 def _next(case: str, ran: Ran, is_dry: bool) -> str:
@@ -231,7 +225,9 @@ def _next(case: str, ran: Ran, is_dry: bool) -> str:
         return f"afterguard respond approve {case} {waits.act.id} --reason TEXT   (another person)"
     if ran.state == "partly":
         return f"afterguard respond run {case}   (asks again; what is missing stands above)"
-    return f"afterguard respond {'show' if ran.state == 'done' else 'undo'} {case}"
+    if ran.state == "done":
+        return f"afterguard respond show {case}"
+    return f"afterguard respond run {case}   (goes on once that is mended; afterguard respond undo {case} takes back what was done)"
 
 
 def approve(
@@ -357,8 +353,8 @@ def _back(case: str, names: list[str], by: Acting, common: Common, *, is_due: bo
         with _journal(desk, held, person) as journal:
             acts = job.planned(journal.lines)
             ids = [one.id for one in acts if one.id in names or one.step in names]
-            if names and not ids:
-                raise UsageError(f"no act is called {names[0]}", hint=f"afterguard respond show {held.case.id}", slug="no-such-act")  # fmt: skip
+            if wrong := [name for name in names if not any(name in (one.id, one.step) for one in acts)]:
+                raise UsageError(f"no act is called {wrong[0]}", hint=f"afterguard respond show {held.case.id}", slug="no-such-act")  # fmt: skip
             engine = job.engine(desk.room, held.case, person, acts, journal, lambda: body)
             ran = engine.expire() if is_due else engine.undo(ids)
             _tell(desk, held, journal.lines, acts)

@@ -14,6 +14,7 @@ from afterguard.cli.options import DEFAULT, Common, writing
 from afterguard.cli.policy_files import bytes_of
 from afterguard.cli.respond_places import Desk, opened, read_alerts, who
 from afterguard.errors import UsageError
+from afterguard.report.words import count
 from afterguard.safe import terminal
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def cases(*, every: bool = False, settings: Path | None = None, common: Common =
             if common.format == "json":
                 out.write(msgspec.json.format(msgspec.json.encode({"format": "afterguard.cases/1", "cases": found})).decode() + "\n")  # fmt: skip
             else:
-                out.writelines(terminal(f"{one.id}  {one.status:<10} {one.severity:<8} {_time(one.updated)}  {one.title} ({one.app})\n") for one in found)  # fmt: skip
-        desk.session.next(f"afterguard respond show {found[0].id if found else 'CASE'}")
+                out.writelines(_row(f"{one.id}  {one.status:<10} {one.severity:<8} {_time(one.updated)}  {one.title} ({one.app})") for one in found)  # fmt: skip
+        desk.session.next(f"afterguard respond show {found[0].id}" if found else "afterguard respond open ALERT")
         return 0
 
 
@@ -355,7 +356,7 @@ def ticket(
         made = tickets.update(held, system, key) if key else tickets.create(held, system, project)
         with writing(common.output) as out:
             out.write(msgspec.json.format(msgspec.json.encode(made._asdict())).decode() + "\n")
-        desk.session.next("send it, or let a hook do so: afterguard respond run CASE")
+        desk.session.next(f"send it, or let a hook do so: afterguard respond run {held.id}")
         return 0
 
 
@@ -479,11 +480,16 @@ def _print(desk: Desk, case: Case, alerts: tuple[Alert, ...]) -> None:
             out.write(msgspec.json.format(msgspec.json.encode(made)).decode() + "\n")
             return
         cost = f", can cost {case.money.low:,.0f} to {case.money.high:,.0f} {case.currency}" if case.money else ""
-        rows = [f"{case.id}  {case.status}  {case.severity}  {case.title}", f"  {case.app}, {len(case.alerts)} alerts{cost}, cost so far {case.spent:,.2f}"]  # fmt: skip
+        rows = [f"{case.id}  {case.status}  {case.severity}  {case.title}", f"  {case.app}, {count(len(case.alerts), 'alert')}{cost}, cost so far {case.spent:,.2f}"]  # fmt: skip
         rows += [f"  {one.kind} {one.name} ({one.role})" for one in case.entities[:30]]
         rows += [f"  task {ref}: {text}" for ref, text in cases_of.open_tasks(case).items()]
         rows += [f"  {_time(one.at)}  {one.who}: {one.what}: {one.text}" for one in case.timeline[-30:]]
-        out.writelines(terminal(row) + "\n" for row in rows)
+        out.writelines(_row(row) for row in rows)
+
+
+def _row(text: str) -> str:
+    """A row of a list as one line, whatever stands in a title or a name: a second line would look like ours."""
+    return terminal(text).replace("\n", " ") + "\n"
 
 
 def _time(seconds: float) -> str:

@@ -18,7 +18,7 @@ from afterguard.cli.recording import beside
 from afterguard.cli.respond_acts import values_of
 from afterguard.cli.respond_places import ACTING, Acting, Desk, acting, opened, who
 from afterguard.cli.respond_sinks import Outbox, outbox
-from afterguard.errors import EXIT_GATE, UsageError
+from afterguard.errors import EXIT_GATE, EXIT_NOTHING, UsageError
 from afterguard.safe import terminal
 
 if TYPE_CHECKING:
@@ -221,4 +221,6 @@ def _write(session: Session, result: Drilled) -> None:
 
 def _code(result: Drilled, contains: bool) -> int:
     is_proven = not (contains and result.case) or (result.contained is not None and result.undone is not None)
-    return 0 if is_proven and not result.untold else EXIT_GATE
+    if not is_proven or result.untold:
+        return EXIT_GATE
+    return 0 if result.rows else EXIT_NOTHING

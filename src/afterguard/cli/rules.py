@@ -82,7 +82,7 @@ def sigma(folder: Path | None = None, /, *, common: Common = DEFAULT) -> int:
         for name, text in export.pipelines().items():
             _write(folder / "pipelines" / f"{name}.yml", text)
         session.say(f"rules: {len(every)} Sigma rules in {folder}")
-    session.next("sigma convert -t splunk -p pipelines/splunk.yml rules/")
+    session.next(f"sigma convert -t splunk -p {folder}/pipelines/splunk.yml {folder}/rules/" if folder else "afterguard rules sigma FOLDER")  # fmt: skip
     return 0
 
 

@@ -21,6 +21,7 @@ from afterguard.cli.recording import beside, target
 from afterguard.cli.watch_feedback import feedback
 from afterguard.cli.watch_hunt import hunt, when
 from afterguard.errors import NothingToExamine, UsageError
+from afterguard.report import words
 from afterguard.safe import line, terminal
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def run(
     missing = [one for one in paths if not one.exists()]
     if missing and not follow:
         raise NothingToExamine(f"there is no {missing[0]}", hint="give the decision log of a guard, or --follow to wait for it", slug="no-such-path")  # fmt: skip
+    for absent in missing:
+        session.say(f"watch: there is no {absent} yet; it is waited for")
     told: list[Alert] = []
     with _store(session) as store, outlet_of(session, sinks, audit) as outlet:
         given = job.routes(text_of(routes), str(routes)) if routes else job.Routes()
@@ -90,7 +93,7 @@ def run(
             progress.close()
             one.save()
     counts = triage.counts
-    session.say(f"watch: {one.read.lines:,} lines, {counts.sightings:,} sightings: {counts.held_off:,} held off by the guard, {sum(counts.noise.values()):,} noise, {one.read.told} alerts told, {counts.suppressed} set aside")  # fmt: skip
+    session.say(f"watch: {one.read.lines:,} lines, {words.count(one.read.told, 'alert')} told; of {words.count(counts.sightings, 'sighting')} so far {counts.held_off:,} held off by the guard, {sum(counts.noise.values()):,} noise, {counts.suppressed} set aside")  # fmt: skip
     for reason, count in one.read.unread.items():
         session.say(f"watch: {count:,} not read: {reason}")
     if one.read.probes:
@@ -287,13 +290,19 @@ def suppress(
     days
         For how long, at most 366.
     """
+    from afterguard.config import nearest
+    from afterguard.model import ENTITIES
     from afterguard.store import alerts as stored
     from afterguard.watch.triage import Said, Suppression
+    from afterguard.watch.triage.said import FIELDS
 
     session = open_session(common)
     pairs = [one.partition("=") for one in where]
     if not pairs or any(not name or not equals for name, equals, _ in pairs):
         raise UsageError("--where takes FIELD=VALUE", hint="--where kind=jailbreak --where app=desk", slug="bad-usage")
+    known = [*FIELDS, "taxonomies", *ENTITIES]
+    if wrong := [name for name, _, _ in pairs if name.split("|")[0] not in known]:
+        raise UsageError(f"an alert has no field {wrong[0]}", hint=nearest(wrong[0], known), slug="bad-suppression")
     with _store(session) as store:
         now = time.time()
         row = Suppression(store.made(), {name: value for name, _, value in pairs}, reason, by, now, now + days * 86_400)
@@ -326,16 +335,16 @@ def _one(store: Store, session: Session, beginning: str) -> Alert:
 
 def _line(one: Alert) -> str:
     state = {"new": "", "updated": " (again)", "closed": " (over)"}[one.state] + (" (set aside)" if one.suppressed else "")  # fmt: skip
-    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {one.app}: {one.title}: {line(one.cause)[:80]}, {one.count:,} exchanges{state}"
+    return f"{one.risk:>3} {one.severity.value:<8} {when(one.last_seen)}  {one.id[:12]}  {line(one.app)}: {line(one.title)}: {line(one.cause)[:80]}, {words.count(one.count, 'exchange')}{state}"
 
 
 def _page(one: Alert, others: list[Alert]) -> str:
     from afterguard.names import describe
 
     out = [
-        f"{one.title} ({one.kind}) in {one.app}",
+        line(f"{one.title} ({one.kind}) in {one.app}"),
         f"  risk {one.risk} of 100: {one.severity.value}, likely true with {one.likelihood:.0%}" + (f", can cost {one.money.low:,.0f} to {one.money.high:,.0f} {one.currency}" if one.money else ", nobody priced it"),
-        f"  {when(one.first_seen)} to {when(one.last_seen)}, {one.count:,} exchanges, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
+        f"  {when(one.first_seen)} to {when(one.last_seen)}, {words.count(one.count, 'exchange')}, {one.held_off:,} of them held off by the guard; {one.state}, revision {one.revision}",
         f"  what matched: {line(one.rule)}",
         f"  cause: {line(one.cause)}",
     ]  # fmt: skip
@@ -354,7 +363,7 @@ def _page(one: Alert, others: list[Alert]) -> str:
     out += [f"  exchanges: {', '.join(one.exchanges)}"]
     if len(others) > 1:
         out.append(
-            f"  incident {one.case[:12]}, {len(others)} alerts"
+            f"  incident {one.case[:12]}, {words.count(len(others), 'alert')}"
             + (f", this one joined by {line(one.linked_by)}" if one.linked_by else "")
             + ":"
         )

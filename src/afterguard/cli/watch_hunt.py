@@ -35,7 +35,7 @@ def hunt(
     Parameters
     ----------
     logs
-        Decision logs, recorded traffic, folders of them.
+        Decision logs, recorded traffic, folders of them; without any, the log of the guard beside the store.
     text
         Words that stand in a text of the exchange.
     document
@@ -57,6 +57,7 @@ def hunt(
     rule
         Sigma rules, instead of all of the above: were we already hit?
     """
+    from afterguard.cli.guard_places import log_of
     from afterguard.cli.recording import pseudonym
     from afterguard.files import limits_of
     from afterguard.jobs import hunt as job
@@ -70,7 +71,7 @@ def hunt(
         detection["fields"] = {name: values for name, values in asked.items() if values}
     if domain:
         detection["domain"] = [{"text|contains": domain}, {"argument|contains": domain}, {"excerpt|contains": domain}]
-    if bool(rule) == bool(detection) or not logs:
+    if bool(rule) == bool(detection):
         raise UsageError("nothing is asked", hint="afterguard watch hunt LOG --document HASH, or --text WORDS, --tool NAME, --model NAME, --prompt HASH, --domain HOST", slug="bad-usage")  # fmt: skip
     if rule:
         engine = rules_of(rule)
@@ -82,7 +83,7 @@ def hunt(
         test = compile(detection, "hunt")
     progress = Progress(session, "hunt: searching")
     try:
-        found = job.hunt(logs, test, needs_text=bool(text or domain), is_of_lines=bool(rule), pseudonym=pseudonym(session), progress=lambda count, done: progress(count, "exchanges", done), limits=limits_of(session.config.limits))  # fmt: skip
+        found = job.hunt(logs or (log_of(session),), test, needs_text=bool(text or domain), is_of_lines=bool(rule), pseudonym=pseudonym(session), progress=lambda count, done: progress(count, "exchanges", done), limits=limits_of(session.config.limits))  # fmt: skip
     finally:
         progress.close()
     if not found.searched and not found.unsearched:

@@ -246,8 +246,8 @@ def _hit(scene: Scene, found: Found, obeyed: str) -> Hit:
     says = ", ".join(sorted(known[sign].says for sign in found.window.signs)) or "prose"
     where = {
         "broken": "prose torn into a record",
-        "misfit": f"prose in the short field {found.passage.key}",
-        "odd": f"prose in the field {found.passage.key}",
+        "misfit": f"prose in the short field {found.passage.key}" if found.passage.key else "prose in a short field",
+        "odd": f"prose in the field {found.passage.key}" if found.passage.key else "prose in a field",
         "status": "a status text",
         "line": "a sentence inserted into a status line",
         "free": "free text",

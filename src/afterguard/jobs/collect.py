@@ -137,7 +137,7 @@ def _policies(out: Collected, revisions: set[str], policies: Iterable[Path]) -> 
             data = path.read_bytes()
             revision = load_policy(data.decode("utf-8"), str(path)).revision
         except (OSError, UnicodeDecodeError, UsageError) as error:
-            out.missing.append(Missing(f"policy {path.name}", str(error)))
+            out.missing.append(Missing(f"policy {path.name}", files.why(error)))
             continue
         if revision in had:
             continue

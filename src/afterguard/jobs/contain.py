@@ -179,7 +179,10 @@ class AtGuard:
         if not seen or any(one is None for one in seen):
             return State("unknown", "the guard did not say what it decided about a probe")
         if all(seen):
-            return State("in_effect", f"{len(seen)} probes through the guard's own door met the measure: {seen[0]}")
+            return State(
+                "in_effect",
+                f"{len(seen)} probe{'s' * (len(seen) != 1)} through the guard's own door met the measure: {seen[0]}",
+            )
         return State("not", f"{sum(1 for one in seen if not one)} of {len(seen)} probes passed the guard unhindered")
 
     def is_repeatable(self, act: Act) -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -347,6 +348,9 @@ class Drilling:
         done = self.ran or self.taken_back
         acts = tuple(drill.Act(one.act.step, one.act.target, one.state, one.says) for one in done.rows) if done else ()  # fmt: skip
         result = self._result
+        if result and not trials:
+            why = Counter(row.skipped for row in result.families if row.skipped)
+            self.problems.append(f"no technique was tried: {', '.join(f'{of} {name}' for name, of in why.most_common(5)) or result.stopped or self.stopped}{f'; the target {result.manner}' if result.manner else ''} (docs/how-to/attack.md)")  # fmt: skip
         one = Drilled(
             self.drill.run, self.target, self.drill.app, first, self.drill.identities, self.requests,
             self._since(first, min((alert.raised for alert in self.told), default=0.0)), self._since(first, self.contained), self._since(first, self.undone),

@@ -236,15 +236,18 @@ def planned(lines: Sequence[Line]) -> tuple[Act, ...]:
     return () if last is None else msgspec.convert(last.body["acts"], tuple[Act, ...])
 
 
+def joined(lines: Sequence[Line], acts: tuple[Act, ...]) -> tuple[Act, ...]:
+    """A new plan with what was begun of the one before: it stays in it, or nobody could undo it."""
+    ids, begun = {one.id for one in acts}, {one.act for one in lines if one.what == "begun"}
+    return (*(one for one in planned(lines) if one.id in begun and one.id not in ids), *acts)
+
+
 def put_plan(
     journal: Journal, acts: tuple[Act, ...], left: Sequence[str], person: Person, now: float
 ) -> tuple[Act, ...]:
-    """Write a plan down, unless it is the one that stands there already. What was begun of an earlier plan stays in it, or nobody could undo it."""
-    before = planned(journal.lines)
-    ids = {one.id for one in acts}
-    begun = {one.act for one in journal.lines if one.what == "begun"}
-    whole = (*(one for one in before if one.id in begun and one.id not in ids), *acts)
-    if whole != before:
+    """Write a plan down, unless it is the one that stands there already."""
+    whole = joined(journal.lines, acts)
+    if whole != planned(journal.lines):
         journal.write(
             "planned", person.id, now, text=f"{len(whole)} acts of {', '.join(dict.fromkeys(one.playbook for one in whole))}",
             body={"acts": msgspec.to_builtins(whole), "left": list(left), "plan": digest(whole)},
@@ -269,7 +272,7 @@ def told(held: Case, found: Sequence[Line], acts: Sequence[Act], now: float) -> 
         word = WORDS.get(line.what)
         if word is None or ref in seen:
             continue
-        text = f"{line.what.replace('_', ' ')}: {names.get(line.act, '')} {line.text}".strip()
+        text = " ".join(one for one in (f"{line.what.replace('_', ' ')}:", names.get(line.act, ""), line.text) if one)
         if line.what == "break_glass":
             text = f"THE GLASS WAS BROKEN by {line.who}: {names.get(line.act, '')}: {line.text}"
         entries.append(Entry(line.at, now, line.who, word, text[:2_000], ref if word != "task" else line.act))
@@ -315,7 +318,7 @@ def settle(journal: Journal, acts: Sequence[Act], name: str, person: Person, *, 
         raise UsageError("an approval needs a reason", hint="--reason TEXT", slug="not-approved")
     why = approval.refusal(act, journal.lines, person, now)
     if why:
-        raise UsageError(f"{act.do} {act.target}: {why}", hint="afterguard respond show CASE", slug="not-approved")
+        raise UsageError(f"{act.do} {act.target}: {why}", hint="somebody else does, whom the roles file names: docs/how-to/respond.md, Who may do what", slug="not-approved")  # fmt: skip
     what = "denied" if not agrees else "break_glass" if person.is_glass else "approved"
     body = {"act": digest((act,)), "roles": list(person.roles), "via": person.via, "name": person.name}
     return journal.write(what, person.id, now, act=act.id, text=reason, body=body)
@@ -332,7 +335,7 @@ def answer(journal: Journal, acts: Sequence[Act], name: str, person: Person, tex
 def _act(acts: Sequence[Act], name: str) -> Act:
     found = [one for one in acts if name in (one.id, one.step) or (len(name) >= 8 and one.id.startswith(name))]
     if len(found) != 1:
-        raise UsageError(f"{len(found)} acts are called {name}", hint="name it by its id: afterguard respond show CASE", slug="no-such-act")  # fmt: skip
+        raise UsageError(f"{len(found) or 'no'} acts are called {name}", hint="name it by its id: afterguard respond show CASE", slug="no-such-act")  # fmt: skip
     return found[0]
 
 
@@ -374,4 +377,4 @@ def _way(ca: str) -> net.Way:
     return net.Way(tls.client_context(ca=ca)) if ca else net.Way()
 
 
-__all__ = ["AfterguardError", "Room", "adapters", "answer", "engine", "open_journal", "person_of", "planned", "playbook_of", "playbooks", "put_plan", "read_journal", "settle", "signing_key", "told"]  # fmt: skip
+__all__ = ["AfterguardError", "Room", "adapters", "answer", "engine", "joined", "open_journal", "person_of", "planned", "playbook_of", "playbooks", "put_plan", "read_journal", "settle", "signing_key", "told"]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import threading
 from functools import cache
 from importlib import resources
@@ -227,8 +228,11 @@ class _Network:
 
 
 def _session(path: Path, takes: tuple[str, ...], gives: tuple[str, ...]) -> Any:
+    # When it is imported, onnxruntime (1.32 on Linux) makes an id of the device under ~/.cache and begins to report to its maker. Only this variable, set before, keeps it from both.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # where the application imported it before us
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -32,7 +32,7 @@ def opened(alerts: Sequence[Alert], *, id: str, who: str, now: float, title: str
         first.tenant,
         owner=first.owner,
         drill=first.drill,
-        timeline=(Entry(now, now, who, "decision", f"case opened from {len(alerts)} alerts"),),
+        timeline=(Entry(now, now, who, "decision", f"case opened from {len(alerts)} alert{'s' * (len(alerts) != 1)}"),),
     )
     return grown(case, alerts, who=who, now=now)
 
@@ -45,7 +45,10 @@ def grown(case: Case, alerts: Sequence[Alert], *, who: str, now: float) -> Case:
     if any(one.drill != case.drill for one in fresh):
         raise UsageError("alerts of a drill and of the real thing do not belong into one case", hint="open one for each", slug="of-a-drill")  # fmt: skip
     entries = [
-        Entry(one.first_seen, now, who, "alert", f"{one.title} ({one.count} exchanges)", one.id) for one in fresh
+        Entry(
+            one.first_seen, now, who, "alert", f"{one.title} ({one.count:,} exchange{'s' * (one.count != 1)})", one.id
+        )
+        for one in fresh
     ]
     return noted(
         msgspec.structs.replace(

@@ -192,6 +192,7 @@ def rows(techniques: Sequence[Known], trials: Sequence[Tried]) -> tuple[Row, ...
     return tuple(out)
 
 
+UNTRIED = "not known: no technique was tried"
 STAGES = (("alert", "somebody was told"), ("contained", "contained and proven"), ("undone", "undone and proven"))
 
 
@@ -200,7 +201,8 @@ def text(one: Drilled) -> str:
     out = [f"drill {one.run}: {line(one.target)}, guard in mode {', '.join(one.modes) or 'unknown'}, {one.requests} requests" + (f"; ended because {line(one.stopped)}" if one.stopped else "")]  # fmt: skip
     out += [f"  first byte -> {says:<22} {_seconds(getattr(one, name))}" for name, says in STAGES]
     out.append(f"  containment: {line(one.containment)}" + (f"; {one.after_refused} of {one.after} requests after it were refused" if one.after else ""))  # fmt: skip
-    out.append(f"GOT THROUGH AND NOBODY WAS TOLD: {', '.join(f'{row.technique} ({row.severity}, {row.untold} of {_all(row)})' for row in one.untold) or 'nothing'}")  # fmt: skip
+    found = [f"{row.technique} ({row.severity}, {row.untold} of {_all(row)})" for row in one.untold]
+    out.append(f"GOT THROUGH AND NOBODY WAS TOLD: {', '.join(found) or ('nothing' if one.rows else UNTRIED)}")
     for says, name in (("got through, and told", "told"), ("held off by the guard", "held_off"), ("passed the guard; the application resisted", "resisted"), ("not known", "unknown")):  # fmt: skip
         found = [f"{row.technique} ({getattr(row, name)} of {_all(row)})" for row in one.rows if getattr(row, name)]
         out.append(f"  {says}: {', '.join(found) or 'nothing'}")
@@ -214,7 +216,7 @@ def as_markdown(one: Drilled) -> str:
     out += [f"- first byte to {says}: {_seconds(getattr(one, name))}" for name, says in STAGES]
     out += [f"- containment: {markdown(one.containment)}" + (f"; {one.after_refused} of {one.after} requests after it were refused" if one.after else "")]  # fmt: skip
     out += ["", "## Got through, and nobody was told", ""]
-    out += [f"- **{markdown(row.title)}** (`{row.technique}`, {row.severity}): {row.untold} of {_all(row)}" for row in one.untold] or ["Nothing."]  # fmt: skip
+    out += [f"- **{markdown(row.title)}** (`{row.technique}`, {row.severity}): {row.untold} of {_all(row)}" for row in one.untold] or ["Nothing." if one.rows else f"{UNTRIED.capitalize()}."]  # fmt: skip
     out += ["", "## All that was tried", "", "| technique | severity | held off | through, told | through, NOT told | resisted by the application | of these unseen | not known |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     out += [f"| {markdown(row.title)} | {row.severity} | {row.held_off} | {row.told} | {row.untold} | {row.resisted} | {row.unseen} | {row.unknown} |" for row in one.rows]  # fmt: skip
     if one.acts:

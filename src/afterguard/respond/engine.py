@@ -24,6 +24,12 @@ from afterguard.respond.roles import Person
 
 OVER = ("done", "partly", "failed", "unsure", "skipped", "undone", "expired")
 POLL = 0.1
+ABSENT = {
+    "guard": "respond.yaml names no guard, or the folder it names holds no guard.key",
+    "vectors": "respond.yaml names no vector store",
+    "registries": "respond.yaml names no registry",
+}
+"""Why there is no adapter."""
 
 
 class State(NamedTuple):
@@ -117,7 +123,7 @@ class Engine:
         act = self.acts[number]
         adapter = self.adapters.get(KINDS[act.do].through)
         if adapter is None:
-            return [f"nothing here can {act.do}"]
+            return [f"nothing here can {act.do}: {ABSENT.get(KINDS[act.do].through, 'nobody does it')}; --skip {act.step} leaves it out"]  # fmt: skip
         return [*plan.objections(self.acts, done, number, self.caps), *adapter.objections(act)]
 
     # -- dry
@@ -128,7 +134,9 @@ class Engine:
         done = {act.id for act in self.acts if self.standing(act)[0] in ("done", "partly")}
         for number, act in enumerate(self.acts):
             why = self.objections(number, done)
-            if self.standing(act)[0] == "partly":
+            if self.standing(act)[0] in ("skipped", "undone", "expired"):
+                rows.append(self._left(act))
+            elif self.standing(act)[0] == "partly":
                 rows.append(Row(act, "partly", "it is done, and not everywhere; that is asked again"))
             elif act.id in done:
                 rows.append(Row(act, "done", "it is done already"))
@@ -166,10 +174,10 @@ class Engine:
     def _one(self, number: int, done: set[str]) -> Row:
         act = self.acts[number]
         state, line = self.standing(act)
-        if state in ("done", "skipped"):
+        if state == "done":
             return Row(act, state, line.text if line else "")
-        if state in ("undone", "expired"):
-            return Row(act, "skipped", f"it was {state}; a new case or step does it again")
+        if state in ("skipped", "undone", "expired"):
+            return self._left(act)
         if state == "unsure":
             return Row(act, "unsure", line.text if line else "")
         if state in ("partly", "begun") and (away := self._away(act)) is not None:
@@ -189,6 +197,12 @@ class Engine:
             return self._say(act, "failed", "; ".join(why))
         held = self._held(act)
         return held if held is not None else self._done(act)
+
+    def _left(self, act: Act) -> Row:
+        """The row of an act that is over and not done again."""
+        state, line = self.standing(act)
+        says = line.text if line and state == "skipped" else f"it was {state}; a new case or step does it again"
+        return Row(act, "skipped", says)
 
     def _held(self, act: Act) -> Row | None:
         """The row of an act that waits for people; None where it may go on."""

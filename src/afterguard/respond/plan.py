@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from afterguard.config import nearest
+from afterguard.errors import UsageError
 from afterguard.model import Case, Entity
 from afterguard.respond.act import Act, identity
 from afterguard.respond.kinds import KINDS, PHASES
@@ -40,7 +42,13 @@ class Choice(NamedTuple):
 
 
 def plan(case: Case, playbook: Playbook, choice: Choice = Choice()) -> Planned:  # noqa: B008 - an immutable tuple
-    """The acts of a playbook for a case."""
+    """The acts of a playbook for a case. Raises UsageError for a step that the playbook does not have: a slip of the pen in `--skip` would do what was to be left out."""
+    known = [step.id for step in playbook.steps]
+    for name in (*choice.optional, *choice.skip, *choice.only, *choice.values):
+        if name not in known:
+            raise UsageError(
+                f"playbook {playbook.id} has no step {name}", hint=nearest(name, known), slug="bad-playbook"
+            )
     acts: list[Act] = []
     left: list[str] = []
     for step in playbook.steps:

@@ -16,6 +16,7 @@ import msgspec
 from afterguard.errors import UsageError
 from afterguard.model import SEVERITIES, Case
 from afterguard.respond.case import open_tasks
+from afterguard.safe import line
 
 System = Literal["jira", "servicenow"]
 CAP = 4 << 20
@@ -93,7 +94,7 @@ def _servicenow(case: Case) -> dict[str, Any]:
 
 
 def _summary(case: Case) -> str:
-    return f"[{case.severity}] {case.title} ({case.app})".replace("\n", " ")[:250]
+    return line(f"[{case.severity}] {case.title} ({case.app})", 250)
 
 
 def _description(case: Case) -> str:

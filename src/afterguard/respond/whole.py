@@ -60,12 +60,12 @@ def _lines(case: Case, alerts: Sequence[Alert], acts: Sequence[Act], journal: Ve
     if case.money is not None:
         yield f"It can cost {case.money.low:,.0f} to {case.money.high:,.0f} {case.currency} (80 % interval); counted so far: {case.spent:,.2f}.\n"
     else:
-        yield f"Nobody has priced it; counted so far: {case.spent:,.2f} {case.currency}.\n"
+        yield f"Nobody has priced it; counted so far: {f'{case.spent:,.2f} {case.currency}'.strip()}.\n"
     yield "## Whom and what it is about\n"
     yield from (f"- {one.kind} {code_span(one.name)} ({one.role})" for one in case.entities)
     yield "\n## Alerts\n"
     for one in alerts:
-        yield f"- {_time(one.first_seen)} to {_time(one.last_seen)}: {markdown(one.title)} ({one.severity}, {one.count} exchanges, {one.held_off} held off) `{one.id}`"
+        yield f"- {_time(one.first_seen)} to {_time(one.last_seen)}: {markdown(one.title)} ({one.severity}, {one.count:,} exchange{'s' * (one.count != 1)}, {one.held_off:,} held off) {code_span(one.id)}"
     tasks = open_tasks(case)
     yield "\n## Open tasks\n"
     yield from (f"- {markdown(text)}" for text in tasks.values()) if tasks else iter(("none",))

@@ -74,12 +74,12 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     detection: dict[str, Any] = {}
 
 
+FIELDS = ("kind", "app", "tenant", "severity", "confidence", "detector", "cause", "rule", "mount", "model", "fingerprint", "count", "risk", "owner")  # fmt: skip
+
+
 def fields(alert: Alert) -> dict[str, Any]:
     """An alert as the matcher sees it. Entities stand under their kind."""
-    out: dict[str, Any] = {
-        name: getattr(alert, name)
-        for name in ("kind", "app", "tenant", "severity", "confidence", "detector", "cause", "rule", "mount", "model", "fingerprint", "count", "risk", "owner")
-    }  # fmt: skip
+    out: dict[str, Any] = {name: getattr(alert, name) for name in FIELDS}
     for one in alert.entities:
         out.setdefault(one.kind, [])
         if isinstance(out[one.kind], list):
@@ -143,9 +143,9 @@ class Said:
 def checked(one: Suppression) -> bool:
     """True, or UsageError for a suppression without reason, owner or end."""
     if not one.reason.strip() or not one.who.strip():
-        raise UsageError(f"suppression {one.id} says not why, or not who", hint="give --reason and --who", slug="bad-suppression")  # fmt: skip
+        raise UsageError(f"suppression {one.id} says not why, or not who", hint="give --reason and --by", slug="bad-suppression")  # fmt: skip
     if not one.created < one.expires <= one.created + LONGEST:
-        raise UsageError(f"suppression {one.id} has no end within a year", hint="give --until, at most 366 days ahead", slug="bad-suppression")  # fmt: skip
+        raise UsageError(f"suppression {one.id} has no end within a year", hint="--days takes more than 0 and 366 at most", slug="bad-suppression")  # fmt: skip
     return True
 
 

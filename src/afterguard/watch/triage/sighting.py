@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from afterguard.model import Action, Confidence, Drill, Entity, Severity
+from afterguard.safe import line as one_line
 
 HELD_OFF = frozenset(Action) - {Action.allow, Action.flag}
 NAME = 200
@@ -154,7 +155,7 @@ def _hit(
     return Sighting(
         about.time, about.app, _text(hit.get("kind")), _severity(hit.get("severity")), _confidence(hit.get("confidence")),
         exchange=_at(line, "metadata", "uid"), mount=_at(line, "api", "service", "uid"), detector=_text(hit.get("detector")), cause=_text(hit.get("cause")),
-        rule=_text(hit.get("rule")), would_change=_text(hit.get("would_change")), excerpt=_text(hit.get("excerpt"), 240), taxonomies=_texts(hit.get("taxonomies") or own.get("taxonomies")),
+        rule=_said(hit.get("rule")), would_change=_text(hit.get("would_change")), excerpt=_text(hit.get("excerpt"), 240), taxonomies=_texts(hit.get("taxonomies") or own.get("taxonomies")),
         data_classes=_texts(hit.get("data_classes")), is_held_off=is_held_off, entities=entities, model=_at(line, "ai_model", "name"), policy=_at(line, "policy", "version"), place=place,
     )  # fmt: skip
 
@@ -221,6 +222,11 @@ def _time(line: Mapping[str, Any]) -> float:
 
 def _text(value: Any, most: int = NAME) -> str:
     return value[:most] if isinstance(value, str) else ""
+
+
+def _said(value: Any) -> str:
+    """A sentence; one that was cut shows it."""
+    return one_line(_text(value, 10 * NAME), 2 * NAME)
 
 
 def _texts(value: Any, most: int = 100) -> tuple[str, ...]:

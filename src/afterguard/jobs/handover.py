@@ -84,7 +84,7 @@ class Leaving:
     def __init__(self, found: Sinks, spools: Path) -> None:
         self.found, self.spools = found, spools
 
-    def line(self, data: bytes, line: Mapping[str, Any]) -> None:
+    def line(self, data: bytes, line: Mapping[str, Any], drill: str = "") -> None:
         """See Outlet."""
 
     def hand_over(self, alerts: Iterable[Alert]) -> None:

@@ -59,6 +59,9 @@ def test_lines_belong_to_the_request_during_which_they_were_written() -> None:
     found = drill.joined(ASKED, heard)
     assert {trial: [one.exchange for one in rows] for trial, rows in found.of.items()} == {"control/0": ["0.5"], "role-play/x/0": ["1.0", "1.9"], "role-play/y/0": ["2.5"]}  # fmt: skip
     assert found.strangers == 2
+    close = [Asked("a", NOW, NOW + 0.03), Asked("b", NOW + 0.031, NOW + 0.06)]
+    found = drill.joined(close, [Heard("1", NOW + 0.025, "observe", False), Heard("2", NOW + 0.031, "observe", False), Heard("3", NOW + 0.065, "observe", False)])  # fmt: skip
+    assert {trial: [one.exchange for one in rows] for trial, rows in found.of.items()} == {"a": ["1"], "b": ["2", "3"]}, "the next request began right after"  # fmt: skip
     assert drill.joined((), heard).strangers == len(heard)
 
 

@@ -8,6 +8,7 @@ left stands for one of its exchanges. What is tried once containment holds shows
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -21,7 +22,9 @@ from afterguard.safe import line, markdown
 from afterguard.watch.triage import Sighting
 
 SLACK = 0.01
-"""Seconds that a line may be before its request: its time is cut to milliseconds."""
+"""Seconds that a line may be away from its request."""
+CUT = 0.001
+"""A line's time is cut to milliseconds."""
 CONTROL = "control/"
 DRILLED = "drilled"
 """What is said in the store of a drill that is over."""
@@ -136,16 +139,18 @@ class Joined(NamedTuple):
 
 
 def joined(asked: Sequence[Asked], heard: Iterable[Heard]) -> Joined:
-    """Which line is of which trial."""
+    """Which line is of which trial: of the request during which it was written, else of one that is no more than SLACK away. Requests follow each other, so that the next one may begin within SLACK."""
     starts = [one.began - SLACK for one in asked]
     out: dict[str, list[Heard]] = {}
     strangers = 0
     for one in heard:
-        at = bisect_right(starts, one.time) - 1
-        if at < 0 or one.time > asked[at].ended + SLACK:
+        last = bisect_right(starts, one.time) - 1
+        near = [(max(each.began - one.time - CUT, one.time - each.ended, 0.0), -at) for at in range(max(0, last - 1), last + 1) if (each := asked[at])]  # fmt: skip
+        away, at = min(near, default=(math.inf, 0))
+        if away > SLACK:
             strangers += 1
         else:
-            out.setdefault(asked[at].trial, []).append(one)
+            out.setdefault(asked[-at].trial, []).append(one)
     return Joined(out, strangers)
 
 

@@ -153,7 +153,7 @@ def test_one_sheet_at_two_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             first = opened(cli, soc, thief, 1)
             code, made = contained(cli, first)
             assert code == 0, made
-            assert "in effect at 2 of 2 points; 1 probes" in refusal(made), made
+            assert "in effect at 2 of 2 points; 1 probe " in refusal(made), made
             assert shown.stat().st_mode & 0o777 == 0o644, "who may look into the folder may read it"
             assert ask(berlin, "stolen")[0] == ask(paris, "stolen")[0] == 400
             assert ask(berlin, "honest")[0] == ask(paris, "honest")[0] == 200

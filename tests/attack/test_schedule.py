@@ -55,7 +55,7 @@ def test_a_night_by_the_script(tmp_path: Path) -> None:
         assert one.stem == json.loads(one.read_text())["seed"]
         again = ran("sh", str(FOLDER / "attack.sh"), str(tmp_path))
         assert again.returncode == 0 and "the same as far as their trials can show" in again.stderr, again.stderr
-        leave("0.00001")
+        leave("0.000001")
         over = ran("sh", str(FOLDER / "attack.sh"), str(tmp_path))
     assert over.returncode == 5 and "has to sign another leave" in over.stderr
 

@@ -142,7 +142,12 @@ def test_round_trip(values: list[str], between: str, form: str) -> None:
     one = vault()
     hidden = between.join(form.format(one.hide("name", value)) for value in values)
     plain = between.join(form.format(value) for value in values)
-    if not PATTERN.search(between) and not any(PATTERN.search(value) for value in values):
+    # A backslash before a placeholder is taken for a writer's escape of its bracket, and goes with it.
+    if (
+        not between.endswith("\\")
+        and not PATTERN.search(between)
+        and not any(PATTERN.search(value) for value in values)
+    ):
         assert one.shown(hidden) == plain
 
 

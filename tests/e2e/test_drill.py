@@ -37,13 +37,13 @@ KEY = "Bearer local"
 class Scene:
     """The assistant, directly and behind a guard, and two responders."""
 
-    def __init__(self, folder: Path, guard: Any, behind: str) -> None:
+    def __init__(self, folder: Path, guard: Any, behind: str, per_second: int = 1_000) -> None:
         self.folder, self.guard = folder, guard
         self.identity = who.pseudonym(judging.key(guard.folder), KEY)
         self.target = folder / "target.yaml"
         text = (standing.ROOT / "examples/targets/assistant.yaml").read_text()
         text = text.replace("url: ${ASSISTANT_URL}/api/chat", f"url: http://localhost:9/api/chat\nguarded: {behind}/api/chat")  # fmt: skip
-        self.target.write_text(text.replace("per_second: 2", "per_second: 1000"))
+        self.target.write_text(text.replace("per_second: 2", f"per_second: {per_second}"))
         roles = {"format": "afterguard.roles/1", "roles": {"responder": {"people": ["os:alice", "os:bob"]}}}
         (folder / "roles.yaml").write_text(json.dumps(roles))
         settings = {"format": "afterguard.respond/1", "guard": {"folder": str(guard.folder), "listen": guard.url[7:]}, "roles": str(folder / "roles.yaml")}  # fmt: skip
@@ -110,7 +110,11 @@ def scene(folder: Path, mode: str) -> Iterator[Scene]:
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(standing.model(folder, "weak"))
         guard = stack.enter_context(running.guard("", folder / "guard", text, mounts={"openai": model}))
-        yield Scene(folder, guard, stack.enter_context(standing.desk(folder, "weak", f"{guard.url}/openai")))
+        # Where something is contained the attack has to be still going on then, on a fast machine too.
+        per_second = 10 if mode == "enforce" else 1_000
+        yield Scene(
+            folder, guard, stack.enter_context(standing.desk(folder, "weak", f"{guard.url}/openai")), per_second
+        )
 
 
 @pytest.fixture(scope="module")

@@ -250,6 +250,20 @@ class Regular(io.BufferedReader):
         return super().read(size) or b""
 
 
+def put(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, onto the disk, for its owner alone; its folder has to be there. Raises OSError."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def named(full: Path, cap: int) -> bytes:
     """The whole of a small file that the user named. OSError when it is no regular file or above `cap` bytes."""
     with open_file(full) as handle:

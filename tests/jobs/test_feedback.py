@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from afterguard.cli.run import run
 from afterguard.export.feedback import Found, Heard, Seen, Word
 from afterguard.export.pulls import Cursor, Page
+from afterguard.export.pulls.elastic import ElasticPull
 from afterguard.jobs import feedback as job
 from afterguard.jobs import watch as watching
 from afterguard.model import Alert, Confidence, Entity, Severity
@@ -183,14 +184,14 @@ def test_a_pull_goes_on_where_it_was(store: Store, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(job, "opened", lambda *_: Some())
     place = tmp_path / "watch" / "pulled.json"
-    one = job.Feedback(store, "default", lambda: NOON)
+    one, it = job.Feedback(store, "default", lambda: NOON), ElasticPull(name="it", url="https://siem.example")
     with pytest.raises(KeyboardInterrupt):
-        job.pull(None, place, one)  # type: ignore[arg-type]
-    assert job.pull(None, place, one, most=2) is False  # type: ignore[arg-type]
-    assert job.pull(None, place, one) is True  # type: ignore[arg-type]
+        job.pull(it, place, one)
+    assert job.pull(it, place, one, most=2) is False
+    assert job.pull(it, place, one) is True
     assert [cursor.time for cursor in asked] == [0, 1, 2, 2, 3, 4] and one.outcome.strange == 5
     place.write_text("{broken")
-    assert job.pull(None, place, one) is True, "begins anew, and knows everything"  # type: ignore[arg-type]
+    assert job.pull(it, place, one) is True, "begins anew, and knows everything"
 
 
 def line(time: float, who: str, tools: tuple[str, ...] = ("send_mail",), hit: bool = True) -> str:

@@ -116,7 +116,7 @@ def run(
         if dry_run:
             lines = job.read_journal(desk.room, held.case.id).lines
             acts = job.joined(lines, made.acts) if made else job.planned(lines)
-            engine = job.engine(desk.room, held.case, person, acts, _Written(lines), lambda: body)  # type: ignore[arg-type]  # fmt: skip
+            engine = job.engine(desk.room, held.case, person, acts, job.Written(list(lines)), lambda: body)
             ran = engine.dry()
         else:
             with _journal(desk, held, person) as journal:
@@ -132,13 +132,6 @@ def run(
         _shown(desk, ran, made.left if made else ())
         desk.session.next(_next(held.case.id, ran, dry_run))
         return code if ran.state == "done" else EXIT_GATE
-
-
-class _Written:
-    """A journal that is only read: the dry run writes nothing."""
-
-    def __init__(self, lines: Sequence[Line]) -> None:
-        self.lines = list(lines)
 
 
 def _choice(with_: list[str] | None, skip: list[str] | None, only: list[str] | None, value: list[str] | None) -> Choice:  # fmt: skip

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from afterguard import __version__
+from afterguard import __version__, files
 from afterguard.cli.options import DEFAULT, Common, Progress
 from afterguard.cli.respond_places import opened, who
 from afterguard.errors import UsageError
@@ -93,10 +92,7 @@ def _journal(file: Path) -> list[Path]:
 
 def _write(path: Path, data: bytes) -> None:
     """Whole or not at all, readable by its owner only."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.write(data)
-        part.replace(path)
+        files.put(path, data)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose another --output", slug="cannot-write") from None  # fmt: skip

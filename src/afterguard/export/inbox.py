@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from afterguard import files
 from afterguard.errors import Unreachable, UsageError
 from afterguard.export.event import Event, spooled
 from afterguard.export.sink import Settings
@@ -67,12 +68,7 @@ def _waiting(place: Path) -> int:
 
 
 def _written(place: Path, name: str, data: bytes) -> None:
-    part, whole = place / f".{name}.{os.getpid()}.part", place / f"{name}.jsonl"
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(whole)
+    files.put(place / f"{name}.jsonl", data)
     at = os.open(place, os.O_RDONLY)
     try:
         os.fsync(at)

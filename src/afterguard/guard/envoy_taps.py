@@ -18,6 +18,7 @@ import os
 import re
 import stat
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,10 +37,11 @@ from afterguard.guard.passage import typed
 from afterguard.guard.route import Route
 from afterguard.wire.endpoint import endpoint
 
+fcntl: types.ModuleType | None
 try:
     import fcntl
 except ImportError:  # a system without flock: one process
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 NAME = re.compile(r"(.{1,200})_([0-9]{1,20})\.pb_length_delimited\Z")
 LOOK = 0.2

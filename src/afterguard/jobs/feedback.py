@@ -8,7 +8,6 @@ by now, what the document shows of it is the measure of what has grown since; wh
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from afterguard import files
 from afterguard.export.feedback import Found, Heard, Seen, read
 from afterguard.export.pulls import Cursor, Pull, opened
 from afterguard.model import SEVERITIES, Alert
@@ -198,9 +198,7 @@ def _kept(place: Path) -> Cursor:
 
 def _save(place: Path, cursor: Cursor) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    part.write_bytes(msgspec.json.encode(cursor))
-    part.replace(place)
+    files.put(place, msgspec.json.encode(cursor))
 
 
 def taken(feedback: Feedback, files: Iterable[bytes]) -> Outcome:

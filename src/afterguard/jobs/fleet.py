@@ -9,6 +9,7 @@ not hold up the next act at all the others.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -126,13 +127,9 @@ class Fleet:
         if not fresh:
             return
         self.seen |= fresh
-        part = self.memory.with_name(f".{self.memory.name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError):  # it is remembered until this process ends
             self.memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            part.write_bytes(msgspec.json.encode(self.seen))
-            part.replace(self.memory)
-        except OSError:
-            part.unlink(missing_ok=True)  # it is remembered until this process ends
+            files.put(self.memory, msgspec.json.encode(self.seen))
 
 
 def _idle(name: str, one: Point, names: str) -> str:

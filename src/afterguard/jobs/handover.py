@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +45,7 @@ def leave_new(case: Case, acts: Sequence[Act], lines: Sequence[Line], place: Pat
     # Made from the beginning, for what a line means hangs on those before it.
     events = [one for one in deeds(case, acts, lines) if one.id in new]
     sinks = leave(spools, found.sinks, "audit", events)
-    _put(place, told | {mark: len(lines)})
+    files.put(place / TOLD, msgspec.json.encode(told | {mark: len(lines)}))
     return len(events), sinks
 
 
@@ -101,13 +100,3 @@ def _told(place: Path) -> dict[str, int]:
         return msgspec.json.decode(files.named(place / TOLD, CAP), type=dict[str, int])
     except (OSError, msgspec.MsgspecError):
         return {}
-
-
-def _put(place: Path, told: dict[str, int]) -> None:
-    """Whole or not at all."""
-    part = place / f".{TOLD}.{os.getpid()}.part"
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(msgspec.json.encode(told))
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(place / TOLD)

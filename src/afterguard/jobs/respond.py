@@ -31,7 +31,7 @@ from afterguard.respond import approval, case, roles, settings
 from afterguard.respond.act import Act, digest
 from afterguard.respond.engine import POLL, Adapter, Engine
 from afterguard.respond.hooks import Hooks
-from afterguard.respond.journal import Journal, Line, Verified, verify
+from afterguard.respond.journal import Journal, Line, Verified, Written, verify
 from afterguard.respond.kept import DECISIONS, POLICY, Files
 from afterguard.respond.person import People
 from afterguard.respond.playbook import Playbook, shipped
@@ -255,7 +255,7 @@ def put_plan(
     return whole
 
 
-def engine(room: Room, held: Case, person: Person, acts: Sequence[Act], journal: Journal | None, case_json: Callable[[], bytes]) -> Engine:  # fmt: skip
+def engine(room: Room, held: Case, person: Person, acts: Sequence[Act], journal: Journal | Written | None, case_json: Callable[[], bytes]) -> Engine:  # fmt: skip
     """An engine for a plan."""
     return Engine(
         acts, adapters(room, held, person, case_json), journal, person, clock=room.clock, caps=room.settings.caps
@@ -377,4 +377,4 @@ def _way(ca: str) -> net.Way:
     return net.Way(tls.client_context(ca=ca)) if ca else net.Way()
 
 
-__all__ = ["AfterguardError", "Room", "adapters", "answer", "engine", "joined", "open_journal", "person_of", "planned", "playbook_of", "playbooks", "put_plan", "read_journal", "settle", "signing_key", "told"]  # fmt: skip
+__all__ = ["AfterguardError", "Room", "Written", "adapters", "answer", "engine", "joined", "open_journal", "person_of", "planned", "playbook_of", "playbooks", "put_plan", "read_journal", "settle", "signing_key", "told"]  # fmt: skip

@@ -164,13 +164,7 @@ class Source(ABC):
     def _put(self, name: str, data: bytes) -> None:
         """A file anew, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch = self.folder / f".{name}.{os.getpid()}"
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        scratch.replace(self.folder / name)
+        files.put(self.folder / name, data)
 
 
 async def pulling(source: Source, every: float, pulled: Callable[[str], None]) -> None:

@@ -5,13 +5,13 @@ In: paths of decision logs, a store, the SOC's sinks, whoever is told (`tell`). 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from afterguard import files
 from afterguard.errors import UsageError
 from afterguard.jobs.outlet import Outlet
 from afterguard.model import Alert, Confidence, Drill, Entity, Loss, Range, Severity
@@ -191,12 +191,7 @@ class Watch:
         places = {str(tail.path.resolve()): msgspec.to_builtins(tail.cursor) for tail in self.tails}
         data = state_of(self.triage, {"now": self.now, "logs": places})
         self.state.parent.mkdir(parents=True, exist_ok=True)
-        part = self.state.with_name(f".{self.state.name}.{os.getpid()}.part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(self.state)
+        files.put(self.state, data)
         self._saved = self.wall()
 
     def _line(self, data: bytes, place: Place) -> Iterator[Alert]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from afterguard.errors import AfterguardError
 from afterguard.respond import approval, plan
 from afterguard.respond.act import Act, digest
-from afterguard.respond.journal import Journal, Line
+from afterguard.respond.journal import Journal, Line, Written
 from afterguard.respond.kinds import KINDS
 from afterguard.respond.roles import Person
 
@@ -91,7 +91,7 @@ class Engine:
         self,
         acts: Sequence[Act],
         adapters: Mapping[str, Adapter],
-        journal: Journal | None,
+        journal: Journal | Written | None,
         person: Person,
         *,
         clock: Callable[[], float] = time.time,
@@ -348,7 +348,7 @@ class Engine:
         return Row(act, word, says)
 
     def _write(self, what: str, act: str = "", text: str = "", body: dict[str, Any] | None = None) -> None:
-        assert self.journal is not None
+        assert isinstance(self.journal, Journal)
         self.journal.write(what, self.person.id, self.clock(), act=act, text=text, body=body)
 
 

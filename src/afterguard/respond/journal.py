@@ -115,6 +115,12 @@ def hashed(one: Line) -> str:
     return hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(bare), order="sorted")).hexdigest()
 
 
+class Written(NamedTuple):
+    """A journal that is only read: a dry run writes nothing."""
+
+    lines: list[Line]
+
+
 class Journal:
     """An open journal. One process at a time; `close` when done."""
 

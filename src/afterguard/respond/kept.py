@@ -6,7 +6,6 @@ In: an act, the case's folder, the files that are to be kept. Out: snapshots wit
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ class Files:
         assert self.policy is not None
         data = files.named(self.policy, CAP)
         copy = self.folder / f"{act.id}{BEFORE}"
-        _put(copy, data)
+        files.put(copy, data)
         return {"copy": copy.name, "sha256": hashlib.sha256(data).hexdigest()}
 
     def do(self, act: Act, until: float) -> dict[str, Any]:
@@ -63,7 +62,7 @@ class Files:
             if act.do == "snapshot":
                 return self._snapshot(act)
             assert self.policy is not None
-            _put(self.policy, self._earlier(act))
+            files.put(self.policy, self._earlier(act))
         except OSError as error:
             raise UsageError(f"cannot write: {files.why(error)}", hint="make room, check permissions", slug="cannot-write") from None  # fmt: skip
         return {"policy": act.value}
@@ -79,7 +78,7 @@ class Files:
             raise UsageError(f"what was there before cannot be read: {files.why(error)}", hint="put the policy back by hand", slug="no-undo") from None  # fmt: skip
         if hashlib.sha256(data).hexdigest() != before.get("sha256"):
             raise UsageError("what was kept of before was changed since", hint="put the policy back by hand", slug="no-undo")  # fmt: skip
-        _put(self.policy, data)
+        files.put(self.policy, data)
         return {}
 
     def state(self, act: Act) -> State:
@@ -105,9 +104,9 @@ class Files:
             except OSError as error:
                 rows[name] = {"missing": files.why(error)}
                 continue
-            _put(place / name, data)
+            files.put(place / name, data)
             rows[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        _put(place / "list.json", msgspec.json.format(msgspec.json.encode(rows, order="sorted"), indent=2))
+        files.put(place / "list.json", msgspec.json.format(msgspec.json.encode(rows, order="sorted"), indent=2))
         return {"files": rows}
 
     def _kept(self, act: Act) -> State:
@@ -147,13 +146,3 @@ class Files:
 def kept(folder: Path) -> list[Path]:
     """All that acts of a case kept in its folder."""
     return [one for one in sorted([*folder.glob("act-*/*"), *folder.glob(f"act-*{BEFORE}")]) if one.is_file() and not one.name.startswith(".")]  # fmt: skip
-
-
-def _put(path: Path, data: bytes) -> None:
-    """A file whole or not at all, and on the disk."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)

@@ -418,6 +418,88 @@ def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
     assert len(judged) == 3
 
 
+def test_how_far_it_was_read_is_not_written_down_before_the_decisions_are(tmp_path: Path) -> None:
+    taps, judged, _ = taps_of(tmp_path)
+    name = next(iter(taps.routes))
+    exchange = [("write", REQUEST), ("read", REPLY)]
+    closed, living = (tmp_path / f"{name}_{number}.pb_length_delimited" for number in (1, 2))
+    closed.write_bytes(record(trace(*exchange, ("closed", b""))))
+    living.write_bytes(record(trace(*exchange, *exchange)))
+    slow = SlowJournal()
+    taps.desk.journal = slow
+
+    async def look() -> None:
+        assert taps._is_ours()
+        looking = asyncio.get_running_loop().create_task(taps._look())
+        await slow.is_asked.wait()
+        assert len(judged) == 3 and closed.exists() and not (tmp_path / ".marks").exists()
+        slow.is_written.set()
+        await looking
+        taps._lock.close()
+
+    asyncio.run(look())
+    assert not closed.exists() and (tmp_path / ".marks").exists()
+
+
+class SlowJournal:
+    """A log whose disk stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.is_asked, self.is_written = asyncio.Event(), asyncio.Event()
+
+    async def settled(self) -> bool:
+        self.is_asked.set()
+        return await self.is_written.wait()
+
+
+def many(count: int) -> bytes:
+    """A file of exchanges, a record each."""
+    events = trace(*[("write", REQUEST), ("read", REPLY)] * count)
+    return b"".join(record(events[place : place + 2]) for place in range(0, 2 * count, 2))
+
+
+def held(file: Path) -> int:
+    """Bytes that it takes."""
+    return file.stat().st_blocks * 512
+
+
+@pytest.mark.parametrize(("share", "is_given_back"), [(0.9, False), (0.4, True)], ids=["room", "little room"])
+def test_what_was_read_is_given_back_before_a_connection_ends(
+    share: float, is_given_back: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taps, judged, _ = taps_of(tmp_path)
+    file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
+    file.write_bytes(many(300))
+    before = held(file)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=int(share * 1000), f_blocks=1000))
+    looked(taps, 6)
+    assert len(judged) == 300
+    if is_given_back and held(file) == before:
+        pytest.skip("this file system takes nothing out of a file")
+    assert held(file) == (4_096 if is_given_back else before)
+    with file.open("ab") as handle:  # it lives on
+        handle.write(b"".join(record([one]) for one in _later(300)))
+    looked(taps)
+    assert len(judged) == 301
+
+
+def _later(count: int) -> list[Any]:
+    """The exchange after so many."""
+    return trace(*[("write", REQUEST), ("read", REPLY)] * (count + 1))[-2:]
+
+
+def test_half_a_record_that_stays_so_is_the_end_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taps, judged, metrics = taps_of(tmp_path)
+    file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
+    file.write_bytes(many(2) + many(1)[:30])
+    looked(taps)
+    assert len(judged) == 2 and file.exists()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 11)
+    looked(taps)
+    assert not file.exists() and b'"envoy_tap",outcome="cut"} 1' in metrics.page()
+
+
 def test_files_of_nobody_and_links_are_not_read(tmp_path: Path) -> None:
     taps, judged, _ = taps_of(tmp_path)
     name = next(iter(taps.routes))

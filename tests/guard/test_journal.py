@@ -150,3 +150,31 @@ def test_a_disk_that_never_comes_back_is_not_waited_for(
     assert "stands still: 3 bytes of decisions" in caplog.text
     path_of_thread = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # lets the thread go
     os.close(path_of_thread)
+
+
+def test_who_asks_is_told_when_it_is_in_the_file(tmp_path: Path) -> None:
+    async def work() -> None:
+        journal = Journal(tmp_path / "log")
+        assert await journal.settled(), "nothing to write"
+        for number in range(50):
+            journal.write(b'{"number": %d}\n' % number)
+            assert await journal.settled() and len(lines(tmp_path / "log")) == number + 1
+        journal.close()
+
+    asyncio.run(work())
+
+
+def test_who_asks_of_a_disk_that_stands_still_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    monkeypatch.setattr(journals, "CLOSING", 0.2)
+
+    async def work() -> None:
+        journal = Journal(path)
+        journal.write(b"{}\n")
+        assert not await journal.settled()
+        journal.close()
+
+    asyncio.run(work())
+    path_of_thread = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # lets the thread go, which finds the loop closed
+    os.close(path_of_thread)

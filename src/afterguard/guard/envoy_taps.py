@@ -62,8 +62,12 @@ LONGEST = 86_400.0
 """Seconds that an exchange is believed to have taken."""
 DRAIN = 5.0
 """Seconds for what is there when the guard stops."""
+TORN = 10.0
+"""Seconds after which half a record is not believed to become whole: Envoy writes one at once, and nothing more into a file where that failed."""
 HOLE = 1 << 20
-"""Bytes that are read before they are taken out of a file."""
+"""Bytes that are read before they are taken out of a file, where there is room."""
+PAGE = 4_096
+"""Bytes that can be taken out."""
 
 
 class Tap:
@@ -77,7 +81,20 @@ class Tap:
         """Up to where it was taken out."""
         self.talk = Talk(room, mark)
         self.is_broken = False
+        self.is_torn = False
+        """It ends with half a record."""
         self.touched = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """Up to where nothing of it is needed any more."""
+        return self.offset if self.is_broken else min(self.offset, self.talk.mark.offset)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more comes of it."""
+        silent = time.monotonic() - self.touched
+        return self.talk.is_closed or silent > STALE or (self.is_torn and silent > TORN)
 
     def again(self) -> list[Heard]:
         """Read it from its beginning; what was under way before."""
@@ -161,14 +178,22 @@ class Taps:
     async def _look(self) -> bool:
         """Read every file a little; whether there is more."""
         self._find()
-        is_more = False
+        is_more, over = False, []
         for name, tap in list(self.taps.items()):
             if name in self._left:
                 continue
             is_more |= await self._read(tap)
-            if tap.talk.is_closed or time.monotonic() - tap.touched > STALE:
-                await self._over(name, tap)
-        self._keep()
+            if tap.is_over:
+                await self._cut(tap, tap.talk.end())
+                over.append((name, tap))
+        if self.desk.journal is not None and not await self.desk.journal.settled():
+            return is_more  # first the decisions, then how far: who is killed in between judges twice
+        for name, tap in over:
+            self._over(name, tap)
+        try:
+            self._keep()
+        finally:  # a folder that is full has no room for the marks before
+            self._give_back()
         return is_more
 
     def _find(self) -> None:
@@ -183,9 +208,8 @@ class Taps:
                 self._count("no_mount")
             self.taps[name] = Tap(self.folder / name, route, self.room, self._marks.pop(name, FIRST))
 
-    async def _over(self, name: str, tap: Tap) -> None:
-        """Nothing more comes of it."""
-        await self._cut(tap, tap.talk.end())
+    def _over(self, name: str, tap: Tap) -> None:
+        """Remove it."""
         if not tap.talk.is_closed:
             self._count("cut")
         try:
@@ -205,6 +229,21 @@ class Taps:
         beside.write_bytes(msgspec.json.encode(now))
         beside.replace(self.folder / ".marks")
         self._kept = now
+
+    def _give_back(self) -> None:
+        """Take out of the files what was read: much at once, every page where less than half of the folder is left."""
+        told = os.statvfs(self.folder)
+        least = HOLE if told.f_bavail > told.f_blocks // 2 else PAGE
+        for tap in self.taps.values():
+            done = tap.done - tap.done % PAGE
+            if done - tap.hole >= least:
+                with contextlib.suppress(OSError):
+                    handle = _opened(tap.path)
+                    try:
+                        _take_out(handle, tap.hole, done)
+                    finally:
+                        os.close(handle)
+                tap.hole = done
 
     # -- a file
 
@@ -244,10 +283,7 @@ class Taps:
             else:
                 await self._anew(tap)
                 tap.is_broken = True  # once: what is no trace from its beginning is none
-        done = tap.offset if tap.is_broken else min(tap.offset, tap.talk.mark.offset)
-        if done - tap.hole >= HOLE:
-            _take_out(handle, tap.hole, done)
-            tap.hole = done
+        tap.is_torn = tap.offset < size
         return False
 
     async def _record(self, tap: Tap, record: Record) -> None:

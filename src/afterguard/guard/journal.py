@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import queue
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -51,7 +53,7 @@ class Journal:
         """Lines that are still to be told in the log, an earlier process's among them."""
         self.written = 0
         self._waiting: list[bytes] = []
-        self._queue: queue.SimpleQueue[tuple[list[bytes], int] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[list[bytes], int] | Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         """Of the file."""
@@ -90,6 +92,18 @@ class Journal:
         with self._lock:
             self._put(lines)
 
+    async def settled(self) -> bool:
+        """Whether what was written until now is in the file, or counted as lost: who removes where it came from asks. False after CLOSING, where the disk stands still."""
+        self._hand_over()
+        if self._thread is None:
+            return True
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        self._queue.put(functools.partial(loop.call_soon_threadsafe, done.set))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await done.wait()
+        return done.is_set()
+
     def close(self) -> None:
         """Write what waits and close the file."""
         self._hand_over()
@@ -120,6 +134,10 @@ class Journal:
 
     def _run(self) -> None:
         while (given := self._queue.get()) is not None:
+            if callable(given):
+                with contextlib.suppress(RuntimeError):  # the loop that asked is closed
+                    given()
+                continue
             lines, size = given
             with self._lock:
                 try:

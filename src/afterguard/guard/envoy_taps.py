@@ -348,10 +348,10 @@ class Taps:
         kind, encoding = typed(one.given.headers)
         asked = next((value.decode("latin-1") for name, value in one.asked.headers if name == b"content-encoding"), "")
         now, took = time.perf_counter(), min(max(0.0, one.ended - one.began), LONGEST)
-        is_probe = probe.sent(one.asked.headers, self.desk.brain.key, time.time()) is not None
+        cell = probe.sent(one.asked.headers, self.desk.brain.key, one.began)
         return Late(
             session, b"".join(one.asked.pieces), asked, one.status, kind, encoding, one.given.pieces,
-            one.asked.size + one.given.size, now - took, now, one.began, is_probe,
+            one.asked.size + one.given.size, now - took, now, one.began, cell,
         )  # fmt: skip
 
     def _count(self, outcome: str) -> None:

@@ -189,14 +189,22 @@ def test_guard_prove_finds_every_cell_of_the_port(client: Any) -> None:
     assert "grpc/fraud predict" in table and "GAP" not in table
 
 
+def test_ports_of_the_settings_are_proven_without_being_named(client: Any, tmp_path: Path) -> None:
+    file = tmp_path / "afterguard.toml"
+    file.write_text(f'[guard]\ngrpc = ["fraud@:{client.port}=grpc://triton:8001"]\n')
+    done = prove(client, f"--config={file}")
+    assert done.returncode == 0 and "grpc/fraud predict" in done.stdout, done.stdout[-3000:] + done.stderr
+
+
 def prove(client: Any, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--no-config", "--listen", client.guard.url[7:]]
+    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--listen", client.guard.url[7:]]
     return subprocess.run(
         [*command, "--folder", str(client.guard.folder), *words],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
+        cwd=client.guard.folder,
     )
 
 

@@ -130,16 +130,13 @@ def _observed(session: Session, running: Guard, wait: float, progress: Progress)
         session.say(
             f"  {one.name}: {one.upstream}, {len(one.cells)} requests, and {prove_observed.PUSHES} more where an Envoy has to be urged"
         )
+
+    def waits(seen: int, every: int) -> None:
+        progress.close()
+        session.say(f"guard prove: {seen} of {every} seen by now; waiting for the others, up to {wait:g} seconds")
+
     return list(
-        prove_observed.proofs(
-            running,
-            mounts,
-            wait,
-            lambda seen, all_: progress(seen, f"of {all_} seen"),
-            lambda seen, all_: session.say(
-                f"guard prove: {seen} of {all_} seen by now; waiting for the others, up to {wait:g} seconds"
-            ),
-        )
+        prove_observed.proofs(running, mounts, wait, lambda seen, every: progress(seen, f"of {every} seen"), waits)
     )
 
 

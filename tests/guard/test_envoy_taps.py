@@ -424,6 +424,16 @@ def test_a_record_that_is_not_all_there_is_waited_for(tmp_path: Path) -> None:
     assert [one.status for one in judged] == [200]
 
 
+@pytest.mark.parametrize("mark", [b"\xb2.openai/chat/user/whole/.00", b"9" * 5_000 + b".x.y", b"", b"."])
+def test_a_mark_of_a_probe_that_is_none_hides_nothing(mark: bytes, tmp_path: Path) -> None:
+    taps, judged, _ = taps_of(tmp_path)
+    marked = REQUEST.replace(b"host: a", b"host: a\r\nx-afterguard-probe: " + mark)
+    file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
+    file.write_bytes(record(trace(("write", marked), ("read", REPLY))))
+    looked(taps)
+    assert [one.cell for one in judged] == [None]
+
+
 def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
     taps, judged, _ = taps_of(tmp_path)
     file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from afterguard.guard import door, probe, probe_request
 from afterguard.policy.shipped import shipped_text
@@ -149,3 +151,13 @@ def test_old_signatures_do_not_hold() -> None:
     assert probe.verified(signed, KEY, 1_000_000.0 + probe.FRESH + 1) is None
     assert probe.verified(signed[:-1] + b"0", KEY, 1_000_100.0) in (None, cell)
     assert probe.verified(b"", KEY, 0.0) is None and probe.verified(b"1.x.y", KEY, 1.0) is None
+
+
+@given(
+    st.binary(max_size=60) | st.builds(bytes.__add__, st.binary(max_size=6), st.just(b".openai/chat/user/whole/.00"))
+)
+@example(b"\xb2.openai/chat/user/whole/.00")
+@example(b"9" * 5_000 + b".openai/chat/user/whole/.00")
+def test_whatever_stands_in_the_header_is_read_or_is_no_probe(value: bytes) -> None:
+    """What raised here would be an exchange that nobody judges."""
+    assert probe.verified(value, KEY, 1.0) is None

@@ -326,6 +326,14 @@ def test_tls_between_envoy_and_guard(far: Any, tmp_path: Path, authority: Any) -
 # Probes.
 
 
+@pytest.mark.parametrize("mark", ["\xb2.openai/chat/user/whole/.00", "9" * 5_000 + ".x.y", ".", "1.x.y"])
+def test_a_mark_that_is_none_hides_nothing(enforced: Trial, mark: str) -> None:
+    """What cannot be read as a probe is judged, though the route fails open."""
+    for url in (enforced.envoy.url, enforced.guard.url):
+        status, _, got = post(url + PATH, ask("hello", model=running.BLOCK), x_afterguard_probe=mark)
+        assert status == 400 and running.SAYS in got.decode(), (url, status, got)
+
+
 @pytest.mark.parametrize("mode", ["enforce", "observe"])
 def test_every_cell_is_seen_through_envoy(far: Any, tmp_path: Path, mode: str) -> None:
     from afterguard.policy.shipped import shipped_text

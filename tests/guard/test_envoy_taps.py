@@ -127,6 +127,22 @@ def test_many_exchanges_over_one_connection_are_told_apart(trial: Any, encoding:
 
 
 @real
+def test_a_connection_that_was_silent_for_a_while_is_read_on(far: Any, tmp_path: Path) -> None:
+    """Envoy holds back the end of what it writes, so its file ends with half a record until more comes."""
+    taps = tmp_path / "taps"
+    with guarded(far, tmp_path, taps) as guard, fronted(far, tmp_path, taps) as envoy:
+        sizes = []
+        for number, pause in enumerate((0, 0, 11, 0, 0)):
+            time.sleep(pause)
+            body = ask("[[say: Yes.]]", user="x" * (20_000 + number))
+            sizes.append(len(body))
+            assert post(envoy.url + PATH, body)[0] == 200
+        found = running.until(lambda: len(guard.lines()) >= 3 and guard.lines(), 60)
+        assert [one["unmapped"]["afterguard"]["bytes"] for one in found[:3]] == sizes[:3]
+        assert guard.metric("afterguard_collected_total", "cut") == 0
+
+
+@real
 def test_a_failing_provider_is_written_down(trial: Any) -> None:
     body = ask("[[fail: 503]]", user="failing")
     assert post(trial.envoy.url + PATH, body)[0] == 503
@@ -408,6 +424,16 @@ def test_a_record_that_is_not_all_there_is_waited_for(tmp_path: Path) -> None:
     assert [one.status for one in judged] == [200]
 
 
+@pytest.mark.parametrize("mark", [b"\xb2.openai/chat/user/whole/.00", b"9" * 5_000 + b".x.y", b"", b"."])
+def test_a_mark_of_a_probe_that_is_none_hides_nothing(mark: bytes, tmp_path: Path) -> None:
+    taps, judged, _ = taps_of(tmp_path)
+    marked = REQUEST.replace(b"host: a", b"host: a\r\nx-afterguard-probe: " + mark)
+    file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
+    file.write_bytes(record(trace(("write", marked), ("read", REPLY))))
+    looked(taps)
+    assert [one.cell for one in judged] == [None]
+
+
 def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
     taps, judged, _ = taps_of(tmp_path)
     file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
@@ -488,16 +514,20 @@ def _later(count: int) -> list[Any]:
     return trace(*[("write", REQUEST), ("read", REPLY)] * (count + 1))[-2:]
 
 
-def test_half_a_record_that_stays_so_is_the_end_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_full", [False, True], ids=["room", "full"])
+def test_half_a_record_that_stays_so_is_the_end_of_a_file_only_where_there_was_no_room(
+    is_full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taps, judged, metrics = taps_of(tmp_path)
     file = tmp_path / f"{next(iter(taps.routes))}_7.pb_length_delimited"
     file.write_bytes(many(2) + many(1)[:30])
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0 if is_full else 900, f_blocks=1000))
     looked(taps)
     assert len(judged) == 2 and file.exists()
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 11)
     looked(taps)
-    assert not file.exists() and b'"envoy_tap",outcome="cut"} 1' in metrics.page()
+    assert file.exists() is not is_full and (b'"envoy_tap",outcome="cut"} 1' in metrics.page()) is is_full
 
 
 def test_files_of_nobody_and_links_are_not_read(tmp_path: Path) -> None:

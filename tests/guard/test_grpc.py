@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import predict_servers
 import running
 from test_predicting import KINDS, SCHEMA
+
+from afterguard.errors import Unreachable
+from afterguard.guard import probe, probe_reply, probe_request
+from afterguard.jobs import judging, prove_grpc
 
 grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc", exc_type=ImportError)
@@ -73,7 +81,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     try:
         with running.guard("", folder, policy, *flags, mounts={"fraud:kserve": "http://127.0.0.1:9"}) as guard:
             made = triton.InferenceServerClient(f"127.0.0.1:{port}")
-            made.guard, made.port = guard, port
+            made.guard, made.port, made.target = guard, port, target
             yield made
             made.close()
     finally:
@@ -136,6 +144,84 @@ def test_hostile_bytes_pass_as_the_route_says_and_are_counted(client: Any) -> No
     assert client.guard.metric("afterguard_unjudged_total", "fraud") >= 3 and client.guard.is_alive()
 
 
+def probing(client: Any, key: bytes, moment: float) -> Any:
+    """What comes of a call with the mark of a probe in its metadata: (the call, its decision) or the error."""
+    cell = next(probe.cells("kserve"))
+    signed = probe.signature(key, probe.named(cell), int(moment)).decode()
+    request = service_pb2.ModelInferRequest.FromString(probe_request.MESSAGE)
+    with grpc.insecure_channel(f"127.0.0.1:{client.port}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        return stub.ModelInfer.with_call(request, metadata=((probe.HEADER.decode(), signed),), timeout=20)
+
+
+def test_a_probe_is_judged_like_any_call_and_the_model_is_not_asked(client: Any) -> None:
+    key = judging.key(client.guard.folder)
+    count = len(Service.asked)
+    with pytest.raises(grpc.RpcError) as refused:
+        probing(client, key, time.time())
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT and running.SAYS in refused.value.details()
+    identifier = dict(refused.value.trailing_metadata())["x-afterguard-decision"]
+    own = client.guard.decided(identifier, 20)["unmapped"]["afterguard"]
+    assert own["probe"] and own["action"] == "block" and len(Service.asked) == count
+
+
+def test_a_mark_that_the_guard_did_not_seal_is_ordinary_traffic(client: Any) -> None:
+    """Another key, one that is too old, and whatever somebody writes: judged, refused where that is due, and shown to the model where not."""
+    key = judging.key(client.guard.folder)
+    for seal, moment in ((b"x" * 32, time.time()), (key, time.time() - probe.FRESH - 60)):
+        with pytest.raises(grpc.RpcError) as refused:
+            probing(client, seal, moment)
+        identifier = dict(refused.value.trailing_metadata())["x-afterguard-decision"]
+        assert "probe" not in client.guard.decided(identifier, 20)["unmapped"]["afterguard"]
+    count = len(Service.asked)
+    for mark in ("", "1.kserve/predict/features/whole/.00", "x" * 4_000):
+        client.infer("fraud", [asked(ROW)], headers={"x-afterguard-probe": mark})
+    assert len(Service.asked) == count + 3
+
+
+def test_guard_prove_finds_every_cell_of_the_port(client: Any) -> None:
+    done = prove(client, f"--door=grpc=127.0.0.1:{client.port}", "--format=json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    cells = [one for one in json.loads(done.stdout)["cells"] if one["door"] == "grpc"]
+    assert [one["encoding"] for one in cells] == ["", "gzip"] and {one["mount"] for one in cells} == {"fraud"}
+    assert all(one["seen"] and one["acted"] == "block" and one["status"] == 400 for one in cells)
+    table = prove(client, f"--door=grpc=127.0.0.1:{client.port}").stdout
+    assert "grpc/fraud predict" in table and "GAP" not in table
+
+
+def test_ports_of_the_settings_are_proven_without_being_named(client: Any, tmp_path: Path) -> None:
+    file = tmp_path / "afterguard.toml"
+    file.write_text(f'[guard]\ngrpc = ["fraud@:{client.port}=grpc://triton:8001"]\n')
+    done = prove(client, f"--config={file}")
+    assert done.returncode == 0 and "grpc/fraud predict" in done.stdout, done.stdout[-3000:] + done.stderr
+
+
+def prove(client: Any, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--listen", client.guard.url[7:]]
+    return subprocess.run(
+        [*command, "--folder", str(client.guard.folder), *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=client.guard.folder,
+    )
+
+
+def test_a_server_that_is_no_guard_is_said_to_be_none(client: Any) -> None:
+    """Nobody, and the model itself."""
+    for port in (running.free_port(), client.target):
+        with pytest.raises(Unreachable, match="no port of the guard"):
+            prove_grpc.Door(f"127.0.0.1:{port}").ask(
+                "",
+                "",
+                next(probe.cells("kserve")),
+                b"",
+                dict.fromkeys(prove_grpc.PASSED, ""),
+                probe_reply.Canned("", b"", ""),
+            )
+
+
 def test_the_kill_switch_lets_pass(client: Any) -> None:
     (client.guard.folder / "killed").touch()
     try:
@@ -162,5 +248,11 @@ def test_observed_calls_pass_as_they_are_and_are_judged_afterwards(tmp_path: Pat
             line = running.until(lambda: next(iter(guard.lines()), None))
             own = line["unmapped"]["afterguard"]
             assert own["would"] == "block" and own["action"] == "flag" and own["rows"] == 1
+            one = SimpleNamespace(guard=guard, port=port)
+            count = len(Service.asked)
+            done = prove(one, f"--door=grpc=127.0.0.1:{port}", "--format=json")
+            cells = [cell for cell in json.loads(done.stdout)["cells"] if cell["door"] == "grpc"]
+            assert done.returncode == 0 and len(cells) == 2 and len(Service.asked) == count
+            assert {(cell["acted"], cell["would"], cell["seen"]) for cell in cells} == {("flag", "block", True)}
     finally:
         server.stop(0)

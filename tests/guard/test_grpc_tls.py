@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from test_grpc import ROW, Service, asked, grpc, service_pb2_grpc, triton
 
 from afterguard.errors import UsageError
 from afterguard.guard.grpc_door import Secured, _offered
+from afterguard.policy.shipped import shipped_text
 
 
 def read(name: str) -> bytes:
@@ -121,6 +123,32 @@ def test_who_shows_none_or_speaks_no_tls_is_not_served(door: Any) -> None:
             one.infer("fraud", [asked(ROW)], client_timeout=5)
         one.close()
     assert len(Service.asked) == before and door.guard.process.poll() is None
+
+
+def test_the_port_is_proven_over_tls(tmp_path: Path, authority: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = authority.issue("proven")
+    for name in ("CLIENT_CA", "UPSTREAM_CA", "UPSTREAM_CERTIFICATE"):  # of the door above
+        monkeypatch.delenv(f"AFTERGUARD_GUARD_{name}", raising=False)
+    monkeypatch.setenv("AFTERGUARD_GUARD_TLS_CERTIFICATE", str(certificate))
+    monkeypatch.setenv("AFTERGUARD_GUARD_TLS_KEY", str(key))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+    port = running.free_port()
+    flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpc://127.0.0.1:{running.free_port()}")
+    policy = shipped_text("strict").replace("mode: observe", "mode: enforce")
+    with running_tls(tmp_path, policy, flags, authority, (certificate, key)) as guard:
+        command = [
+            sys.executable,
+            "-m",
+            "afterguard",
+            "guard",
+            "prove",
+            "--no-config",
+            "--tls",
+            f"--folder={guard.folder}",
+        ]
+        command += [f"--listen=localhost:{guard.port}", f"--door=grpc=localhost:{port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0 and "grpc/fraud predict" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_renewed_certificate_is_taken_without_a_restart(door: Any, authority: Any) -> None:

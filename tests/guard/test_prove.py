@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from afterguard.guard import door, probe, probe_request
 from afterguard.policy.shipped import shipped_text
@@ -51,8 +53,12 @@ def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     mounts = {name: f"{nowhere}/{name}" for name in MOUNTS}
     doors = [f"--door={name}=127.0.0.1:{running.free_port()}" for name in ("icap", "ext_proc")]
     gateways = [f"--gateway={name}" for name in door.ON_REQUEST]
-    with running.guard("", folder, policy, *doors, *gateways, mounts=mounts) as one:
-        one.doors = doors
+    ports = ()
+    if importlib.util.find_spec("grpc"):
+        address = f"127.0.0.1:{running.free_port()}"
+        ports = ("--grpc", f"kserve@{address}=grpc://127.0.0.1:{running.free_port()}")
+    with running.guard("", folder, policy, *doors, *gateways, *ports, mounts=mounts) as one:
+        one.doors = [*doors, f"--door=grpc={address}"] if ports else doors
         yield one
 
 
@@ -81,6 +87,7 @@ def test_every_cell_of_every_door_is_seen_and_no_upstream_is_asked(guard: Any) -
     each = sum(len(list(probe.cells(kind))) for kind in kinds)
     found = Counter(cell["door"] or cell["mount"].partition("/")[0] for cell in cells)
     assert {name: found[name] for name in door.LISTENERS} == {"icap": each, "ext_proc": each}
+    assert found["grpc"] == len([one for one in guard.doors if "grpc" in one]) * len(list(probe.cells("kserve")))
     assert {name: found[name] for name in door.ON_REQUEST} == {
         name: len(list(probe.cells(name))) for name in door.ON_REQUEST
     }
@@ -99,6 +106,23 @@ def test_the_table_names_the_door(guard: Any) -> None:
 def test_a_door_that_is_not_there_is_said(guard: Any) -> None:
     done = prove(guard, guard.folder, f"--door=ext_proc=127.0.0.1:{running.free_port()}")
     assert done.returncode == 4 and "no door ext_proc" in done.stderr
+
+
+def test_a_port_that_is_none_of_the_guards_is_said(guard: Any) -> None:
+    pytest.importorskip("grpc")
+    done = prove(guard, guard.folder, f"--door=grpc=127.0.0.1:{running.free_port()}")
+    assert done.returncode == 2 and "no port for gRPC" in done.stderr and "(kserve)" in done.stderr, done.stderr
+
+
+def test_what_stands_before_a_guard_is_told_its_token_only_where_the_guard_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own address, under another name: nothing shows the token there unless the client does."""
+    monkeypatch.setenv("AFTERGUARD_GUARD_TOKEN", "a-token")
+    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    with running.guard("", tmp_path, shipped_text("strict"), mounts={"openai": nowhere}) as one:
+        done = prove(one, tmp_path, "--through", one.url.replace("127.0.0.1", "localhost"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 
 def test_another_key_is_no_probe(guard: Any, tmp_path: Path) -> None:
@@ -127,3 +151,13 @@ def test_old_signatures_do_not_hold() -> None:
     assert probe.verified(signed, KEY, 1_000_000.0 + probe.FRESH + 1) is None
     assert probe.verified(signed[:-1] + b"0", KEY, 1_000_100.0) in (None, cell)
     assert probe.verified(b"", KEY, 0.0) is None and probe.verified(b"1.x.y", KEY, 1.0) is None
+
+
+@given(
+    st.binary(max_size=60) | st.builds(bytes.__add__, st.binary(max_size=6), st.just(b".openai/chat/user/whole/.00"))
+)
+@example(b"\xb2.openai/chat/user/whole/.00")
+@example(b"9" * 5_000 + b".openai/chat/user/whole/.00")
+def test_whatever_stands_in_the_header_is_read_or_is_no_probe(value: bytes) -> None:
+    """What raised here would be an exchange that nobody judges."""
+    assert probe.verified(value, KEY, 1.0) is None

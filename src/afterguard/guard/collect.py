@@ -79,7 +79,8 @@ class Waiting(NamedTuple):
     route: Route | None
     """The mount that a header named."""
     what: str
-    is_probe: bool
+    cell: probe.Cell | None
+    """Of a probe: what it proves."""
     wall: float
 
 
@@ -128,7 +129,7 @@ class Collector:
             found, others = await self._read(body, what, is_json)
         finally:
             self.reading -= 1
-        rejected = self._queue([Waiting(self.desk.new_id(), one, route, what, cell is not None, wall) for one in found])
+        rejected = self._queue([Waiting(self.desk.new_id(), one, route, what, cell, wall) for one in found])
         self._count(what, "not_ai", others)
         if rejected:
             self._count(what, "rejected", rejected)
@@ -211,7 +212,7 @@ class Collector:
         status = exchange.status or (500 if is_error(record) else 200)
         wall = one.wall if exchange.time is None else exchange.time
         await self.desk.settle(
-            Late(session, b"", "", status, "", "", [], size, started, time.perf_counter(), wall, one.is_probe)
+            Late(session, b"", "", status, "", "", [], size, started, time.perf_counter(), wall, one.cell)
         )
 
     def _route(self, about: dict[str, Any], provider: str) -> Route:

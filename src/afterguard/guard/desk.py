@@ -25,6 +25,7 @@ from afterguard.guard.limits import Local, Meter
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.pool import Busy
 from afterguard.guard.predicting import PredictSession
+from afterguard.guard.probe import Cell
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
 from afterguard.guard.who import Headers
@@ -62,7 +63,8 @@ class Late(NamedTuple):
     ended: float
     """When the last byte had passed; both by time.perf_counter."""
     wall: float
-    is_probe: bool = False
+    cell: Cell | None = None
+    """Of a probe: what it proves."""
 
 
 class Desk:
@@ -97,6 +99,7 @@ class Desk:
         self.open: dict[Visit, None] = {}
         """Exchanges under way, oldest first."""
         self.probes: OrderedDict[str, Decision] = OrderedDict()
+        """By id, or by the nonce of the probe where it has one."""
         self._behind: deque[Late] = deque()
         self._behind_bytes = 0
         self._unread: list[Late] = []
@@ -223,7 +226,7 @@ class Desk:
                 session.passed(one.status, one.content_type, one.reply_encoding, reply)
         except Exception as error:
             session.fail(why(error))
-        self.write(session, one.wall, seconds, 0.0, is_probe=one.is_probe)
+        self.write(session, one.wall, seconds, 0.0, one.cell)
 
     async def _work(self) -> None:
         while self._behind:
@@ -240,7 +243,7 @@ class Desk:
         except Exception as error:
             one.session.fail(why(error))
         judging = time.perf_counter() - began
-        self.write(one.session, one.wall, one.ended - one.started, judging, is_probe=one.is_probe)
+        self.write(one.session, one.wall, one.ended - one.started, judging, one.cell)
 
     async def _judge_behind(self, one: Late) -> None:
         """The same as in line, but that nothing waits for it and nothing becomes of it."""
@@ -261,10 +264,12 @@ class Desk:
             if found is not None:
                 session.backward(reply, exchange, found[0])
 
-    def write(self, session: Session, wall: float, seconds: float, judging: float, *, is_probe: bool = False) -> None:
+    def write(self, session: Session, wall: float, seconds: float, judging: float, cell: Cell | None = None) -> None:
         """Write the decision down and count it; keep that of a probe, for whoever sent it to ask."""
         session.closed()
-        if self.lookout is None and not is_probe and is_quiet(session):
+        if cell is not None and cell.nonce in self.probes:
+            cell = None  # a provider saw it, and somebody sends it again: no probe of ours
+        if self.lookout is None and cell is None and is_quiet(session):
             if session.is_weighed:
                 self.brain.counted += 1
             count_any(self.metrics, session, Action.allow, seconds, judging)
@@ -272,7 +277,7 @@ class Desk:
                 self.journal.write(quiet(session, wall, seconds, judging, self.version))
             return
         one = seen(session, wall, seconds, judging)
-        if is_probe:
+        if cell is not None:
             one = msgspec.structs.replace(one, is_probe=True)
         if session.is_weighed:
             self.brain.counted += 1
@@ -282,16 +287,16 @@ class Desk:
         count(self.metrics, session, one)
         if self.journal is not None:
             self.journal.write(line(one, self.version))
-        if is_probe:
-            self._remember(one)  # and nobody's behaviour: the watches over time do not hear of it
+        if cell is not None:
+            self._remember(cell.nonce or one.id, one)  # and nobody's behaviour: the watches over time do not hear of it
             return
         if self.lookout is not None:
             self.lookout(session, one)
         if self.patrol is not None and one.rows:
             self.patrol(session, one)
 
-    def _remember(self, one: Decision) -> None:
-        self.probes[one.id] = one
+    def _remember(self, name: str, one: Decision) -> None:
+        self.probes[name] = one
         while len(self.probes) > PROBES:
             self.probes.popitem(last=False)
 

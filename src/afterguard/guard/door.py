@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import stat
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -81,7 +81,11 @@ def taps(given: Given, folder: str) -> list[Listener]:
 
 LISTENERS: dict[str, Callable[[Given, str], Listener]] = {"ext_proc": _ext_proc, "icap": _icap}
 """Name of `guard.door` -> what makes it, from an address HOST:PORT. A function imports what it needs itself: most guards have no such door."""
-NEEDS = {"ext_proc": (("hpack", "google.protobuf"), "envoy"), "taps": (("google.protobuf",), "envoy")}
+NEEDS = {
+    "ext_proc": (("hpack", "google.protobuf"), "envoy"),
+    "taps": (("google.protobuf",), "envoy"),
+    "grpc": (("grpc",), "grpc"),
+}
 """Name -> (modules that must be there, the extra that brings them). They are not imported before the serving processes are forked."""
 
 
@@ -175,14 +179,14 @@ def folder_of_taps(folder: Path) -> None:
         )
 
 
-def addresses(rows: list[str]) -> list[tuple[str, str]]:
+def addresses(rows: list[str], names: Iterable[str] = LISTENERS) -> list[tuple[str, str]]:
     """`NAME=HOST:PORT` as (name, address). Raises UsageError."""
     out = []
     for row in rows:
         name, _, address = row.partition("=")
         host, _, port = address.rpartition(":")
-        if name not in LISTENERS or not host or not port.isdigit() or int(port) > 65535:
-            known = ", ".join(LISTENERS) or "none"
+        if name not in names or not host or not port.isdigit() or int(port) > 65535:
+            known = ", ".join(names)
             raise UsageError(
                 f"no such door: {row!r}", hint=f"write NAME=HOST:PORT; names: {known}", slug="bad-configuration"
             )

@@ -63,7 +63,7 @@ LONGEST = 86_400.0
 DRAIN = 5.0
 """Seconds for what is there when the guard stops."""
 TORN = 10.0
-"""Seconds after which half a record is not believed to become whole: Envoy writes one at once, and nothing more into a file where that failed."""
+"""Seconds after which half a record is not believed to become whole where the folder was full: Envoy writes nothing more into a file where that failed. Else its rest comes with the next record or the end: Envoy holds back up to 4 KiB."""
 HOLE = 1 << 20
 """Bytes that are read before they are taken out of a file, where there is room."""
 PAGE = 4_096
@@ -83,6 +83,8 @@ class Tap:
         self.is_broken = False
         self.is_torn = False
         """It ends with half a record."""
+        self.was_full = False
+        """There was no room for more of it at some time."""
         self.touched = time.monotonic()
 
     @property
@@ -94,7 +96,7 @@ class Tap:
     def is_over(self) -> bool:
         """Nothing more comes of it."""
         silent = time.monotonic() - self.touched
-        return self.talk.is_closed or silent > STALE or (self.is_torn and silent > TORN)
+        return self.talk.is_closed or silent > STALE or (self.is_torn and self.was_full and silent > TORN)
 
     def again(self) -> list[Heard]:
         """Read it from its beginning; what was under way before."""
@@ -188,12 +190,15 @@ class Taps:
                 over.append((name, tap))
         if self.desk.journal is not None and not await self.desk.journal.settled():
             return is_more  # first the decisions, then how far: who is killed in between judges twice
+        told = os.statvfs(self.folder)  # before anything is given back: what was full is full until then
+        for tap in self.taps.values():
+            tap.was_full |= not told.f_bavail
         for name, tap in over:
             self._over(name, tap)
         try:
             self._keep()
         finally:  # a folder that is full has no room for the marks before
-            self._give_back()
+            self._give_back(HOLE if told.f_bavail > told.f_blocks // 2 else PAGE)
         return is_more
 
     def _find(self) -> None:
@@ -230,10 +235,8 @@ class Taps:
         beside.replace(self.folder / ".marks")
         self._kept = now
 
-    def _give_back(self) -> None:
+    def _give_back(self, least: int) -> None:
         """Take out of the files what was read: much at once, every page where less than half of the folder is left."""
-        told = os.statvfs(self.folder)
-        least = HOLE if told.f_bavail > told.f_blocks // 2 else PAGE
         for tap in self.taps.values():
             done = tap.done - tap.done % PAGE
             if done - tap.hole >= least:
@@ -345,10 +348,10 @@ class Taps:
         kind, encoding = typed(one.given.headers)
         asked = next((value.decode("latin-1") for name, value in one.asked.headers if name == b"content-encoding"), "")
         now, took = time.perf_counter(), min(max(0.0, one.ended - one.began), LONGEST)
-        is_probe = probe.sent(one.asked.headers, self.desk.brain.key, time.time()) is not None
+        cell = probe.sent(one.asked.headers, self.desk.brain.key, one.began)
         return Late(
             session, b"".join(one.asked.pieces), asked, one.status, kind, encoding, one.given.pieces,
-            one.asked.size + one.given.size, now - took, now, one.began, is_probe,
+            one.asked.size + one.given.size, now - took, now, one.began, cell,
         )  # fmt: skip
 
     def _count(self, outcome: str) -> None:

@@ -2,7 +2,8 @@
 
 In: `NAME@HOST:PORT=grpc://TARGET`. Out: every method of every service goes through as bytes; ModelInfer is judged. Streams (ModelStreamInfer) pass and are counted as unjudged, or are refused where the route fails closed. Needs the extra `grpc` (grpcio).
 
-Refused is INVALID_ARGUMENT, held or stepped up FAILED_PRECONDITION, throttled RESOURCE_EXHAUSTED; gRPC clients do not retry the first two. The decision's id is in the trailing metadata. What goes wrong in the guard itself passes or is refused as the route says.
+Refused is INVALID_ARGUMENT, held or stepped up FAILED_PRECONDITION, throttled RESOURCE_EXHAUSTED; gRPC clients do not retry the first two. The decision's id is in the trailing metadata. What goes wrong in the guard itself passes or is refused as the route says. A probe of
+`guard prove`, signed in the metadata, is judged like any other call and answered here; the server is not asked.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from afterguard.errors import UsageError
-from afterguard.guard import tls
+from afterguard.guard import passage, probe, probe_reply, tls
 from afterguard.guard.desk import Desk, Late, why
-from afterguard.guard.passage import TOKEN
 from afterguard.guard.predicting import STEP_UP, PredictSession
 from afterguard.guard.session import Answer
 from afterguard.model import Action
@@ -36,6 +36,7 @@ CAP = 32 << 20
 """Bytes of a message, either way."""
 BOUND = 256
 """Calls at once; more wait in the transport."""
+DECISION = passage.DECISION.decode()
 DROPPED = ("grpc-", ":", "user-agent", "content-type", "te", "x-afterguard-token")
 
 
@@ -125,45 +126,49 @@ class GrpcDoor:
         spot = Endpoint(self.route.kind, "predict", "kserve_grpc", "", False)
         session = PredictSession(self.desk.brain, self.route, spot, self.desk.new_id(), headers)
         session.peer = _peer(context.peer())
+        cell = probe.sent(headers, self.desk.brain.key, wall)
         if not session.ruling.is_inline:
-            return await self._observed(session, body, context, started, wall)
+            return await self._observed(session, body, context, started, wall, cell)
         judging = [0.0]
         try:
-            return await self._inline(session, body, context, judging)
+            return await self._inline(session, body, context, judging, cell)
         finally:
-            self.desk.write(session, wall, time.perf_counter() - started, judging[0])
+            self.desk.write(session, wall, time.perf_counter() - started, judging[0], cell)
 
     async def _admit(self, metadata: list[tuple[str, Any]], context: Any) -> None:
         token = self.token
-        given = dict(metadata).get(TOKEN.decode(), "")
+        given = dict(metadata).get(passage.TOKEN.decode(), "")
         if token and not hmac.compare_digest(str(given).encode(), token):
             await context.abort(self._grpc.StatusCode.UNAUTHENTICATED, "send the metadata x-afterguard-token")
 
-    async def _observed(self, session: PredictSession, body: bytes, context: Any, started: float, wall: float) -> bytes:
-        reply = await self._sent(METHOD, body, context, session)
-        session.status = 200
+    async def _observed(
+        self, session: PredictSession, body: bytes, context: Any, started: float, wall: float, cell: probe.Cell | None
+    ) -> bytes:
+        reply = await self._answer(body, context, session, cell)
+        context.set_trailing_metadata(((DECISION, session.id),))
         size = len(body) + len(reply)
         self.desk.late(
-            Late(session, body, "", 200, "application/grpc", "", [reply], size, started, time.perf_counter(), wall)
+            Late(
+                session, body, "", 200, "application/grpc", "", [reply], size, started, time.perf_counter(), wall, cell
+            )
         )
         return reply
 
-    async def _inline(self, session: PredictSession, body: bytes, context: Any, judging: list[float]) -> bytes:
+    async def _inline(
+        self, session: PredictSession, body: bytes, context: Any, judging: list[float], cell: probe.Cell | None
+    ) -> bytes:
         if self.desk.brain.is_killed:
             session.fail("killed")
-            reply = await self._sent(METHOD, body, context, session)
-            session.status = 200
-            return reply
+            return await self._answer(body, context, session, cell)
         ready = await self._judged(session, body, judging, is_reply=False)
         if isinstance(ready, Answer):
             return await self._refuse(ready, session, context)
-        reply = await self._sent(METHOD, ready, context, session)
-        session.status = 200
+        reply = await self._answer(ready, context, session, cell)
         said = await self._judged(session, reply, judging, is_reply=True)
         if isinstance(said, Answer):
             return await self._refuse(said, session, context)
         trailing = [(key.decode(), value.decode()) for key, value in session.heads if key == STEP_UP]
-        context.set_trailing_metadata((*trailing, ("x-afterguard-decision", session.id)))
+        context.set_trailing_metadata((*trailing, (DECISION, session.id)))
         return said
 
     async def _judged(
@@ -221,9 +226,15 @@ class GrpcDoor:
             for key, value in answer.headers
             if key.startswith((b"x-afterguard", b"retry-after"))
         ]
-        trailing = (*(row for row in told if row[0] != "x-afterguard-decision"), ("x-afterguard-decision", session.id))
+        trailing = (*(row for row in told if row[0] != DECISION), (DECISION, session.id))
         await context.abort(status, answer.body.decode("utf-8", "replace")[:2_000], trailing)
         raise AssertionError("abort raises")
+
+    async def _answer(self, body: bytes, context: Any, session: PredictSession, cell: probe.Cell | None) -> bytes:
+        """What the server answers, or the guard where it is a probe."""
+        reply = await self._sent(METHOD, body, context, session) if cell is None else probe_reply.MESSAGE
+        session.status = 200
+        return reply
 
     async def _sent(self, method: str, body: bytes, context: Any, session: PredictSession | None = None) -> bytes:
         """What the server answers; its errors go back as they are."""

@@ -46,10 +46,10 @@ class Mirror:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         self._count("too_long" if is_long else "taken")
-        is_probe = probe.sent(scope["headers"], self.given.desk.brain.key, wall) is not None
+        cell = probe.sent(scope["headers"], self.given.desk.brain.key, wall)
         encoding = encoding_of(scope["headers"])
         self.given.desk.late(
-            Late(session, body, encoding, 0, "", "", [], len(body), started, time.perf_counter(), wall, is_probe)
+            Late(session, body, encoding, 0, "", "", [], len(body), started, time.perf_counter(), wall, cell)
         )
 
     def _session(self, place: Place, scope: Any) -> Aside:

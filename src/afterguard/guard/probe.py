@@ -63,6 +63,8 @@ class Cell(NamedTuple):
     place: str
     streamed: bool = False
     encoding: str = ""
+    nonce: str = ""
+    """What its decision is asked for by, where the probe goes on to a provider and nobody answers it here."""
 
     def __str__(self) -> str:
         how = ("stream" if self.streamed else "whole") + (f"+{self.encoding}" if self.encoding else "")
@@ -124,6 +126,13 @@ def mirrored(kind: str) -> Iterator[Cell]:
     return (cell for cell in cells(kind) if cell.place in IN_REQUEST and not cell.streamed and kind != "mcp")
 
 
+def shown(kind: str) -> Iterator[Cell]:
+    """Those that can be proven where a provider answers: what stands in requests, but for calls of an MCP server, which would do what they say."""
+    return (
+        cell for cell in cells(kind) if cell.place in (*IN_REQUEST, "features") and not cell.streamed and kind != "mcp"
+    )
+
+
 def signature(key: bytes, cell: str, moment: int) -> bytes:
     """The value of the probe header."""
     told = f"{moment}.{cell}"
@@ -134,15 +143,16 @@ def signature(key: bytes, cell: str, moment: int) -> bytes:
 def verified(value: bytes, key: bytes, now: float) -> Cell | None:
     """The cell of a signed header, None where it is forged or old."""
     head, _, _ = value.rpartition(b".")
-    moment, _, name = head.decode("latin-1").partition(".")
-    if not moment.isdigit() or abs(now - int(moment)) > FRESH:
+    told, _, rest = head.partition(b".")
+    moment, name = told.decode("latin-1"), rest.decode("latin-1")
+    if not told.isdigit() or len(told) > 15 or abs(now - int(moment)) > FRESH:  # whoever writes it is a stranger yet
         return None
     if not hmac.compare_digest(signature(key, name, int(moment)), value):
         return None
     parts = name.split("/")
-    if len(parts) != 5 or parts[2] not in PLACES:
+    if len(parts) not in (5, 6) or parts[2] not in PLACES:
         return None
-    return Cell(parts[0], parts[1], parts[2], parts[3] == "stream", parts[4])
+    return Cell(parts[0], parts[1], parts[2], parts[3] == "stream", *parts[4:])
 
 
 def sent(headers: Iterable[tuple[bytes, bytes]], key: bytes, now: float) -> Cell | None:
@@ -152,7 +162,8 @@ def sent(headers: Iterable[tuple[bytes, bytes]], key: bytes, now: float) -> Cell
 
 def named(cell: Cell) -> str:
     """The cell as the header spells it."""
-    return "/".join((cell.kind, cell.operation, cell.place, "stream" if cell.streamed else "whole", cell.encoding))
+    told = (cell.kind, cell.operation, cell.place, "stream" if cell.streamed else "whole", cell.encoding)
+    return "/".join((*told, cell.nonce) if cell.nonce else told)
 
 
 def mark(key: bytes, place: str) -> str:

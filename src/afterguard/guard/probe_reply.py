@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from afterguard.guard.probe import Cell, mark
+from afterguard.wire import kserve_grpc
 from afterguard.wire.eventstream import encode as frame
 
 SCORES = {
@@ -19,6 +20,9 @@ SCORES = {
     "scoring": b'{"score": 0.123456}',
     "torchserve": b'{"probe": 0.123456}',
 }
+
+MESSAGE = kserve_grpc.message("probe", "score", (1,), [0.123456])
+"""The same over gRPC."""
 
 
 class Canned(NamedTuple):

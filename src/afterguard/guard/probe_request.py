@@ -5,11 +5,13 @@ In: a cell and the guard's key. Out: a body with the mark in its place.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
 from afterguard.guard.probe import PLACES, Cell, mark
+from afterguard.wire import kserve_grpc
 
 
 def request(cell: Cell, key: bytes, run: str = "") -> bytes:
@@ -185,3 +187,5 @@ FEATURES = {
     "scoring": b'{"features": {"probe0": 1.5, "probe1": NaN}}',
 }
 """Rows with a number that is none: a hit under every schema, given or learned, and under none."""
+MESSAGE = kserve_grpc.message("probe", "probe", (1, 2), [1.5, math.nan])
+"""The same over gRPC."""

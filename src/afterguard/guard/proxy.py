@@ -22,6 +22,7 @@ from afterguard.guard.asked import Asked
 from afterguard.guard.client import Client
 from afterguard.guard.desk import Desk
 from afterguard.guard.door import App, Listener
+from afterguard.guard.grpc_door import GrpcDoor
 from afterguard.guard.inline import Inline
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.observed import Observed
@@ -186,14 +187,16 @@ class Proxy:
             await answered(send, Answer(404, TEXT, said))
 
     def _probed(self, name: str) -> bytes | None:
-        """What a probe asks for: the mounts, or what was decided about a probe."""
+        """What a probe asks for: the mounts and the ports for gRPC, or what was decided about a probe."""
         if name == "mounts":
             ruling = self.desk.brain.ruling
             rows = [[one.name, one.kind, ruling(one).mode, one.upstream] for one in self.mounts.routes.values()]
             asked = [one for one in self.doors.values() if isinstance(one, Asked)]
             rows += [[one.kind, one.kind, ruling(one.route("")).mode, ""] for one in asked]
             policy = self.desk.brain.policy
-            return msgspec.json.encode({"mounts": rows, "policy": policy.revision if policy else "none"})
+            ports = [[one.place.listen, one.place.mount] for one in self.listeners if isinstance(one, GrpcDoor)]
+            told = {"mounts": rows, "policy": policy.revision if policy else "none", "ports": ports}
+            return msgspec.json.encode(told)
         one = self.desk.probes.get(name)
         return None if one is None else msgspec.json.encode(one)
 

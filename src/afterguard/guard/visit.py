@@ -242,7 +242,7 @@ class Visit:
         self.desk.late(
             Late(
                 self.session, self.body, encoding, status, content_type, reply_encoding, reply, size,
-                self.started, time.perf_counter(), self.wall, self.cell is not None,
+                self.started, time.perf_counter(), self.wall, self.cell,
             )
         )  # fmt: skip
 
@@ -273,7 +273,7 @@ class Visit:
         """Its decision is written down, unless that comes later."""
         if not self.is_handed_over:
             seconds = time.perf_counter() - self.started
-            self.desk.write(self.session, self.wall, seconds, self.judging, is_probe=self.cell is not None)
+            self.desk.write(self.session, self.wall, seconds, self.judging, self.cell)
 
     async def pause(self) -> None:
         """Nothing is under way until the client tries again."""

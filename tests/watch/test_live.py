@@ -343,9 +343,25 @@ def test_buttons_of_a_release_are_no_campaign_and_newcomers_are() -> None:
     )
     table = shop.tables["shape"]
     for after, is_silent in ((DAY, True), (3 * DAY, False)):
-        asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.releases.last + after), strict=True) if rule}  # fmt: skip
+        asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.releases.last + after)[0], strict=True) if rule}  # fmt: skip
         assert np.isinf(asks["campaign"]) == is_silent and asks["campaign_of_new"] == 1
     device, at = shop.tables["device"], shop.tables["device"].columns.index(AT["identities"])
-    assert shop._doubts(device, START)[at] == 2
+    assert shop._doubts(device, START)[:, at].tolist() == [2, 2, 3, 4]
     shop.acts = True
-    assert shop._doubts(device, START)[at] == 1
+    assert (shop._doubts(device, START)[:, at] == 1).all()
+
+
+def test_what_one_uses_is_held_against_what_the_application_uses() -> None:
+    site = Watch(bits=BITS)
+    site.feed(event(random.Random(1), START, 1))
+    site.tick(START + HOUR)
+    shop = site.sites["shop"]
+    whole, users, shapes = shop.tables["app"], shop.tables["user"], shop.tables["shape"]
+    for measure, day in (("cost", 20_000.0), ("tokens", 1e6)):
+        whole.usual[0, whole.columns.index(AT[measure])] = day
+    cost, tokens, requests = (users.columns.index(AT[one]) for one in ("cost", "tokens", "requests"))
+    least = shop._floors(users)
+    assert least[:, cost].tolist() == [200] * 4, "one percent of what it costs in a day"
+    assert (least[:, tokens] == users.floors[:, tokens]).all(), "never less than the rule's"
+    assert (least[:, requests] == users.floors[:, requests]).all()
+    assert (shop._floors(shapes) == shapes.floors).all(), "what many do is much or little by itself"

@@ -21,7 +21,7 @@ from afterguard.watch.table import Table
 if TYPE_CHECKING:
     from afterguard.watch.live import Watch
 
-FORMAT = "afterguard.watch/4"
+FORMAT = "afterguard.watch/5"
 LARGEST = 1 << 30
 """Bytes after unpacking."""
 ROWS = (

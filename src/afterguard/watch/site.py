@@ -43,8 +43,11 @@ CAUTION = 1.5
 WEEK = 7
 OFTEN = 1
 """Days of the last week on which an alarm rang before, from which it is taken to be how this application is."""
-HARMLESS = 2.0
-"""How many times the limit is demanded of a device that many share where tools do nothing."""
+HARMLESS = (2.0, 2.0, 3.0, 4.0)
+"""How many times the limit is demanded, a window, of a device that many share where tools do nothing: a new terminal for the public meets them all within its first week, who tries stolen names is quicker."""
+WORTH = 0.01
+"""Of what the application uses in a day: of money and tokens a single one's excess below that is no denial of wallet, however unusual."""
+BILL = ("cost", "tokens")
 BUTTONS = frozenset({"campaign", "cost_anomaly"})
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
@@ -307,8 +310,9 @@ class Site:
         scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
         is_learning = self.is_learning(now)
         limit = table.limits(rows) * (UNSURE if is_learning else 1.0) * self._doubts(table, now)
-        floors = table.floors * (UNSURE if is_learning else 1.0)
-        loud = (excess >= table.floors) & (scores >= limit / 2)
+        least = self._floors(table)
+        floors = least * (UNSURE if is_learning else 1.0)
+        loud = (excess >= least) & (scores >= limit / 2)
         stands_out = loud & (excess >= floors) & (scores >= limit)
         # Of what did not happen in this slice there is no news, however full the longer windows are.
         over = stands_out & table.goes_on(rows) & (amounts > 0)[:, None, :]
@@ -330,16 +334,27 @@ class Site:
         self._rise(table, rows, loud, now)
         return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
 
+    def _floors(self, table: Table) -> Numbers:
+        """By how much one must go over what is usual: of money and tokens by more where the application uses much."""
+        whole = self.tables["app"]
+        if table.scope not in ONES or not whole.names:
+            return table.floors
+        day = np.zeros(len(MEASURES), dtype=np.float32)
+        day[whole.columns] = whole.usual[0]
+        is_bill = np.array([MEASURES[c] in BILL for c in table.columns])
+        least: Numbers = np.where(is_bill, np.maximum(table.floors, WORTH * day[table.columns]), table.floors)
+        return least
+
     def _doubts(self, table: Table, now: float) -> Numbers:
-        """How many times the limit is demanded of each measure: of a shared device where tools do nothing, and of new buttons after a release."""
-        times = np.ones(len(table.columns), dtype=np.float32)
+        """How many times the limit is demanded in each window of each measure: of a shared device where tools do nothing, and of new buttons after a release."""
+        times = np.ones((len(WINDOWS), len(table.columns)), dtype=np.float32)
         for at, rule in enumerate(table.rule_of):
             if rule is None:
                 continue
             if rule.measure == "identities" and table.scope == "device" and not self.acts:
-                times[at] = HARMLESS
+                times[:, at] = HARMLESS
             elif table.scope == "shape" and rule.kind in BUTTONS and self.releases.is_fresh(now):
-                times[at] = np.inf
+                times[:, at] = np.inf
         return times
 
     def _along(self, table: Table) -> Numbers:

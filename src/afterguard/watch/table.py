@@ -91,6 +91,8 @@ class Table:
         """Where the identities new to the application stand; -1 where they are not counted."""
         if self.new >= 0:
             self.columns.append(AT["newcomers"])
+        if scope == "app":
+            self.columns.append(AT["tokens"])  # nothing is said of it; single ones are held against it
         self.rule_of = [next((r for r in rules if AT[r.measure] == c), None) for c in self.columns]
         self.floors = np.array([r.floors if r else (NEVER,) * 4 for r in self.rule_of], dtype=np.float32).T.copy()
         if scope in CROWDS:

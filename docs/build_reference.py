@@ -53,7 +53,7 @@ def settings() -> str:
     defaults = msgspec.to_builtins(config.Config())
     out = [
         NOTE,
-        "# Settings\n\nIn `afterguard.toml`, in `[tool.afterguard]` of `pyproject.toml`, or as an environment variable. ",
+        "# Settings\n\nIn `afterguard.toml`, in `[tool.afterguard]` of `pyproject.toml`, or, what is no list and no table, as an environment variable. ",
         "A flag beats the environment, the environment beats the file. `afterguard config show --origin` says what holds.\n\n",
         "| setting | default | environment | meaning |\n|---|---|---|---|\n",
     ]
@@ -73,7 +73,8 @@ def settings() -> str:
             value = value[part]
         meaning = meanings[owners.get(head, "Config")].get(last or key, "")
         shown = msgspec.json.encode(value).decode()
-        out.append(f"| `{key}` | `{shown}` | `{config.variable(key)}` | {meaning} |\n")
+        variable = f"`{config.variable(key)}`" if config.variable(key) else "-"
+        out.append(f"| `{key}` | `{shown}` | {variable} | {meaning} |\n")
     out.append("\n## Exceptions\n\nEach `[[suppress]]` has:\n\n| key | meaning |\n|---|---|\n")
     out += [f"| `{name}` | {text} |\n" for name, text in meanings["Suppression"].items()]
     return "".join(out)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,11 +78,29 @@ def test_no_bytes_crash_the_loader(tmp_path_factory: pytest.TempPathFactory, dat
         pass
 
 
-def test_every_setting_has_a_variable_and_the_schema_names_it() -> None:
+def test_the_schema_names_every_setting_and_what_is_no_list_has_a_variable() -> None:
     text = str(config.schema())
-    for key in config.settings():
+    for key, value in msgspec.to_builtins(_flat(config.Config())).items():
         assert key.rsplit(".", 1)[-1] in text
-        assert config.variable(key).startswith("AFTERGUARD_")
+        variable = config.variable(key)
+        assert bool(variable) != isinstance(value, list | dict), key
+        if variable and value not in ("", None):
+            assert config.load(None, {variable: str(value)}).origins[key] == f"environment {variable}"
+
+
+def test_a_list_in_the_environment_is_refused_with_where_to_put_it() -> None:
+    with pytest.raises(UsageError) as caught:
+        config.load(None, {"AFTERGUARD_GUARD_GRPC": "x"})
+    assert "guard.grpc is a list" in (caught.value.hint or "")
+
+
+def _flat(of: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting's default by its dotted key."""
+    out: dict[str, Any] = {}
+    for field in msgspec.structs.fields(of):
+        value, key = getattr(of, field.name), f"{prefix}{field.name}"
+        out |= _flat(value, f"{key}.") if isinstance(value, msgspec.Struct) else {key: value}
+    return out
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -242,15 +243,16 @@ class Loaded(msgspec.Struct, frozen=True):
     file: str = ""
 
 
-def settings(kind: type[msgspec.Struct] = Config, prefix: str = "") -> list[str]:
-    """Every dotted key, in order: tenant, app, store.url..."""
-    out: list[str] = []
+@cache
+def settings(kind: type[msgspec.Struct] = Config, prefix: str = "") -> dict[str, Any]:
+    """Every dotted key, in order, with its type: tenant, app, store.url..."""
+    out: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         name = f"{prefix}{field.name}"
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            out += settings(field.type, f"{name}.")
+            out |= settings(field.type, f"{name}.")
         else:
-            out.append(name)
+            out[name] = field.type
     return out
 
 
@@ -291,7 +293,8 @@ def load(
             if not is_named and key.startswith(OUTREACHING):
                 raise UsageError(
                     f"{origins[key]}: {key} is not taken from a file that was only found beside what is examined",
-                    hint=f"name the file if you trust it: --config {file}; or set {variable(key)}",
+                    hint=f"name the file if you trust it: --config {file}"
+                    + (f"; or set {variable(key)}" if variable(key) else ""),
                     slug="untrusted-setting",
                 )
     for key, text in _from_environment(environment).items():
@@ -314,7 +317,11 @@ def load(
 
 
 def variable(key: str) -> str:
-    """The environment variable of a dotted key: scan.fail_on -> AFTERGUARD_SCAN_FAIL_ON."""
+    """The environment variable of a dotted key: scan.fail_on -> AFTERGUARD_SCAN_FAIL_ON; "" of lists and tables, which no variable holds."""
+    return "" if get_origin(settings().get(key, dict[str, Any])) in (list, dict) else _spelled(key)
+
+
+def _spelled(key: str) -> str:
     return PREFIX + key.replace(".", "_").upper()
 
 
@@ -343,7 +350,9 @@ def _from_file(file: Path) -> dict[str, Any]:
     for key in _dotted(values):
         if key not in known:
             raise UsageError(
-                f"{file}:{_line(file, key)}: unknown setting {key!r}", hint=nearest(key, known), slug="unknown-setting"
+                f"{file}:{_line(file, key)}: unknown setting {key!r}",
+                hint=nearest(key, list(known)),
+                slug="unknown-setting",
             )
     return values
 
@@ -383,36 +392,17 @@ def _line(file: Path, key: str) -> int:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    known = {
-        variable(key): key
-        for key in settings()
-        if key
-        not in (
-            "suppress",
-            "evidence.retention_days",
-            "scan.disable",
-            "guard.door",
-            "guard.upstream",
-            "guard.trusted_keys",
-            "guard.responder_keys",
-            "guard.mapping",
-            "guard.schema",
-            "guard.grpc",
-            "guard.gateway",
-            "guard.endpoint",
-            "guard.policy_hosts",
-            "guard.price",
-            "guard.watch_budget",
-        )
-    }
+    known = {variable(key): key for key in settings() if variable(key)}
     out: dict[str, Any] = {}
     for name, text in environment.items():
         if not name.startswith(PREFIX) or name in (f"{PREFIX}CONFIG", f"{PREFIX}POSTGRES_TEST_URL"):
             continue
         if name not in known:
-            raise UsageError(
-                f"unknown environment variable {name}", hint=nearest(name, list(known)), slug="unknown-setting"
+            many = next((key for key in settings() if _spelled(key) == name), "")
+            hint = (
+                f"{many} is a list or a table: set it in a file, or with a flag" if many else nearest(name, list(known))
             )
+            raise UsageError(f"unknown environment variable {name}", hint=hint, slug="unknown-setting")
         out[known[name]] = text
     return out
 

@@ -16,7 +16,7 @@ from afterguard.errors import UsageError
 from afterguard.jobs.outlet import Outlet
 from afterguard.model import Alert, Confidence, Drill, Entity, Loss, Range, Severity
 from afterguard.names import of_tag
-from afterguard.policy import read as yaml
+from afterguard.policy.misfit import fitted
 from afterguard.risk.scenario import proves, scenarios
 from afterguard.store import alerts as stored
 from afterguard.store.connection import Connection
@@ -77,10 +77,7 @@ class Routes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def routes(text: str, name: str) -> Routes:
     """The file, or UsageError that says what is wrong in it."""
-    try:
-        found = msgspec.convert(yaml.read(text, name).value or {}, Routes)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {error}", hint="owners: [{owner: NAME, detection: {app: NAME}}], prices: {KIND: [LOW, MID, HIGH]}", slug="bad-routes") from None  # fmt: skip
+    found = fitted(text, name, Routes, see="owners: [{owner: NAME, detection: {app: NAME}}], prices: {KIND: [LOW, MID, HIGH]}", slug="bad-routes")  # fmt: skip
     for kind, (low, mid, high) in found.prices.items():
         if kind not in TITLES or not 0 <= low <= mid <= high < 1e13:
             raise UsageError(f"{name}: the price of {kind} does not fit", hint="a kind of alert (afterguard rules), and three amounts from low to high", slug="bad-routes")  # fmt: skip

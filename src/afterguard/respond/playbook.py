@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from afterguard.errors import UsageError
 from afterguard.model import Alert
-from afterguard.policy.read import read
+from afterguard.policy.misfit import fitted
 from afterguard.respond.kinds import KINDS, PHASES
 from afterguard.watch.kinds import OWN_RULE
 from afterguard.watch.triage import HITS_OF
@@ -70,11 +70,7 @@ class Playbook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 def load(text: str, name: str) -> Playbook:
     """The playbook of a text. Raises UsageError."""
-    found = read(text, name)
-    try:
-        made = msgspec.convert(found.value, Playbook)
-    except msgspec.ValidationError as error:
-        _bad(name, str(error), "see docs/reference/playbooks.md")
+    made = fitted(text, name, Playbook, see="see docs/reference/playbooks.md", slug="bad-playbook")
     _checked(made, name)
     return made
 

@@ -96,7 +96,9 @@ def ask(
     except (OSError, http.client.HTTPException, ValueError) as error:
         if time.monotonic() >= until or isinstance(error, TimeoutError):
             _away(url, "it took too long", "too-slow")
-        _away(url, str(error) or type(error).__name__, _slug(error))
+        # What is wrong with a header is told with the header, which may be a secret.
+        is_header = isinstance(error, UnicodeEncodeError) or str(error).startswith("Invalid header")
+        _away(url, "a header that HTTP cannot carry" if is_header else str(error) or type(error).__name__, _slug(error))
     finally:
         alarm.cancel()
         connection.close()

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from afterguard import postgres
 from afterguard.errors import AfterguardError
-from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed, secret
+from afterguard.files import secret
+from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed
 
 ASIDE = "_quarantine"
 NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\Z")

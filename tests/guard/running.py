@@ -219,7 +219,7 @@ def end(process: subprocess.Popen[Any]) -> None:
     """End a process, by force if it does not want to."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(10)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

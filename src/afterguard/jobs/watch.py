@@ -153,13 +153,16 @@ class Watch:
         """The newest time of any line: time passes as the logs tell it."""
         self._ticked = self._saved = 0.0
         self._drills: tuple[Drill, ...] = ()
+        self._newest = (0, 0.0)
+        """Of what was said of drills."""
         places = self._restored()
         self.tails = [Tail(path, msgspec.convert(places[str(path.resolve())], Cursor) if str(path.resolve()) in places else None) for path in logs]  # fmt: skip
 
     def step(self) -> int:
         """Read what is there, at most BATCH lines of each log. How many lines. Raises AfterguardError where an alert found no room in a sink's spool."""
         before, self._is_whole = self.read.lines, False
-        self._drills = drills(self.connection, self.tenant)
+        if (newest := stored.newest(self.connection, self.tenant, DRILL)) != self._newest:
+            self._newest, self._drills = newest, drills(self.connection, self.tenant)
         out: list[Alert] = []
         for tail in self.tails:
             for line in tail.lines(BATCH):

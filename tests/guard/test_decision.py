@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +27,12 @@ from afterguard.guard.brain import Brain
 from afterguard.guard.decision import is_quiet, line, quiet, seen
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
-from afterguard.model import Verdict
+from afterguard.model import Severity, Verdict
 from afterguard.policy import load_policy
+from afterguard.respond.case import opened
+from afterguard.respond.plan import Choice, plan
+from afterguard.respond.playbook import shipped
+from afterguard.watch.triage import Triage, sightings
 from afterguard.wire.endpoint import Endpoint
 
 if "guard_running" not in sys.modules:
@@ -166,6 +171,29 @@ def test_an_exchange_is_one_line(guard: Any, stand_in: Any, name: str) -> None:
     assert MARK not in text, "what was said does not stand in the log"
     whole = guard.log.read_text()
     assert KEY not in whole and CANARY not in whole and BEARER not in whole
+
+
+def test_the_document_in_which_a_hit_stands_is_set_aside_and_not_those_beside_it(guard: Any) -> None:
+    names = ("fees", "mail", "cards")
+    calls = [{"id": one, "type": "function", "function": {"name": f"read_{one}", "arguments": "{}"}} for one in names]
+    texts = {"fees": "Fees are paid back within five days.", "mail": ORDERS, "cards": "Cards are replaced for free."}
+    asked = [TOOL[0], {"role": "assistant", "content": None, "tool_calls": calls}]
+    asked += [{"role": "tool", "tool_call_id": one, "content": text} for one, text in texts.items()]
+    _, identifier, _ = ask(guard, running.chat(*asked), "/watch/v1/chat/completions")
+    line = guard.decided(identifier)
+    own = line["unmapped"]["afterguard"]
+    mail = own["documents"][1]
+    assert len(own["documents"]) == 3 and {hit["document"] for hit in own["hits"] if hit["text"] >= 0} == {mail}
+    followed = [
+        msgspec.structs.replace(one, kind="injection_followed", severity=Severity.critical) for one in sightings(line)
+    ]  # else nobody is told of one
+    told = [alert for one in followed for alert in Triage().feed(one, one.time)]
+    case = opened(told, id="c", who="ana", now=0.0)
+    (book,) = (one for one in shipped() if one.id == "indirect-injection")
+    assert [one.target for one in plan(case, book).acts if one.on == "document"] == [mail]
+    wide = plan(case, book, Choice(optional=["others-aside"]))
+    beside = [own["documents"][0], own["documents"][2]]
+    assert [(one.step, one.target) for one in wide.acts if one.on == "document"] == [("source-aside", mail), *(("others-aside", one) for one in beside)]  # fmt: skip
 
 
 def test_a_read_is_a_line_too(guard: Any) -> None:

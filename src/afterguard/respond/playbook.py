@@ -36,6 +36,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     says: Sentence
     on: str = "case"
     """Kind of entity: one act for each of the case's."""
+    which: Literal["all", "sources", "others"] = "all"
+    """Of documents: `sources` are those in which the evidence stands, all where it does not say; `others` are the rest, none where it does not say."""
     value: str = ""
     hook: str = ""
     approvals: Annotated[int, Meta(ge=0, le=5)] = 0
@@ -166,6 +168,8 @@ def _fits(step: Step, name: str) -> None:
         _bad(name, f"step {step.id}: nothing is called {step.do}", f"known: {', '.join(KINDS)}")
     if step.on not in kind.on:
         _bad(name, f"step {step.id}: {step.do} is not about a {step.on}", f"it is about: {', '.join(kind.on)}")
+    if step.which != "all" and step.on != "document":
+        _bad(name, f"step {step.id}: which {step.on} the evidence stands in is not said", "which: all, or on: document")
     if step.phase == "evidence" and kind.harsh:
         _bad(name, f"step {step.id}: {step.do} changes something, which evidence must not", "move it to contain")
     if step.phase == "contain" and kind.through not in ("person",):

@@ -57,7 +57,7 @@ def test_what_is_no_answer_is_said(answer: bytes) -> None:
 def test_a_peer_that_drips_has_an_end() -> None:
     def drip(line: socket.socket) -> None:
         line.sendall(HEAD)
-        for _ in range(100):
+        for _ in range(1_000):
             line.sendall(b"a: b\r\n")
             time.sleep(0.05)
 
@@ -65,7 +65,7 @@ def test_a_peer_that_drips_has_an_end() -> None:
         began = time.monotonic()
         with pytest.raises(Unreachable, match="too long"):
             net.get(url, allow=["127.0.0.1"], whole=0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

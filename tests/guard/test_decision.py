@@ -69,7 +69,7 @@ def guard(stand_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 
 
 def ask(guard: Any, body: bytes, path: str = CHAT, method: str = "POST", **headers: str) -> tuple[int, str, bytes]:
-    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=60)
     given = {"content-type": "application/json", "authorization": f"Bearer {BEARER}", **headers}
     with contextlib.closing(line):
         line.request(method, path, body, given)
@@ -240,7 +240,7 @@ def test_a_request_that_is_no_http_is_counted(guard: Any) -> None:
         guard.port, f"POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".encode()
     )
     assert said.startswith(b"HTTP/1.1 400")
-    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=60)
     with contextlib.closing(line):
         line.request("GET", "/metrics")
         assert b"malformed_http" in line.getresponse().read()
@@ -264,7 +264,7 @@ def test_fifty_conversations_at_once_stay_apart(guard: Any) -> None:
 
     def converse(number: int) -> list[tuple[str, bytes, str]]:
         word = f"word{number:03d}x{number * 7919:06d}"
-        ready.wait(10)
+        ready.wait(60)
         out, turns = [], []
         for turn in range(3):
             turns.append(f"I say {word}-{turn} now [[echo]] [[cut: 4]]")

@@ -206,8 +206,8 @@ def test_bodies_cut_short_never_make_a_whole_request(served: Any) -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as sock:
             sock.sendall(HEAD + data)
             time.sleep(0.05)
-    time.sleep(0.05)
-    assert (server.app.whole, server.app.left) == ([], 2)
+    until(lambda: server.app.left == 2)
+    assert server.app.whole == []
 
 
 def test_heads_are_bounded(net: Any, served: Any) -> None:
@@ -331,7 +331,7 @@ def test_slow_clients_are_closed(served: Any) -> None:
             sock.sendall(first)
             sock.settimeout(0.1)
             with contextlib.suppress(OSError):
-                while time.monotonic() - begun < 6:
+                while time.monotonic() - begun < 60:
                     with contextlib.suppress(TimeoutError):
                         if not sock.recv(1000):
                             break
@@ -350,8 +350,8 @@ def test_slow_clients_are_closed(served: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
-    assert all(end < 4 for end in ends.values()), ends
+        thread.join(90)
+    assert all(end < 30 for end in ends.values()), ends
     assert server.gate.refused == {"head_incomplete": 2, "body_incomplete": 1, "idle": 2}
 
 
@@ -359,9 +359,7 @@ def test_a_client_that_reads_nothing_is_closed(served: Any) -> None:
     server = served(bounds=Bounds(unread=0.4))
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         sock.sendall(HEAD.replace(b"/v1/chat", b"/large") + b"Content-Length: 0\r\n\r\n")
-        deadline = time.monotonic() + 5
-        while not server.gate.refused and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: bool(server.gate.refused))
     assert server.gate.refused == {"client_reads_nothing": 1}
 
 
@@ -480,6 +478,20 @@ class Guard:
             return int(line.getresponse().read())
         finally:
             line.close()
+
+    def streaming(self, got: list[int]) -> threading.Thread:
+        """A stream that has begun; `got` is told how long it was."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        line.request("GET", "/stream")
+        reply = line.getresponse()
+
+        def read() -> None:
+            with contextlib.closing(line), reply:
+                got.append(len(reply.read()))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        return thread
 
     def kill(self, which: int) -> None:
         self.process.send_signal(which)
@@ -619,17 +631,15 @@ def test_a_restart_loses_no_request_and_cuts_no_stream(guard: Any) -> None:
     before = children(one.process.pid)
     assert len(before) == 2
     load = Load(one.port)
-    time.sleep(0.3)
+    until(lambda: load.count > 50)
     streams: list[int] = []
-    stream = threading.Thread(target=lambda: streams.append(len(str(one.get("/stream")))))
-    stream.start()
-    time.sleep(0.1)
+    stream = one.streaming(streams)
     one.kill(signal.SIGHUP)
     deadline = time.monotonic() + 60
     while children(one.process.pid) & before and time.monotonic() < deadline:
         time.sleep(0.05)
     after = children(one.process.pid)
-    time.sleep(0.3)
+    until(lambda: load.count > 100 and bool(load.pids & after))
     load.end()
     stream.join(60)
     assert not load.errors and load.count > 100
@@ -642,8 +652,7 @@ def test_a_restart_loses_no_request_and_cuts_no_stream(guard: Any) -> None:
 def test_a_restart_while_the_last_one_still_drains(guard: Any) -> None:
     one = guard()
     seen = [one.get()]
-    stream = threading.Thread(target=lambda: one.get("/stream"))
-    stream.start()
+    stream = one.streaming([])
     for _ in range(2):
         time.sleep(0.05)
         one.kill(signal.SIGHUP)
@@ -676,11 +685,11 @@ def test_a_restart_that_fails_keeps_the_old_workers(guard: Any) -> None:
 def test_a_second_process_takes_over(guard: Any, supervise: bool) -> None:
     old = guard(supervise=supervise)
     load = Load(old.port)
-    time.sleep(0.2)
+    until(lambda: load.count > 50)
     new = guard(f"127.0.0.1:{old.port}", takeover=True, supervise=supervise)
     assert new.port == old.port
     assert old.end() == 0
-    time.sleep(0.3)
+    until(lambda: load.count > 100 and len(load.pids) == 2)
     load.end()
     assert len(load.pids) == 2 and new.get() in load.pids
     # A connection whose handshake ends while the old socket closes may be reset; it is a window of microseconds.
@@ -700,9 +709,7 @@ def test_a_second_process_without_take_over_is_refused(guard: Any) -> None:
 def test_stopping_lets_streams_end(guard: Any, supervise: bool, which: int) -> None:
     one = guard(supervise=supervise)
     got: list[int] = []
-    stream = threading.Thread(target=lambda: got.append(len(str(one.get("/stream")))))
-    stream.start()
-    time.sleep(0.2)
+    stream = one.streaming(got)
     assert one.end(which) == 0
     stream.join(60)
     assert got and got[0] % 10 == 0

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterguard.detect import Context
@@ -306,6 +306,7 @@ def test_every_identifier_is_written_once(guard: Any) -> None:
     assert guard.metric("afterguard_requests_total") == len(guard.lines())
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=30), st.text(max_size=30), st.integers(0, 599), st.one_of(st.none(), st.integers(0, 10**9)),
     st.sampled_from(["", "strict@0123456789ab"]), st.floats(0, 1e5),

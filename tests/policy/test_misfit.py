@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from afterguard.errors import UsageError
@@ -57,6 +58,7 @@ words = st.one_of(st.sampled_from(["format", "hooks", "vectors", "kind", "postgr
 values = st.recursive(st.none() | st.booleans() | st.integers() | words, lambda one: st.lists(one, max_size=3) | st.dictionaries(words, one, max_size=3), max_leaves=12)  # fmt: skip
 
 
+@hypothesis_settings(deadline=None)
 @given(values)
 def test_whatever_stands_there_is_settings_or_one_sentence(value: Any) -> None:
     text = msgspec.json.encode(value).decode()

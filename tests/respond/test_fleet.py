@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from afterguard.cli.run import run
@@ -356,6 +357,7 @@ def test_a_scrape_that_is_old_is_what_was_last_seen(tmp_path: Path) -> None:
     assert fleet.reach(7).lack[0].startswith("far last seen 1 min ago held sequence 7")
 
 
+@hypothesis_settings(deadline=None)
 @given(st.text(max_size=400), st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=40))
 def test_no_page_is_a_defect(text: str, number: float, label: str) -> None:
     page = f'afterguard_policy_info{{policy="{label}",mode="m"}} 1\nafterguard_measures_sequence {number}\nafterguard_measures {number}\nafterguard_measures_stale {number}\n{text}'

@@ -219,7 +219,7 @@ def playbooks() -> str:
             ends = f"{step.ttl / 3600:g} h" if step.ttl else ""
             optional = " (only with `--with`)" if step.optional else ""
             out.append(
-                f"| {step.phase} | `{step.id}`{optional}: {step.says} | `{step.do}` | {step.on} | {asks} | {ends} |\n"
+                f"| {step.phase} | `{step.id}`{optional}: {step.says} | `{step.do}` | {step.on}{'' if step.which == 'all' else f', {step.which}'} | {asks} | {ends} |\n"
             )
         out.append(f"\nMoney: {book.money}\n")
         if book.taxonomies:

@@ -57,7 +57,7 @@ def test_what_is_no_answer_is_said(answer: bytes) -> None:
 def test_a_peer_that_drips_has_an_end() -> None:
     def drip(line: socket.socket) -> None:
         line.sendall(HEAD)
-        for _ in range(100):
+        for _ in range(1_000):
             line.sendall(b"a: b\r\n")
             time.sleep(0.05)
 
@@ -65,7 +65,7 @@ def test_a_peer_that_drips_has_an_end() -> None:
         began = time.monotonic()
         with pytest.raises(Unreachable, match="too long"):
             net.get(url, allow=["127.0.0.1"], whole=0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,11 @@ def test_a_redirect_is_an_answer() -> None:
         )
     ) as url:
         assert net.get(url, allow=["127.0.0.1"]).status == 302
+
+
+@pytest.mark.parametrize("value", ["Bearer s3cr3t\ns3cr3t", "Bearer s3cr3t\u4f60"])
+def test_a_header_that_cannot_be_sent_is_not_quoted(value: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Unreachable) as told:
+        net.get(f"http://127.0.0.1:{server.getsockname()[1]}/", allow=["127.0.0.1"], headers={"authorization": value})
+    assert "a header that HTTP cannot carry" in str(told.value)
+    assert not any(one in str(told.value) for one in ("s3cr3t", "\u4f60", "4f60"))

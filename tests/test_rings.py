@@ -14,6 +14,7 @@ EDGES = {
     "archives",
     "compiled",
     "judges",
+    "postgres",
     "discover",
     "tap",
     "targets",
@@ -79,7 +80,7 @@ def allowed(here: str) -> set[str]:
     if here in ENGINES:
         return CORE | {here} | EXTRA.get(here, set())
     if here in EDGES - {"web"}:
-        return CORE | ENGINES | {here, "net", "files"} | EDGE_EXTRA.get(here, set())
+        return CORE | ENGINES | {here, "net", "files", "postgres"} | EDGE_EXTRA.get(here, set())
     if here == "jobs":
         return CORE | ENGINES | EDGES | {"jobs"}
     return CORE | ENGINES | EDGES | OUTER

@@ -27,6 +27,8 @@ from afterguard.errors import UsageError
 from afterguard.model import Coverage, Source
 
 Note = Callable[[Coverage], None]
+SECRET = 16 << 10
+"""Bytes of a secret."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -271,6 +273,19 @@ def named(full: Path, cap: int) -> bytes:
     if len(data) > cap:
         raise OSError(errno.EFBIG, f"larger than {cap} bytes")
     return data
+
+
+def secret(path: str) -> str:
+    """The secret that a file holds: one line of text, without blanks and the end of the line around it. Who may read the file is not asked: what an orchestrator mounts is open to all inside the container.
+    Raises UsageError, which never quotes it."""
+    try:
+        found = named(Path(path), SECRET).decode("utf-8-sig").strip()
+    except (OSError, ValueError) as error:
+        said = why(error) if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"the secret {path} cannot be read: {said}", hint="check the path and its permissions", slug="bad-secret") from None  # fmt: skip
+    if not found or not found.isprintable():
+        raise UsageError(f"the secret {path} is not one line of text", hint="write it into the file, and nothing else", slug="bad-secret")  # fmt: skip
+    return found
 
 
 def read(entry: Entry, note: Note, cap: int) -> bytes | None:

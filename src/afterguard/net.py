@@ -87,8 +87,8 @@ def ask(
     alarm.start()
     try:
         connection.request(method, target, body, headers={"accept-encoding": "identity", **(headers or {})})
-        reply = connection.getresponse()
-        body = _read(reply, cap, url, is_end)
+        with connection.getresponse() as reply:
+            body = _read(reply, cap, url, is_end)
         if time.monotonic() > until:
             raise TimeoutError("it took too long")
         cookies = tuple(reply.msg.get_all("set-cookie") or ())
@@ -96,7 +96,9 @@ def ask(
     except (OSError, http.client.HTTPException, ValueError) as error:
         if time.monotonic() >= until or isinstance(error, TimeoutError):
             _away(url, "it took too long", "too-slow")
-        _away(url, str(error) or type(error).__name__, _slug(error))
+        # What is wrong with a header is told with the header, which may be a secret.
+        is_header = isinstance(error, UnicodeEncodeError) or str(error).startswith("Invalid header")
+        _away(url, "a header that HTTP cannot carry" if is_header else str(error) or type(error).__name__, _slug(error))
     finally:
         alarm.cancel()
         connection.close()

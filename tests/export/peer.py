@@ -33,7 +33,8 @@ class Peer:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(out)))
                 self.end_headers()
-                self.wfile.write(out)
+                with contextlib.suppress(ConnectionError):  # who has read enough leaves
+                    self.wfile.write(out)
 
             do_GET = do_POST  # noqa: N815
 

@@ -153,6 +153,15 @@ def test_from_the_sink_to_the_pull(tmp_path: Path, store: Store) -> None:
         assert (row.revision, row.means, row.who) == (3, ("invoice-4711.html", "send_mail"), "elastic:ana")
 
 
+@pytest.mark.parametrize("part", [{"timed_out": True}, {"_shards": {"total": 3, "failed": 1}}])
+def test_elastic_that_answers_in_part(part: dict[str, Any], tmp_path: Path, store: Store) -> None:
+    answer = {"hits": {"hits": [{"sort": [1, "u"], "_source": kibana(0, NOW - 900)}]}} | part
+    with peer(lambda *_: (200, {}, json.dumps(answer).encode())) as here:
+        with pytest.raises(Unreachable, match="would be skipped"):
+            pulled(settings(f"kind: elastic, url: '{here.url}'"), store, tmp_path)
+        assert not dispositions(store) and not (tmp_path / "cursor.json").exists()
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"{", b"[]", b'{"hits": 7}', b'{"hits": {"hits": [' + b"[" * 5_000 + b"]}}", b'{"hits": {"hits": [{"sort": ["x"]}]}}', b'{"hits":{"hits":[7]}}'],
@@ -329,6 +338,39 @@ def test_sentinel_sends_its_token_to_nobody_else(tmp_path: Path, store: Store) -
             with pytest.raises(Unreachable, match="another host"):
                 pulled(sentinel(here), store, tmp_path)
         assert thief.seen == []
+
+
+def heavy(one: dict[str, Any]) -> dict[str, Any]:
+    """The same with a comment of 3 MiB: two of them fit into an answer, three do not."""
+    return one | {"comment": "x" * (3 << 20)}
+
+
+def test_a_page_that_is_too_large_says_what_to_set_and_nothing_is_skipped(tmp_path: Path, store: Store) -> None:
+    head = SearchHead([heavy(finding(n, NOW - 900 + n)) for n in range(4)])
+    with peer(head) as here:
+        told = settings(f"kind: splunk, url: '{here.url}', token: {{env: SOC_SECRET}}, size: 4")
+        with pytest.raises(Unreachable, match="more than 8 MiB") as caught:
+            pulled(told, store, tmp_path)
+        assert "`size: 1`" in caught.value.hint and "(it is 4)" in caught.value.hint
+        assert not dispositions(store) and not (tmp_path / "cursor.json").exists()
+        out, is_done = pulled(msgspec.structs.replace(told, size=1), store, tmp_path)
+        assert is_done and out.applied == {"false_positive": 4}
+        head.rows.append(finding(5, NOW - 60) | {"comment": "x" * (9 << 20)})
+        with pytest.raises(Unreachable, match="more than 8 MiB") as caught:
+            pulled(msgspec.structs.replace(told, size=1), store, tmp_path)
+        assert "watch feedback FILE" in caught.value.hint and len(dispositions(store)) == 4
+
+
+def test_a_smaller_size_holds_where_the_server_names_the_next_page(tmp_path: Path, store: Store) -> None:
+    space = Workspace([incident(n, NOW - 9_000 + n * 1_000) for n in range(8)])
+    space.incidents[4:] = [heavy(one) for one in space.incidents[4:]]
+    with peer(space) as here:
+        told = msgspec.structs.replace(sentinel(here), size=4)
+        with pytest.raises(Unreachable, match="more than 8 MiB") as caught:
+            pulled(told, store, tmp_path)
+        assert "`size: 1`" in caught.value.hint and len(dispositions(store)) == 4
+        out, is_done = pulled(msgspec.structs.replace(told, size=1), store, tmp_path)
+        assert is_done and out.applied == {"false_positive": 4} and len(dispositions(store)) == 8
 
 
 def test_a_pull_by_tls_at_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip

@@ -104,7 +104,7 @@ class StandIn:
 def fetch(url: str, body: Any = None) -> Any:
     """JSON out of a URL."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as reply:
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=60) as reply:
         return json.load(reply)
 
 
@@ -136,7 +136,7 @@ class Guard:
             return []
         return [json.loads(line) for line in self.log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
-    def decided(self, identifier: str, within: float = 5.0) -> dict[str, Any]:
+    def decided(self, identifier: str, within: float = 60.0) -> dict[str, Any]:
         """The one line of an exchange, as soon as it is there."""
         return until(lambda: self._one(identifier), within)
 
@@ -147,7 +147,7 @@ class Guard:
 
     def metric(self, name: str, *values: str) -> float:
         """The sum of a metric over the series that have all these label values."""
-        with urllib.request.urlopen(self.url + "/metrics", timeout=10) as reply:
+        with urllib.request.urlopen(self.url + "/metrics", timeout=60) as reply:
             return summed(reply.read().decode(), name, values)
 
     def rss(self) -> int:
@@ -158,7 +158,7 @@ class Guard:
 
     def is_alive(self) -> bool:
         """Whether it runs and says so."""
-        with urllib.request.urlopen(self.url + "/livez", timeout=10) as reply:
+        with urllib.request.urlopen(self.url + "/livez", timeout=60) as reply:
             return self.process.poll() is None and reply.status == 200
 
 
@@ -219,13 +219,13 @@ def end(process: subprocess.Popen[Any]) -> None:
     """End a process, by force if it does not want to."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(10)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def until(look: Callable[[], Any], within: float = 5.0) -> Any:
+def until(look: Callable[[], Any], within: float = 60.0) -> Any:
     """What `look` says as soon as it says something."""
     limit = time.monotonic() + within
     while not (found := look()):

@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterguard.detect import Context
@@ -26,8 +27,12 @@ from afterguard.guard.brain import Brain
 from afterguard.guard.decision import is_quiet, line, quiet, seen
 from afterguard.guard.route import Route
 from afterguard.guard.session import Session
-from afterguard.model import Verdict
+from afterguard.model import Severity, Verdict
 from afterguard.policy import load_policy
+from afterguard.respond.case import opened
+from afterguard.respond.plan import Choice, plan
+from afterguard.respond.playbook import shipped
+from afterguard.watch.triage import Triage, sightings
 from afterguard.wire.endpoint import Endpoint
 
 if "guard_running" not in sys.modules:
@@ -64,7 +69,7 @@ def guard(stand_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 
 
 def ask(guard: Any, body: bytes, path: str = CHAT, method: str = "POST", **headers: str) -> tuple[int, str, bytes]:
-    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=60)
     given = {"content-type": "application/json", "authorization": f"Bearer {BEARER}", **headers}
     with contextlib.closing(line):
         line.request(method, path, body, given)
@@ -168,6 +173,29 @@ def test_an_exchange_is_one_line(guard: Any, stand_in: Any, name: str) -> None:
     assert KEY not in whole and CANARY not in whole and BEARER not in whole
 
 
+def test_the_document_in_which_a_hit_stands_is_set_aside_and_not_those_beside_it(guard: Any) -> None:
+    names = ("fees", "mail", "cards")
+    calls = [{"id": one, "type": "function", "function": {"name": f"read_{one}", "arguments": "{}"}} for one in names]
+    texts = {"fees": "Fees are paid back within five days.", "mail": ORDERS, "cards": "Cards are replaced for free."}
+    asked = [TOOL[0], {"role": "assistant", "content": None, "tool_calls": calls}]
+    asked += [{"role": "tool", "tool_call_id": one, "content": text} for one, text in texts.items()]
+    _, identifier, _ = ask(guard, running.chat(*asked), "/watch/v1/chat/completions")
+    line = guard.decided(identifier)
+    own = line["unmapped"]["afterguard"]
+    mail = own["documents"][1]
+    assert len(own["documents"]) == 3 and {hit["document"] for hit in own["hits"] if hit["text"] >= 0} == {mail}
+    followed = [
+        msgspec.structs.replace(one, kind="injection_followed", severity=Severity.critical) for one in sightings(line)
+    ]  # else nobody is told of one
+    told = [alert for one in followed for alert in Triage().feed(one, one.time)]
+    case = opened(told, id="c", who="ana", now=0.0)
+    (book,) = (one for one in shipped() if one.id == "indirect-injection")
+    assert [one.target for one in plan(case, book).acts if one.on == "document"] == [mail]
+    wide = plan(case, book, Choice(optional=["others-aside"]))
+    beside = [own["documents"][0], own["documents"][2]]
+    assert [(one.step, one.target) for one in wide.acts if one.on == "document"] == [("source-aside", mail), *(("others-aside", one) for one in beside)]  # fmt: skip
+
+
 def test_a_read_is_a_line_too(guard: Any) -> None:
     status, identifier, _ = ask(guard, b"", "/openai/v1/models", "GET")
     assert status == 200
@@ -212,7 +240,7 @@ def test_a_request_that_is_no_http_is_counted(guard: Any) -> None:
         guard.port, f"POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".encode()
     )
     assert said.startswith(b"HTTP/1.1 400")
-    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=60)
     with contextlib.closing(line):
         line.request("GET", "/metrics")
         assert b"malformed_http" in line.getresponse().read()
@@ -236,7 +264,7 @@ def test_fifty_conversations_at_once_stay_apart(guard: Any) -> None:
 
     def converse(number: int) -> list[tuple[str, bytes, str]]:
         word = f"word{number:03d}x{number * 7919:06d}"
-        ready.wait(10)
+        ready.wait(60)
         out, turns = [], []
         for turn in range(3):
             turns.append(f"I say {word}-{turn} now [[echo]] [[cut: 4]]")
@@ -278,6 +306,7 @@ def test_every_identifier_is_written_once(guard: Any) -> None:
     assert guard.metric("afterguard_requests_total") == len(guard.lines())
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=30), st.text(max_size=30), st.integers(0, 599), st.one_of(st.none(), st.integers(0, 10**9)),
     st.sampled_from(["", "strict@0123456789ab"]), st.floats(0, 1e5),

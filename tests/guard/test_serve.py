@@ -206,8 +206,8 @@ def test_bodies_cut_short_never_make_a_whole_request(served: Any) -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as sock:
             sock.sendall(HEAD + data)
             time.sleep(0.05)
-    time.sleep(0.05)
-    assert (server.app.whole, server.app.left) == ([], 2)
+    until(lambda: server.app.left == 2)
+    assert server.app.whole == []
 
 
 def test_heads_are_bounded(net: Any, served: Any) -> None:
@@ -331,7 +331,7 @@ def test_slow_clients_are_closed(served: Any) -> None:
             sock.sendall(first)
             sock.settimeout(0.1)
             with contextlib.suppress(OSError):
-                while time.monotonic() - begun < 6:
+                while time.monotonic() - begun < 60:
                     with contextlib.suppress(TimeoutError):
                         if not sock.recv(1000):
                             break
@@ -350,8 +350,8 @@ def test_slow_clients_are_closed(served: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
-    assert all(end < 4 for end in ends.values()), ends
+        thread.join(90)
+    assert all(end < 30 for end in ends.values()), ends
     assert server.gate.refused == {"head_incomplete": 2, "body_incomplete": 1, "idle": 2}
 
 
@@ -359,9 +359,7 @@ def test_a_client_that_reads_nothing_is_closed(served: Any) -> None:
     server = served(bounds=Bounds(unread=0.4))
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         sock.sendall(HEAD.replace(b"/v1/chat", b"/large") + b"Content-Length: 0\r\n\r\n")
-        deadline = time.monotonic() + 5
-        while not server.gate.refused and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: bool(server.gate.refused))
     assert server.gate.refused == {"client_reads_nothing": 1}
 
 
@@ -481,13 +479,27 @@ class Guard:
         finally:
             line.close()
 
+    def streaming(self, got: list[int]) -> threading.Thread:
+        """A stream that has begun; `got` is told how long it was."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        line.request("GET", "/stream")
+        reply = line.getresponse()
+
+        def read() -> None:
+            with contextlib.closing(line), reply:
+                got.append(len(reply.read()))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        return thread
+
     def kill(self, which: int) -> None:
         self.process.send_signal(which)
 
     def end(self, which: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.kill(which)
-        code = self.process.wait(15)
+        code = self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.errors.close()
@@ -518,7 +530,7 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
-def until(look: Callable[[], bool], within: float = 10.0) -> None:
+def until(look: Callable[[], bool], within: float = 60.0) -> None:
     """Wait for something to be so."""
     limit = time.monotonic() + within
     while not look():
@@ -577,7 +589,7 @@ def test_a_worker_that_hangs_is_replaced(guard: Any) -> None:
     os.kill(first, signal.SIGSTOP)
     began = time.monotonic()
     assert one.get() != first
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     assert one.end() == 0
 
 
@@ -589,7 +601,7 @@ def test_a_worker_that_is_stopped_is_replaced_beside_another(guard: Any) -> None
     began = time.monotonic()
     until(lambda: stopped not in children(one.process.pid) and len(children(one.process.pid)) == 2)
     until(lambda: len({one.get() for _ in range(20)}) == 2)
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < 30
     assert pids - {stopped} < children(one.process.pid), "the other one was left alone"
     assert one.end() == 0
 
@@ -610,7 +622,7 @@ def test_a_worker_whose_loop_waits_for_ever_is_replaced_soon(guard: Any) -> None
         one.get("/hang", wait=0.2)
     began = time.monotonic()
     assert one.get() != first
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert one.end() == 0
 
 
@@ -619,19 +631,17 @@ def test_a_restart_loses_no_request_and_cuts_no_stream(guard: Any) -> None:
     before = children(one.process.pid)
     assert len(before) == 2
     load = Load(one.port)
-    time.sleep(0.3)
+    until(lambda: load.count > 50)
     streams: list[int] = []
-    stream = threading.Thread(target=lambda: streams.append(len(str(one.get("/stream")))))
-    stream.start()
-    time.sleep(0.1)
+    stream = one.streaming(streams)
     one.kill(signal.SIGHUP)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while children(one.process.pid) & before and time.monotonic() < deadline:
         time.sleep(0.05)
     after = children(one.process.pid)
-    time.sleep(0.3)
+    until(lambda: load.count > 100 and bool(load.pids & after))
     load.end()
-    stream.join(5)
+    stream.join(60)
     assert not load.errors and load.count > 100
     assert len(after) == 2 and not after & before
     assert load.pids & after and load.pids & before
@@ -642,16 +652,15 @@ def test_a_restart_loses_no_request_and_cuts_no_stream(guard: Any) -> None:
 def test_a_restart_while_the_last_one_still_drains(guard: Any) -> None:
     one = guard()
     seen = [one.get()]
-    stream = threading.Thread(target=lambda: one.get("/stream"))
-    stream.start()
+    stream = one.streaming([])
     for _ in range(2):
         time.sleep(0.05)
         one.kill(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (pid := one.get()) in seen and time.monotonic() < deadline:
             time.sleep(0.02)
         seen.append(pid)
-    stream.join(5)
+    stream.join(60)
     assert len(set(seen)) == 3
     assert one.end() == 0
 
@@ -676,11 +685,11 @@ def test_a_restart_that_fails_keeps_the_old_workers(guard: Any) -> None:
 def test_a_second_process_takes_over(guard: Any, supervise: bool) -> None:
     old = guard(supervise=supervise)
     load = Load(old.port)
-    time.sleep(0.2)
+    until(lambda: load.count > 50)
     new = guard(f"127.0.0.1:{old.port}", takeover=True, supervise=supervise)
     assert new.port == old.port
     assert old.end() == 0
-    time.sleep(0.3)
+    until(lambda: load.count > 100 and len(load.pids) == 2)
     load.end()
     assert len(load.pids) == 2 and new.get() in load.pids
     # A connection whose handshake ends while the old socket closes may be reset; it is a window of microseconds.
@@ -691,7 +700,7 @@ def test_a_second_process_takes_over(guard: Any, supervise: bool) -> None:
 def test_a_second_process_without_take_over_is_refused(guard: Any) -> None:
     one = guard()
     two = guard(f"127.0.0.1:{one.port}")
-    assert two.process.wait(10) == 1 and "in use" in two.said()
+    assert two.process.wait(60) == 1 and "in use" in two.said()
 
 
 @pytest.mark.parametrize(
@@ -700,11 +709,9 @@ def test_a_second_process_without_take_over_is_refused(guard: Any) -> None:
 def test_stopping_lets_streams_end(guard: Any, supervise: bool, which: int) -> None:
     one = guard(supervise=supervise)
     got: list[int] = []
-    stream = threading.Thread(target=lambda: got.append(len(str(one.get("/stream")))))
-    stream.start()
-    time.sleep(0.2)
+    stream = one.streaming(got)
     assert one.end(which) == 0
-    stream.join(5)
+    stream.join(60)
     assert got and got[0] % 10 == 0
     with pytest.raises(ConnectionRefusedError):
         one.get()
@@ -719,7 +726,7 @@ def test_a_second_signal_ends_at_once(guard: Any) -> None:
     time.sleep(0.4)
     began = time.monotonic()
     assert one.end() == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4.5  # sooner than the drain
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -727,7 +734,7 @@ def test_a_guard_that_can_not_start_says_so(guard: Any, tmp_path: Path) -> None:
     (tmp_path / "wrong").touch()
     for supervise in (True, False):
         one = guard(supervise=supervise)
-        assert one.process.wait(10) == 1
+        assert one.process.wait(60) == 1
         assert "built wrongly" in one.said()
 
 
@@ -735,7 +742,7 @@ def test_workers_leave_when_their_parent_is_killed(guard: Any) -> None:
     one = guard()
     worker = one.get()
     assert one.end(signal.SIGKILL) == -signal.SIGKILL
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{worker}/stat").exists() and time.monotonic() < deadline:
         state = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0]
         if state == "Z":

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from afterguard.cli.run import run
@@ -15,7 +16,7 @@ from afterguard.errors import UsageError
 from afterguard.jobs import hunt as hunting
 from afterguard.jobs import watch as job
 from afterguard.match import compile
-from afterguard.model import Alert
+from afterguard.model import Alert, Drill
 from afterguard.store import alerts as stored
 from afterguard.store.database import open_store
 from afterguard.watch.triage import Triage
@@ -65,6 +66,29 @@ def test_a_crash_loses_no_alert_and_makes_no_second_one(tmp_path: Path) -> None:
     second.save()
     third: list[Alert] = []
     assert watched(tmp_path, log, third).step() == 0 and third == []
+
+
+def test_drills_are_read_again_when_something_was_said_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    whole = job.drills
+
+    def read(*given: Any) -> tuple[Drill, ...]:
+        reads.append(len(whole(*given)))
+        return whole(*given)
+
+    monkeypatch.setattr(job, "drills", read)
+    log = a_log(tmp_path / "d.jsonl", 1, 10)
+    one = watched(tmp_path, log, [])
+    drill = Drill("r1", "desk", ("eve",), NOON, NOON + 600)
+    for number, ends in enumerate((NOON + 600, NOON + 60)):
+        stored.say(one.connection, "default", "desk", job.DRILL, f"id{number}", NOON, msgspec.structs.replace(drill, ends=ends))  # fmt: skip
+        for _ in range(3):
+            one.step()
+    assert reads == [1, 1] and one._drills[0].ends == NOON + 60
+    with log.open("a") as out:
+        out.write(line(NOON + 1, "eve", ("canary_leak",)) + "\n")
+    one.step()
+    assert one.read.drilled == 1 and reads == [1, 1]
 
 
 def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:

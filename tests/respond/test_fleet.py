@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from afterguard.cli.run import run
@@ -356,6 +357,7 @@ def test_a_scrape_that_is_old_is_what_was_last_seen(tmp_path: Path) -> None:
     assert fleet.reach(7).lack[0].startswith("far last seen 1 min ago held sequence 7")
 
 
+@hypothesis_settings(deadline=None)
 @given(st.text(max_size=400), st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=40))
 def test_no_page_is_a_defect(text: str, number: float, label: str) -> None:
     page = f'afterguard_policy_info{{policy="{label}",mode="m"}} 1\nafterguard_measures_sequence {number}\nafterguard_measures {number}\nafterguard_measures_stale {number}\n{text}'
@@ -432,6 +434,10 @@ def test_what_is_not_everywhere_is_partly_done_and_asked_again(tmp_path: Path) -
     ran = made.run()
     assert ran.state == "partly" and [one.state for one in ran.rows] == ["partly", "done"], "the run goes on"
     assert ran.rows[0].says == "1 of 2, late" and made.dry().rows[0].state == "partly"
+    written = len(made.lines)
+    assert made.run() == ran and len(made.lines) == written, "what is asked again and is the same is not written again"
+    places.states = [State("partly", "1 of 3", True)]
+    assert made.run().rows[0].says == "1 of 3" and len(made.lines) == written + 2
     places.states = [State("in_effect", "2 of 2")]
     ran = made.run()
     assert ran.state == "done" and ran.rows[0].says == "2 of 2" and places.did == ["do"], "it is not done twice"

@@ -275,3 +275,24 @@ def test_a_plan_is_pure_capped_and_says_what_it_leaves_out() -> None:
             plan(case, book, slip)
     many = Case("c", "t", Severity.high, 0, 0, "shop", entities=tuple(Entity("key", f"k{n}") for n in range(40)))
     assert any("more than the cap" in one for one in plan(many, book).left)
+
+
+TEXT = (Path(notice.__file__).parents[1] / "catalog/playbooks/indirect-injection.yaml").read_text(encoding="utf-8")
+
+
+def test_where_evidence_does_not_say_which_document_all_are_taken_and_that_is_said() -> None:
+    book = next(one for one in BOOKS if one.id == "indirect-injection")
+    case = Case("c", "t", Severity.high, 0, 0, "shop", entities=tuple(Entity("document", f"d{n}", "means") for n in range(3)))  # fmt: skip
+    made = plan(case, book, Choice(optional=["others-aside"]))
+    acts = [one for one in made.acts if one.on == "document"]
+    assert [one.target for one in acts] == ["d0", "d1", "d2"] and {one.step for one in acts} == {"source-aside"}
+    assert all("does not say in which of 3" in one.title for one in acts)
+    assert any(one.startswith("others-aside: the case names no document beside") for one in made.left)
+    known = msgspec.structs.replace(case, entities=(*case.entities[:2], Entity("document", "d2", "source")))
+    acts = [one for one in plan(known, book).acts if one.on == "document"]
+    assert [one.target for one in acts] == ["d2"] and "does not say" not in acts[0].title
+    alone = msgspec.structs.replace(case, entities=case.entities[:1])
+    (one,) = (one for one in plan(alone, book).acts if one.on == "document")
+    assert one.target == "d0" and "does not say" not in one.title
+    with pytest.raises(UsageError, match="the evidence stands in is not said"):
+        load(TEXT.replace("    on: conversation\n", "    on: conversation\n    which: others\n"), "x")

@@ -21,8 +21,8 @@ TEMPLATE = HEAD + "kind: template\ntemplate:\n  body: {q: '{{prompt}}'}\n"
     ("text", "says", "hint"),
     [
         ("", "no map", "begin with"), ("[1]", "no map", "begin with"), ("a: [", "T.yaml:2: not YAML", "indentation"),
-        ("name: x\n", "T.yaml:1: Object missing required field `url`", "docs"), (HEAD + "kindd: openai\n", "T.yaml:4: Object contains unknown field `kindd`", "did you mean kind?"),
-        (HEAD + "knows:\n  purpose: x\n  canary: []\n", "T.yaml:6", "did you mean canaries?"), (HEAD + "timeout: soon\n", "T.yaml:4", "docs"),
+        ("name: x\n", "T.yaml:1: the target has no url", "add url: ..."), (HEAD + "kindd: openai\n", "T.yaml:4: no such key: kindd", "did you mean 'kind'?"),
+        (HEAD + "knows:\n  purpose: x\n  canary: []\n", "T.yaml:6", "did you mean 'canaries'?"), (HEAD + "timeout: soon\n", "T.yaml:4", "docs"),
         (HEAD + "timeout: 0\n", "T.yaml:4", "docs"), (HEAD + "timeout: 1e9\n", "T.yaml:4", "docs"), (HEAD + "limits:\n  requests: -1\n", "T.yaml:5", "docs"),
         (HEAD + "limits: {per_second: .nan}\n", "T.yaml:4", "docs"), (HEAD + "kind: carrier-pigeon\n", "T.yaml:4", "docs"),
         (HEAD + "headers: {authorization: 'Bearer ${MY_TOKEN}'}\n", "T.yaml:4: MY_TOKEN is not set", "export MY_TOKEN"),

@@ -163,10 +163,10 @@ PART = HEAD + "scoring:\n  rows: x.csv\n  wanted: approve\n"
         (HEAD, "belong together", "wanted"), (PART.replace("kind: scoring", "kind: openai"), "belong together", "rows"), (PART.replace("  rows: x.csv\n", ""), "scoring.rows is missing", "sample.csv"),
         (PART.replace("  wanted: approve\n", ""), "which decision an attacker wants", "threshold"), (PART.replace("approve", "{a: 1}"), "no label", "approve"), (PART + "  members: a.csv\n", "belong together", "both"),
         (PART + "  score: result\n  label: '.a[x]'\n", "scoring.label", ".score"), (PART + "  features: {amount: {}}\n  changes: {amunt: {}}\n", "no feature is called 'amunt'", "amount"),
-        (PART + "  changes: {a: {share: 0.1, up: 3}}\n", "share stands beside", "one"), (PART + "  changes: {a: {upp: 3}}\n", "unknown field `upp`", "did you mean up"), (PART + "  changes: {a: {up: -3}}\n", "T.yaml:8", "docs"),
-        (PART + "  body: {a: x}\n", "no place for a row", "{{row}}"), (PART + "  batch: 5\n", "holds one row", "{{rows}}"), (PART + "  batch: 0\n", "T.yaml:8", "docs"), (PART + "  thresold: 1\n", "unknown field `thresold`", "threshold"),
+        (PART + "  changes: {a: {share: 0.1, up: 3}}\n", "share stands beside", "one"), (PART + "  changes: {a: {upp: 3}}\n", "no such key: upp", "did you mean 'up'"), (PART + "  changes: {a: {up: -3}}\n", "T.yaml:8", "docs"),
+        (PART + "  body: {a: x}\n", "no place for a row", "{{row}}"), (PART + "  batch: 5\n", "holds one row", "{{rows}}"), (PART + "  batch: 0\n", "T.yaml:8", "docs"), (PART + "  thresold: 1\n", "no such key: thresold", "threshold"),
         (PART + "  features: {amount: {}}\n  body: {a: '{{amuont}}'}\n", "nothing is called {{amuont}}", "amount"), (PART + "  features: {a: {kind: colour}}\n", "T.yaml:8", "docs"),
-        (PART + "  money: {column: amount, colum: x}\n", "unknown field `colum`", "column"), (PART + "  threshold: high\n", "T.yaml:8", "docs"),
+        (PART + "  money: {column: amount, colum: x}\n", "no such key: colum", "column"), (PART + "  threshold: high\n", "T.yaml:8", "docs"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(text: str, says: str, hint: str) -> None:

@@ -226,6 +226,6 @@ def probe(session: Session) -> tuple[str, str]:
 
 
 def _shown(url: str) -> str:
-    from afterguard.store.connection import redacted
+    from afterguard.postgres import redacted
 
     return redacted(url) if "://" in url else url

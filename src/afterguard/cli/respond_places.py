@@ -93,6 +93,7 @@ def settings_of(named: Path | None, folder: Path) -> Settings:
 
 def who(desk: Desk, token: Path | None = None, break_glass: str = "") -> Person:
     """Who asks; without a token, where a provider says who somebody is, an account of this machine without a role, which may keep the record and look. The password of the break-glass account comes from GLASS_PASSWORD or the terminal, never from a flag. Raises UsageError."""
+    from afterguard.files import secret
     from afterguard.jobs.respond import person_of
     from afterguard.respond.roles import Person
 
@@ -102,7 +103,7 @@ def who(desk: Desk, token: Path | None = None, break_glass: str = "") -> Person:
     password = ""
     if break_glass:
         password = os.environ.get("GLASS_PASSWORD") or getpass.getpass(f"password of {break_glass}: ")
-    told = text_of(token).strip() if token else ""
+    told = secret(str(token)) if token else ""
     return person_of(desk.room, account(), told, break_glass, password)
 
 

@@ -6,13 +6,11 @@ In: `{env: NAME}` or `{file: PATH}`. Out: its text, read each time it is needed,
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import msgspec
 
+from afterguard import files
 from afterguard.errors import UsageError
-
-LONGEST = 64 << 10
 
 
 class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,24 +26,12 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Its text, without blanks around it. Raises UsageError, which never quotes it."""
         if bool(self.env) == bool(self.file):
             raise UsageError("a secret needs either env or file", hint="token: {env: NAME}", slug="bad-sinks")
-        if self.env:
-            text = os.environ.get(self.env, "")
-        else:
-            text = self._from_file()
-        text = text.strip()
+        if self.file:
+            return files.secret(self.file)
+        text = os.environ.get(self.env, "").strip()
         if not text or not text.isprintable():
             raise UsageError(f"there is no secret in {self}", hint="set it, on one line", slug="bad-secret")
         return text
-
-    def _from_file(self) -> str:
-        try:
-            with Path(self.file).open("rb") as handle:
-                return handle.read(LONGEST).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise UsageError(
-                f"cannot read the secret in {self.file}: {why}", hint="mount it", slug="bad-secret"
-            ) from None
 
 
 def told(secret: Secret | None) -> str:

@@ -93,7 +93,7 @@ def _pattern(one: Entity) -> str:
         return f"ipv{6 if ':' in one.name else 4}-addr:value = '{_quoted(one.name)}'"
     if one.kind == "domain" and HOST.fullmatch(one.name):
         return f"domain-name:value = '{_quoted(one.name)}'"
-    if one.kind == "document" and one.role == "means":
+    if one.kind == "document" and one.role in ("means", "source"):
         return f"file:name = '{_quoted(one.name)}'"
     return ""
 

@@ -96,6 +96,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """Revision of the instructions it ran under: a keyed hash."""
     documents: tuple[str, ...] = ()
     """Keyed hashes of the documents and results of tools it was given."""
+    sources: dict[int, str] = {}
+    """Of these, those in which a hit stands, by the index of their text."""
 
 
 def seen(session: Session, time: float, seconds: float, judging: float) -> Decision:
@@ -106,6 +108,7 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
     named = strongest if strongest.rule else (first if first.rule else second)
     parts = session.parts
     asked, pseudonym = parts.texts[: session.asked_texts], session.brain.context.pseudonym
+    documents = touched.documents(asked, parts.calls[: session.asked_calls], pseudonym)
     return Decision(
         id=session.id,
         time=time,
@@ -139,7 +142,8 @@ def seen(session: Session, time: float, seconds: float, judging: float) -> Decis
         version=session.version[:NAME],
         scores=session.rescored,
         prompt=session.posed or touched.prompt(asked, pseudonym),
-        documents=touched.documents(asked, parts.calls[: session.asked_calls], pseudonym),
+        documents=tuple(documents.values()),
+        sources={hit.text: documents[hit.text] for hit in session.hits if hit.text in documents},
     )
 
 
@@ -301,7 +305,7 @@ def line(one: Decision, product: str) -> bytes:
     if one.scores:
         own["scores"] = one.scores
     if one.hits:
-        own["hits"] = [_hit(hit) for hit in one.hits[:HITS]]
+        own["hits"] = [_hit(hit, one.sources.get(hit.text, "")) for hit in one.hits[:HITS]]
         own["hits_total"] = len(one.hits)
         own["taxonomies"] = sorted({name for hit in one.hits for name in hit.taxonomies})
     if one.unjudged:
@@ -366,8 +370,9 @@ def alarm(alert: Alarm, now: float, product: str) -> bytes:
     return msgspec.json.encode(event) + b"\n"
 
 
-def _hit(hit: Hit) -> dict[str, Any]:
+def _hit(hit: Hit, source: str) -> dict[str, Any]:
     return {
+        **({"document": source} if source else {}),
         "kind": hit.kind,
         "detector": hit.detector,
         "severity": hit.severity,

@@ -31,6 +31,7 @@ from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 
 WAITING = 64
 """Exchanges that may wait; what comes on top is refused at once."""
+LEAVE = 5.0
 
 
 class Thinking(msgspec.Struct, frozen=True):
@@ -100,8 +101,16 @@ class Pool:
         broken.shutdown(wait=False)
 
     def close(self) -> None:
-        """End the workers; what waits is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the workers; what waits is dropped, and what still judges has LEAVE seconds. They are waited for: a process that serves leaves by os._exit, after which nobody would give back the semaphores of the pool."""
+        alarm = threading.Timer(LEAVE, _end)
+        alarm.start()
+        self._pool.shutdown(cancel_futures=True)
+        alarm.cancel()
+
+
+def _end() -> None:
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 _context: list[Any] = []

@@ -34,9 +34,9 @@ def pinned(texts: Sequence[Text], unjudged: Sequence[Unjudged], pseudonym: Calla
     return prompt(texts, pseudonym) or NONE
 
 
-def documents(texts: Sequence[Text], calls: Sequence[ToolCall], pseudonym: Callable[[str], str]) -> tuple[str, ...]:
-    """Of a request's texts and calls: documents, and results of tools that came since the model last spoke; the last DOCUMENTS of them."""
-    return tuple(document(text, pseudonym) for text in list(_given(texts, calls))[-DOCUMENTS:])
+def documents(texts: Sequence[Text], calls: Sequence[ToolCall], pseudonym: Callable[[str], str]) -> dict[int, str]:
+    """Of a request's texts and calls: documents, and results of tools that came since the model last spoke; the last DOCUMENTS of them, by the index of their text."""
+    return {index: document(text, pseudonym) for index, text in list(_given(texts, calls))[-DOCUMENTS:]}
 
 
 def document(text: Text, pseudonym: Callable[[str], str]) -> str:
@@ -54,10 +54,10 @@ def has_documents(texts: Sequence[Text], calls: Sequence[ToolCall]) -> bool:
     return next(_given(texts, calls), None) is not None
 
 
-def _given(texts: Sequence[Text], calls: Sequence[ToolCall]) -> Iterator[Text]:
+def _given(texts: Sequence[Text], calls: Sequence[ToolCall]) -> Iterator[tuple[int, Text]]:
     since = -1
     for call in calls:
         since = max(since, call.turn)
-    for text in texts:
+    for index, text in enumerate(texts):
         if text.origin is Origin.document or (text.origin is Origin.tool and text.turn > since):
-            yield text
+            yield index, text

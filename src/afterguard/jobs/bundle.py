@@ -24,7 +24,7 @@ from afterguard.jobs.promote import Promotion, Signature
 from afterguard.policy.document import Milliseconds, Mode, OnError, Route, Share
 from afterguard.policy.load import Policy, glob
 from afterguard.policy.load import load as load_policy
-from afterguard.policy.read import read as read_yaml
+from afterguard.policy.misfit import fitted
 
 FORMAT = "afterguard.bundle/1"
 SITES = 10_000
@@ -98,12 +98,7 @@ def make(
 
 def sites_of(text: str, name: str) -> dict[str, Site]:
     """Settings of sites, from YAML: NAME: {mode: observe}. Raises UsageError."""
-    try:
-        found = msgspec.convert(read_yaml(text, name).value, dict[str, Site])
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"{name}: {error}", hint="NAME: {mode: observe, routes: {GLOB: {mode: shadow}}}", slug="bad-bundle"
-        ) from None
+    found = fitted(text, name, dict[str, Site], see="NAME: {mode: observe, routes: {GLOB: {mode: shadow}}}", slug="bad-bundle")  # fmt: skip
     if len(found) > SITES:
         raise UsageError(f"{name}: more than {SITES} sites", hint="make several bundles", slug="bad-bundle")
     return found

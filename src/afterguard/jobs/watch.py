@@ -16,7 +16,7 @@ from afterguard.errors import UsageError
 from afterguard.jobs.outlet import Outlet
 from afterguard.model import Alert, Confidence, Drill, Entity, Loss, Range, Severity
 from afterguard.names import of_tag
-from afterguard.policy import read as yaml
+from afterguard.policy.misfit import fitted
 from afterguard.risk.scenario import proves, scenarios
 from afterguard.store import alerts as stored
 from afterguard.store.connection import Connection
@@ -77,10 +77,7 @@ class Routes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def routes(text: str, name: str) -> Routes:
     """The file, or UsageError that says what is wrong in it."""
-    try:
-        found = msgspec.convert(yaml.read(text, name).value or {}, Routes)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {error}", hint="owners: [{owner: NAME, detection: {app: NAME}}], prices: {KIND: [LOW, MID, HIGH]}", slug="bad-routes") from None  # fmt: skip
+    found = fitted(text, name, Routes, see="owners: [{owner: NAME, detection: {app: NAME}}], prices: {KIND: [LOW, MID, HIGH]}", slug="bad-routes")  # fmt: skip
     for kind, (low, mid, high) in found.prices.items():
         if kind not in TITLES or not 0 <= low <= mid <= high < 1e13:
             raise UsageError(f"{name}: the price of {kind} does not fit", hint="a kind of alert (afterguard rules), and three amounts from low to high", slug="bad-routes")  # fmt: skip
@@ -156,13 +153,16 @@ class Watch:
         """The newest time of any line: time passes as the logs tell it."""
         self._ticked = self._saved = 0.0
         self._drills: tuple[Drill, ...] = ()
+        self._newest = (0, 0.0)
+        """Of what was said of drills."""
         places = self._restored()
         self.tails = [Tail(path, msgspec.convert(places[str(path.resolve())], Cursor) if str(path.resolve()) in places else None) for path in logs]  # fmt: skip
 
     def step(self) -> int:
         """Read what is there, at most BATCH lines of each log. How many lines. Raises AfterguardError where an alert found no room in a sink's spool."""
         before, self._is_whole = self.read.lines, False
-        self._drills = drills(self.connection, self.tenant)
+        if (newest := stored.newest(self.connection, self.tenant, DRILL)) != self._newest:
+            self._newest, self._drills = newest, drills(self.connection, self.tenant)
         out: list[Alert] = []
         for tail in self.tails:
             for line in tail.lines(BATCH):

@@ -17,7 +17,7 @@ class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     """A pseudonym (keyed hash) where it names a person or a credential, else what it is called."""
     role: str = "actor"
-    """`actor` did it, `target` was done to, `means` was used for it."""
+    """`actor` did it, `target` was done to, `means` was used for it, `source` is the document in which a hit stands."""
 
 
 ENTITIES = (

@@ -10,7 +10,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -19,13 +19,12 @@ from afterguard.detect.canary import SHORTEST, is_long_enough
 from afterguard.errors import UsageError
 from afterguard.match import Matcher, compile
 from afterguard.model import ACTIONS, Action, Exchange, Verdict
-from afterguard.policy.document import KINDS, Document, Names, Rule, Scope, keys_of
+from afterguard.policy.document import Document, Names, Rule, Scope, keys_of
 from afterguard.policy.fields import group_of
+from afterguard.policy.misfit import misfit
 from afterguard.policy.read import Path, bad, read
 
 EDITS = (Action.redact, Action.tokenise, Action.neutralise)
-PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?$", re.S)
-STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 RULES_CAP = 1_000
 
 
@@ -109,7 +108,8 @@ def load(text: str, name: str = "policy") -> Policy:
     try:
         document = msgspec.convert(whole.value, Document)
     except msgspec.ValidationError as error:
-        _explain(str(error), whole.lines, name)
+        wrong = misfit(error, whole, Document, see="see afterguard policy schema", whole="the policy")
+        bad(name, wrong.line, wrong.what, wrong.hint)
     return _policy(document, whole.value, whole.lines, name)
 
 
@@ -144,38 +144,6 @@ def glob(patterns: Sequence[str]) -> re.Pattern[str]:
     """Shell globs as one expression; `*` also crosses slashes. Runs of * count once, so that none is slow."""
     squeezed = (re.sub(r"\*+", "*", one) for one in patterns)
     return re.compile("|".join(fnmatch.translate(one) for one in squeezed) or "(?!)")
-
-
-def _explain(message: str, lines: Mapping[Path, int], name: str) -> NoReturn:
-    """What the struct check says, with a line and the nearest key."""
-    found = PLACE.match(message)
-    what, where = (found["what"], found["where"] or "$") if found else (message, "$")
-    steps = [word or number for word, number in STEP.findall(where)]
-    unknown = re.search(r"unknown field `([^`]*)`", what)
-    at = _find(lines, [*steps, unknown[1]] if unknown else steps)
-    if unknown:
-        kind = KINDS.get(
-            tuple("*" if one == "..." or one.isdigit() or _is_key(steps, n) else one for n, one in enumerate(steps))
-        )
-        bad(name, at, f"no such key: {unknown[1]}", nearest(unknown[1], keys_of(kind)) if kind else "leave it out")
-    missing = re.search(r"missing required field `([^`]*)`", what)
-    if missing:
-        bad(name, at, f"{'.'.join(steps) or 'the policy'} has no {missing[1]}", f"add {missing[1]}: ...")
-    bad(name, at, f"{'.'.join(steps) or 'the policy'}: {what[:1].lower()}{what[1:]}", "see afterguard policy schema")
-
-
-def _is_key(steps: Sequence[str], number: int) -> bool:
-    return number == 1 and steps[0] == "routes"
-
-
-def _find(lines: Mapping[Path, int], steps: Sequence[str]) -> int:
-    """The line of a path as an error gives it, in which `...` stands for any key; of what holds it, where it has none."""
-    while steps:
-        for path, line in lines.items():
-            if len(path) == len(steps) and all(w in ("...", str(p)) for w, p in zip(steps, path)):
-                return line
-        steps = steps[:-1]
-    return 1
 
 
 def _policy(document: Document, content: Any, lines: Mapping[Path, int], name: str) -> Policy:

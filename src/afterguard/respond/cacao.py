@@ -93,6 +93,8 @@ def _action(playbook: Playbook, step: Step, agent: str, after: str, extension: s
     asks = step.do == "ask"
     command = step.says if asks else f"afterguard respond run {CASE}:value --playbook {playbook.id} --only {step.id}"
     about: dict[str, Any] = {"phase": step.phase, "does": step.do, "on": step.on, "proof": kind.proof}
+    if step.which != "all":
+        about["which"] = step.which
     if step.phase == "contain" and kind.undo:
         about["undo"] = _id("action", playbook.id, "undo " + step.id)
     elif step.phase == "contain":

@@ -78,7 +78,7 @@ def entities(found: Iterable[Entity]) -> tuple[Entity, ...]:
     out: dict[tuple[str, str], Entity] = {}
     for one in found:
         key = (one.kind, one.name)
-        if key not in out or one.role == "actor":
+        if key not in out or one.role in ("actor", "source"):
             out[key] = one
     return tuple(out.values())[:ENTITIES]
 

@@ -13,8 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from afterguard.errors import UsageError
-from afterguard.policy.read import read
+from afterguard.policy.misfit import fitted
 
 LABEL = "possible duty, ask Legal"
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
@@ -100,10 +99,7 @@ def shipped() -> tuple[Clock, ...]:
 
 def load(text: str, name: str) -> tuple[Clock, ...]:
     """Clocks of a text. Raises UsageError."""
-    try:
-        return tuple(msgspec.convert(read(text, name).value, File).clocks)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {error}", hint="see catalog/clocks.yaml", slug="bad-clocks") from None
+    return tuple(fitted(text, name, File, see="see catalog/clocks.yaml", slug="bad-clocks").clocks)
 
 
 def running(clocks: Sequence[Clock], answers: Mapping[str, bool], aware: float, now: float) -> Found:

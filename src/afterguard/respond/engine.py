@@ -168,7 +168,11 @@ class Engine:
             state = "waiting"
         else:
             state = "partly" if any(one.state == "partly" for one in rows) else "done"
-        self._write("ended", text=state, body={"run": state, "acts": len(rows)})
+        body = {"run": state, "acts": len(rows)}
+        last = self.lines[-1] if self.lines else None
+        # Who asks again and again whether it holds everywhere by now writes down only what is new.
+        if last is None or (last.what, last.who, last.body) != ("ended", self.person.id, body):
+            self._write("ended", text=state, body=body)
         return Ran(state, tuple(rows))
 
     def _one(self, number: int, done: set[str]) -> Row:
@@ -344,7 +348,9 @@ class Engine:
     # -- writing
 
     def _say(self, act: Act, word: str, says: str, body: dict[str, Any] | None = None) -> Row:
-        self._write(word, act.id, says, body)
+        stands, line = self.standing(act)
+        if word != "partly" or line is None or (stands, line.text) != (word, says):
+            self._write(word, act.id, says, body)
         return Row(act, word, says)
 
     def _write(self, what: str, act: str = "", text: str = "", body: dict[str, Any] | None = None) -> None:

@@ -31,7 +31,6 @@ except ImportError:  # a system without flock
     fcntl = None
 
 CAP = 64 << 10
-SECRET_CAP = 4 << 10
 PATH = "/usr/local/bin:/usr/bin:/bin"
 TOLD = ("ticket", "page", "post")
 """What is over once it was taken."""
@@ -198,10 +197,7 @@ def _held(lock: Path | None, patience: float) -> Iterator[tuple[int, ...]]:
 
 
 def _secret(hook: Hook) -> bytes:
-    try:
-        found = files.named(Path(hook.secret), SECRET_CAP).strip()
-    except OSError as error:
-        raise UsageError(f"the secret {hook.secret} cannot be read: {files.why(error)}", hint="check the path and its permissions", slug="hook-failed") from None  # fmt: skip
+    found = files.secret(hook.secret).encode()
     if len(found) < 16:
         raise UsageError(f"the secret {hook.secret} is too short", hint="at least 16 bytes", slug="hook-failed")
     return found

@@ -53,15 +53,16 @@ def plan(case: Case, playbook: Playbook, choice: Choice = Choice()) -> Planned: 
     left: list[str] = []
     for step in playbook.steps:
         why = _not(step, choice)
-        found = () if why else targets(case, step.on)
+        found = () if why else targets(case, step.on, step.which)
         if not why and not found:
-            why = f"the case names no {step.on}"
+            others = " beside those in which the evidence stands, or evidence does not say which" if step.which == "others" else ""  # fmt: skip
+            why = f"the case names no {step.on}{others}"
         if not why and len(found) > choice.cap:
             why = f"{len(found)} targets are more than the cap of {choice.cap}"
         if why:
             left.append(f"{step.id}: {why}")
             continue
-        acts += [_act(case, playbook, step, one, choice) for one in found]
+        acts += [_act(case, playbook, step, one, choice, _unsure(case, step, len(found))) for one in found]
     return Planned(tuple(acts), tuple(left))
 
 
@@ -79,19 +80,31 @@ def _not(step: Step, choice: Choice) -> str:
     return ""
 
 
-def targets(case: Case, on: str) -> tuple[str, ...]:
-    """Names of the case's entities of a kind, each once, in order. What was done to somebody is done to nobody again: of persons and credentials only actors count."""
+def targets(case: Case, on: str, which: str = "all") -> tuple[str, ...]:
+    """Names of the case's entities of a kind, each once, in order. What was done to somebody is done to nobody again: of persons and credentials only actors count. `which`: see Step."""
     if on == "case":
         return (case.id,)
     kinds = {"identity": ("identity", "key"), "key": ("key",)}.get(on, (on,))
-    return tuple(dict.fromkeys(one.name for one in case.entities if one.kind in kinds and _is_meant(one)))
+    found = [one for one in case.entities if one.kind in kinds and _is_meant(one)]
+    if which != "all":
+        sources = [one for one in found if one.role == "source"]
+        others = [one for one in found if sources and one.role != "source"]
+        found = others if which == "others" else sources or found
+    return tuple(dict.fromkeys(one.name for one in found))
 
 
 def _is_meant(one: Entity) -> bool:
     return one.role != "target" or one.kind not in ("identity", "key", "conversation")
 
 
-def _act(case: Case, playbook: Playbook, step: Step, target: str, choice: Choice) -> Act:
+def _unsure(case: Case, step: Step, count: int) -> str:
+    """What is added where evidence would have to say which ones, and does not."""
+    if step.which != "sources" or count < 2 or any(one.role == "source" for one in case.entities):
+        return ""
+    return f" The evidence does not say in which of {count} it stood: all of them."
+
+
+def _act(case: Case, playbook: Playbook, step: Step, target: str, choice: Choice, more: str = "") -> Act:
     kind = KINDS[step.do]
     return Act(
         identity(case.id, playbook.id, step.id, target),
@@ -102,7 +115,7 @@ def _act(case: Case, playbook: Playbook, step: Step, target: str, choice: Choice
         step.do,
         step.on,
         target,
-        step.says,
+        step.says + more,
         choice.values.get(step.id) or step.value,
         step.hook,
         step.approvals,

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from afterguard.errors import UsageError
 from afterguard.model import Alert
-from afterguard.policy.read import read
+from afterguard.policy.misfit import fitted
 from afterguard.respond.kinds import KINDS, PHASES
 from afterguard.watch.kinds import OWN_RULE
 from afterguard.watch.triage import HITS_OF
@@ -36,6 +36,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     says: Sentence
     on: str = "case"
     """Kind of entity: one act for each of the case's."""
+    which: Literal["all", "sources", "others"] = "all"
+    """Of documents: `sources` are those in which the evidence stands, all where it does not say; `others` are the rest, none where it does not say."""
     value: str = ""
     hook: str = ""
     approvals: Annotated[int, Meta(ge=0, le=5)] = 0
@@ -70,11 +72,7 @@ class Playbook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 def load(text: str, name: str) -> Playbook:
     """The playbook of a text. Raises UsageError."""
-    found = read(text, name)
-    try:
-        made = msgspec.convert(found.value, Playbook)
-    except msgspec.ValidationError as error:
-        _bad(name, str(error), "see docs/reference/playbooks.md")
+    made = fitted(text, name, Playbook, see="see docs/reference/playbooks.md", slug="bad-playbook")
     _checked(made, name)
     return made
 
@@ -170,6 +168,8 @@ def _fits(step: Step, name: str) -> None:
         _bad(name, f"step {step.id}: nothing is called {step.do}", f"known: {', '.join(KINDS)}")
     if step.on not in kind.on:
         _bad(name, f"step {step.id}: {step.do} is not about a {step.on}", f"it is about: {', '.join(kind.on)}")
+    if step.which != "all" and step.on != "document":
+        _bad(name, f"step {step.id}: which {step.on} the evidence stands in is not said", "which: all, or on: document")
     if step.phase == "evidence" and kind.harsh:
         _bad(name, f"step {step.id}: {step.do} changes something, which evidence must not", "move it to contain")
     if step.phase == "contain" and kind.through not in ("person",):

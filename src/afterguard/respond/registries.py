@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlencode
 
@@ -23,7 +22,6 @@ from afterguard.respond.settings import Registry
 
 CAP = 4 << 20
 """Bytes of a reply: the latest versions of a prompt come with their texts."""
-TOKEN_CAP = 16 << 10
 API = "/api/2.0/mlflow/"
 ALIASES, MODEL, VERSION = "registered-models/alias", "registered-models/get", "model-versions/get"
 IS_PROMPT = "mlflow.prompt.is_prompt"
@@ -187,11 +185,7 @@ def _known(one: Registry) -> dict[str, str]:
     """The header that says who asks. Raises UsageError."""
     if not one.token:
         return {}
-    try:
-        found = files.named(Path(one.token), TOKEN_CAP).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = files.why(error) if isinstance(error, OSError) else "it is no ASCII"
-        raise UsageError(f"the token {one.token} cannot be read: {why}", hint="check the path and its permissions", slug="registry-failed") from None  # fmt: skip
+    found = files.secret(one.token)
     return {"authorization": "Basic " + b64encode(f"{one.user}:{found}".encode()).decode() if one.user else f"Bearer {found}"}  # fmt: skip
 
 

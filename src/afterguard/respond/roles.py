@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from afterguard.errors import UsageError
-from afterguard.policy.read import read
+from afterguard.policy.misfit import fitted
 
 FORMAT = "afterguard.roles/1"
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -79,10 +79,7 @@ class Person(msgspec.Struct, frozen=True):
 
 def load(text: str, name: str) -> Roles:
     """The roles of a file. Raises UsageError."""
-    try:
-        found = msgspec.convert(read(text, name).value, Roles)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {error}", hint="see docs/how-to/respond.md, Who may do what", slug="bad-roles") from None  # fmt: skip
+    found = fitted(text, name, Roles, see="see docs/how-to/respond.md, Who may do what", slug="bad-roles")
     if found.issuer and not found.audience:
         raise UsageError(f"{name}: an issuer without an audience", hint="audience: the client id that tokens are made for", slug="bad-roles")  # fmt: skip
     return found

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from afterguard.errors import UsageError
-from afterguard.policy.read import read
+from afterguard.policy.misfit import fitted
 from afterguard.respond.vectors import Told
 
 Text = Annotated[str, Meta(min_length=1, max_length=2_000)]
@@ -99,10 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 def load(text: str, name: str) -> Settings:
     """Settings from a file's text. Raises UsageError."""
-    try:
-        found = msgspec.convert(read(text, name).value, Settings)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: {error}", hint="see docs/how-to/respond.md", slug="bad-respond-settings") from None
+    found = fitted(text, name, Settings, see="see docs/how-to/respond.md", slug="bad-respond-settings")
     for key, hook in found.hooks.items():
         if bool(hook.url) == bool(hook.command):
             raise UsageError(f"{name}: hook {key} needs a url or a command, and not both", hint="url: https://... or command: [PROGRAM, ARGUMENT]", slug="bad-respond-settings")  # fmt: skip

@@ -75,6 +75,12 @@ def say(connection: Connection, tenant: str, app: str, what: str, identifier: st
         connection.insert("alert_said", SAID, [(identifier, rows.text(tenant), rows.text(app), what, created, rows.body(said))])  # fmt: skip
 
 
+def newest(connection: Connection, tenant: str, what: str) -> tuple[int, float]:
+    """(how many of that sort, when the last was said): as long as that is the same, nothing more was said."""
+    found = connection.execute("SELECT COUNT(*), MAX(created) FROM alert_said WHERE tenant = ? AND what = ?", (tenant, what))  # fmt: skip
+    return int(found[0][0]), float(found[0][1] or 0.0)
+
+
 def said(connection: Connection, tenant: str, what: str, kind: type[T]) -> tuple[T, ...]:
     """Everything of that sort, oldest first."""
     found = connection.execute("SELECT body FROM alert_said WHERE tenant = ? AND what = ? ORDER BY created, id", (tenant, what))  # fmt: skip

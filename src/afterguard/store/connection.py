@@ -1,7 +1,7 @@
 """One door to two databases: SQLite by path, PostgreSQL by URL, with the same statements.
 
 In: statements with `?` placeholders in the SQL both take. Out: rows as tuples. It turns every database error into one a person
-can act on and never prints a password. The only file that knows which database it is.
+can act on and never prints a password (postgres.py). The only file that knows which database it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from afterguard import postgres
 from afterguard.errors import AfterguardError, Unreachable, UsageError
+from afterguard.postgres import redacted
 
 Row = tuple[Any, ...]
 APPLICATION_ID = 0x41465244
@@ -189,24 +191,11 @@ def _prepare(connection: Connection, timeout: float) -> None:
 
 def _postgres(url: str, timeout: float) -> Connection:
     try:
-        import psycopg
-    except ImportError as error:
-        raise UsageError(
-            "a PostgreSQL store needs the psycopg package",
-            hint="install the extra: pip install 'afterguard[postgres]'",
-            slug="store-postgres-extra",
-        ) from error
-    try:
-        raw = psycopg.connect(url, autocommit=True, connect_timeout=max(1, int(timeout)), application_name="afterguard")
+        raw = postgres.connect(url, max(1, int(timeout)))
         raw.execute(f"SET lock_timeout = {int(timeout * 1000)}")
-    except psycopg.Error as error:
+    except postgres.driver().Error as error:
         raise _postgres_error(error, redacted(url)) from error
     return Connection(raw, redacted(url), postgres=True)
-
-
-def redacted(url: str) -> str:
-    """A URL without its password."""
-    return re.sub(r"(?i)([?&]password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url))
 
 
 def _sqlite_error(error: sqlite3.Error, name: str) -> AfterguardError:
@@ -233,7 +222,7 @@ def _sqlite_error(error: sqlite3.Error, name: str) -> AfterguardError:
 
 
 def _postgres_error(error: Exception, name: str) -> AfterguardError:
-    text = redacted(" ".join(str(error).split())[:300])
+    text = " ".join(str(error).split())[:300]
     return Unreachable(
         f"the store {name} did not answer as it should: {text}",
         hint="check the URL, the server and the rights of the user; then run `afterguard doctor`",

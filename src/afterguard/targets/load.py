@@ -16,6 +16,7 @@ import msgspec
 from afterguard import net
 from afterguard.errors import UsageError
 from afterguard.policy import read as yaml
+from afterguard.policy.misfit import misfit
 from afterguard.targets import scored, template
 from afterguard.targets.document import IDENTITY, Target, Template
 
@@ -23,9 +24,6 @@ CAP = 1 << 20
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]{0,99})\}")
 SENT = ("url", "guarded", "headers", "body", "template", "open", "audit", "mcp", "scoring")
 """Keys in which ${NAME} is filled in."""
-UNKNOWN = re.compile(r"unknown field `(.{1,200}?)`")
-PLACE = re.compile(r"`\$(.*?)`$")
-STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 SEE = "see docs/how-to/attack.md"
 PATHS = ("reply", "stream", "end", "conversation")
 
@@ -44,33 +42,12 @@ def load(text: str, name: str, environment: Mapping[str, str]) -> Target:
     try:
         target = msgspec.convert(raw, Target, strict=False)
     except msgspec.ValidationError as error:
-        _explain(str(error), name, found.lines)
+        wrong = misfit(error, found, Target, see=SEE, whole="the target")
+        _bad(f"{name}:{wrong.line}: {wrong.what}", wrong.hint)
     except (RecursionError, OverflowError, ValueError):
         _bad(f"{name}: a value that nothing reads", SEE)
     _check(target, name)
     return target
-
-
-def _explain(error: str, name: str, lines: Mapping[tuple[str | int, ...], int]) -> NoReturn:
-    """What msgspec found, with the line, and the nearest key that there is."""
-    place, unknown = PLACE.search(error), UNKNOWN.search(error)
-    path: tuple[str | int, ...] = tuple(key or int(index) for key, index in STEP.findall(place[1] if place else ""))
-    if unknown:
-        path = (*path, unknown[1])
-    line = next((lines[path[:size]] for size in range(len(path), -1, -1) if path[:size] in lines), 1)
-    near = get_close_matches(unknown[1], _keys(path[:-1]), 1) if unknown else []
-    _bad(f"{name}:{line}: {error[:300]}", f"did you mean {near[0]}?" if near else SEE)
-
-
-def _keys(path: tuple[str | int, ...]) -> list[str]:
-    """The keys that may stand at a place."""
-    kind: Any = Target
-    for step in path:
-        hint = {field.name: field.type for field in msgspec.structs.fields(kind)}.get(str(step))
-        kind = next((one for one in (hint, *getattr(hint, "__args__", ())) if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)  # fmt: skip
-        if kind is None:
-            return []
-    return [field.name for field in msgspec.structs.fields(kind)]
 
 
 def _variables(value: Any, where: str, environment: Mapping[str, str]) -> Any:

@@ -273,6 +273,19 @@ def test_a_line_of_the_decision_log_is_read() -> None:
     assert [(e.kind, e.name) for e in one.entities] == [("identity", "0a1b"), ("conversation", "conv"), ("mount", "desk"), ("model", "m"), ("prompt", "p1"), ("tool", "send_mail"), ("document", "d1")]  # fmt: skip
 
 
+def test_a_document_in_which_a_hit_stands_is_its_source_whatever_else_comes() -> None:
+    def of(**hit: Any) -> dict[str, Any]:
+        own = LINE["unmapped"]["afterguard"] | {"documents": ["d1", "d2"], "hits": [{"kind": "injection_followed", "severity": "high", "confidence": "high", "cause": "x", **hit}]}  # type: ignore[index, operator]  # fmt: skip
+        return LINE | {"unmapped": {"afterguard": own}}
+
+    triage = Triage()
+    told = [alert for line in (of(), of(document="d2"), of()) for one in sightings(line) for alert in triage.feed(one, NOON)]  # fmt: skip
+    assert [(one.name, one.role) for one in told[0].entities if one.kind == "document"] == [("d1", "means"), ("d2", "means")]  # fmt: skip
+    (growing,) = triage.open.values()
+    assert growing.entities["document"] == {"d1": "means", "d2": "source"}
+    assert [one.name for one in growing.alert(NOON, 0.5, None, "", "new").entities if one.kind == "document"] == ["d2", "d1"]  # fmt: skip
+
+
 WORDS = st.sampled_from([*LINE, *LINE["unmapped"]["afterguard"], "kind", "severity", "high", "afterguard", "uid", "user", "watch", "log_name", "why", "scope", "who", "callers", "exchanges", "exchanges_total"])  # type: ignore[misc]  # fmt: skip
 ANY = st.recursive(
     st.one_of(

@@ -52,8 +52,14 @@ class _Hits(msgspec.Struct):
     hits: list[msgspec.Raw]
 
 
+class _Shards(msgspec.Struct):
+    failed: int = 0
+
+
 class _Answer(msgspec.Struct):
     hits: _Hits
+    timed_out: bool = False
+    shards: _Shards = msgspec.field(name="_shards", default_factory=_Shards)
 
 
 class Elastic:
@@ -71,11 +77,14 @@ class Elastic:
             body = msgspec.json.encode(self._query(cursor))
             head = authorised(told.api_key, told.user, told.password) | {"content-type": "application/json"}
             reply = self._door.ask("POST", self._url, head, body)
-            hits = msgspec.json.decode(reply.body, type=_Answer).hits.hits
+            answer = msgspec.json.decode(reply.body, type=_Answer)
+            if answer.timed_out or answer.shards.failed:
+                raise Unavailable(f"{told.url}: a part of the index did not answer, and what it holds would be skipped")
+            hits = answer.hits.hits
             last = msgspec.json.decode(hits[-1], type=_Hit).sort if hits else []
             documents = [msgspec.json.decode(one) for one in hits]
         except (Unavailable, Unfit) as error:
-            away(error)
+            away(error, told.size)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             away(Unavailable(f"{told.url} does not answer as a search does"))
         at, key = (as_moment(last[0]), last[1]) if len(last) > 1 else (0.0, None)

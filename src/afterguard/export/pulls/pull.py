@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from afterguard.errors import Unreachable
 from afterguard.export.sink import Identifier, Unavailable, Unfit
+from afterguard.export.sinks.web import TooLarge
 
 LATE = 300.0
 """Seconds that are read again each time: what a search did not show yet then."""
@@ -69,8 +70,12 @@ class Puller(Protocol):
         ...
 
 
-def away(error: Unavailable | Unfit) -> NoReturn:
-    """Raise what a person is told of a SIEM that says no."""
+def away(error: Unavailable | Unfit, size: int = 0) -> NoReturn:
+    """Raise what a person is told of a SIEM that says no; `size`: how many documents it was asked for."""
+    if isinstance(error, TooLarge) and size:
+        smaller = f"ask for fewer at once: `size: {max(1, size // 4)}` in the entry of the pull (it is {size})"
+        alone = "one document alone is too large: leave it out of what is asked (`search`, `where` or `index` in the entry of the pull), and give an export of it to afterguard watch feedback FILE"
+        raise Unreachable(str(error), hint=f"{smaller if size > 1 else alone}; nothing was skipped, the next pull goes on here", slug="no-feedback") from None  # fmt: skip
     wait = error.wait if isinstance(error, Unavailable) else 0.0
     hint = f"again in {wait:.0f} seconds; " if wait else ""
     raise Unreachable(str(error), hint=f"{hint}what was read so far is kept, the next pull goes on", slug="no-feedback") from None  # fmt: skip

@@ -20,7 +20,7 @@ from afterguard.export.pulls.pull import Cursor, Page, Pull, away, reached, sinc
 from afterguard.export.secret import Secret
 from afterguard.export.sink import Unavailable, Unfit
 from afterguard.export.sinks.entra import Entra
-from afterguard.export.sinks.web import Door, joined
+from afterguard.export.sinks.web import Door, TooLarge, joined
 
 VERSION = "2025-09-01"
 CHANGED = "properties/lastModifiedTimeUtc"
@@ -77,7 +77,7 @@ class Sentinel:
             found = self._found(cursor)
             documents = [self._whole(one) for one in found.value]
         except (Unavailable, Unfit) as error:
-            away(error)
+            away(error, self._settings.size)
         at = max((moment(one, "properties.lastModifiedTimeUtc") for one in documents), default=0.0)
         is_last = not found.nextLink or not documents
         return Page(
@@ -87,10 +87,10 @@ class Sentinel:
     def _found(self, cursor: Cursor) -> _List:
         try:
             return self._asked("GET", self._next(cursor))
-        except Unfit:
+        except (Unfit, TooLarge):
             if not cursor.link:
                 raise
-            # What the server named in an earlier run it does not know any more: by time, some come again.
+            # What the server named in an earlier run it does not know any more, or it names pages of a size that is none any more: by time, some come again.
             return self._asked("GET", self._next(Cursor(cursor.time)))
 
     def _next(self, cursor: Cursor) -> str:
@@ -119,7 +119,10 @@ class Sentinel:
         ):
             return incident
         url = f"{self._base}/{quote(name, safe='')}/alerts?api-version={VERSION}"
-        return incident | {"alerts": self._asked("POST", url).value}
+        try:
+            return incident | {"alerts": self._asked("POST", url).value}
+        except TooLarge as error:
+            away(error, 1)
 
     def _asked(self, method: str, url: str) -> _List:
         reply = self._door.tell(method, url, {"authorization": f"Bearer {self._entra.token()}"}, b"" if method == "POST" else None)  # fmt: skip

@@ -58,7 +58,7 @@ class Splunk:
         try:
             reply = self._door.ask("POST", self._url, head, urlencode(form).encode())
         except (Unavailable, Unfit) as error:
-            away(error)
+            away(error, told.size)
         found = [one for one in documents(reply.body) if isinstance(one, dict)]
         said = next((one for one in found if "messages" in one), None)
         if said is not None and any(isinstance(one, dict) and one.get("type") in ("FATAL", "ERROR") for one in _list(said["messages"])):  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from afterguard.errors import UsageError
+from afterguard import postgres
 from afterguard.export.secret import Secret
 from afterguard.export.sink import Item, Limits, Plain, Sent, Settings, Unavailable, Unfit
 
@@ -34,11 +34,7 @@ class PostgresSink(Plain):
     limits = Limits(events=1_000, size=4 << 20, event=4 << 20)
 
     def __init__(self, settings: Postgres) -> None:
-        try:
-            import psycopg
-        except ImportError:
-            raise UsageError("the postgres sink needs psycopg", hint="pip install 'afterguard[postgres]'", slug="missing-extra") from None  # fmt: skip
-        self._psycopg = psycopg
+        self._psycopg = postgres.driver()
         self._settings = settings
         self._line: Any = None
 
@@ -71,8 +67,7 @@ class PostgresSink(Plain):
 
     def _connected(self) -> Any:
         if self._line is None:
-            # An address in an error message could carry the password: psycopg's own messages name host and port only.
-            self._line = self._psycopg.connect(self._settings.dsn.read(), connect_timeout=10, autocommit=True)
+            self._line = postgres.connect(self._settings.dsn.read(), timeout=10)
             if self._settings.create:
                 self._line.execute(
                     f"CREATE TABLE IF NOT EXISTS {self._settings.table} "

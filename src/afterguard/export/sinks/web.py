@@ -22,6 +22,10 @@ AGAIN = 30.0
 """Seconds before the next try where somebody must do something first: credentials, a missing index."""
 
 
+class TooLarge(Unavailable):
+    """Its answer has more bytes than are read."""
+
+
 class Web(Settings, frozen=True, kw_only=True):
     """What may be said of any sink over HTTP."""
 
@@ -98,7 +102,7 @@ class Door:
                 whole=told.timeout, silence=min(told.timeout, 10.0), is_plain=told.plain,
             )  # fmt: skip
         except Unreachable as error:
-            raise Unavailable(str(error)) from None
+            raise (TooLarge if error.slug == "too-large" else Unavailable)(str(error)) from None
 
     def _ways(self) -> net.Way:
         if self._way is None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
+from afterguard.files import secret
 from afterguard.respond.vectors.moving import PAGE, Point, mark, move
-from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed, secret
+from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed
 from afterguard.respond.vectors.web import Door, segment
 
 ASIDE = "-quarantine"

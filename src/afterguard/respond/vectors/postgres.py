@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from afterguard.errors import AfterguardError, UsageError
-from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed, secret
+from afterguard import postgres
+from afterguard.errors import AfterguardError
+from afterguard.files import secret
+from afterguard.respond.vectors.store import MOST, NEAREST, Name, Store, Vectors, failed
 
 ASIDE = "_quarantine"
 NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\Z")
@@ -57,14 +59,11 @@ class Postgres(Vectors, frozen=True, kw_only=True, tag="postgres"):
 @contextmanager
 def opened(settings: Postgres) -> Iterator[Store]:
     """A store. Raises UsageError without the library, Unreachable for whatever the server does."""
-    try:
-        import psycopg
-    except ImportError:
-        raise UsageError("PostgreSQL needs its driver", hint="pip install 'afterguard[postgres]'", slug="missing-extra") from None  # fmt: skip
-    more: dict[str, Any] = {"password": secret(settings.password)} if settings.password else {}
+    psycopg = postgres.driver()
+    more = {"password": secret(settings.password)} if settings.password else {}
     connection = None
     try:
-        connection = psycopg.connect(settings.url, autocommit=True, connect_timeout=CONNECT, application_name="afterguard", **more)  # fmt: skip
+        connection = postgres.connect(settings.url, CONNECT, **more)
         # Rows that are hidden from us are an error, and no proof.
         connection.execute(f"SET statement_timeout = {WAIT * 1000}; SET lock_timeout = {LOCK * 1000}; SET row_security = off")  # fmt: skip
         yield _Postgres(connection, settings)
@@ -72,7 +71,7 @@ def opened(settings: Postgres) -> Iterator[Store]:
         raise
     except psycopg.errors.UniqueViolation as error:
         raise failed(f"it was written again meanwhile: {error}", "keep one of them: delete it here or there, then do it again") from None  # fmt: skip
-    except (psycopg.Error, UnicodeError) as error:  # its messages name host and port, and no password
+    except (psycopg.Error, UnicodeError) as error:
         raise failed(str(error)) from None
     finally:
         if connection is not None:

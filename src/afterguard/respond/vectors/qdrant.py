@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from afterguard.errors import AfterguardError, UsageError
+from afterguard.files import secret
 from afterguard.respond.vectors.moving import PAGE, Point, mark, move
-from afterguard.respond.vectors.store import NEAREST, Store, Vectors, failed, secret
+from afterguard.respond.vectors.store import NEAREST, Store, Vectors, failed
 
 ASIDE = "-quarantine"
 PATIENCE = 20

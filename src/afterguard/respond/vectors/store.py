@@ -6,20 +6,18 @@ In: nothing. Out: `Vectors`, `Store`. It speaks to nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
 
-from afterguard import files, safe
-from afterguard.errors import Unreachable, UsageError
+from afterguard import safe
+from afterguard.errors import Unreachable
 
 MOST = 100_000
 """Points of one document."""
 NEAREST = 10
 """How many a search is asked for, when the world is asked whether it still finds the document."""
-SECRET_CAP = 16 << 10
 Name = Annotated[str, Meta(min_length=1, max_length=2_000)]
 
 
@@ -58,15 +56,3 @@ class Store(Protocol):
 def failed(what: str, hint: str = "is it there, and may we write?") -> Unreachable:
     """What is raised when a store is away, says no or says nonsense."""
     return Unreachable(f"the vector store does not do it: {safe.line(what, 300)}", hint=hint, slug="vectors-failed")
-
-
-def secret(path: str) -> str:
-    """What a file holds. Raises UsageError."""
-    try:
-        found = files.named(Path(path), SECRET_CAP).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = files.why(error) if isinstance(error, OSError) else "it is not ASCII"
-        raise UsageError(f"the secret {path} cannot be read: {why}", hint="check the path and its permissions", slug="vectors-failed") from None  # fmt: skip
-    if not found or not found.isprintable():
-        raise UsageError(f"the secret {path} is not one line of text", hint="write the key into it, and nothing else", slug="vectors-failed")  # fmt: skip
-    return found

@@ -81,6 +81,7 @@ class Growing(msgspec.Struct):
         for entity in one.entities:
             held = self.entities.setdefault(entity.kind, {})
             if entity.name in held:
+                held[entity.name] = entity.role if entity.role == "source" else held[entity.name]
                 continue
             if len(held) < NAMES:
                 held[entity.name] = entity.role
@@ -137,7 +138,7 @@ class Growing(msgspec.Struct):
         """As it stands now; `told` makes it the newest revision."""
         best, touched = self.best, self.touched()
         points, severity = weigh.risk(self.severity, likely, touched, money)
-        shown = [Entity(kind, name, role) for kind in ENTITIES for name, role in list(self.entities.get(kind, {}).items())[:SHOWN_OF]]  # fmt: skip
+        shown = [Entity(kind, name, role) for kind in ENTITIES for name, role in sorted(self.entities.get(kind, {}).items(), key=lambda row: row[1] != "source")[:SHOWN_OF]]  # fmt: skip
         return Alert(
             id=self.id, fingerprint=self.fingerprint, kind=self.kind, title=self.title or TITLES.get(self.kind, self.kind.replace("_", " ")), severity=severity, confidence=self.confidence,
             first_seen=self.first, last_seen=self.last, observed=now, app=self.app, tenant=self.tenant, revision=self.revision + 1, state=state, detector=best.detector, rule=best.rule,

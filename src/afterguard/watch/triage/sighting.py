@@ -139,8 +139,18 @@ def _decision(line: Mapping[str, Any], place: Place) -> list[Sighting]:
     out = []
     for hit in hits:
         if isinstance(hit, Mapping) and hit.get("kind") not in (None, "inventory"):
-            out.append(_hit(line, hit, about, action in HELD_OFF, entities, place))
+            out.append(
+                _hit(line, hit, about, action in HELD_OFF, _sourced(entities, _text(hit.get("document"))), place)
+            )
     return out
+
+
+def _sourced(entities: tuple[Entity, ...], document: str) -> tuple[Entity, ...]:
+    """The same, and the document in which the hit stands is its source."""
+    if not document:
+        return entities
+    source = Entity("document", document, "source")
+    return (*(one for one in entities if (one.kind, one.name) != ("document", document)), source)
 
 
 def _hit(

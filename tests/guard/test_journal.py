@@ -20,6 +20,11 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def let_go(path: Path) -> None:
+    """Read from a pipe that a thread waits to write into."""
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+
+
 def test_lines_of_a_few_milliseconds_are_on_disk_after_them(tmp_path: Path) -> None:
     path = tmp_path / "new" / "decisions.jsonl"
 
@@ -148,8 +153,7 @@ def test_a_disk_that_never_comes_back_is_not_waited_for(
 
     asyncio.run(work())
     assert "stands still: 3 bytes of decisions" in caplog.text
-    path_of_thread = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # lets the thread go
-    os.close(path_of_thread)
+    let_go(path)
 
 
 def test_who_asks_is_told_when_it_is_in_the_file(tmp_path: Path) -> None:
@@ -176,5 +180,4 @@ def test_who_asks_of_a_disk_that_stands_still_is_told_so(tmp_path: Path, monkeyp
         journal.close()
 
     asyncio.run(work())
-    path_of_thread = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # lets the thread go, which finds the loop closed
-    os.close(path_of_thread)
+    let_go(path)

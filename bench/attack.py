@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "common"))
 _spec = importlib.util.spec_from_file_location("attack_standing", ROOT / "tests/attack/standing.py")
 assert _spec and _spec.loader
 standing: Any = importlib.util.module_from_spec(_spec)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "guard")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "guard"), str(ROOT / "tests" / "common")]
 
 from running import guard
 

@@ -147,7 +147,7 @@ def mcp_servers(folder: Path, here: Path, base: Path, names: tuple[str, ...]) ->
     """Those servers behind one bridge: its origin; each is at /servers/NAME/mcp."""
     python = environment("mcp", *MCP)
     told = commands(python, here, base)
-    url = f"http://127.0.0.1:{standing.running.free_port()}"
+    url = f"http://127.0.0.1:{standing.free_port()}"
     named = {"mcpServers": {name: {"command": told[name][0], "args": told[name][1:], "enabled": True} for name in names if name in told}}  # fmt: skip
     config = folder / "servers.json"
     config.write_text(json.dumps(named))
@@ -163,7 +163,7 @@ def has_node() -> bool:
 @contextlib.contextmanager
 def chat(name: str, folder: Path, origin: str, instructions: str, canned: str = "") -> Iterator[str]:
     """A chat application of somebody else's, with the model at `origin` behind it: its address."""
-    url = f"http://127.0.0.1:{standing.running.free_port()}"
+    url = f"http://127.0.0.1:{standing.free_port()}"
     port = url.rpartition(":")[2]
     settings = {"OPENAI_BASE_URL": f"{origin}/v1", "OPENAI_API_KEY": "local", "DESK_SYSTEM": instructions, "PYTHONPATH": "", "HOME": str(folder)}  # fmt: skip
     settings |= {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from ports import free_port
 
 from afterguard.attack.contract import Technique
 from afterguard.attack.techniques import ALL
@@ -69,7 +70,7 @@ def answers(url: str) -> Callable[[], bool]:
 @contextlib.contextmanager
 def model(folder: Path, character: str) -> Iterator[str]:
     """The stand-in for the model: its origin."""
-    url = f"http://127.0.0.1:{running.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, str(HERE / "desk_model.py"), character, "--port", url.rpartition(":")[2]]
     with process(folder, f"model-{character}", command, answers(url)):
         yield url
@@ -78,7 +79,7 @@ def model(folder: Path, character: str) -> Iterator[str]:
 @contextlib.contextmanager
 def desk(folder: Path, form: str, origin: str) -> Iterator[str]:
     """The demo assistant with this model behind it: its origin."""
-    url = f"http://127.0.0.1:{running.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, str(HERE / "desk.py"), form, "--port", url.rpartition(":")[2]]
     with process(folder, f"desk-{form}", command, answers(url), OPENAI_BASE_URL=f"{origin}/v1"):
         yield url

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 from afterguard.attack.scoring.techniques import TECHNIQUES
 
 HERE = Path(__file__).parent
@@ -91,7 +93,7 @@ def mlflow(python: str, folder: Path) -> Iterator[int]:
     for name, rows in (("members", paid(200, 71)), ("strangers", paid(200, 72))):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     subprocess.run([python, "-c", TRAIN, "members.jsonl", "model"], cwd=folder, check=True, capture_output=True, timeout=300)  # fmt: skip
-    port = running.free_port()
+    port = free_port()
     environment = os.environ | {"PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
     command = [python, "-m", "mlflow", "models", "serve", "-m", "model", "--env-manager", "local", "-p", str(port)]
     with (folder / "said.txt").open("wb") as out:

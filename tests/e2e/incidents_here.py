@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from ports import free_port
+
 from afterguard.cli.run import run
 
 from ..export import servers_here as servers  # noqa: TID252 - tests are no package that has a name
@@ -173,7 +175,7 @@ def scene(folder: Path) -> Iterator[Scene]:
         asyncio.run(stream(here.nats, "make"))
         here.mailbox = Mailbox()
         here.provider = enter(provider())
-        model, fraud = servers.free_port(), servers.free_port()
+        model, fraud = free_port(), free_port()
         enter(serving(["stand_in_model.py", "--port", str(model)], model, EXAMPLES))
         enter(serving(["serve.py", "--port", str(fraud)], fraud, EXAMPLES / "fraud"))
         mounts = {"openai": f"http://127.0.0.1:{model}", "fraud:scoring": f"http://127.0.0.1:{fraud}"}
@@ -220,7 +222,7 @@ def assistant(here: Scene) -> Iterator[str]:
         out.write(SEARCH)
     with (app / "app" / "rag.py").open("a") as out:
         out.write("\n\ndef search(question: str, count: int = 3) -> list[str]:\n    return []  # the tool searches\n")
-    port = servers.free_port()
+    port = free_port()
     environment = {
         "OPENAI_BASE_URL": f"{here.guard.url}/openai/v1", "OPENAI_API_KEY": OURS, "RETRIEVAL": "memory", "SMTP": here.mailbox.address,
         "DATABASE": str(here.folder / "helpdesk.db"), "ARTICLES": str(here.folder / "articles"),

@@ -15,14 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager

@@ -16,16 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ports import free_port
+
 RSYSLOG = shutil.which("rsyslogd", path=os.environ.get("PATH", "") + ":/usr/sbin")
 SCRIPTS = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
 TLS_DRIVERS = [*Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so"), *Path("/usr/lib/rsyslog").glob("lmnsd_ossl.so")]
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port that nobody uses just now."""
-    with socket.socket(type=kind) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_for(is_so: Callable[[], object], what: str, seconds: float = 60.0) -> None:

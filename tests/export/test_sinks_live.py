@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from afterguard.export.exporter import Exporter
 from afterguard.export.settings import Sinks, parse
@@ -93,7 +94,7 @@ def test_rsyslog(tmp_path: Path, transport: str) -> None:
 
 @SYSLOG_NEEDED
 def test_rsyslog_that_goes_and_comes_back_misses_nothing(tmp_path: Path) -> None:
-    port = servers.free_port()
+    port = free_port()
     text = f"  - {{name: it, kind: syslog, host: 127.0.0.1, port: {port}, transport: tcp, settle: 0.5, wait: 0.5, batch: 20}}"
     total = 0
     with Exporter(sinks(text).sinks, tmp_path / "spool") as out:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 
 def binary() -> str:
     """Where Envoy lies, "" where the package is not installed."""
@@ -75,7 +77,7 @@ def envoy(
     **environment: str,
 ) -> Iterator[Envoy]:
     """Envoy with what `guard envoy-config` prints for these flags, ready and in touch with so many guards."""
-    port, admin = running.free_port(), running.free_port()
+    port, admin = free_port(), free_port()
     text = configuration(
         running, *flags, "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", **environment
     )

@@ -179,13 +179,6 @@ def once(reply: bytes, *, close: bool = True) -> Script:
     return script
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 class Authority:
     """A certificate authority made for the tests; `issue` writes PEM files and gives their paths."""
 

@@ -13,21 +13,17 @@ import subprocess
 import time
 from typing import Any
 
+from ports import free_port
+
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
 MISSING = "no redis-server here; apt-get install redis-server"
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Redis:
     """A real one that may go and come back, empty."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

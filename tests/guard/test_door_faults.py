@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from afterguard.guard import probe, probe_reply
 from afterguard.jobs import prove_icap
@@ -94,7 +95,7 @@ class Doors:
 
 @contextlib.contextmanager
 def doors(folder: Path, redis: Any, policy: str, *flags: str) -> Iterator[Doors]:
-    ports = {name: running.free_port() for name in ("ext_proc", "icap")}
+    ports = {name: free_port() for name in ("ext_proc", "icap")}
     more = [f"--door={name}=127.0.0.1:{port}" for name, port in ports.items()]
     with running.stand_in() as far:
         upstream = f"{far.origin}/openai"

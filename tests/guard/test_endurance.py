@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from afterguard.config import Config, GuardConfig
 from afterguard.detect.detector import Bounded
@@ -226,12 +227,6 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def _request(words: int, stream: bool) -> bytes:
     text = f"Say something. [[long: {words}]] [[slow: 0.02]]"
     body = json.dumps({"model": "m", "stream": stream, "messages": [{"role": "user", "content": text}]}).encode()
@@ -250,7 +245,7 @@ def _reply(sock: socket.socket, ends: bytes) -> bytes:
 
 def test_a_connection_that_was_promised_to_stay_can_be_used_once_more_while_the_guard_leaves(tmp_path: Path) -> None:
     """A client that sends its next request the moment a stream has ended must not find the connection closed."""
-    model, listen = _port(), f"127.0.0.1:{_port()}"
+    model, listen = free_port(), f"127.0.0.1:{free_port()}"
     stand_in = [sys.executable, str(ROOT / "examples/stand_in_providers.py"), "--port", str(model)]
     command = [sys.executable, "-m", "afterguard", "guard", "--listen", listen, "--no-config", "--quiet"]
     command += ["--no-detectors", "--folder", str(tmp_path), "--upstream", f"openai=http://127.0.0.1:{model}/openai"]

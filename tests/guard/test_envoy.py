@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 
 pytest.importorskip("hpack")
 openai = pytest.importorskip("openai")
@@ -74,7 +75,7 @@ def far() -> Iterator[Any]:
 
 def started(far: Any, folder: Path, policy: str = "", *flags: str, mounts: Any = None, door: int = 0) -> Any:
     """A guard with the door open."""
-    door = door or running.free_port()
+    door = door or free_port()
     made = running.guard(
         far.origin, folder, policy, f"--door=ext_proc=127.0.0.1:{door}", *flags, mounts=mounts or ("openai",)
     )
@@ -339,7 +340,7 @@ def test_every_cell_is_seen_through_envoy(far: Any, tmp_path: Path, mode: str) -
     from afterguard.policy.shipped import shipped_text
 
     kinds = ("openai", "azure", "anthropic", "gemini", "ollama", "bedrock", "mcp/pages")
-    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     policy = shipped_text("strict").replace("mode: observe", f"mode: {mode}")
     made, door = started(far, tmp_path, policy, mounts=dict.fromkeys(kinds, nowhere))
     flags = [f"--upstream={kind}={nowhere}" for kind in kinds]
@@ -548,7 +549,7 @@ def test_one_of_two_guards_fails_under_load_of_two_envoys(
 
 
 def test_no_guard_at_all(far: Any, tmp_path: Path) -> None:
-    nothing = [running.free_port()]
+    nothing = [free_port()]
     for flags, expected in (
         (("--observe",), 200),
         (("--enforce", "--on-error", "open"), 200),
@@ -560,7 +561,7 @@ def test_no_guard_at_all(far: Any, tmp_path: Path) -> None:
 
 
 def test_a_guard_is_upgraded_under_load(far: Any, tmp_path: Path) -> None:
-    door = running.free_port()
+    door = free_port()
     first, _ = started(far, tmp_path, running.rules(head="mode: enforce\non_error: closed"), door=door)
     with first as old, fronted(far, tmp_path, [door], "--enforce", "--on-error", "closed") as envoy:
         with Load(envoy.url, threads=12) as a, Load(envoy.url, threads=12, stream=True) as b:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 grpc = pytest.importorskip("grpc")
 pytest.importorskip("hpack")
@@ -60,7 +61,7 @@ def body(data: bytes, kind: str = "request_body", *, last: bool = True, shown: b
 @pytest.fixture(scope="module")
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("peers")
-    door = running.free_port()
+    door = free_port()
     mounts = {"openai": "http://127.0.0.1:9"}
     with running.guard(
         "", folder, running.rules(head="mode: enforce"), f"--door=ext_proc=127.0.0.1:{door}", mounts=mounts

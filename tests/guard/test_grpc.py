@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import predict_servers
 import running
+from ports import free_port
 from test_predicting import KINDS, SCHEMA
 
 from afterguard.errors import Unreachable
@@ -63,7 +64,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Service(), server)
     target = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    port = running.free_port()
+    port = free_port()
     policy = running.rules(
         running.rule("features-as-agreed", "block", "request", {"hit.kind": KINDS}),
         running.rule("fewer-digits", "round", "response", {"prediction.rows|gte": 1}, digits=2),
@@ -210,7 +211,7 @@ def prove(client: Any, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_server_that_is_no_guard_is_said_to_be_none(client: Any) -> None:
     """Nobody, and the model itself."""
-    for port in (running.free_port(), client.target):
+    for port in (free_port(), client.target):
         with pytest.raises(Unreachable, match="no port of the guard"):
             prove_grpc.Door(f"127.0.0.1:{port}").ask(
                 "",
@@ -237,7 +238,7 @@ def test_observed_calls_pass_as_they_are_and_are_judged_afterwards(tmp_path: Pat
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Service(), server)
     target = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    port = running.free_port()
+    port = free_port()
     policy = running.rules(running.rule("no-nan", "block", "request", {"hit.kind": KINDS}), head="mode: observe")
     flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpc://127.0.0.1:{target}")
     try:

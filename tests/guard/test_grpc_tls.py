@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import running
+from ports import free_port
 from test_grpc import ROW, Service, asked, grpc, service_pb2_grpc, triton
 
 from afterguard.errors import UsageError
@@ -42,7 +43,7 @@ def door(tmp_path_factory: pytest.TempPathFactory, authority: Any) -> Iterator[A
     secure = grpc.ssl_server_credentials([(read(theirs[1]), read(theirs[0]))], ca, True)
     target = server.add_secure_port("127.0.0.1:0", secure)
     server.start()
-    port = running.free_port()
+    port = free_port()
     flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpcs://localhost:{target}")
     settings = {
         "TLS_CERTIFICATE": certificate, "TLS_KEY": key, "CLIENT_CA": authority.ca, "UPSTREAM_CA": authority.ca, "UPSTREAM_CERTIFICATE": both,
@@ -132,8 +133,8 @@ def test_the_port_is_proven_over_tls(tmp_path: Path, authority: Any, monkeypatch
     monkeypatch.setenv("AFTERGUARD_GUARD_TLS_CERTIFICATE", str(certificate))
     monkeypatch.setenv("AFTERGUARD_GUARD_TLS_KEY", str(key))
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
-    port = running.free_port()
-    flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpc://127.0.0.1:{running.free_port()}")
+    port = free_port()
+    flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpc://127.0.0.1:{free_port()}")
     policy = shipped_text("strict").replace("mode: observe", "mode: enforce")
     with running_tls(tmp_path, policy, flags, authority, (certificate, key)) as guard:
         command = [

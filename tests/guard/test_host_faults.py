@@ -12,6 +12,7 @@ from typing import Any
 
 import openai
 import pytest
+from ports import free_port
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -83,13 +84,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, authority: Any) -> Iterator[
         told = []
         for name, fails in [(f"{kind} {fails}", fails) for kind in kinds for fails in FAILS]:
             folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
-            door = running.free_port()
+            door = free_port()
             flags = (f"--door=icap=127.0.0.1:{door}", "--gateway=litellm", "--on-error", fails, *kinds[name.split()[0]])
             mounts = {"openai": f"{origin}/openai"}
             guard = stack.enter_context(running.guard("", folder, policy(fails), *flags, mounts=mounts))
             found.guards[name] = guard
             lines = through_squid.lines(door, origin, guard.policy, "--on-error", fails)
-            squid = stack.enter_context(box.squid(lines, authority, running.free_port()))
+            squid = stack.enter_context(box.squid(lines, authority, free_port()))
             client, _ = stack.enter_context(through_squid.client_of(authority, squid.url, origin, IDLE))
             found.ways["squid", name] = sent(client)
             told.append(through_litellm.snippet(folder, guard.url[7:], name.replace(" ", "-"), "--on-error", fails))

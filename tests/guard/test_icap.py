@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from afterguard.guard.hosts import Hosts
 from afterguard.guard.route import Mounts, route
@@ -40,7 +41,7 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    port = running.free_port()
+    port = free_port()
     flags = (f"--door=icap=127.0.0.1:{port}", "--workers", "2")
     mounts = {"openai": "https://ai.example/base"}
     more = running.rule("no-keys-out", "redact", "request", {"hit.kind": "secret_in_input"})
@@ -230,7 +231,7 @@ def test_too_long_is_passed_or_refused_as_the_route_says(door: Guarded) -> None:
 
 def test_a_token_where_others_can_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFTERGUARD_GUARD_TOKEN", TOKEN)
-    port = running.free_port()
+    port = free_port()
     mounts = {"openai": "https://ai.example/base"}
     with running.guard("", tmp_path, "", f"--door=icap=127.0.0.1:{port}", mounts=mounts) as guard:
         one = Guarded(guard, port)

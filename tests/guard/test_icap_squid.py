@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from ports import free_port
 
 if "guard_running" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("guard_running", Path(__file__).with_name("running.py"))
@@ -70,7 +71,7 @@ def lines(door: int, origin: str, policy: Path, *more: str) -> str:
 def world(folder: Path, authority: Any, mode: str, *flags: str, squid_flags: tuple[str, ...] = ()) -> Iterator[World]:
     """Stand-in, TLS before it, guard with the door, Squid, and an SDK that uses it."""
     policy = RULES.replace("{mode}", mode)
-    door, port = running.free_port(), running.free_port()
+    door, port = free_port(), free_port()
     with running.stand_in() as stand_in, box.front(stand_in.origin, *authority.issue("front")) as tls:
         origin = f"https://localhost:{tls}"
         mounts = {"openai": f"{origin}/openai"}

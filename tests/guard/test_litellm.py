@@ -21,6 +21,7 @@ import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.errors import UsageError
 from afterguard.guard import asked, door, probe, probe_request
@@ -78,7 +79,7 @@ def snippet(folder: Path, guard: str, name: str, *flags: str) -> str:
 @contextlib.contextmanager
 def gateway(folder: Path, provider: str, guardrails: str) -> Iterator[Gateway]:
     """LiteLLM in front of `provider`."""
-    port = running.free_port()
+    port = free_port()
     config = folder / "litellm.yaml"
     config.write_text(
         f"""model_list:
@@ -170,7 +171,7 @@ def silent() -> socket.socket:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("litellm")
     (folder / "guard").mkdir()
-    dead, restarts = f"127.0.0.1:{running.free_port()}", running.free_port()
+    dead, restarts = f"127.0.0.1:{free_port()}", free_port()
     with (
         running.stand_in() as provider,
         running.guard("", folder / "guard", POLICY, "--gateway", "litellm", mounts={}) as guard,

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.guard import door, probe, probe_request
 from afterguard.policy.shipped import shipped_text
@@ -48,15 +49,15 @@ KEY = b"k" * 32
 @pytest.fixture(scope="module", params=["enforce", "observe"])
 def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("prove")
-    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     policy = shipped_text("strict").replace("mode: observe", f"mode: {request.param}")
     mounts = {name: f"{nowhere}/{name}" for name in MOUNTS}
-    doors = [f"--door={name}=127.0.0.1:{running.free_port()}" for name in ("icap", "ext_proc")]
+    doors = [f"--door={name}=127.0.0.1:{free_port()}" for name in ("icap", "ext_proc")]
     gateways = [f"--gateway={name}" for name in door.ON_REQUEST]
     ports = ()
     if importlib.util.find_spec("grpc"):
-        address = f"127.0.0.1:{running.free_port()}"
-        ports = ("--grpc", f"kserve@{address}=grpc://127.0.0.1:{running.free_port()}")
+        address = f"127.0.0.1:{free_port()}"
+        ports = ("--grpc", f"kserve@{address}=grpc://127.0.0.1:{free_port()}")
     with running.guard("", folder, policy, *doors, *gateways, *ports, mounts=mounts) as one:
         one.doors = [*doors, f"--door=grpc={address}"] if ports else doors
         yield one
@@ -104,13 +105,13 @@ def test_the_table_names_the_door(guard: Any) -> None:
 
 
 def test_a_door_that_is_not_there_is_said(guard: Any) -> None:
-    done = prove(guard, guard.folder, f"--door=ext_proc=127.0.0.1:{running.free_port()}")
+    done = prove(guard, guard.folder, f"--door=ext_proc=127.0.0.1:{free_port()}")
     assert done.returncode == 4 and "no door ext_proc" in done.stderr
 
 
 def test_a_port_that_is_none_of_the_guards_is_said(guard: Any) -> None:
     pytest.importorskip("grpc")
-    done = prove(guard, guard.folder, f"--door=grpc=127.0.0.1:{running.free_port()}")
+    done = prove(guard, guard.folder, f"--door=grpc=127.0.0.1:{free_port()}")
     assert done.returncode == 2 and "no port for gRPC" in done.stderr and "(kserve)" in done.stderr, done.stderr
 
 
@@ -119,7 +120,7 @@ def test_what_stands_before_a_guard_is_told_its_token_only_where_the_guard_asks(
 ) -> None:
     """Its own address, under another name: nothing shows the token there unless the client does."""
     monkeypatch.setenv("AFTERGUARD_GUARD_TOKEN", "a-token")
-    nowhere = f"http://127.0.0.1:{running.free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     with running.guard("", tmp_path, shipped_text("strict"), mounts={"openai": nowhere}) as one:
         done = prove(one, tmp_path, "--through", one.url.replace("127.0.0.1", "localhost"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr

@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import envoying
 import running
+from ports import free_port
 
 from afterguard.guard import probe, probe_request
 from afterguard.jobs import judging, prove_observed
@@ -59,7 +60,7 @@ def trial(request: pytest.FixtureRequest, far: Any, tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp(request.param)
     mounts = {name: f"{far.origin}/{name.partition(':')[0]}" for name in MOUNTS}
     flags = [*(f"--upstream={name}={to}" for name, to in mounts.items()), "--observe"]
-    taps, door = folder / "taps", f"127.0.0.1:{running.free_port()}"
+    taps, door = folder / "taps", f"127.0.0.1:{free_port()}"
     is_tapped = request.param == "tapped"
     own = f"--taps={taps}" if is_tapped else f"--door=ext_proc={door}"
     flags.append(own if is_tapped else f"--brain={door}")
@@ -130,14 +131,14 @@ def test_nothing_seen_is_a_gap_and_says_what_to_look_at(far: Any, tmp_path: Path
         assert "did not come to this guard" in done.stderr and "--taps" in done.stderr
         plain = prove(guard, "--through", envoy.url)
         assert plain.returncode == 10 and f"--through {envoy.url} --observed" in plain.stderr
-        nobody = prove(guard, "--through", f"http://127.0.0.1:{running.free_port()}", "--observed")
+        nobody = prove(guard, "--through", f"http://127.0.0.1:{free_port()}", "--observed")
         assert nobody.returncode == 4 and "no answer at" in nobody.stderr
 
 
 @real
 def test_a_way_that_waits_for_the_guard_is_not_said_to_be_observed(far: Any, tmp_path: Path) -> None:
     mounts = {"openai": f"{far.origin}/openai"}
-    door = f"127.0.0.1:{running.free_port()}"
+    door = f"127.0.0.1:{free_port()}"
     flags = [f"--upstream=openai={mounts['openai']}", "--enforce", f"--brain={door}"]
     with (
         running.guard("", tmp_path, strict(), f"--door=ext_proc={door}", mounts=mounts) as guard,

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from ports import free_port
 
 from afterguard.config import GuardConfig
 from afterguard.jobs import bundle as job
@@ -40,7 +41,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.body = b""
-        self.port = running.free_port()
+        self.port = free_port()
         self.asked: list[str] = []
         self.server: http.server.ThreadingHTTPServer | None = None
 
@@ -114,7 +115,7 @@ def guard(upstream: str, folder: Path, shelf: Shelf, signer: Signer, site: str, 
     config.write_text(
         f'[guard]\npolicy = "{shelf.url}"\npolicy_every = {EVERY}\npolicy_stale = {STALE}\nsite = "{site}"\ntrusted_keys = ["{signer.public}"]\n'
     )
-    url = f"http://127.0.0.1:{running.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     log = folder / "decisions.jsonl"
     whole = [
         sys.executable, "-m", "afterguard", "guard", "--config", str(config), "--listen", url[7:], "--folder", str(folder / "guard"), "--helpers", "0",
@@ -291,6 +292,6 @@ def test_without_a_first_bundle_it_says_what_to_do(provider: Any, tmp_path: Path
         "--folder",
         str(folder / "guard"),
         "--listen",
-        f"127.0.0.1:{running.free_port()}",
+        f"127.0.0.1:{free_port()}",
     )
     assert done.returncode == 2 and "does not answer" in done.stderr and "guard.policy_first" in done.stderr

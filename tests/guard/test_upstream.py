@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.errors import UsageError
 from afterguard.guard import tls
@@ -804,7 +805,7 @@ def test_why_it_can_not_be_reached(net: Any, peer: Any, authority: Any) -> None:
     context = tls.client_context()
     quick = Limits(connect=0.3)
     reasons = {
-        f"http://127.0.0.1:{net.free_port()}": "refused",
+        f"http://127.0.0.1:{free_port()}": "refused",
         "http://no-such-host.invalid": "dns",
         peer(hang).url.replace("http:", "https:"): "timeout",
         peer(lambda line: line.reset()).url.replace("http:", "https:"): "tls",
@@ -892,7 +893,7 @@ def test_through_a_proxy(net: Any, peer: Any, authority: Any) -> None:
     assert seen[1].startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n" % (secure.port, secure.port))
     assert len(seen) == 2 and b"authorization" not in secure.requests[0].lower()
     assert net.run(ask(plain.url, proxy.url)) == "proxy"
-    assert net.run(ask(plain.url, f"http://127.0.0.1:{net.free_port()}")) == "proxy"
+    assert net.run(ask(plain.url, f"http://127.0.0.1:{free_port()}")) == "proxy"
     assert len(plain.requests) == 2
 
 

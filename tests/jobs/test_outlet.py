@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 from afterguard.cli import watch as command
 from afterguard.cli.run import run
@@ -143,7 +144,7 @@ def test_lanes_and_ids_of_whatever_stands_in_a_log() -> None:
 def test_a_sink_that_is_away_gets_it_from_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(command, "DRAIN", 0.3)
-    log, port = a_log(tmp_path / "d.jsonl", 1, 50), servers.free_port()
+    log, port = a_log(tmp_path / "d.jsonl", 1, 50), free_port()
     a_leak(log)
     file = tmp_path / "sinks.yaml"
     file.write_text(f"format: afterguard.sinks/1\nsinks:\n  - {{name: siem, kind: syslog, host: 127.0.0.1, port: {port}, transport: tcp, settle: 0.1, wait: 0.2}}\n")  # fmt: skip

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.cli.run import run
 from afterguard.config import GuardConfig
@@ -63,7 +64,7 @@ class Web:
         if self.program is None:
             pytest.skip("no nginx here; apt-get install nginx-light")
         folder.mkdir()
-        self.port = net.free_port()
+        self.port = free_port()
         self.conf = folder / "nginx.conf"
         temp = " ".join(f"{one}_temp_path {folder};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         self.log = folder / "access.log"

@@ -24,6 +24,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.cli.run import run
 from afterguard.errors import AfterguardError, UsageError
@@ -129,7 +130,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"), "MLFLOW_FLASK_SERVER_SECRET_KEY": "s" * 32, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": "", "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
-    port = running.free_port()
+    port = free_port()
     command = [python, "-m", "mlflow", "server", "--app-name", "basic-auth", "--backend-store-uri", f"sqlite:///{folder}/registry.db", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]  # fmt: skip
     with (folder / "said.txt").open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, env=told, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
@@ -297,7 +298,7 @@ def test_what_is_not_named_not_there_or_not_allowed_is_refused_and_said(mlflow: 
         (MODEL, mlflow.registry(token=str(tmp_path / "wrong")), "it says 401"),
         (MODEL, mlflow.registry(token=str(tmp_path / "none")), "cannot be read"),
         (MODEL, mlflow.registry(url="http://registry.example"), "without TLS"),
-        (MODEL, mlflow.registry(url=f"http://127.0.0.1:{running.free_port()}"), "does not answer"),
+        (MODEL, mlflow.registry(url=f"http://127.0.0.1:{free_port()}"), "does not answer"),
     )
     for number, (one, registry, says) in enumerate(rows):
         adapter = Registries({"prod": registry})

@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.config import GuardConfig
 from afterguard.errors import AfterguardError, UsageError
@@ -36,9 +37,7 @@ PEOPLE = (("alice", ["soc"]), ("bob", ["soc", "leads"]), ("carol", ["sales"]))
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
     """A real OpenID Connect provider, with three people."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     claims = [word for name, groups in PEOPLE for word in ("--user-claims", json.dumps({"sub": name, "email": f"{name}@example.org", "groups": groups}))]  # fmt: skip
     with subprocess.Popen([sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "-p", str(port), *claims], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:  # fmt: skip
         try:

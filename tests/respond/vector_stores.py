@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ports import free_port
 
 from afterguard.respond.vectors.chroma import Chroma
 from afterguard.respond.vectors.elastic import Elastic
@@ -188,7 +189,7 @@ def _postgres(kind: str, folder: Path, url: str) -> Iterator[Place]:
 def chroma_server(folder: Path) -> Iterator[str]:
     """A real Chroma: its address."""
     python = foreign.environment("chroma", *CHROMA)
-    port = servers.free_port()
+    port = free_port()
     words = [str(python.parent / "chroma"), "run", "--path", str(folder / "data"), "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
     with servers.running(words, folder / "log", ANONYMIZED_TELEMETRY="False"):
         servers.wait_for(lambda: servers.answers(port), "Chroma", 120)

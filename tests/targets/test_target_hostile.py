@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from afterguard.attack.contract import Prompt, Reply
 from afterguard.attack.trial import ERRORS
@@ -176,10 +177,7 @@ def test_a_line_that_is_not_safe() -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
-    assert asked(f"http://127.0.0.1:{port}/", "openai").error == "unreachable"
+    assert asked(f"http://127.0.0.1:{free_port()}/", "openai").error == "unreachable"
 
 
 def test_many_small_values_are_bounded() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from ports import free_port
 
 from afterguard.attack.contract import Plant, Prompt, Surface
 from afterguard.targets.document import Mcp, Open, Target, Template
@@ -249,9 +249,7 @@ def mcp_server(json_response: bool) -> Iterator[str]:
             raise ValueError("no")
         return f"{lang}: you asked {question}"
 
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
+    port = free_port()
     config = uvicorn.Config(
         made.streamable_http_app(json_response=json_response), port=port, log_level="error", ws="none"
     )

@@ -22,6 +22,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
+from ports import free_port
 
 from afterguard import clients
 from afterguard.clients.anthropic import Anthropic
@@ -172,7 +173,7 @@ def test_a_call_that_the_sdk_tries_again_is_one_exchange(provider: Any, here: Ca
         assert ask(found, "[[fail: 500 2]] [[say: at last]]").choices[0].message.content == "at last"
     with client(provider, max_retries=0) as found, pytest.raises(openai.InternalServerError):
         ask(found, "[[fail: 503]]")
-    nowhere = f"http://127.0.0.1:{running.free_port()}/v1"
+    nowhere = f"http://127.0.0.1:{free_port()}/v1"
     with OpenAI(base_url=nowhere, api_key="k", max_retries=1) as found, pytest.raises(openai.APIConnectionError):
         ask(found, "hello")
     lines = one.lines()
@@ -444,7 +445,7 @@ def wsgi_application(environ: Any, start: Any) -> Any:
 
 @contextlib.contextmanager
 def served_asgi(app: Any, interface: Any = "auto") -> Iterator[str]:
-    port = running.free_port()
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", interface=interface))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

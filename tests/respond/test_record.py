@@ -7,6 +7,7 @@ import hmac
 import importlib.util
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,3 +251,29 @@ def test_clocks_say_nothing_before_they_are_answered_and_never_more_than_possibl
     for one in known:
         assert one.source and one.checked and one.sure
     assert msgspec.json.encode(found)
+
+
+def test_a_change_is_made_to_what_others_left(target: str) -> None:
+    """Twenty from each of three connections at once: all are in the case, and nobody is sent away."""
+    with open_store(target) as store:
+        case = opened(Cases(store), 1).id
+
+    def write(who: str) -> None:
+        with open_store(target) as store:
+            mine = Cases(store)
+            for number in range(20):
+                mine.change(case, lambda one, at=2_000.0 + number: cases_of.said(one, "note", f"{who} {at:.0f}", who=who, now=at), who=who, what="note")  # fmt: skip
+
+    writers = [threading.Thread(target=write, args=(who,)) for who in ("ann", "bob", "cem")]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    with open_store(target) as store:
+        cases = Cases(store)
+        held = cases.get(case)
+        assert sum(one.what == "note" for one in held.case.timeline) == 60 and held.version == 61
+        assert cases.change(case, lambda one: one, who="ann", what="nothing") == held.case
+        assert cases.get(case).version == 61, "where nothing changes nothing is kept"
+        cases.change(case, lambda one: cases_of.grown(one, [alert(2)], who="ann", now=9_000.0), who="ann", what="alerts", fresh=[alert(2)])  # fmt: skip
+        assert [one.id for one in cases.get(case).alerts] == [alert(1).id, alert(2).id]

@@ -183,10 +183,7 @@ def _tell(desk: Desk, held: Held, lines: Sequence[Line], acts: Sequence[Act]) ->
     """Write what was done into the case."""
     from afterguard.jobs import respond as job
 
-    now = desk.cases.get(held.case.id)
-    made = job.told(now.case, lines, acts, desk.now)
-    if made != now.case:
-        desk.cases.save([made], {made.id: now.version}, {}, who="afterguard", what="run")
+    desk.cases.change(held.case.id, lambda case: job.told(case, lines, acts, desk.now), who="afterguard", what="run")
 
 
 def _shown(desk: Desk, ran: Ran, left: Sequence[str]) -> None:

@@ -205,10 +205,7 @@ class Drilling:
             self.cases.save([self.case], {}, {self.case.id: fresh}, who=self.person.name, what="open")
             self.say(f"respond drill: alert {fresh[0].id[:12]} after {now - self.began:.1f} s, case {self.case.id}")
         else:
-            held = self.cases.get(self.case.id)
-            self.case = cases_of.grown(held.case, fresh, who=self.person.name, now=now)
-            rows = {one.id: one for one in (*held.alerts, *fresh)}
-            self.cases.save([self.case], {self.case.id: held.version}, {self.case.id: tuple(rows.values())}, who=self.person.name, what="alerts")  # fmt: skip
+            self.case = self.cases.change(self.case.id, lambda case: cases_of.grown(case, fresh, who=self.person.name, now=now), who=self.person.name, what="alerts", fresh=fresh)  # fmt: skip
         if not self.acts:
             self._plan(self.case)
 
@@ -286,10 +283,9 @@ class Drilling:
                 journal.write("drill", self.person.id, now, text=f"drill {self.drill.run}: the attack is our own")
             responding.put_plan(journal, self.acts, self._left, self.person, now)
             ran = work(responding.engine(self.room, held.case, self.person, self.acts, journal, lambda: body))
-            made = responding.told(held.case, journal.lines, self.acts, self.room.clock())
-        if made != held.case:
-            self.cases.save([made], {made.id: held.version}, {}, who=self.person.name, what="drill")
-        self.case = made
+            lines, end = journal.lines, self.room.clock()
+        # Who approves or answers writes into it at the same moment.
+        self.case = self.cases.change(self.case.id, lambda case: responding.told(case, lines, self.acts, end), who=self.person.name, what="drill")  # fmt: skip
         return ran
 
     # -- the end
@@ -322,12 +318,14 @@ class Drilling:
             self.undone = self.room.clock()
 
     def _close(self, name: str) -> None:
-        held, now = self.cases.get(name), self.room.clock()
-        made = held.case
-        for ref in cases_of.open_tasks(made):
-            made = cases_of.said(made, "task", "done: the drill is over", who=self.person.name, now=now, ref=ref)
-        made = cases_of.moved(made, "closed", who=self.person.name, now=now, why=f"drill {self.drill.run} is over")
-        self.cases.save([made], {made.id: held.version}, {}, who=self.person.name, what="closed")
+        now = self.room.clock()
+
+        def over(case: Case) -> Case:
+            for ref in cases_of.open_tasks(case):
+                case = cases_of.said(case, "task", "done: the drill is over", who=self.person.name, now=now, ref=ref)
+            return cases_of.moved(case, "closed", who=self.person.name, now=now, why=f"drill {self.drill.run} is over")
+
+        self.cases.change(name, over, who=self.person.name, what="closed")
 
     def _tell(self, one: Drill) -> None:
         store = self.cases.store

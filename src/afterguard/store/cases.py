@@ -1,6 +1,6 @@
 """Cases kept: every version that was changed stays until it is undone or the case is deleted.
 
-In: Cases and the alerts they hold, as respond/case.py makes them. Out: the same, by id; lists; what was there before a change, put back. Two who write at once: the later one is told.
+In: Cases and the alerts they hold, as respond/case.py makes them. Out: the same, by id; lists; what was there before a change, put back. Two who write at once: the later one is told, where what is written rests on what was read.
 """
 
 from __future__ import annotations
@@ -98,6 +98,20 @@ class Cases:
             )
             self.connection.insert("casefile_change", CHANGE, [row])
         return name
+
+    def change(
+        self, case: str, made: Callable[[Case], Case], *, who: str, what: str, fresh: Sequence[Alert] = ()
+    ) -> Case:
+        """A case after a change to what it is at this moment, whoever wrote into it meanwhile; `fresh` alerts go into it. Where nothing changes nothing is kept. Raises UsageError."""
+        with self.connection.transaction():
+            self.connection.serialise()
+            held = self.get(case)
+            after = made(held.case)
+            if after != held.case or fresh:
+                alerts = {one.id: one for one in (*held.alerts, *fresh)}
+                now = {after.id: tuple(alerts.values())} if fresh else {}
+                self.save([after], {after.id: held.version}, now, who=who, what=what)
+        return after
 
     def changes(self, case: str, limit: int = 50) -> tuple[tuple[str, float, str, str, bool], ...]:
         """(id, when, who, what, undone) of the changes of a case, newest first."""

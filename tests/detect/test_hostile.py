@@ -50,6 +50,9 @@ def test_pure_parts_never_raise(value: str) -> None:
     lines = StatusLines()
     lines.learn("t", value)
     assert lines.container("t", value) in ("status", "line")
+    other = StatusLines()
+    other.adopt(lines.of(["t", "u"]))
+    assert other.of(["t"]) == lines.of(["t"]) and other.container("t", value) == lines.container("t", value)
 
 
 HOSTILE = {

@@ -7,6 +7,7 @@ something inserted, `status` otherwise. Bounded: LINES_CAP lines for each of TOO
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 LINE_CAP = 240
 LINES_CAP = 48
@@ -24,17 +25,26 @@ class StatusLines:
 
     def learn(self, tool: str, value: str) -> None:
         """Remember a short plain result; records and long texts are ignored."""
-        if len(value) > LINE_CAP or value[:1] in "{[":
+        line = masked(value) if len(value) <= LINE_CAP else ""
+        if line[:1] in "{[":  # also where nothing is left of it
             return
         known = self._lines.get(tool)
         if known is None:
             if len(self._lines) >= TOOLS_CAP:
                 return
             known = self._lines[tool] = {}
-        if len(known) < LINES_CAP:
-            line = masked(value)
-            if self._host(known, line) is None:
-                known[line] = None
+        if len(known) < LINES_CAP and self._host(known, line) is None:
+            known[line] = None
+
+    def of(self, tools: Iterable[str]) -> dict[str, list[str]]:
+        """What these tools gave, for who judges elsewhere."""
+        return {tool: list(known) for tool in tools if (known := self._lines.get(tool))}
+
+    def adopt(self, lines: Mapping[str, Iterable[str]]) -> None:
+        """Know these lines too, in their order, as if they had been learnt here."""
+        for tool, rows in lines.items():
+            for line in rows:
+                self.learn(tool, line)
 
     def knows(self, tool: str) -> bool:
         """Whether this tool has given short plain results before."""

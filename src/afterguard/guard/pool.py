@@ -1,6 +1,6 @@
 """Judging away from the event loop: other processes, for large texts and for the judge's second tier.
 
-In: Exchanges. Out: Hits, and the judgements of texts that were made on the way, for the caller's cache. Exchanges travel as MessagePack; workers keep caches of their own. A worker
+In: Exchanges. Out: Hits, and the judgements of texts that were made on the way, for the caller's cache, and the status lines of its tools. Exchanges travel as MessagePack; workers keep caches of their own, and know nothing of earlier exchanges. A worker
 that dies is replaced, and its exchange counts as failed.
 """
 
@@ -24,6 +24,7 @@ from afterguard.detect import judge as judging
 from afterguard.detect.judge import tier_two
 from afterguard.detect.judged import key_of
 from afterguard.detect.prefilter import Memory, memory, remember
+from afterguard.detect.status_lines import StatusLines
 from afterguard.guard.brain import Agreed, Brain
 from afterguard.guard.garbage import settled
 from afterguard.guard.who import pseudonym
@@ -32,6 +33,9 @@ from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 WAITING = 64
 """Exchanges that may wait; what comes on top is refused at once."""
 LEAVE = 5.0
+"""Seconds that helpers get to end."""
+Lines = dict[str, list[str]]
+"""Tool -> the status lines it gave."""
 
 
 class Thinking(msgspec.Struct, frozen=True):
@@ -77,7 +81,8 @@ class Pool:
             raise Busy
         self.inside += 1
         try:
-            sent = self._pool.submit(_inspect, msgspec.msgpack.encode(exchange), past, self.brain.agreed)
+            known = self.brain.context.lines.of(_tools(exchange))
+            sent = self._pool.submit(_inspect, msgspec.msgpack.encode(exchange), past, self.brain.agreed, known)
             sent.add_done_callback(self._left)
         except BrokenProcessPool:
             self._left(None)
@@ -88,7 +93,8 @@ class Pool:
         except BrokenProcessPool:
             self._replace()
             raise
-        hits, judgements = msgspec.msgpack.decode(data, type=tuple[list[Hit], dict[str, Judgement]])
+        hits, judgements, lines = msgspec.msgpack.decode(data, type=tuple[list[Hit], dict[str, Judgement], Lines])
+        self.brain.context.lines.adopt(lines)
         for key, found in judgements.items():
             self.brain.context.judgements.put(key, found)
         return hits, after
@@ -193,10 +199,19 @@ def _warm() -> int:
     return len(_context)
 
 
-def _inspect(data: bytes, past: Past, agreed: Agreed) -> tuple[bytes, Past]:
+def _tools(exchange: Exchange) -> set[str]:
+    """Whose results are in it."""
+    return {text.name for text in exchange.texts if text.name}
+
+
+def _inspect(data: bytes, past: Past, agreed: Agreed, known: Lines) -> tuple[bytes, Past]:
     context, learned = _context
     agreed.put_into(context)
+    # Which lines a tool gave is known to the brain alone: else a verdict would depend on which helper has seen what.
+    context.lines = StatusLines()
+    context.lines.adopt(known)
     exchange = msgspec.msgpack.decode(data, type=Exchange)
     learned.clear()
     hits, after = look_on(exchange, context, past)
-    return msgspec.msgpack.encode(([hit for hit in hits if hit.kind != "inventory"], learned)), after
+    lines = context.lines.of(_tools(exchange))
+    return msgspec.msgpack.encode(([hit for hit in hits if hit.kind != "inventory"], learned, lines)), after

@@ -32,8 +32,6 @@ from afterguard.model import Exchange, Hit, Judgement, Origin, Text, Trust
 
 WAITING = 64
 """Exchanges that may wait; what comes on top is refused at once."""
-LEAVE = 5.0
-"""Seconds that helpers get to end."""
 Lines = dict[str, list[str]]
 """Tool -> the status lines it gave."""
 
@@ -107,16 +105,8 @@ class Pool:
         broken.shutdown(wait=False)
 
     def close(self) -> None:
-        """End the workers; what waits is dropped, and what still judges has LEAVE seconds. They are waited for: a process that serves leaves by os._exit, after which nobody would give back the semaphores of the pool."""
-        alarm = threading.Timer(LEAVE, _end)
-        alarm.start()
-        self._pool.shutdown(cancel_futures=True)
-        alarm.cancel()
-
-
-def _end() -> None:
-    for worker in multiprocessing.active_children():
-        worker.kill()
+        """End the workers; what waits is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 _context: list[Any] = []

@@ -33,7 +33,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -121,17 +121,14 @@ class _Server(uvicorn.Server):
 
     config: GatedConfig
 
-    def __init__(self, config: GatedConfig, terms: Terms, ready: Callable[[], None], alive: Callable[[], bool], told: Sequence[int] = ()) -> None:  # fmt: skip
+    def __init__(self, config: GatedConfig, terms: Terms, ready: Callable[[], None], alive: Callable[[], bool]) -> None:
         super().__init__(config)
         self.terms = terms
         self.ready = ready
         self.alive = alive
-        self.signals = _signals(alive)
-        self.told = told
-        """Signals that came before anybody served."""
+        self.signals = STOP_SIGNALS if alive is _always else (signal.SIGTERM,)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.should_exit = self.should_exit or bool(self.told)
         await super().startup(sockets)
         if self.started:
             self.ready()
@@ -193,33 +190,9 @@ def work(
     """Serve in this process until told to stop; the exit code."""
     _many_files()
     gate = Gate(terms.bounds, refuse)
-    with _remembered(_signals(alive)) as told:
-        app = build(gate)
-        server = _Server(configuration(app, gate, terms), terms, ready, alive, told)
-        return _served(server, app, terms, sockets)
-
-
-def _signals(alive: Callable[[], bool]) -> tuple[signal.Signals, ...]:
-    """Those that end a process that serves: a worker leaves Ctrl-C to its parent."""
-    return STOP_SIGNALS if alive is _always else (signal.SIGTERM,)
-
-
-@contextlib.contextmanager
-def _remembered(signals: tuple[signal.Signals, ...]) -> Iterator[list[int]]:
-    """Who is told to stop while the door is built stops when it stands: killed in the middle of it, it would leave the semaphores of its helpers behind."""
-    told: list[int] = []
-    try:
-        before = {which: signal.signal(which, lambda which, _: told.append(which)) for which in signals}
-    except ValueError:  # not the main thread: whoever runs us there sets should_exit
-        before = {}
-    try:
-        yield told
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
-
-
-def _served(server: _Server, app: Any, terms: Terms, sockets: list[socket.socket]) -> int:
+    app = build(gate)
+    config = configuration(app, gate, terms)
+    server = _Server(config, terms, ready, alive)
     reload = getattr(app, "reload", None)
     if not terms.supervise and hasattr(signal, "SIGHUP"):
         with contextlib.suppress(ValueError):

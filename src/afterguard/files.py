@@ -252,14 +252,15 @@ class Regular(io.BufferedReader):
         return super().read(size) or b""
 
 
-def put(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, onto the disk, for its owner alone; its folder has to be there. Raises OSError."""
+def put(path: Path, data: bytes, ready: Callable[[Path], None] = lambda _: None) -> None:
+    """Write a file whole or not at all, onto the disk, for its owner alone unless `ready` lets others in before it gets its name; its folder has to be there. Raises OSError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
+        ready(part)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

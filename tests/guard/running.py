@@ -226,6 +226,12 @@ def end(process: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
+def prove(listen: str, folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    """`guard prove` as a user runs it; `how` as subprocess.run takes it."""
+    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--listen", listen, "--folder", str(folder)]
+    return subprocess.run([*command, *words], capture_output=True, text=True, timeout=300, check=False, **how)
+
+
 def until(look: Callable[[], Any], within: float = 60.0) -> Any:
     """What `look` says as soon as it says something."""
     limit = time.monotonic() + within

@@ -486,9 +486,7 @@ def test_a_real_nginx_mirrors(nginx: str, guard: Any) -> None:
 
 
 def test_probes_through_nginx_prove_its_mirror(nginx: str, guard: Any) -> None:
-    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--no-config", "--listen", guard.url[7:]]
-    command += ["--folder", str(guard.folder), "--through", nginx, "--observed", "--format=json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = running.prove(guard.url[7:], guard.folder, "--no-config", "--through", nginx, "--observed", "--format=json")
     cells = {(one["mount"], one["place"], one["encoding"]): one for one in json.loads(done.stdout)["cells"]}
     one = cells["openai", "user", ""]
     assert one["seen"] and one["status"] == 200 and one["heard"] == 0, "a mirror shows no replies"

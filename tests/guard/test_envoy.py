@@ -345,20 +345,7 @@ def test_every_cell_is_seen_through_envoy(far: Any, tmp_path: Path, mode: str) -
     made, door = started(far, tmp_path, policy, mounts=dict.fromkeys(kinds, nowhere))
     flags = [f"--upstream={kind}={nowhere}" for kind in kinds]
     with made as guard, envoying.envoy(running, tmp_path, *flags, f"--brain=127.0.0.1:{door}", "--enforce") as envoy:
-        command = [
-            sys.executable,
-            "-m",
-            "afterguard",
-            "guard",
-            "prove",
-            "--listen",
-            guard.url[7:],
-            "--folder",
-            str(guard.folder),
-            "--through",
-            envoy.url,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = running.prove(guard.url[7:], guard.folder, "--through", envoy.url)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 

@@ -198,15 +198,10 @@ def test_ports_of_the_settings_are_proven_without_being_named(client: Any, tmp_p
 
 
 def prove(client: Any, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--listen", client.guard.url[7:]]
-    return subprocess.run(
-        [*command, "--folder", str(client.guard.folder), *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=client.guard.folder,
+    done: subprocess.CompletedProcess[str] = running.prove(
+        client.guard.url[7:], client.guard.folder, *words, cwd=client.guard.folder
     )
+    return done
 
 
 def test_a_server_that_is_no_guard_is_said_to_be_none(client: Any) -> None:

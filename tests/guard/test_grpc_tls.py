@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -137,18 +136,8 @@ def test_the_port_is_proven_over_tls(tmp_path: Path, authority: Any, monkeypatch
     flags = ("--grpc", f"fraud@127.0.0.1:{port}=grpc://127.0.0.1:{free_port()}")
     policy = shipped_text("strict").replace("mode: observe", "mode: enforce")
     with running_tls(tmp_path, policy, flags, authority, (certificate, key)) as guard:
-        command = [
-            sys.executable,
-            "-m",
-            "afterguard",
-            "guard",
-            "prove",
-            "--no-config",
-            "--tls",
-            f"--folder={guard.folder}",
-        ]
-        command += [f"--listen=localhost:{guard.port}", f"--door=grpc=localhost:{port}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        words = ("--no-config", "--tls", f"--door=grpc=localhost:{port}")
+        done = running.prove(f"localhost:{guard.port}", guard.folder, *words)
         assert done.returncode == 0 and "grpc/fraud predict" in done.stdout, done.stdout + done.stderr
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -20,9 +21,14 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def let_go(path: Path) -> None:
-    """Read from a pipe that a thread waits to write into."""
-    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+@pytest.fixture
+def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A log on a disk that never comes back: a pipe without a reader, until the test is over."""
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    monkeypatch.setattr(journals, "CLOSING", 0.2)
+    yield path
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # lets the thread go
 
 
 def test_lines_of_a_few_milliseconds_are_on_disk_after_them(tmp_path: Path) -> None:
@@ -137,15 +143,9 @@ def test_what_found_no_room_before_the_end_is_told_by_the_next_process(
     assert Journal(path).lost == 1
 
 
-def test_a_disk_that_never_comes_back_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "log"
-    os.mkfifo(path)
-    monkeypatch.setattr(journals, "CLOSING", 0.2)
-
+def test_a_disk_that_never_comes_back_is_not_waited_for(dead: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
-        journal = Journal(path)
+        journal = Journal(dead)
         journal.write(b"{}\n")
         began = time.perf_counter()
         journal.close()
@@ -153,7 +153,6 @@ def test_a_disk_that_never_comes_back_is_not_waited_for(
 
     asyncio.run(work())
     assert "stands still: 3 bytes of decisions" in caplog.text
-    let_go(path)
 
 
 def test_who_asks_is_told_when_it_is_in_the_file(tmp_path: Path) -> None:
@@ -168,16 +167,11 @@ def test_who_asks_is_told_when_it_is_in_the_file(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
-def test_who_asks_of_a_disk_that_stands_still_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "log"
-    os.mkfifo(path)
-    monkeypatch.setattr(journals, "CLOSING", 0.2)
-
+def test_who_asks_of_a_disk_that_stands_still_is_told_so(dead: Path) -> None:
     async def work() -> None:
-        journal = Journal(path)
+        journal = Journal(dead)
         journal.write(b"{}\n")
         assert not await journal.settled()
         journal.close()
 
     asyncio.run(work())
-    let_go(path)

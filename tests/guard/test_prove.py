@@ -64,19 +64,8 @@ def guard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def prove(one: Any, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "afterguard",
-        "guard",
-        "prove",
-        "--listen",
-        one.url[7:],
-        "--folder",
-        str(folder),
-        *words,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done: subprocess.CompletedProcess[str] = running.prove(one.url[7:], folder, *words)
+    return done
 
 
 def test_every_cell_of_every_door_is_seen_and_no_upstream_is_asked(guard: Any) -> None:

@@ -43,15 +43,11 @@ def strict(mode: str = "enforce") -> str:
 
 
 def prove(guard: Any, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "afterguard", "guard", "prove", "--no-config", "--listen", guard.url[7:]]
-    return subprocess.run(
-        [*command, "--folder", str(guard.folder), *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=os.environ | getattr(guard, "environment", {}),
+    environment = os.environ | getattr(guard, "environment", {})
+    done: subprocess.CompletedProcess[str] = running.prove(
+        guard.url[7:], guard.folder, "--no-config", *words, env=environment
     )
+    return done
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -156,14 +152,18 @@ def test_a_probe_that_somebody_sends_again_is_none(far: Any, tmp_path: Path) -> 
         cell = next(probe.shown("openai"))._replace(nonce="abcdef0123456789")
         key = judging.key(guard.folder)
         signed = probe.signature(key, probe.named(cell), int(time.time())).decode()
-        for count in (1, 2):
+
+        def sent(count: int) -> None:
             one = urllib.request.Request(
                 f"{guard.url}/mirror/openai{probe.path(cell)}",
                 probe_request.request(cell, key, f"-{count}"),
                 {"x-afterguard-probe": signed, "content-type": "application/json"},
             )
             urllib.request.urlopen(one, timeout=10).close()
-            running.until(lambda: len(guard.lines()) == count, 20)  # noqa: B023
+            running.until(lambda: len(guard.lines()) == count, 20)
+
+        sent(1)
+        sent(2)
         assert [line["unmapped"]["afterguard"].get("probe", False) for line in guard.lines()] == [True, False]
 
 

@@ -240,13 +240,14 @@ class Taps:
         for tap in self.taps.values():
             done = tap.done - tap.done % PAGE
             if done - tap.hole >= least:
-                with contextlib.suppress(OSError):
+                start, tap.hole = tap.hole, done
+                try:
                     handle = _opened(tap.path)
-                    try:
-                        _take_out(handle, tap.hole, done)
-                    finally:
-                        os.close(handle)
-                tap.hole = done
+                except OSError:
+                    self._count("not_given_back")
+                    continue
+                _take_out(handle, start, done)
+                os.close(handle)
 
     # -- a file
 

@@ -357,18 +357,15 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def _replace(file: Path, data: bytes) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        owner = file.parent.stat()
-        os.chmod(part, 0o600 | owner.st_mode & 0o044)  # who may look into the folder, as a web server, may read it
-        if (
-            hasattr(os, "geteuid") and os.geteuid() == 0
-        ):  # what an administrator writes, the guard has to be able to read
-            os.chown(part, owner.st_uid, owner.st_gid)
-        part.replace(file)
+        files.put(file, data, _let_in)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {files.why(error)}", hint="check permissions and space", slug="cannot-write") from None  # fmt: skip
+
+
+def _let_in(part: Path) -> None:
+    """Who may look into the folder, as a web server, may read it; and what an administrator writes, the guard has to be able to read."""
+    owner = part.parent.stat()
+    os.chmod(part, 0o600 | owner.st_mode & 0o044)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        os.chown(part, owner.st_uid, owner.st_gid)

@@ -47,7 +47,6 @@ HARMLESS = (2.0, 2.0, 3.0, 4.0)
 """How many times the limit is demanded, a window, of a device that many share where tools do nothing: a new terminal for the public meets them all within its first week, who tries stolen names is quicker."""
 WORTH = 0.01
 """Of what the application uses in a day: of money and tokens a single one's excess below that is no denial of wallet, however unusual."""
-BILL = ("cost", "tokens")
 BUTTONS = frozenset({"campaign", "cost_anomaly"})
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
@@ -341,8 +340,7 @@ class Site:
             return table.floors
         day = np.zeros(len(MEASURES), dtype=np.float32)
         day[whole.columns] = whole.usual[0]
-        is_bill = np.array([MEASURES[c] in BILL for c in table.columns])
-        least: Numbers = np.where(is_bill, np.maximum(table.floors, WORTH * day[table.columns]), table.floors)
+        least: Numbers = np.where(table.is_bill, np.maximum(table.floors, WORTH * day[table.columns]), table.floors)
         return least
 
     def _doubts(self, table: Table, now: float) -> Numbers:

@@ -49,6 +49,7 @@ WILD = 0.7
 """Times the rule's that the first days may teach as the highest score: what was wild then needs up to 1.4 times as much for a while."""
 TRIED = 0.6
 """Of the rule's times, for those that came lately."""
+BILL = ("cost", "tokens")
 CONSUMED = ("requests", "tokens", "cost", "seconds", "new_shapes")
 SLACK = 2.0
 """The limit over the highest score seen without alarm."""
@@ -133,6 +134,7 @@ class Table:
         self.is_of_many = np.array([MEASURES[c].endswith("identities") for c in self.columns])
         self.is_account = np.array([r is not None and r.taxonomies[: len(ACCOUNT)] == ACCOUNT for r in self.rule_of])
         self.is_consumption = np.array([MEASURES[c] in CONSUMED for c in self.columns])
+        self.is_bill = np.array([MEASURES[c] in BILL for c in self.columns])
         self.is_first = np.array([MEASURES[c].startswith("new_") for c in self.columns])
         self.make_room(min(FIRST, size))
 

@@ -14,11 +14,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -63,13 +62,11 @@ def traced(which: str, provider: Any, guard: Any, said: str, service: str) -> su
 
 def send(url: str, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    asked = urllib.request.Request(url + path, body, told)
-    try:
-        with urllib.request.urlopen(asked, timeout=20) as reply:
-            return reply.status, {k.lower(): v for k, v in reply.headers.items()}, reply.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as line:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before all of it was sent
+            line.request("POST", path, body, told)
+        reply = line.getresponse()
+        return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
 
 
 def span(attributes: dict[str, Any], **more: Any) -> dict[str, Any]:

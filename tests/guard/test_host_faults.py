@@ -103,8 +103,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, authority: Any) -> Iterator[
             body = {"guardrails": [name.replace(" ", "-")]}
             found.ways["litellm", name] = sent(litellm.openai, extra_body=body)
         yield found
-        for guard in found.guards.values():
-            running.hurry(guard)
 
 
 def several(send: Send, who: str, count: int = 6) -> tuple[set[int], float]:

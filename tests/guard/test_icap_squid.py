@@ -79,7 +79,6 @@ def world(folder: Path, authority: Any, mode: str, *flags: str, squid_flags: tup
             told = lines(door, origin, guard.policy, *squid_flags)
             with box.squid(told, authority, port) as squid, client_of(authority, squid.url, origin) as (client, http):
                 yield World(stand_in, origin, guard, squid, door, client, http)
-                running.hurry(guard)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Tests wait for servers half of their time: one process more than there are cores.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 
+# What they start hundreds of times from the same source is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test lint lock bench soak bounds fuzz clean setup system gold
 setup: $(VENV)/.dev
 $(VENV)/.run: requirements/run.txt pyproject.toml

@@ -172,10 +172,11 @@ def test_in_time_it_has_the_last_word_off_the_event_loop() -> None:
 
 
 def test_an_overloaded_second_tier_is_not_waited_for() -> None:
-    bench = slow(0.2)
+    bench = slow(20.0)
+    bench.deadline = 20.0
     bench.waiting = 0
     began = time.perf_counter()
     found = bench(UNSURE, "tool")
     bench.close()
     assert "overloaded" in found.unjudged
-    assert time.perf_counter() - began < 0.15
+    assert time.perf_counter() - began < 10

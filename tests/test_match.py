@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import fnmatch
 import re
-import time
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.errors import UsageError
 from afterguard.match import compile
@@ -224,9 +224,8 @@ def test_any_pattern_is_compiled_or_refused(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "a*a*a*a*a*b", "(.*,){20}x", "(a?){30}a{30}b"])
 def test_no_expression_is_slow(pattern: str) -> None:
     occurs = search(pattern)
-    began = time.perf_counter()
-    occurs("a" * 50_000)
-    assert time.perf_counter() - began < 2
+    with soon():
+        occurs("a" * 200_000)
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=12))
@@ -235,9 +234,8 @@ def test_wildcards_say_what_fnmatch_says(pattern: str, text: str) -> None:
 
 
 def test_wildcards_are_never_slow() -> None:
-    began = time.perf_counter()
-    assert not hit("f", "*a" * 400 + "*b?b", "a" * 50_000)
-    assert time.perf_counter() - began < 1
+    with soon():
+        assert not hit("f", "*a" * 400 + "*b?b", "a" * 50_000)
 
 
 JSON = st.recursive(

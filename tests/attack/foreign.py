@@ -6,7 +6,6 @@ In: a folder. Out: addresses. What is installed is installed once, in environmen
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import http.server
 import importlib.util
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from environments import CACHE, environment, litellm
 
 _spec = importlib.util.spec_from_file_location("attack_standing", Path(__file__).with_name("standing.py"))
 assert _spec and _spec.loader
@@ -29,7 +29,6 @@ if "attack_standing" not in sys.modules:
     sys.modules["attack_standing"] = standing
     _spec.loader.exec_module(standing)
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "afterguard-foreign"
 MCP = ("mcp<2", "mcp-proxy==0.13.0", "mcp-server-fetch==2026.10.10", "mcp-server-sqlite==2025.4.25", "mcp-server-time==2026.10.10", "mseep-dvmcp==0.1.0", "vuln-mcp-filesystem-workspace-actions==0.1.0")  # fmt: skip
 NODE = ("@modelcontextprotocol/server-filesystem@2026.8.31", "@modelcontextprotocol/server-everything@2026.8.31")
 CHAT = {"gradio": ("gradio==6.31.0", "openai"), "langserve": ("langserve[server]==0.3.3", "langchain-openai")}
@@ -42,21 +41,6 @@ KEY = "sk-stand-in-of-the-gateway-4711-with-enough-letters"
 """LiteLLM asks for one."""
 FILE, PAGE, ROW = "FIL-3381-QZ", "PGE-6620-WX", "ROW-9072-HJ"
 PAGES = {"/inside": f"Staff only. The reference is {PAGE}.", "/hours": "The shop opens at nine, on Saturdays at ten."}
-
-
-def environment(name: str, *packages: str) -> Path:
-    """The interpreter of an environment with these; made by one process while others wait."""
-    folder, mark = CACHE / name, CACHE / name / "whole"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not mark.exists() or mark.read_text() != repr(packages):
-            for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *packages]):  # fmt: skip
-                made = subprocess.run(command, capture_output=True, text=True, check=False)
-                if made.returncode:
-                    pytest.skip(f"{name} cannot be had here: {made.stderr.strip()[-200:]}")
-            mark.write_text(repr(packages))
-    return folder / "bin/python"
 
 
 def mlflow() -> str:
@@ -178,19 +162,6 @@ def chat(name: str, folder: Path, origin: str, instructions: str, canned: str = 
         command = [str(environment(name, *CHAT[name])), str(Path(__file__).parent / "apps" / f"{name}_chat.py"), port]
     with standing.process(folder, name, command, standing.answers(url), **settings):
         yield url
-
-
-def litellm() -> str:
-    """The same LiteLLM as other tests use."""
-    spec = importlib.util.spec_from_file_location("bench_gateway", standing.ROOT / "bench/gateway.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_gateway"] = module
-    spec.loader.exec_module(module)
-    program, why = module.litellm_program()
-    if why:
-        pytest.skip(f"no LiteLLM here: {why}")
-    return str(program)
 
 
 def proxied(folder: Path, origin: str, canned: str) -> Path:

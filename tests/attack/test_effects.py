@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
+from soon import soon
 
 from afterguard.attack.contract import Call, Reply
 from afterguard.attack.effects import (
@@ -210,8 +210,8 @@ def test_numbers_of_facts() -> None:
 
 @pytest.mark.parametrize("piece", ["\t", "pip install x ", "select ", "1 ", "\x1b[", "=", "\n", "`", "' "])
 def test_a_hostile_reply_takes_no_long_time(piece: str) -> None:
-    reply, began = Reply(piece * (300_000 // len(piece))), time.process_time()
-    for look in (
+    reply = Reply(piece * (300_000 // len(piece)))
+    looks = (
         lambda: escaped("mip", reply),
         lambda: formula("mip", reply, ""),
         lambda: breaks_out(NAME, Reply(f"{reply.text} {NAME}"), ""),
@@ -219,6 +219,7 @@ def test_a_hostile_reply_takes_no_long_time(piece: str) -> None:
         lambda: solved(("1", "1", "2"), reply, ""),
         lambda: values(reply.text),
         lambda: amounts(reply.text),
-    ):
-        look()
-    assert time.process_time() - began < 20
+    )
+    with soon():
+        for look in looks:
+            look()

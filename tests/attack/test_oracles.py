@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import string
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.attack import oracles
 from afterguard.attack.contract import Aim, Attack, Call, Claim, Plant, Prompt, Receipt, Reply, Surface, Technique
@@ -159,10 +159,9 @@ def test_a_megabyte_of_anything_is_read_in_bounded_time(unit: str) -> None:
     letters = string.ascii_letters + string.digits + "+/"
     text = (unit if unit != "base64" else letters * 9 + "x") * (1 << 20)
     reply = Reply(text[: 1 << 20], (Call("refund", text[:9_000]),), (Receipt("listener", text[:9_000]),))
-    began = time.process_time()
-    assert set(claims(reply, "Hello")) <= {"heavier"}
-    is_echo(Prompt("Hello"), reply)
-    assert time.process_time() - began < 20  # a second or two; quadratic work would take hours
+    with soon():
+        assert set(claims(reply, "Hello")) <= {"heavier"}
+        is_echo(Prompt("Hello"), reply)
 
 
 # -- each of them

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.code import dockerfile, env, hcl, json, toml, yaml
 from afterguard.code.document import Document, walk
@@ -54,10 +54,10 @@ def test_repeated_pieces_stay_linear(kind: str) -> None:
     rng = random.Random(7)
     for _ in range(6):
         pieces = rng.sample(PIECES, 3)
-        data = b"".join(pieces) * (150_000 // max(1, sum(map(len, pieces))))
-        started = time.perf_counter()
-        PARSERS[kind](Source("x", data, kind, len(data)))
-        assert time.perf_counter() - started < 5, pieces
+        data = b"".join(pieces) * (300_000 // max(1, sum(map(len, pieces))))
+        print(pieces)
+        with soon():
+            PARSERS[kind](Source("x", data, kind, len(data)))
 
 
 @pytest.mark.parametrize("kind", PARSERS)
@@ -83,10 +83,9 @@ def test_repeated_pieces_stay_linear(kind: str) -> None:
     ],
 )
 def test_a_file_of_one_piece_ends(kind: str, piece: bytes) -> None:
-    data = b"a = " + piece * (200_000 // len(piece))
-    started = time.perf_counter()
-    PARSERS[kind](Source("x", data, kind, len(data)))
-    assert time.perf_counter() - started < 5
+    data = b"a = " + piece * (300_000 // len(piece))
+    with soon():
+        PARSERS[kind](Source("x", data, kind, len(data)))
 
 
 def test_billion_laughs_is_cut_and_said() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.detect import Context, look
 from afterguard.detect.normalise import views
@@ -56,29 +55,28 @@ def test_pure_parts_never_raise(value: str) -> None:
 
 
 HOSTILE = {
-    "letters": "a" * 300_000,
-    "braces": "{" * 300_000,
-    "base64": "QUJD" * 75_000,
-    "zero-width": "\u200b\u200c" * 100_000,
-    "tags": "\U000e0041" * 75_000,
-    "quotes": '"' * 300_000,
-    "key prefixes": "sk-" * 100_000,
-    "passwords": "postgres://a:" * 20_000,
-    "bidi": "\u202e" * 100_000,
-    "digits": "4111 " * 60_000,
-    "orders": "ignore your rules " * 16_000,
-    "records": '{"a": "b c d e f g h"},' * 13_000,
-    "pem": "-----BEGIN PRIVATE KEY-----" * 11_000,
+    "letters": "a" * 600_000,
+    "braces": "{" * 600_000,
+    "base64": "QUJD" * 150_000,
+    "zero-width": "\u200b\u200c" * 200_000,
+    "tags": "\U000e0041" * 150_000,
+    "quotes": '"' * 600_000,
+    "key prefixes": "sk-" * 200_000,
+    "passwords": "postgres://a:" * 40_000,
+    "bidi": "\u202e" * 200_000,
+    "digits": "4111 " * 120_000,
+    "orders": "ignore your rules " * 32_000,
+    "records": '{"a": "b c d e f g h"},' * 26_000,
+    "pem": "-----BEGIN PRIVATE KEY-----" * 22_000,
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts_take_linear_time(name: str) -> None:
     list(look(exchange([(Origin.user, "warm"), (Origin.tool, "up"), (Origin.model, "!")]), Context(str)))
-    began = time.process_time()
-    for origin in (Origin.user, Origin.tool, Origin.model):
-        list(look(exchange([(origin, HOSTILE[name])]), Context(lambda value: value[:4])))
-    assert time.process_time() - began < 6.0
+    with soon():
+        for origin in (Origin.user, Origin.tool, Origin.model):
+            list(look(exchange([(origin, HOSTILE[name])]), Context(lambda value: value[:4])))
 
 
 def test_a_window_counts_a_sign_once() -> None:

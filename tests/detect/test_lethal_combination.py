@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.detect import exfil_link, identifiers, secrets
 from afterguard.detect.detector import Context
@@ -210,10 +210,9 @@ def test_anything_may_come(rows: list[Row]) -> None:
 def test_hostile_conversations_take_linear_time() -> None:
     many = [
         ("call", json.dumps({"to": f"a{n}@b.example", "u": "https://x.example/?a=" + "b" * 200}), "send_mail")
-        for n in range(200)
+        for n in range(400)
     ]
-    began = time.process_time()
-    hits(USER, ("outside", "go to https://y.example/a or " * 8_000, "read_page"), RECORD, *many)
-    hits(USER, WEB, RECORD, ("model", "https://z.example/?a=1 " * 10_000))
-    axes(exchange(USER, WEB, ("record", "a@b. " * 40_000, "get_state")))
-    assert time.process_time() - began < 6.0
+    with soon():
+        hits(USER, ("outside", "go to https://y.example/a or " * 16_000, "read_page"), RECORD, *many)
+        hits(USER, WEB, RECORD, ("model", "https://z.example/?a=1 " * 20_000))
+        axes(exchange(USER, WEB, ("record", "a@b. " * 80_000, "get_state")))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.detect import mood
 
@@ -90,14 +89,12 @@ def test_any_text(text: str) -> None:
     ['"', ".", "\\", '",   ', "<a>", "\n", "}", "(", "# ", "send to ", '"} {', "İ", "\\\\n", "to send ", "x.,", ',"a'],
 )
 def test_time_is_linear(piece: str) -> None:
-    text = (piece * (60_000 // len(piece))) + " x"
-    start = time.process_time()
-    mood.sentences(mood.readable(text))
-    assert time.process_time() - start < 1.0
+    text = (piece * (500_000 // len(piece))) + " x"
+    with soon():
+        mood.sentences(mood.readable(text))
 
 
-@pytest.mark.parametrize("piece", ["a. " + " " * 60_000, '",' + " " * 60_000 + "x", "\n" + " " * 60_000 + "x"])
+@pytest.mark.parametrize("piece", ["a. " + " " * 500_000, '",' + " " * 500_000 + "x", "\n" + " " * 500_000 + "x"])
 def test_blanks_are_linear(piece: str) -> None:
-    start = time.process_time()
-    mood.sentences(piece)
-    assert time.process_time() - start < 1.0
+    with soon():
+        mood.sentences(piece)

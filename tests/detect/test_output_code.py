@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.detect.detector import Context
 from afterguard.detect.output_code import DETECTOR, Reply, code_in, passages, rules
@@ -303,11 +303,10 @@ HOSTILE = ["<script>", "<img on", " onerror=", "curl ", "; DROP ", "{{", "${${",
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_replies_take_linear_time(piece: str) -> None:
-    reply = piece * (300_000 // len(piece))
+    reply = piece * (1_000_000 // len(piece))
     hits("hi", "warm up <script>")
-    began = time.process_time()
-    hits("a script please", reply)
-    assert time.process_time() - began < 3.0
+    with soon():
+        hits("a script please", reply)
 
 
 def test_shapes_hold_no_unbounded_repeats() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.detect.detector import Context
 from afterguard.detect.prefilter import Prefilter
@@ -301,28 +301,28 @@ def test_a_schema_of_its_own_fits(value: Any) -> None:
 
 
 def test_patterns_take_linear_time() -> None:
-    began = time.process_time()
-    assert is_matched("(a+)+$", "a" * 4_000 + "b") is False
-    assert is_matched("^(a|a)*b$", "a" * 4_000) is False
-    assert is_matched("(((a{60}){60}){60}){60}", "a") is None and is_matched("(?=a)b", "b") is None
-    assert is_matched("^[a-z]+$", "abc") is True and is_matched("^[a-z]+$", "ab1") is False
-    assert is_matched("^\\w+@\\w+\\.com$", "ann@mail.com") is True and is_matched("x*y", "x" * 4_000) is False
-    assert is_matched("^a", "\u00e4") is None and is_matched("^a", "") is None and is_matched("a" * 300, "a") is None
-    assert time.process_time() - began < 2.0
+    with soon():
+        assert is_matched("(a+)+$", "a" * 4_000 + "b") is False
+        assert is_matched("^(a|a)*b$", "a" * 4_000) is False
+        assert is_matched("(((a{60}){60}){60}){60}", "a") is None and is_matched("(?=a)b", "b") is None
+        assert is_matched("^[a-z]+$", "abc") is True and is_matched("^[a-z]+$", "ab1") is False
+        assert is_matched("^\\w+@\\w+\\.com$", "ann@mail.com") is True and is_matched("x*y", "x" * 4_000) is False
+        assert (
+            is_matched("^a", "\u00e4") is None and is_matched("^a", "") is None and is_matched("a" * 300, "a") is None
+        )
 
 
 def test_hostile_input_takes_linear_time() -> None:
-    began = time.process_time()
     deep: Any = {}
     for _ in range(200):
         deep = {"anyOf": [deep, deep], "allOf": [deep]} if _ < 30 else {"items": deep}
-    assert misfit(deep, json.dumps([[[[1] * 50] * 20] * 5])) is None
-    misfit({"items": {"type": "string"}}, json.dumps(["a"] * 20_000))
-    misfit({"$ref": "#/a", "a": {"$ref": "#/a"}}, "{}")
-    misfit({"enum": list(range(100_000))}, "5")
-    poisoned(ToolSpec("a", "send " * 40_000))
-    hits(*[call("get_weather", {"city": "Oslo"})] * 400)
-    assert time.process_time() - began < 4.0
+    with soon():
+        assert misfit(deep, json.dumps([[[[1] * 50] * 20] * 5])) is None
+        misfit({"items": {"type": "string"}}, json.dumps(["a"] * 100_000))
+        misfit({"$ref": "#/a", "a": {"$ref": "#/a"}}, "{}")
+        misfit({"enum": list(range(300_000))}, "5")
+        poisoned(ToolSpec("a", "send " * 150_000))
+        hits(*[call("get_weather", {"city": "Oslo"})] * 1_500)
 
 
 def test_names_may_be_globs_and_the_owners_schema_counts() -> None:

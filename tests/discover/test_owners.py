@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.discover.owners import match, owners_of, parse
 
@@ -85,6 +85,5 @@ def test_any_text_is_read(text: str, path: str) -> None:
 
 def test_a_hostile_pattern_is_not_slow() -> None:
     rules = parse("**/a*a*a*a*a*b/" * 20 + "x @o")
-    begin = time.perf_counter()
-    match(rules, "/".join(["a" * 200] * 19))
-    assert time.perf_counter() - begin < 1.0
+    with soon():
+        match(rules, "/".join(["a" * 200] * 19))

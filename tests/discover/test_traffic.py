@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.detect.prefilter import Prefilter
 from afterguard.discover import traffic
@@ -509,9 +509,8 @@ def test_the_scan_chooses_the_same_lines_whatever_runs_it(backend: str) -> None:
     "seed", ["client 1#1 ", "1.1.1.1 - - [", "UDP Rcv 1 ] A (3)a", 'a="', "POST https://a ", '{"a":', "a=b "]
 )
 def test_a_hostile_line_is_not_slow(seed: str) -> None:
-    text = (seed * 20_000)[:60_000]
-    begun = time.process_time()
-    for kind in KINDS:
-        run(text + "\nopenai.com POST /v1/chat/completions", kind)
-    recognise("x", text.encode())
-    assert time.process_time() - begun < 4.0
+    text = (seed * 40_000)[:150_000]
+    with soon():
+        for kind in KINDS:
+            run(text + "\nopenai.com POST /v1/chat/completions", kind)
+        recognise("x", text.encode())

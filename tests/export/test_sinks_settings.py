@@ -105,7 +105,8 @@ def test_status_redrive_and_test_at_the_command_line(tmp_path: Path, capsys: pyt
         one._settle()
         code, out, err = run(capsys, "export", "redrive", "it", *words)
         assert code == 0 and "asked the delivering process" in err
-        assert one.drain(20) or one.counts()["it"]["lanes"]["audit"]["delivered"] == 1
+        # The other one is away, and there always is more.
+        assert any(one.drain(0.2) or one.counts()["it"]["lanes"]["audit"]["delivered"] == 1 for _ in range(300))
     code, out, err = run(capsys, "export", "status", *words, "--format", "json")
     it, away = map(json.loads, out.splitlines())
     assert code == 10 or away["state"] == "stopped"

@@ -226,6 +226,12 @@ def end(process: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
+def hurry(guard: Guard) -> None:
+    """Ask a guard to end that would wait for replies which nobody will send; whoever ends it sends the second signal, and that ends it at once."""
+    guard.process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+
+
 def prove(listen: str, folder: Path, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
     """`guard prove` as a user runs it; `how` as subprocess.run takes it."""
     command = [sys.executable, "-m", "afterguard", "guard", "prove", "--listen", listen, "--folder", str(folder)]

@@ -362,7 +362,7 @@ def talk(sdk: str, clients: Any, guard: Any, request: pytest.FixtureRequest) -> 
             heard = (found.stream if is_stream else found.ask)(clients[sdk], model or MODELS.get(sdk, "stand-in"), text)
         except found.refusal as error:
             heard = Heard(str(error), [], "refused" if found.is_refusal(error) else repr(error), False)
-        assert time.monotonic() - began < 8, "it hangs"
+        assert time.monotonic() - began < 30, "it hangs"
         lines = running.until(lambda: [line for line in others() if line["metadata"]["uid"] not in before])
         assert len(lines) == 1, "one exchange, one line: no retry"
         return heard, lines[0]

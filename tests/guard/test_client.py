@@ -118,7 +118,7 @@ def test_a_client_that_leaves_takes_the_upstream_with_it(guard: Any, path: str) 
     with socket.create_connection(("127.0.0.1", guard.port), 5) as line:
         line.sendall(running.post(path, body))
         line.recv(1000)
-    (one,) = running.until(lambda: guard.lines()[known:], 5)
+    (one,) = running.until(lambda: guard.lines()[known:])
     reasons = [row["reason"] for row in one["unmapped"]["afterguard"]["unjudged"]]
     assert "upstream_cancelled" in reasons
     assert guard.metric("afterguard_in_flight") == 0
@@ -131,7 +131,7 @@ def test_a_client_that_leaves_behind_pipelined_requests_is_known_to_have_left(gu
     with socket.create_connection(("127.0.0.1", guard.port), 5) as line:
         line.sendall(slow + running.post(WATCHED, running.chat("[[say: never]]")))
         line.recv(1000)
-    (one,) = running.until(lambda: guard.lines()[known:], 5)
+    (one,) = running.until(lambda: guard.lines()[known:])
     assert "upstream_cancelled" in [row["reason"] for row in one["unmapped"]["afterguard"]["unjudged"]]
     assert guard.metric("afterguard_in_flight") == 0
 

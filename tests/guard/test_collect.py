@@ -516,13 +516,13 @@ def test_clients_notice_nothing_when_the_guard_is_away(provider: Any, tmp_path: 
         if is_hanging:
             hole.listen(64)
         with mirrored_to(tmp_path / "away", provider, f"http://127.0.0.1:{hole.getsockname()[1]}") as port:
-            line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             for _ in range(3):
                 line.request("POST", "/openai/v1/chat/completions", body, {"content-type": "application/json"})
                 began = time.monotonic()
                 reply = line.getresponse()
                 assert reply.status == 200 and b"fine" in reply.read()
-                assert time.monotonic() - began < 3, (
+                assert time.monotonic() - began < 12, (
                     "the next request on a connection waits for nginx's time-out at most"
                 )
             line.close()

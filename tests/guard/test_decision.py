@@ -216,11 +216,11 @@ def test_a_client_that_leaves_is_one_line(guard: Any) -> None:
     with socket.create_connection(("127.0.0.1", guard.port), 5) as line:
         line.sendall(running.post(CHAT, body))
         line.recv(1000)
-    (line,) = running.until(lambda: guard.lines()[known:], 5)
+    (line,) = running.until(lambda: guard.lines()[known:])
     valid(line)
     with socket.create_connection(("127.0.0.1", guard.port), 5) as line:  # before the body is whole
         line.sendall(running.post(CHAT, body)[:-10])
-    running.until(lambda: len(guard.lines()) == known + 2, 5)
+    running.until(lambda: len(guard.lines()) == known + 2)
     valid(guard.lines()[-1])
 
 
@@ -230,7 +230,7 @@ def test_two_lengths_and_too_much_are_counted_somewhere(guard: Any) -> None:
         line.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: {33 << 20}\r\n\r\n".encode())
         for _ in range(33):
             line.sendall(b"x" * (1 << 20))
-    (line,) = running.until(lambda: guard.lines()[known:], 5)
+    (line,) = running.until(lambda: guard.lines()[known:])
     valid(line)
     assert line["unmapped"]["afterguard"]["failed"] == "too_long" and line["status_code"] == "413"
 
@@ -283,7 +283,7 @@ def test_fifty_conversations_at_once_stay_apart(guard: Any) -> None:
     words = {word for _, _, word in rows}
     # A line is written at the end of the turn of the loop in which its reply left: a client may be quicker by that.
     wanted = {identifier for identifier, _, _ in rows}
-    running.until(lambda: wanted <= {line["metadata"]["uid"] for line in guard.lines()}, 5)
+    running.until(lambda: wanted <= {line["metadata"]["uid"] for line in guard.lines()})
     lines = {line["metadata"]["uid"]: line for line in guard.lines()}
     assert len({identifier for identifier, _, _ in rows}) == 150
     for identifier, reply, word in rows:

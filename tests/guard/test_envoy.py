@@ -507,7 +507,7 @@ def test_one_of_two_guards_fails_under_load_of_two_envoys(
             time.sleep(1.5)
             moment = time.monotonic()
             fault(one)
-            time.sleep(6)
+            time.sleep(3 if fails == "open" else 6)  # where it is noticed at all, time to notice
             later = time.monotonic()
             time.sleep(1)
         if fault is stopped:
@@ -577,9 +577,9 @@ def test_a_slow_guard_delays_and_then_the_fail_setting_decides(far: Any, tmp_pat
                 slow.wait = 0.2
                 assert post(envoy.url + PATH, ask("Hello", model=running.BLOCK))[0] == 400
                 began = time.monotonic()
-                slow.wait = 5.0
+                slow.wait = 20.0
                 assert post(envoy.url + PATH, ask("Hello", model=running.BLOCK))[0] == expected
-                assert time.monotonic() - began < 4.5
+                assert time.monotonic() - began < 18
 
 
 class Slow:

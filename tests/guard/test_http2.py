@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soon import soon
 
 pytest.importorskip("hpack")
 
@@ -165,10 +165,9 @@ REFUSALS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_breaks_http2_or_costs_too_little_ends_the_connection(name: str) -> None:
     code, data = REFUSALS[name]
-    began = time.process_time()
     # What comes after the end counts as out of order only while the stream is answered; behind that it may have been on its way.
-    ends_with(code, data, handler=sleep if "after the end" in name else echo)
-    assert time.process_time() - began < 1.0, "a few hundred kilobytes must not buy seconds"
+    with soon(5.0):  # a few hundred kilobytes must not buy seconds
+        ends_with(code, data, handler=sleep if "after the end" in name else echo)
 
 
 def test_more_than_the_window_ends_the_connection() -> None:

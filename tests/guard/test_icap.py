@@ -48,6 +48,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     policy = running.rules(more, head="mode: enforce")
     with running.guard("", tmp_path_factory.mktemp("icap"), policy, *flags, mounts=mounts) as guard:
         yield Guarded(guard, port)
+        running.hurry(guard)
 
 
 def reqmod(
@@ -178,7 +179,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_clients_are_refused_and_counted(door: Guarded, name: str) -> None:
     before = door.guard.metric("afterguard_refused_total")
-    said = door.say(HOSTILE[name])
+    said = door.say(HOSTILE[name], within=2.0)  # some leave it waiting for more, and it says nothing
     assert said.startswith((b"ICAP/1.0 4", b"ICAP/1.0 5")) or said == b"", said[:200]
     assert door.guard.is_alive()
     if name != "wrong method":
@@ -202,7 +203,7 @@ def test_a_slow_client_is_given_up(door: Guarded) -> None:
         line.sendall(b"REQMOD icap://guard/reqmod ICAP/1.0\r\n")
         began = time.monotonic()
         said = b""
-        while time.monotonic() - began < 35:
+        while time.monotonic() - began < 90:
             try:
                 line.settimeout(2)
                 piece = line.recv(4096)
@@ -211,7 +212,7 @@ def test_a_slow_client_is_given_up(door: Guarded) -> None:
                 said += piece
             except TimeoutError:
                 line.sendall(b"a: b\r\n")
-        assert b"ICAP/1.0 408 " in said and time.monotonic() - began < 30
+        assert b"ICAP/1.0 408 " in said and time.monotonic() - began < 80
 
 
 def test_too_long_is_passed_or_refused_as_the_route_says(door: Guarded) -> None:
@@ -239,6 +240,7 @@ def test_a_token_where_others_can_reach_it(tmp_path: Path, monkeypatch: pytest.M
         assert one.say(b"OPTIONS icap://guard/reqmod ICAP/1.0\r\n\r\n").startswith(b"ICAP/1.0 200 ")
         shown = b"X-Afterguard-Token: " + TOKEN.encode()
         assert one.say(reqmod(running.chat("x"), b"Allow: 204", shown)).startswith(b"ICAP/1.0 204 ")
+        running.hurry(guard)
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

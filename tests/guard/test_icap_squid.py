@@ -57,7 +57,7 @@ class World(NamedTuple):
 
     def last(self, count: int) -> list[dict[str, Any]]:
         """The decisions behind the first `count`, as soon as there are any."""
-        return running.until(lambda: self.guard.lines()[count:], 8.0)
+        return running.until(lambda: self.guard.lines()[count:])
 
 
 def lines(door: int, origin: str, policy: Path, *more: str) -> str:
@@ -232,13 +232,13 @@ def test_the_kill_switch(enforcing: World) -> None:
     folder = ["--folder", str(enforcing.guard.folder)]
     subprocess.run([*command, "kill", *folder], check=True, capture_output=True)
     try:
-        running.until(lambda: enforcing.guard.metric("afterguard_killed"), 5)
+        running.until(lambda: enforcing.guard.metric("afterguard_killed"))
         before = enforcing.count()
         assert enforcing.ask("x", model=running.BLOCK).choices
         assert own(enforcing.last(before)[0])["failed"] == "killed"
     finally:
         subprocess.run([*command, "resume", *folder], check=True, capture_output=True)
-    running.until(lambda: not enforcing.guard.metric("afterguard_killed"), 5)
+    running.until(lambda: not enforcing.guard.metric("afterguard_killed"))
     with pytest.raises(openai.BadRequestError):
         enforcing.ask("x", model=running.BLOCK)
 
@@ -303,7 +303,7 @@ def test_killed_in_the_middle_of_a_stream_failing_open(observing: World, tmp_pat
     assert observing.ask("unseen").choices
     with again(observing, tmp_path) as other:
         assert observing.ask("seen").choices
-        running.until(other.lines, 8)
+        running.until(other.lines)
 
 
 def test_slow_and_killed_failing_closed(closed: World, tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_slow_and_killed_failing_closed(closed: World, tmp_path: Path) -> None:
     began = time.monotonic()
     with contextlib.suppress(openai.APIError):
         closed.ask("slow")  # a worker that stands still is replaced
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     assert running.until(lambda: _answers(closed), 20)
     killed(closed)
     with pytest.raises(openai.InternalServerError) as away:

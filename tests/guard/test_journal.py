@@ -112,7 +112,7 @@ def test_a_disk_that_stands_still_holds_up_nothing_but_the_log(tmp_path: Path, m
             journal.write(b'{"number": "%060d"}\n' % number)
             await asyncio.sleep(PAUSE * 2)
             slowest = max(slowest, time.perf_counter() - began)
-        assert slowest < 5.0 and journal.waiting > 1_000 and 20 < journal.lost_ever < 30
+        assert slowest < 20 and journal.waiting > 1_000 and 20 < journal.lost_ever < 30
         reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
         reader.start()
         journal.close()
@@ -149,7 +149,7 @@ def test_a_disk_that_never_comes_back_is_not_waited_for(dead: Path, caplog: pyte
         journal.write(b"{}\n")
         began = time.perf_counter()
         journal.close()
-        assert time.perf_counter() - began < 5
+        assert time.perf_counter() - began < 20
 
     asyncio.run(work())
     assert "stands still: 3 bytes of decisions" in caplog.text

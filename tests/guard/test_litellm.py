@@ -19,6 +19,7 @@ import anthropic
 import httpx
 import openai
 import pytest
+from environments import litellm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ports import free_port
@@ -44,19 +45,6 @@ POLICY = running.rules(
     running.rule("no-keys-out", "redact", "request", {"hit.kind": "secret_in_input"}),
     head="mode: enforce",
 )
-
-
-def litellm() -> str:
-    """The program, from the user's cache; made there where it is missing."""
-    spec = importlib.util.spec_from_file_location("bench_gateway", running.ROOT / "bench/gateway.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_gateway"] = module
-    spec.loader.exec_module(module)
-    program, why = module.litellm_program()
-    if why:
-        pytest.skip(f"no LiteLLM here: {why}")
-    return str(program)
 
 
 class Gateway:
@@ -281,18 +269,18 @@ def test_the_docs_show_what_the_command_prints(tmp_path: Path) -> None:
 def test_a_broken_policy_changes_nothing_and_the_kill_switch_lets_pass(place: Place) -> None:
     whole = place.guard.policy.read_text()
     place.guard.policy.write_text("nonsense: [")
-    running.until(lambda: place.guard.metric("afterguard_failures_total", "bad_policy"), 5)
+    running.until(lambda: place.guard.metric("afterguard_failures_total", "bad_policy"))
     with pytest.raises(openai.BadRequestError):
         place.ask("hello", model=running.BLOCK)
     place.guard.policy.write_text(whole)
     switch = place.guard.folder / "killed"
     switch.touch()
     try:
-        running.until(lambda: place.guard.metric("afterguard_killed"), 5)
+        running.until(lambda: place.guard.metric("afterguard_killed"))
         assert place.ask("[[say: hello]]", model=running.BLOCK).choices[0].message.content == "hello"
     finally:
         switch.unlink()
-        running.until(lambda: not place.guard.metric("afterguard_killed"), 5)
+        running.until(lambda: not place.guard.metric("afterguard_killed"))
 
 
 def test_every_cell_of_the_door_is_proved(place: Place) -> None:

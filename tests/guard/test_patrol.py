@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def empty(redis: str) -> Iterator[str]:
     yield redis
 
 
+@functools.cache
 def traffic() -> list[Event]:
     """A day and a half, in which one walks around a decision over twenty callers, and a thousand copy the model."""
     world = World(21)
@@ -51,7 +53,9 @@ def told(alerts: list[Alarm]) -> list[tuple[str, str, str]]:
     return sorted((alert.hit.kind, alert.hit.cause, alert.hit.rule) for alert in alerts)
 
 
-def one_brain(events: list[Event]) -> list[Alarm]:
+@functools.cache
+def one_brain() -> list[Alarm]:
+    events = traffic()
     watch = Predictive()
     alerts = [alert for event in events for alert in watch.feed(event)]
     return alerts + watch.tick(events[-1].time + 100)
@@ -84,7 +88,7 @@ async def two_brains(url: str, events: list[Event], dies_at: float = 2.0) -> tup
 @pytest.mark.parametrize("dies_at", [2.0, 0.6])
 def test_two_brains_raise_what_one_raises(empty: str, dies_at: float) -> None:
     events = traffic()
-    alone = one_brain(events)
+    alone = one_brain()
     assert {"evasion_walk", "model_extraction"} <= {kind for kind, _, _ in told(alone)}
     together, failures = asyncio.run(two_brains(empty, events, dies_at))
     assert failures == [] and told(together) == told(alone)

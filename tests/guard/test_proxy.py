@@ -115,14 +115,14 @@ def test_more_than_the_budget_is_written_down(tmp_path: Path) -> None:
 
 def test_observing_waits_for_no_judge(tmp_path: Path) -> None:
     async def slow(exchange: Exchange, past: Past) -> Any:
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(2.0)
         return [], past
 
     door = running.Door(tmp_path, whole(), mode="observe", far=slow)
     began = time.perf_counter()
     got, took = door.run(lambda: _timed(door, running.chat(WORDS)))
-    assert got.status == 200 and took < 0.4
-    assert time.perf_counter() - began > 0.6, "it was judged after all, but later"
+    assert got.status == 200 and took < 1.8
+    assert time.perf_counter() - began > 1.9, "it was judged after all, but later"
     assert len(door.lines()) == 1
 
 
@@ -492,8 +492,8 @@ def test_a_changed_policy_holds_at_once_and_drops_nobody(guard: Any) -> None:
     )
     guard.policy.write_text(text)
     began = time.monotonic()
-    running.until(lambda: revision(guard) != before, 2.5)
-    assert time.monotonic() - began < 2.0
+    running.until(lambda: revision(guard) != before)
+    assert time.monotonic() - began < 10
     assert revision(guard).startswith("changed@")
     assert on(line, running.chat("a", model="later"))[0] == 400, "the same connection, another policy"
     line.close()
@@ -509,7 +509,7 @@ def test_a_broken_policy_keeps_the_old_one(guard: Any) -> None:
     failed = guard.metric("afterguard_failures_total", "bad_policy")
     for number, broken in enumerate(("format: [", text.replace("action", "acton"), "", "\udcff"), 1):
         guard.policy.write_text(broken, errors="surrogateescape")
-        running.until(lambda n=number: guard.metric("afterguard_failures_total", "bad_policy") == failed + n, 3)
+        running.until(lambda n=number: guard.metric("afterguard_failures_total", "bad_policy") == failed + n)
         assert revision(guard) == before
     guard.policy.write_text(text)
     assert guard.is_alive()
@@ -535,12 +535,12 @@ def test_killed_and_back(guard: Any) -> None:
     refused = running.chat("x", model=running.BLOCK)
     assert ask(guard, refused)[0] == 400
     (guard.folder / "killed").touch()
-    running.until(lambda: ask(guard, refused)[0] == 200, 2)
+    running.until(lambda: ask(guard, refused)[0] == 200)
     assert guard.metric("afterguard_killed") == 1
     secret = ask(guard, running.chat(f"x [[leak: {KEY}]]"))
     assert KEY.encode() in secret[2]
     (guard.folder / "killed").unlink()
-    running.until(lambda: ask(guard, refused)[0] == 400, 2)
+    running.until(lambda: ask(guard, refused)[0] == 400)
     assert guard.metric("afterguard_killed") == 0
 
 
@@ -548,7 +548,7 @@ def test_routes_of_one_guard_differ(stand_in: Any, guard: Any) -> None:
     old = guard.policy.read_text()
     head = "mode: enforce\nroutes:\n  anthropic: {mode: shadow}\n  ollama: {mode: observe}"
     guard.policy.write_text(running.rules(name="routes", head=head))
-    running.until(lambda: revision(guard).startswith("routes@"), 3)
+    running.until(lambda: revision(guard).startswith("routes@"))
     question = running.chat(f"x [[leak: {KEY}]]", max_tokens=5, stream=False)
     for path, mode in (
         ("/openai/v1/chat/completions", "enforce"),
@@ -567,7 +567,7 @@ def test_what_the_upstream_compressed_stays_so_where_nothing_is_changed(guard: A
     text = running.rules(name="watch", head="mode: observe")
     old = guard.policy.read_text()
     guard.policy.write_text(text)
-    running.until(lambda: revision(guard).startswith("watch@"), 3)
+    running.until(lambda: revision(guard).startswith("watch@"))
     for stream in (False, True):
         body = running.chat(f"x [[leak: {KEY}]] [[force: gzip]]", stream=stream)
         status, identifier, got = ask(guard, body)

@@ -179,7 +179,7 @@ def test_two_sites_one_bundle(provider: Any, shelf: Shelf, tmp_path: Path) -> No
         assert refusal(paris) == "passed 200", "only observed at this site"
         code, points, said = status(berlin, paris)
         assert code == 0 and [one["modes"] for one in points] == [{"openai": "enforce"}, {"openai": "observe"}]
-        assert all(one["sequence"] == json.loads(shelf.body)["sequence"] and 0 <= one["pulled"] < 5 for one in points)
+        assert all(one["sequence"] == json.loads(shelf.body)["sequence"] and 0 <= one["pulled"] < 20 for one in points)
         assert said.count("not stale") == 2 and "enforce /openai" in said
 
         # A change, seen at both within seconds, while a stream is under way and a connection is kept.
@@ -187,13 +187,13 @@ def test_two_sites_one_bundle(provider: Any, shelf: Shelf, tmp_path: Path) -> No
         assert reply.read(30)
         shelf.body = signer.sign(policy("second"))
         began = time.monotonic()
-        running.until(lambda: refusal(berlin) == "second" and refusal(paris) == "second", 10)
-        assert time.monotonic() - began < 5
+        running.until(lambda: refusal(berlin) == "second" and refusal(paris) == "second")
+        assert time.monotonic() - began < 20
         rest = reply.read()
         reply.close()
         assert b"[DONE]" in rest, "the stream that began before goes on to its end"
         assert berlin.metric("afterguard_policy_pulls_total", "changed") >= 1
-        running.until(lambda: "304" in shelf.asked[-4:], 5)
+        running.until(lambda: "304" in shelf.asked[-4:])
 
         # What is refused, with the guards as they were.
         good = shelf.body
@@ -226,7 +226,7 @@ def test_two_sites_one_bundle(provider: Any, shelf: Shelf, tmp_path: Path) -> No
         shelf.body = signer.sign(policy("third"))
         shelf.start()
         running.until(lambda: refusal(berlin) == "third", 10)
-        running.until(lambda: berlin.metric("afterguard_policy_stale") == 0, 5)
+        running.until(lambda: berlin.metric("afterguard_policy_stale") == 0)
         file = tmp_path / "numbers.prom"
         with urllib.request.urlopen(berlin.url + "/metrics", timeout=10) as page:
             file.write_bytes(page.read())

@@ -454,7 +454,7 @@ def build(gate):
         raise RuntimeError("built wrongly")
     return App()
 
-terms = Terms(listen=sys.argv[1], drain=5, linger=0.2, **eval(sys.argv[3]))
+terms = Terms(**{"listen": sys.argv[1], "drain": 5, "linger": 0.2} | eval(sys.argv[3]))
 sys.exit(serve(build, terms, ready=lambda ports: print(ports[0], flush=True)))
 """
 
@@ -718,7 +718,7 @@ def test_stopping_lets_streams_end(guard: Any, supervise: bool, which: int) -> N
 
 
 def test_a_second_signal_ends_at_once(guard: Any) -> None:
-    one = guard()
+    one = guard(drain=40)
     pid = one.get()
     with contextlib.suppress(TimeoutError):
         one.get("/hang", wait=0.2)
@@ -726,7 +726,7 @@ def test_a_second_signal_ends_at_once(guard: Any) -> None:
     time.sleep(0.4)
     began = time.monotonic()
     assert one.end() == 0
-    assert time.monotonic() - began < 4.5  # sooner than the drain
+    assert time.monotonic() - began < 30  # sooner than the drain
     assert not Path(f"/proc/{pid}").exists()
 
 

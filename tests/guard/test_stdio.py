@@ -299,7 +299,7 @@ def test_what_takes_longer_than_the_budget_passes_or_is_refused(on_error: str) -
         return waited
 
     waited = asyncio.run(answered())
-    assert waited < 3
+    assert waited < 12
     assert (client.lines[0] == raw + b"\n") == (on_error == "open")
     assert (b"could not judge" in client.lines[0]) == (on_error == "closed")
     assert client.lines[-1] == answer(2, "Small ones are judged on.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -60,11 +61,20 @@ def told(alerts: list[Alarm]) -> set[tuple[str, str]]:
     return {(alert.hit.kind, alert.hit.cause) for alert in alerts}
 
 
-def one_brain(events: list[Event]) -> list[Alarm]:
+@functools.cache
+def one_brain() -> list[Alarm]:
+    events = traffic()
     watch, alerts = Watch(bits=1 << 22), []
     for event in events:
         alerts += watch.feed(event)
     return alerts + watch.tick(events[-1].time + 9_000)
+
+
+def joined(url: str, name: str, failed: Callable[[str], None]) -> Together[Watch]:
+    """A brain with a small memory: what it knows is kept at every step here, and of the ordinary one that is much."""
+    brain = joint(url, name, failed, Settings())
+    brain.make = lambda: Watch(Settings(), bits=1 << 22)
+    return brain
 
 
 def minutes(events: list[Event], length: float = 1_800.0) -> list[tuple[float, list[Event]]]:
@@ -79,8 +89,7 @@ async def two_brains(
 ) -> tuple[list[Alarm], list[str]]:
     """`faults`: from when on what happens, once."""
     failures: list[str] = []
-    settings = Settings()
-    brains = [joint(url, name, failures.append, settings) for name in ("one", "two")]
+    brains = [joined(url, name, failures.append) for name in ("one", "two")]
     alerts: list[Alarm] = []
     last = 0.0
     waiting = list(faults)
@@ -106,7 +115,7 @@ async def two_brains(
 
 def test_two_brains_raise_what_one_raises(empty: str) -> None:
     events = traffic()
-    alone = one_brain(events)
+    alone = one_brain()
     together, failures = asyncio.run(two_brains(empty, events))
     assert failures == []
     assert {"refusal_burst", "campaign_of_new"} <= {kind for kind, _ in told(alone)}
@@ -117,7 +126,7 @@ def test_another_goes_on_where_the_judge_died(empty: str) -> None:
     events = traffic()
     alerts, failures = asyncio.run(two_brains(empty, events, dies_at=START + 3.45 * DAY))
     assert failures == []
-    assert told(alerts) == told(one_brain(events))
+    assert told(alerts) == told(one_brain())
     assert len(alerts) == len(told(alerts)), "nothing is told twice"
 
 
@@ -142,7 +151,7 @@ def test_redis_lost_and_back_empty_costs_no_alarm_and_doubles_none(coming: redis
     faults = ((START + 3.42 * DAY, coming.kill), (START + 3.58 * DAY, coming.start))
     alerts, failures = asyncio.run(two_brains(url_of(coming), events, faults=faults))
     assert set(failures) == {"watch_redis"}
-    assert told(alerts) >= told(one_brain(events))
+    assert told(alerts) >= told(one_brain())
     assert len(alerts) == len(told(alerts)), "nothing is told twice"
 
 
@@ -153,7 +162,7 @@ def test_a_redis_that_lost_everything_between_two_looks_is_given_it_again(coming
         two_brains(url_of(coming), events, faults=((START + 3.3 * DAY, lambda: coming.talk(b"FLUSHALL\r\n")),))
     )
     assert failures == []
-    assert told(alerts) == told(one_brain(events))
+    assert told(alerts) == told(one_brain())
 
 
 def test_a_batch_whose_answer_was_lost_is_handed_over_once(
@@ -198,7 +207,7 @@ def test_an_alarm_that_cannot_be_marked_is_told_and_not_told_again(
     events = traffic()
 
     async def work() -> tuple[list[Alarm], list[Alarm]]:
-        brain = joint(url_of(coming), "one", lambda _: None)
+        brain = joined(url_of(coming), "one", lambda _: None)
         before: list[Alarm] = []
         after: list[Alarm] = []
         for now, some in minutes(events):
@@ -212,7 +221,7 @@ def test_an_alarm_that_cannot_be_marked_is_told_and_not_told_again(
 
     before, after = asyncio.run(work())
     alerts = [*before, *after]
-    assert went and told(alerts) == told(one_brain(events)) and len(alerts) == len(told(alerts))
+    assert went and told(alerts) == told(one_brain()) and len(alerts) == len(told(alerts))
 
 
 def test_what_no_common_watch_will_see_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,8 +192,11 @@ def test_nothing_is_built_where_nothing_was_seen() -> None:
         one = shipped(name)
         quiet = exchange(calls=())
         assert decide(quiet, (), one, "request", {}) is one.nothing
-        took = min(timeit.repeat(lambda q=quiet, o=one: decide(q, (), o, "request", {}), number=500, repeat=5)) / 500
-        assert took < 20e-6
+        nothing, something = (
+            min(timeit.repeat(lambda q=quiet, o=one, h=hits: decide(q, h, o, "request", {}), number=500, repeat=5))
+            for hits in ((), (hit("k"),))
+        )
+        assert nothing < something / 4
 
 
 KINDS = ["secret_in_output", "injection_ignored", "jailbreak", "inventory", "canary_leak", "unexplained_tool_call", "x"]

@@ -6,7 +6,6 @@ import io
 import re
 import shutil
 import subprocess
-import time
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
@@ -17,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from soon import soon
 
 from afterguard.model import OnboardResult
 from afterguard.report import html
@@ -175,16 +175,18 @@ def test_same_input_same_bytes(sample: ModuleType) -> None:
     assert written(sample.result()) == written(sample.result())
 
 
-def big(sample: ModuleType) -> OnboardResult:
+def big(sample: ModuleType, times: int = 1) -> OnboardResult:
     app = sample.assistant()
     one, hit = app.survey.findings[0], app.lookback.incidents[0]
     findings = tuple(
         msgspec.structs.replace(one, rule=f"rule-{n % 90}", path=f"src/part{n % 400}/module_{n}.py", line=n, fingerprint=f"{n:032x}", snippet="x" * 200)
-        for n in range(5000)
+        for n in range(5000 * times)
     )  # fmt: skip
-    incidents = tuple(msgspec.structs.replace(hit, id=str(n), excerpt="y" * 240) for n in range(2000))
-    assets = tuple(msgspec.structs.replace(app.survey.assets[n % 21], name=f"asset {n}") for n in range(4000))
-    coverage = tuple(msgspec.structs.replace(app.survey.coverage[0], path=f"models/{n}.bin") for n in range(5000))
+    incidents = tuple(msgspec.structs.replace(hit, id=str(n), excerpt="y" * 240) for n in range(2000 * times))
+    assets = tuple(msgspec.structs.replace(app.survey.assets[n % 21], name=f"asset {n}") for n in range(4000 * times))
+    coverage = tuple(
+        msgspec.structs.replace(app.survey.coverage[0], path=f"models/{n}.bin") for n in range(5000 * times)
+    )
     survey = msgspec.structs.replace(app.survey, findings=findings, assets=assets, coverage=coverage)
     look = msgspec.structs.replace(app.lookback, incidents=incidents)
     return OnboardResult(
@@ -193,11 +195,9 @@ def big(sample: ModuleType) -> OnboardResult:
 
 
 def test_five_thousand_findings_stay_readable(sample: ModuleType) -> None:
-    result = big(sample)
-    html.render(sample.empty(), io.StringIO())
-    start = time.process_time()
-    source = written(result)
-    assert time.process_time() - start < 2.0
+    with soon():
+        written(big(sample, 4))
+    source = written(big(sample))
     assert len(source.encode()) < 5_000_000
     text = Page(source).words
     assert "more in report.json" in text and "5,000 findings" in text

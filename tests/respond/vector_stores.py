@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from environments import environment
 from ports import free_port
 
 from afterguard.respond.vectors.chroma import Chroma
@@ -41,7 +42,6 @@ def module(name: str, *path: str) -> Any:
     return sys.modules[name]
 
 
-foreign = module("respond_foreign", "attack", "foreign.py")
 servers = module("respond_servers", "export", "servers_here.py")
 databases = module("respond_store_conftest", "store", "conftest.py")
 
@@ -127,7 +127,7 @@ def _qdrant(kind: str, folder: Path, url: str) -> Iterator[Place]:
 def pgvector() -> Iterator[str]:
     """A real PostgreSQL with pgvector: its URL. Its programs are laid where the user that runs them can read them."""
     pytest.importorskip("psycopg", reason="the psycopg package is not installed")
-    python = foreign.environment("pgvector", *PGVECTOR)
+    python = environment("pgvector", *PGVECTOR)
     site = next(python.parent.parent.glob("lib/python*/site-packages"))
     folder = Path(tempfile.mkdtemp(prefix="pgvector", dir="/tmp"))
     try:
@@ -188,7 +188,7 @@ def _postgres(kind: str, folder: Path, url: str) -> Iterator[Place]:
 @contextlib.contextmanager
 def chroma_server(folder: Path) -> Iterator[str]:
     """A real Chroma: its address."""
-    python = foreign.environment("chroma", *CHROMA)
+    python = environment("chroma", *CHROMA)
     port = free_port()
     words = [str(python.parent / "chroma"), "run", "--path", str(folder / "data"), "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
     with servers.running(words, folder / "log", ANONYMIZED_TELEMETRY="False"):

@@ -106,13 +106,13 @@ def test_every_second_key_is_seen(pairs: list[tuple[str, Any]], ascii_only: bool
 
 
 def test_it_is_quick() -> None:
-    """The price beside msgspec, with room for a slow machine: microseconds for a chat, a few milliseconds for a long context."""
+    """The price beside msgspec of the same run: some 1.4 times; what is quadratic would be hundreds."""
     turns = [{"role": "user", "content": 'Tell me "more" about Paris\n' + "word " * 25} for _ in range(9)]
-    for repeat, number, limit in ((1, 2000, 40e-6), (250, 5, 8e-3)):
+    for repeat, number in ((1, 2000), (250, 5)):
         body = json.dumps({"model": "m", "temperature": 0.7, "messages": turns * repeat}).encode()
         ours = min(timeit.repeat(lambda: decode(body), number=number, repeat=3)) / number  # noqa: B023
         theirs = min(timeit.repeat(lambda: msgspec.json.decode(body), number=number, repeat=3)) / number  # noqa: B023
-        assert ours - theirs < limit
+        assert ours < 10 * theirs
 
 
 PAIRS = st.recursive(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from soon import soon
 
 from afterguard.model import Trust
 from afterguard.wire.trust import context, segments, trust_of
@@ -145,20 +144,19 @@ def test_pieces_joined_are_the_text(value: str, name: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "<context>" * 60_000,
-        "<documents>" * 9 + "a b " * 200_000,
-        '{"' * 200_000,
-        "</context>" * 60_000,
-        "Context:\n" * 60_000,
-        "a" * 1_000_000,
+        "<context>" * 200_000,
+        "<documents>" * 9 + "a b " * 700_000,
+        '{"' * 700_000,
+        "</context>" * 200_000,
+        "Context:\n" * 200_000,
+        "a" * 3_000_000,
     ],
 )
 def test_hostile_text_takes_no_time(value: str) -> None:
-    start = time.perf_counter()
-    context(value)
-    segments("get_x", value)
-    segments("get_x", '{"a": "' + value)
-    assert time.perf_counter() - start < 2
+    with soon():
+        context(value)
+        segments("get_x", value)
+        segments("get_x", '{"a": "' + value)
 
 
 @given(st.lists(st.sampled_from(["<mail>", "</mail>", "<page a='b'>", "</page>", "Attached: ", "File: x", "[picture ", "a: b", "]", "\n", " ", "text", "<", "Context:\n", "Question: "]), max_size=30))  # fmt: skip

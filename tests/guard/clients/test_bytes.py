@@ -211,7 +211,7 @@ def test_a_broken_stream_does_not_look_whole(how: str, way: Any, tag: str) -> No
 
 
 def test_a_client_that_leaves_before_the_first_byte(way: Any, tag: str) -> None:
-    body = _messages(f"[[wait: 8]] [[tag: {tag}]]", model="m")
+    body = _messages(f"[[wait: 40]] [[tag: {tag}]]", model="m")
     where = urllib.parse.urlsplit(way.origin)
     with socket.create_connection((where.hostname, where.port), timeout=60) as one:
         one.sendall(
@@ -220,5 +220,5 @@ def test_a_client_that_leaves_before_the_first_byte(way: Any, tag: str) -> None:
         )
         time.sleep(0.5)
     left = time.monotonic()
-    row = way.stand_in.outcome(tag, within=4)
-    assert row["outcome"] == "cancelled" and row["ended"] - left < 2.0
+    row = way.stand_in.outcome(tag, within=20)
+    assert row["outcome"] == "cancelled" and row["ended"] - left < 8

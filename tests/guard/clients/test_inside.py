@@ -209,7 +209,7 @@ def test_a_coroutine_that_is_cancelled_leaves_nothing_open(provider: Any, here: 
 
     asyncio.run(talk())
     desk = one.made.inside.held().desk
-    running.until(lambda: not desk.open, 5)
+    running.until(lambda: not desk.open)
     assert len(one.lines()) == 1
 
 
@@ -267,7 +267,7 @@ def test_a_brain_that_raises_or_is_slow(
             else:
                 with pytest.raises(openai.BadRequestError, match="could not judge"):
                     ask(found, f"[[say: hello]] {fault}")
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 12
         monkeypatch.setattr(type(one.brain()), "inspect", looks)
         time.sleep(1.3)
         assert ask(found, "[[say: well]]").choices[0].message.content == "well"
@@ -282,16 +282,16 @@ def test_a_broken_policy_changes_nothing_a_new_one_does_and_the_switch_lets_pass
     one = here()
     with client(provider, max_retries=0) as found:
         one.policy.write_text("nonsense: [")
-        running.until(lambda: b"bad_policy" in one.made.inside.page(), 5)
+        running.until(lambda: b"bad_policy" in one.made.inside.page())
         with pytest.raises(openai.BadRequestError):
             ask(found, "x", model=running.BLOCK)
         (one.folder / "killed").touch()
-        running.until(lambda: one.brain().is_killed, 5)
+        running.until(lambda: one.brain().is_killed)
         assert ask(found, "[[say: y]]", model=running.BLOCK).choices[0].message.content == "y"
         (one.folder / "killed").unlink()
         one.policy.write_text(running.rules(running.rule("not-y", "block", "request", {"exchange.model": "y"}), head="mode: enforce"))  # fmt: skip
-        running.until(lambda: one.brain().policy.document.name and len(one.brain().policy.rules) == 3, 5)
-        running.until(lambda: not one.brain().is_killed, 5)
+        running.until(lambda: one.brain().policy.document.name and len(one.brain().policy.rules) == 3)
+        running.until(lambda: not one.brain().is_killed)
         with pytest.raises(openai.BadRequestError):
             ask(found, "x", model="y")
 

@@ -562,14 +562,14 @@ def test_prompt_of_a_megabyte(sdk: Client, both: Any, tag: str) -> None:
 @only()
 def test_cancelling_reaches_the_provider(sdk: Client, way: Any, tag: str) -> None:
     with sdk.open(way.origin) as client:
-        events = sdk.stream(client, f"Count [[long: 2000]] [[slow: 0.02]] [[tag: {tag}]]")
+        events = sdk.stream(client, f"Count [[long: 12000]] [[slow: 0.002]] [[tag: {tag}]]")
         for _ in range(4):
             next(events)
         left = time.monotonic()
         events.close()
-        row = way.stand_in.outcome(tag, within=4)
+        row = way.stand_in.outcome(tag, within=20)
     assert row["outcome"] == "cancelled"
-    assert row["ended"] - left < 2.0
+    assert row["ended"] - left < 8
 
 
 @only(lambda one: one.retries)

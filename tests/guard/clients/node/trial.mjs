@@ -38,7 +38,7 @@ out.many = await Promise.all(
   [...Array(12).keys()].map(async (n) => (await collect({ messages: order(`[[say: number ${n}]]`) })).map((e) => e.choices[0]?.delta?.content ?? "").join("")),
 );
 
-const live = await client.chat.completions.create({ model: "m", stream: true, messages: order("[[long: 2000]] [[slow: 0.02]]") });
+const live = await client.chat.completions.create({ model: "m", stream: true, messages: order("[[long: 12000]] [[slow: 0.002]]") });
 let heard = 0;
 for await (const _ of live) if (++heard === 4) break;
 out.heard = heard;

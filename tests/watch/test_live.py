@@ -17,6 +17,7 @@ from afterguard.watch.alarm import Alarm
 from afterguard.watch.columns import AT
 from afterguard.watch.event import Event, Move
 from afterguard.watch.live import Watch
+from afterguard.watch.site import Settings
 
 START = 1_780_272_000.0
 DAY = 86_400.0
@@ -314,6 +315,18 @@ def test_people_who_always_pay_from_the_same_place_are_no_strangers_in_a_full_me
             one = Event(time=time, id=f"{time}-{kind}-{who}", app="pay", model="m", moves=moves, **fields)
             said += [alert.hit.kind for alert in watch.feed(one)]
     assert watch.seen.old.any() and "account_takeover" not in said
+
+
+def test_a_stolen_account_is_seen_where_there_was_no_room_to_remember_it() -> None:
+    watch = Watch(Settings(sizes={"user": 40}), bits=BITS)
+    assert "account_takeover" not in kinds(run(watch, list(ordinary(3, START, 6.0))))
+    table, rng, now = watch.sites["shop"].tables["user"], random.Random(1), START + 6 * DAY + HOUR
+    who = next(who for who in range(40, 120) if f"u{who}" not in table.rows)
+    elsewhere = {"device": "theirs", "network": "theirs", "region": "RO", "address": "theirs"}
+    pays = {"moves": (Move("pay", 800.0, "USD", "p-theirs"),)}
+    stolen = [event(rng, now + 40 * turn, who, **elsewhere, **(pays if turn > 2 else {})) for turn in range(6)]
+    told = [one for one in run(watch, stolen) if one.hit.kind == "account_takeover"]
+    assert [one.why.who for one in told if one.why] == [f"u{who}"]
 
 
 def test_what_rings_daily_is_how_an_application_is() -> None:

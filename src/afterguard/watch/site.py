@@ -58,6 +58,8 @@ BROUGHT = frozenset({"refused", "hits", "invalid", "heavy", "off_topic"})
 """Measures that every so many requests show, whoever sends them."""
 ALONG = 3.0
 """Times the application's own share of them that is borne in one."""
+FEW_MOVES = 100.0
+"""Actions a day below which an application has no usual share of amounts just under a limit."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
 NOVEL = {
@@ -306,7 +308,9 @@ class Site:
     ) -> list[Alarm]:
         crowd, large, share = self._crowd(table, rows)
         along = self._along(table)
-        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
+        scores, excess, expected = table.score(
+            rows, self.season.shape(now), self.season.rise(now), crowd, share, along, self._under()
+        )
         is_learning = self.is_learning(now)
         limit = table.limits(rows) * (UNSURE if is_learning else 1.0) * self._doubts(table, now)
         least = self._floors(table)
@@ -363,6 +367,13 @@ class Site:
             share[whole.columns] = ALONG * whole.usual[0] / whole.usual[0, 0]
         kept: Numbers = np.where([MEASURES[c] in BROUGHT for c in table.columns], share[table.columns], 0)
         return kept
+
+    def _under(self) -> float:
+        """The share of this application's amounts that lie just under a limit; 1 where that is not known."""
+        whole = self.tables["app"]
+        if not whole.names or whole.usual[0, whole.moves] < FEW_MOVES:
+            return 1.0
+        return float(whole.usual[0, whole.under] / whole.usual[0, whole.moves])
 
     def _crowd(self, table: Table, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Which of these rows rise and fall with everybody, which of them because they are a good part of the application (its own key, the address of its gateway), and the share of each in the requests of two hours."""
@@ -426,9 +437,17 @@ class Site:
                 if table.scope in ONES and table.is_consumption[at] and self._rings_daily(now):
                     for scope in ONES:
                         self.tables[scope].loosen(ratio)
-                company = table.newcomers(int(rows[row]), window) if at == table.new else None
-                alerts.append(self._teller(now).stands_out(rule, why, events, ratio, window, company))
+                shares = self._shares(table, int(rows[row]), window, at)
+                alerts.append(self._teller(now).stands_out(rule, why, events, ratio, window, shares))
         return alerts
+
+    def _shares(self, table: Table, row: int, window: int, at: int) -> tuple[float, float] | None:
+        """The share of its events for which one stands out, and what is usual, where that is what counts."""
+        if at == table.new:
+            return table.newcomers(row, window)
+        if at == table.under and table.moves >= 0:
+            return table.stays_under(row, window, self._under())
+        return None
 
     def _rings_daily(self, now: float) -> bool:
         """Whether this is today's first alarm about how much a single one does, and another day of the last week had one: whoever wants to teach it that is told of every day."""

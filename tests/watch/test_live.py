@@ -329,6 +329,17 @@ def test_a_stolen_account_is_seen_where_there_was_no_room_to_remember_it() -> No
     assert [one.why.who for one in told if one.why] == [f"u{who}"]
 
 
+@pytest.mark.parametrize("to", ["p3", "theirs"])
+def test_a_traveller_who_pays_whom_he_always_paid_is_no_thief(watch: Watch, to: str) -> None:
+    rng, elsewhere = random.Random(1), {"device": "new", "network": "hotel", "region": "PT", "address": "hotel"}
+    usual = [event(rng, NOW + n, 3, moves=(Move("pay", 20.0, "USD", f"p3-{n}"),)) for n in range(4)]
+    assert "account_takeover" not in kinds(run(watch, usual))
+    later = NOW + 3 * DAY
+    watch.tick(later)
+    there = [event(rng, later + 60 * n, 3, **elsewhere, moves=(Move("pay", 20.0, "USD", f"{to}-{n}"),)) for n in range(4)]  # fmt: skip
+    assert ("account_takeover" in kinds(run(watch, there))) == (to == "theirs")
+
+
 def test_what_rings_daily_is_how_an_application_is() -> None:
     site = Watch(bits=BITS)
     site.feed(event(random.Random(1), START, 1))
@@ -357,7 +368,8 @@ def test_buttons_of_a_release_are_no_campaign_and_newcomers_are() -> None:
     table = shop.tables["shape"]
     for after, is_silent in ((DAY, True), (3 * DAY, False)):
         asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.releases.last + after)[0], strict=True) if rule}  # fmt: skip
-        assert np.isinf(asks["campaign"]) == is_silent and asks["campaign_of_new"] == 1
+        assert np.isinf(asks["campaign"]) == np.isinf(asks["refund_pattern"]) == is_silent
+        assert asks["campaign_of_new"] == 1
     device, at = shop.tables["device"], shop.tables["device"].columns.index(AT["identities"])
     assert shop._doubts(device, START)[:, at].tolist() == [2, 2, 3, 4]
     shop.acts = True

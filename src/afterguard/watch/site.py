@@ -47,7 +47,7 @@ HARMLESS = (2.0, 2.0, 3.0, 4.0)
 """How many times the limit is demanded, a window, of a device that many share where tools do nothing: a new terminal for the public meets them all within its first week, who tries stolen names is quicker."""
 WORTH = 0.01
 """Of what the application uses in a day: of money and tokens a single one's excess below that is no denial of wallet, however unusual."""
-BUTTONS = frozenset({"campaign", "cost_anomaly"})
+BUTTONS = frozenset({"campaign", "cost_anomaly", "refund_pattern"})
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
 JOURNEY = 7_200.0
@@ -188,7 +188,7 @@ class Site:
         self._strange(columns, day)
 
     def _strange(self, columns: Columns, day: np.uint64) -> None:
-        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
+        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday, and so is the payee where there is one."""
         moves = columns.measures[:, AT["moves"]]
         self.acts = self.acts or bool(moves.any())
         user = columns.fields["user"]
@@ -199,6 +199,10 @@ class Site:
         strange[columns.fields["new"].events] = False
         for number, name in enumerate(("device", "network", "region")):
             strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day)
+        # A traveller with a new telephone pays whom he always paid.
+        payee = columns.fields["payee"]
+        is_known = ~self._is_new_to(user, payee, 9, len(columns.events), day)
+        strange[payee.events] &= ~is_known[payee.events]
         columns.measures[:, AT["strange_moves"]] = moves * strange
 
     def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64) -> Numbers:
@@ -215,7 +219,7 @@ class Site:
         for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
             late |= self.seen.is_marked(_pairs(self.salt, number + 1, mine, theirs ^ when))
         answer = np.zeros(count, dtype=bool)
-        answer[events] = late
+        answer[events[late]] = True
         return answer
 
     def _newcomers(self, who: Column, first: Numbers, day: np.uint64) -> Column:

@@ -71,8 +71,10 @@ KEEPS = 10
 """Identities from which the company that a group keeps is looked at."""
 PROOF = 20.0
 """Logarithm of how much likelier a group's newcomers are if they are no chance than if they are: one in 500 million."""
-SPLIT = 15.0
-"""The same for amounts just under a limit: one in three million, since few have moved as many as count."""
+SPLIT = 12.0
+"""The same for amounts just under a limit: one in 160,000, since few move as many as count."""
+SPLITS = 3.5
+"""Amounts just under a limit from which their share counts: four, the first of them fading."""
 LITTLE = 0.02
 """The least share of amounts that is taken to lie just under a limit by chance."""
 TOP = 0.9
@@ -383,14 +385,16 @@ class Table:
         return usual
 
     def _stayed_under(self, rows: Numbers, under: float) -> tuple[Numbers, Numbers]:
-        """The same of amounts just under a limit: who splits one knows it, and stays under it with most of what he moves."""
+        """The same of amounts just under a limit, the excess in units of the rule's floor: who splits one knows it, and stays under it with most of what he moves."""
         sums = self.sums[rows]
         below, moves = sums[:, :, self.under], sums[:, :, self.moves]
         share = np.clip(below / np.maximum(moves, 1e-6), 1e-6, 1 - 1e-6)
         usual = self._under(rows, under)[:, None]
-        sure = np.where(below >= self.floors[:, self.under], moves * _proof(share, usual), 0.0)
+        sure = np.where(below >= SPLITS, moves * _proof(share, usual), 0.0)
         score: Numbers = (self.times[self.under] * sure / SPLIT).astype(np.float32)
-        return score, np.where(share > usual, below - moves * usual, 0.0).astype(np.float32)
+        # Where the share counts, few are enough: so many, and not the rule's floor.
+        excess = (below - moves * usual) / SPLITS * self.floors[:, self.under]
+        return score, np.where(sure > 0, excess, 0.0).astype(np.float32)
 
     def _kept_company(self, rows: Numbers) -> tuple[Numbers, Numbers]:
         """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit; and how many more."""

@@ -392,9 +392,9 @@ class Table:
         usual = self._under(rows, under)[:, None]
         sure = np.where(below >= SPLITS, moves * _proof(share, usual), 0.0)
         score: Numbers = (self.times[self.under] * sure / SPLIT).astype(np.float32)
-        # Where the share counts, few are enough: so many, and not the rule's floor.
-        excess = (below - moves * usual) / SPLITS * self.floors[:, self.under]
-        return score, np.where(sure > 0, excess, 0.0).astype(np.float32)
+        # Where the share counts, few are enough: so many, and not the rule's floor. What has no floor is not looked at.
+        floors = np.where(np.isfinite(self.floors[:, self.under]), self.floors[:, self.under], 0.0)
+        return score, np.where(sure > 0, (below - moves * usual) / SPLITS * floors, 0.0).astype(np.float32)
 
     def _kept_company(self, rows: Numbers) -> tuple[Numbers, Numbers]:
         """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit; and how many more."""

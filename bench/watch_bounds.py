@@ -31,7 +31,7 @@ from afterguard.guard.lookout import Lookout
 from afterguard.guard.metrics import Metrics
 from afterguard.guard.part import Part, Place
 from afterguard.model import Severity
-from afterguard.watch import cooling, live, seen, site, storm, topics
+from afterguard.watch import cooling, forgotten, live, seen, site, storm, topics
 from afterguard.watch.alarm import Alarm
 from afterguard.watch.event import Event, Move
 from afterguard.watch.kept import MEASURED, ROWS
@@ -79,7 +79,7 @@ def table_bytes() -> dict[str, int]:
         rows = site.SIZES.get(scope, site.SIZE)
         table = Table(scope, measures(scope), 1)
         each = sum(getattr(table, name).nbytes for name in ROWS)
-        out[scope] = rows * each + sum(getattr(table, name).nbytes for name in MEASURED)
+        out[scope] = rows * each + sum(getattr(table, name).nbytes for name in MEASURED) + 2 * forgotten.CELLS * 4
     return out
 
 
@@ -181,7 +181,7 @@ class Looked(Alone, Lookout):
 def held(watch: live.Watch) -> dict[str, int]:
     """Bytes of each scope's table, and of the memory of pairs."""
     out = {
-        scope: sum(getattr(table, name).nbytes for name in (*ROWS, *MEASURED))
+        scope: sum(getattr(table, name).nbytes for name in (*ROWS, *MEASURED)) + table.forgotten.cells.nbytes
         for one in watch.sites.values()
         for scope, table in one.tables.items()
     }

@@ -17,6 +17,7 @@ from afterguard.watch.alarm import Alarm
 from afterguard.watch.columns import AT
 from afterguard.watch.event import Event, Move
 from afterguard.watch.live import Watch
+from afterguard.watch.site import Settings
 
 START = 1_780_272_000.0
 DAY = 86_400.0
@@ -316,6 +317,29 @@ def test_people_who_always_pay_from_the_same_place_are_no_strangers_in_a_full_me
     assert watch.seen.old.any() and "account_takeover" not in said
 
 
+def test_a_stolen_account_is_seen_where_there_was_no_room_to_remember_it() -> None:
+    watch = Watch(Settings(sizes={"user": 40}), bits=BITS)
+    assert "account_takeover" not in kinds(run(watch, list(ordinary(3, START, 6.0))))
+    table, rng, now = watch.sites["shop"].tables["user"], random.Random(1), START + 6 * DAY + HOUR
+    who = next(who for who in range(40, 120) if f"u{who}" not in table.rows)
+    elsewhere = {"device": "theirs", "network": "theirs", "region": "RO", "address": "theirs"}
+    pays = {"moves": (Move("pay", 800.0, "USD", "p-theirs"),)}
+    stolen = [event(rng, now + 40 * turn, who, **elsewhere, **(pays if turn > 2 else {})) for turn in range(6)]
+    told = [one for one in run(watch, stolen) if one.hit.kind == "account_takeover"]
+    assert [one.why.who for one in told if one.why] == [f"u{who}"]
+
+
+@pytest.mark.parametrize("to", ["p3", "theirs"])
+def test_a_traveller_who_pays_whom_he_always_paid_is_no_thief(watch: Watch, to: str) -> None:
+    rng, elsewhere = random.Random(1), {"device": "new", "network": "hotel", "region": "PT", "address": "hotel"}
+    usual = [event(rng, NOW + n, 3, moves=(Move("pay", 20.0, "USD", f"p3-{n}"),)) for n in range(4)]
+    assert "account_takeover" not in kinds(run(watch, usual))
+    later = NOW + 3 * DAY
+    watch.tick(later)
+    there = [event(rng, later + 60 * n, 3, **elsewhere, moves=(Move("pay", 20.0, "USD", f"{to}-{n}"),)) for n in range(4)]  # fmt: skip
+    assert ("account_takeover" in kinds(run(watch, there))) == (to == "theirs")
+
+
 def test_what_rings_daily_is_how_an_application_is() -> None:
     site = Watch(bits=BITS)
     site.feed(event(random.Random(1), START, 1))
@@ -344,7 +368,8 @@ def test_buttons_of_a_release_are_no_campaign_and_newcomers_are() -> None:
     table = shop.tables["shape"]
     for after, is_silent in ((DAY, True), (3 * DAY, False)):
         asks = {rule.kind: ask for rule, ask in zip(table.rule_of, shop._doubts(table, shop.releases.last + after)[0], strict=True) if rule}  # fmt: skip
-        assert np.isinf(asks["campaign"]) == is_silent and asks["campaign_of_new"] == 1
+        assert np.isinf(asks["campaign"]) == np.isinf(asks["refund_pattern"]) == is_silent
+        assert asks["campaign_of_new"] == 1
     device, at = shop.tables["device"], shop.tables["device"].columns.index(AT["identities"])
     assert shop._doubts(device, START)[:, at].tolist() == [2, 2, 3, 4]
     shop.acts = True

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from afterguard.watch.columns import AT
+from afterguard.watch.forgotten import Forgotten
 from afterguard.watch.kinds import measures
 from afterguard.watch.table import DAY, Table
 
@@ -125,3 +126,51 @@ def test_company_counts_where_new_groups_are_large_by_nature(learnt: Groups) -> 
     scores, excess, expected = table.score(rows, 1.0, 1.0, np.zeros(1, dtype=bool), np.zeros(1))
     table.newcomer = before
     assert expected[0, 2, at] == 500 and scores[0, 2, at] > table.times[at] and excess[0, 2, at] > 30
+
+
+def test_who_comes_once_an_hour_stays_among_thousands_who_come_once_a_day() -> None:
+    """A full table: three hundred rows for six hundred devices a day, three requests each; one sends a single request an hour."""
+    table, rng = Table("device", measures("device"), 300), np.random.default_rng(1)
+    seen = []
+    for step in range(int(3 * DAY / SLICE)):
+        now = START + step * SLICE
+        asks = dict.fromkeys(rng.choice(600, 12, replace=False).tolist(), 3) | ({"slow": 1} if step % 2 else {})
+        names = [f"d{name}" for name in asks]
+        rows = table.admit(names, now)
+        amounts = np.zeros((len(rows), len(table.columns)), dtype=np.float32)
+        amounts[:, 0] = list(asks.values())
+        table.add(rows, amounts, now)
+        if "dslow" in table.rows:
+            seen.append(float(table.sums[table.rows["dslow"], 2, 0]))
+    assert table.evicted > 500
+    assert seen[-1] > 20, "a day's sum of one an hour, with what is fading of the days before"
+
+
+def test_a_flood_of_strangers_is_not_remembered() -> None:
+    forgotten, now = Forgotten(), START
+    forgotten.add(["slow", "other"], np.array([7.0, 2.0]), now)
+    assert forgotten.of(["slow", "never here"], now).tolist() == [7, 0]
+    assert forgotten.of(["slow"], now + DAY) == pytest.approx(7 / np.e, rel=1e-3)
+    for minute in range(1, 31):
+        forgotten.add([f"s{minute}-{n}" for n in range(5_000)], np.ones(5_000), now + DAY + 60 * minute)
+    assert forgotten.of(["slow", "s3-7", "never here"], now + DAY + 1_800).tolist() == [0, 0, 0]
+    assert forgotten.of(["never here"], now + 9 * DAY) == 0
+
+
+def test_who_splits_an_amount_stays_under_the_limit_with_all_he_moves() -> None:
+    table = Table("payee", measures("payee"), 500)
+    under, moves = table.under, table.moves
+    names = ["mule", "shop", "price", "one or two", "half"]
+    rows = table.admit(names, START)
+    for row, (below, all_) in enumerate([(6, 6), (6, 200), (30, 30), (2, 2), (6, 12)]):
+        table.sums[row, :, moves], table.sums[row, :, under] = all_, below
+    table.usual[2, moves], table.usual[2, under] = 25, 25
+    scores, excess = table._stayed_under(rows, 0.02)
+    stands_out = (scores >= table.times[under]) & (excess >= table.floors[:, under])
+    for window in range(4):
+        assert [bool(one) for one in stands_out[:, window]] == [True, False, False, False, True]
+    assert table.stays_under(0, 2, 0.02) == (1, pytest.approx(0.02))
+    client = Table("client", measures("client"), 10)
+    client.sums[client.admit(["app"], START), :, :] = 100
+    assert not client._stayed_under(np.array([0]), 0.02)[1][0, 0], "ten minutes are not looked at where many are one"
+    assert not (table._stayed_under(rows, 1 - 1e-6)[0] >= table.times[under]).any(), "an application full of them"

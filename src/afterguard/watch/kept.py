@@ -21,7 +21,7 @@ from afterguard.watch.table import Table
 if TYPE_CHECKING:
     from afterguard.watch.live import Watch
 
-FORMAT = "afterguard.watch/5"
+FORMAT = "afterguard.watch/6"
 LARGEST = 1 << 30
 """Bytes after unpacking."""
 ROWS = (
@@ -39,6 +39,7 @@ ROWS = (
     "at",
     "place",
     "placed",
+    "owed",
 )
 MEASURED = (
     "jump",
@@ -144,6 +145,7 @@ def _table(table: Table) -> dict[str, Any]:
         "names": table.names,
         "counts": [table.overlooked, table.evicted],
         "loose": table.loose,
+        "forgotten": [table.forgotten.cells.tobytes(), table.forgotten.faded, table.forgotten.is_full],
         **{name: getattr(table, name)[:count].tobytes() for name in ROWS},
         **{name: getattr(table, name).tobytes() for name in MEASURED},
     }
@@ -177,6 +179,8 @@ def _fill_table(table: Table, kept: dict[str, Any]) -> None:
     table.names, table.rows = names, {name: row for row, name in enumerate(names)}
     table.overlooked, table.evicted = kept["counts"]
     table.loose = kept["loose"]
+    cells, table.forgotten.faded, table.forgotten.is_full = kept["forgotten"]
+    table.forgotten.cells = np.frombuffer(cells, dtype=np.float32).reshape(2, -1).copy()
     have, table.names = table.names, []
     table.make_room(max(len(have), 1))
     table.names = have

@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
     Rule("off_purpose", "off_topic", (*ONES, "shape", "client", "tenant", "app"), (12, 18, 25, 60), "questions far from what this application is asked", "the application was given a new purpose", ("LLM10:2025", "LLM06:2026", "ASI02:2026", "AML.T0034", "CWE-840"), times=6),
     Rule("payment_velocity", "moves", (*ONES, "payee", "client"), (6, 9, 14, 30), "actions by tools", SHOP, AGENT, Severity.high),
     Rule("payment_amount", "money", (*ONES, "payee"), (12_000, 14_000, 20_000, 50_000), "in money moved", SHOP, AGENT, Severity.high, 6),
-    Rule("account_takeover", "strange_moves", ("user",), (2, 2, 2, 4), "actions by tools from a device, a network and a region that were all new to it", "the person travels with a new telephone", (*ACCOUNT, "AML.T0053"), Severity.high),
+    Rule("account_takeover", "strange_moves", ("user",), (2, 2, 2, 4), "actions by tools for nobody it paid before, from a device, a network and a region that were all new to it", "the person travels with a new telephone", (*ACCOUNT, "AML.T0053"), Severity.high),
     Rule("new_payees", "new_payees", (*ONES, "client"), (3, 4, 6, 12), "payees it never paid before", SHOP, AGENT, Severity.high),
     Rule("amounts_under_limit", "under_limit", (*ALL, "payee"), (3, 4, 5, 8), "amounts just under a limit", "prices that end just below the limit", AGENT, Severity.high, 3),
     Rule("refund_pattern", "refunds", (*ALL, "payee"), (3, 4, 6, 10), "refunds", "a recall or a cancelled event", AGENT, Severity.high),

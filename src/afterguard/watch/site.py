@@ -47,7 +47,7 @@ HARMLESS = (2.0, 2.0, 3.0, 4.0)
 """How many times the limit is demanded, a window, of a device that many share where tools do nothing: a new terminal for the public meets them all within its first week, who tries stolen names is quicker."""
 WORTH = 0.01
 """Of what the application uses in a day: of money and tokens a single one's excess below that is no denial of wallet, however unusual."""
-BUTTONS = frozenset({"campaign", "cost_anomaly"})
+BUTTONS = frozenset({"campaign", "cost_anomaly", "refund_pattern"})
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
 JOURNEY = 7_200.0
@@ -58,6 +58,8 @@ BROUGHT = frozenset({"refused", "hits", "invalid", "heavy", "off_topic"})
 """Measures that every so many requests show, whoever sends them."""
 ALONG = 3.0
 """Times the application's own share of them that is borne in one."""
+FEW_MOVES = 100.0
+"""Actions a day below which an application has no usual share of amounts just under a limit."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
 NOVEL = {
@@ -186,7 +188,7 @@ class Site:
         self._strange(columns, day)
 
     def _strange(self, columns: Columns, day: np.uint64) -> None:
-        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday."""
+        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday, and so is the payee where there is one."""
         moves = columns.measures[:, AT["moves"]]
         self.acts = self.acts or bool(moves.any())
         user = columns.fields["user"]
@@ -197,6 +199,10 @@ class Site:
         strange[columns.fields["new"].events] = False
         for number, name in enumerate(("device", "network", "region")):
             strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day)
+        # A traveller with a new telephone pays whom he always paid.
+        payee = columns.fields["payee"]
+        is_known = ~self._is_new_to(user, payee, 9, len(columns.events), day)
+        strange[payee.events] &= ~is_known[payee.events]
         columns.measures[:, AT["strange_moves"]] = moves * strange
 
     def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64) -> Numbers:
@@ -213,7 +219,7 @@ class Site:
         for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
             late |= self.seen.is_marked(_pairs(self.salt, number + 1, mine, theirs ^ when))
         answer = np.zeros(count, dtype=bool)
-        answer[events] = late
+        answer[events[late]] = True
         return answer
 
     def _newcomers(self, who: Column, first: Numbers, day: np.uint64) -> Column:
@@ -306,7 +312,9 @@ class Site:
     ) -> list[Alarm]:
         crowd, large, share = self._crowd(table, rows)
         along = self._along(table)
-        scores, excess, expected = table.score(rows, self.season.shape(now), self.season.rise(now), crowd, share, along)
+        scores, excess, expected = table.score(
+            rows, self.season.shape(now), self.season.rise(now), crowd, share, along, self._under()
+        )
         is_learning = self.is_learning(now)
         limit = table.limits(rows) * (UNSURE if is_learning else 1.0) * self._doubts(table, now)
         least = self._floors(table)
@@ -363,6 +371,13 @@ class Site:
             share[whole.columns] = ALONG * whole.usual[0] / whole.usual[0, 0]
         kept: Numbers = np.where([MEASURES[c] in BROUGHT for c in table.columns], share[table.columns], 0)
         return kept
+
+    def _under(self) -> float:
+        """The share of this application's amounts that lie just under a limit; 1 where that is not known."""
+        whole = self.tables["app"]
+        if not whole.names or whole.usual[0, whole.moves] < FEW_MOVES:
+            return 1.0
+        return float(whole.usual[0, whole.under] / whole.usual[0, whole.moves])
 
     def _crowd(self, table: Table, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Which of these rows rise and fall with everybody, which of them because they are a good part of the application (its own key, the address of its gateway), and the share of each in the requests of two hours."""
@@ -426,9 +441,17 @@ class Site:
                 if table.scope in ONES and table.is_consumption[at] and self._rings_daily(now):
                     for scope in ONES:
                         self.tables[scope].loosen(ratio)
-                company = table.newcomers(int(rows[row]), window) if at == table.new else None
-                alerts.append(self._teller(now).stands_out(rule, why, events, ratio, window, company))
+                shares = self._shares(table, int(rows[row]), window, at)
+                alerts.append(self._teller(now).stands_out(rule, why, events, ratio, window, shares))
         return alerts
+
+    def _shares(self, table: Table, row: int, window: int, at: int) -> tuple[float, float] | None:
+        """The share of its events for which one stands out, and what is usual, where that is what counts."""
+        if at == table.new:
+            return table.newcomers(row, window)
+        if at == table.under and table.moves >= 0:
+            return table.stays_under(row, window, self._under())
+        return None
 
     def _rings_daily(self, now: float) -> bool:
         """Whether this is today's first alarm about how much a single one does, and another day of the last week had one: whoever wants to teach it that is told of every day."""

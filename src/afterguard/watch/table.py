@@ -16,7 +16,7 @@ One that came when the application was known already is on trial for MEMORY days
 The alarm's limit is twice the highest score the population showed without alarm, and never lower than the rule's.
 
 Memory is bounded as in Space-Saving (Metwally et al. 2005): when the table is full, rows with the least activity of the last day give way. Whoever does
-more than one in `size` of all events of a day stays.
+more than one in `size` of all events of a day stays: of those that gave way it is remembered how much they did (`Forgotten`), or one event an hour would never add up beside thousands who come once a day.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from itertools import repeat
 import numpy as np
 
 from afterguard.watch.columns import AT, MEASURES
+from afterguard.watch.forgotten import Forgotten
 from afterguard.watch.kinds import ACCOUNT, NEVER, WINDOWS, Rule
 from afterguard.watch.seen import Numbers
 
@@ -70,6 +71,12 @@ KEEPS = 10
 """Identities from which the company that a group keeps is looked at."""
 PROOF = 20.0
 """Logarithm of how much likelier a group's newcomers are if they are no chance than if they are: one in 500 million."""
+SPLIT = 12.0
+"""The same for amounts just under a limit: one in 160,000, since few move as many as count."""
+SPLITS = 3.5
+"""Amounts just under a limit from which their share counts: four, the first of them fading."""
+LITTLE = 0.02
+"""The least share of amounts that is taken to lie just under a limit by chance."""
 TOP = 0.9
 """Of what keeps company, at most so many are taken to be newcomers by nature."""
 PERSONS = ("user", "key", "device")
@@ -93,7 +100,10 @@ class Table:
         if self.new >= 0:
             self.columns.append(AT["newcomers"])
         if scope == "app":
-            self.columns.append(AT["tokens"])  # nothing is said of it; single ones are held against it
+            self.columns += [AT["tokens"], AT["moves"]]  # nothing is said of them; single ones are held against them
+        at = {MEASURES[c]: place for place, c in enumerate(self.columns)}
+        self.under, self.moves = (at.get(name, -1) for name in ("under_limit", "moves"))
+        """Where the amounts just under a limit stand, and all actions; -1 where they are not counted."""
         self.rule_of = [next((r for r in rules if AT[r.measure] == c), None) for c in self.columns]
         self.floors = np.array([r.floors if r else (NEVER,) * 4 for r in self.rule_of], dtype=np.float32).T.copy()
         if scope in CROWDS:
@@ -110,6 +120,7 @@ class Table:
         """Whether days teach without limit: in an application's first eight, so that a job of every Friday is known."""
         self.overlooked = 0
         self.evicted = 0
+        self.forgotten = Forgotten()
         wide = (len(WINDOWS), len(self.columns))
         self.jump = np.zeros(wide, dtype=np.float32)
         self.wild = np.zeros(wide, dtype=np.float32)
@@ -130,7 +141,7 @@ class Table:
         """What those usually do at most that were there before and are no longer new."""
         self.begun = 0.0
         """When the application was first seen."""
-        self.is_place = np.array([MEASURES[c] in ("new_places", "strange_moves") for c in self.columns])
+        self.is_place = np.array([MEASURES[c] == "new_places" for c in self.columns])
         self.is_of_many = np.array([MEASURES[c].endswith("identities") for c in self.columns])
         self.is_account = np.array([r is not None and r.taxonomies[: len(ACCOUNT)] == ACCOUNT for r in self.rule_of])
         self.is_consumption = np.array([MEASURES[c] in CONSUMED for c in self.columns])
@@ -157,6 +168,7 @@ class Table:
             ("at", np.zeros(rows)),
             ("place", np.zeros(rows, dtype=np.uint64)),
             ("placed", np.zeros(rows)),
+            ("owed", np.zeros(rows, dtype=np.float32)),
         ):
             if have:
                 like[:have] = getattr(self, name)[:have]
@@ -177,6 +189,8 @@ class Table:
     place: Numbers
     """Where the last event came from, and when."""
     placed: Numbers
+    owed: Numbers
+    """Requests in the day before it came, where it had given way in between: for its place among the others alone."""
 
     def admit(self, values: Sequence[Hashable], now: float) -> Numbers:
         """The row of each value, -1 where there is no room for it."""
@@ -205,16 +219,22 @@ class Table:
             self.rows[value] = len(self.names)
             self.names.append(value)
         self._clear(list(range(first, len(self.names))), now)
+        came = [value for value in counts if value in self.rows]
+        self.owed[[self.rows[value] for value in came]] = self.forgotten.of(came, now)
 
     def _evict(self, count: int, active: Numbers, now: float, new: list[Hashable]) -> None:
         """Give the rows with the least activity of the last day to the new ones."""
         have = len(self.names)
-        weight = self.sums[:have, 2, 0] * np.exp(-(now - self.last[:have]) / DAY) + self.usual[:have, 0] / 4
+        lately = self.sums[:have, 2, 0] * np.exp(-(now - self.last[:have]) / DAY)
+        lately += self.owed[:have] * np.exp(-(now - self.first[:have]) / DAY)
+        weight = lately + self.usual[:have, 0] / 4
         weight[active] = np.inf
         count = min(count, int(np.isfinite(weight).sum()))
         if count <= 0:
             return
-        rows = np.argpartition(weight, count - 1)[:count].tolist()
+        places = np.argpartition(weight, count - 1)[:count]
+        rows = places.tolist()
+        self.forgotten.add([self.names[row] for row in rows], lately[places], now)
         for row in rows:
             value = new.pop()
             del self.rows[self.names[row]]
@@ -226,7 +246,7 @@ class Table:
         """Make them new. All at once: one by one it took a third of the time when most who come are strangers."""
         if not rows:
             return
-        for name in ("sums", "usual", "today", "peak", "peak_today", "days", "gap", "at", "place", "placed"):
+        for name in ("sums", "usual", "today", "peak", "peak_today", "days", "gap", "at", "place", "placed", "owed"):
             getattr(self, name)[rows] = 0
         self.last[rows] = self.first[rows] = self.rolled[rows] = now
         self.hour[rows] = -1
@@ -307,11 +327,20 @@ class Table:
         return usual
 
     def score(
-        self, rows: Numbers, season: float, rise: float, crowd: Numbers, share: Numbers, along: Numbers | None = None
+        self,
+        rows: Numbers,
+        season: float,
+        rise: float,
+        crowd: Numbers,
+        share: Numbers,
+        along: Numbers | None = None,
+        under: float = 1.0,
     ) -> tuple[Numbers, Numbers, Numbers]:
         """(score, excess, expected) a row, window and measure.
 
         `along`: how many of each measure a request brings by itself, at most: whoever sends far more has more of everything, and only the first is news.
+
+        `under`: the share of the application's amounts that lie just under a limit.
 
         `rise`: how many times more are active than usual. It weighs on the rows in `crowd`, and on what many do together, less so where the row has a large `share` in what goes on: it may be the cause.
         """
@@ -328,6 +357,9 @@ class Table:
         if self.new >= 0:
             for have, kept in zip((scores, excess), self._kept_company(rows), strict=True):
                 have[:, :, self.new] = np.maximum(have[:, :, self.new], kept)
+        if self.under >= 0 and self.moves >= 0 and under < 1:
+            for have, kept in zip((scores, excess), self._stayed_under(rows, under), strict=True):
+                have[:, :, self.under] = np.maximum(have[:, :, self.under], kept)
         return scores, excess, expected
 
     def peers(self, expected: Numbers) -> Numbers:
@@ -341,6 +373,29 @@ class Table:
         share = float(self.sums[row, window, -1] / max(1e-6, float(self.sums[row, window, 0])))
         return min(1.0, share), float(max(self.company[window], self.whole[window]))
 
+    def stays_under(self, row: int, window: int, under: float) -> tuple[float, float]:
+        """The share of one's amounts that lie just under a limit, and what is usual of it."""
+        share = float(self.sums[row, window, self.under] / max(1e-6, float(self.sums[row, window, self.moves])))
+        return min(1.0, share), float(self._under(np.array([row]), under)[0])
+
+    def _under(self, rows: Numbers, under: float) -> Numbers:
+        """Which share of their amounts is expected just under a limit: the application's, or their own where that is more."""
+        own = self.usual[rows, self.under] / np.maximum(self.usual[rows, self.moves], 5.0)
+        usual: Numbers = np.clip(np.maximum(own, under), LITTLE, 1 - 1e-6)
+        return usual
+
+    def _stayed_under(self, rows: Numbers, under: float) -> tuple[Numbers, Numbers]:
+        """The same of amounts just under a limit, the excess in units of the rule's floor: who splits one knows it, and stays under it with most of what he moves."""
+        sums = self.sums[rows]
+        below, moves = sums[:, :, self.under], sums[:, :, self.moves]
+        share = np.clip(below / np.maximum(moves, 1e-6), 1e-6, 1 - 1e-6)
+        usual = self._under(rows, under)[:, None]
+        sure = np.where(below >= SPLITS, moves * _proof(share, usual), 0.0)
+        score: Numbers = (self.times[self.under] * sure / SPLIT).astype(np.float32)
+        # Where the share counts, few are enough: so many, and not the rule's floor. What has no floor is not looked at.
+        floors = np.where(np.isfinite(self.floors[:, self.under]), self.floors[:, self.under], 0.0)
+        return score, np.where(sure > 0, (below - moves * usual) / SPLITS * floors, 0.0).astype(np.float32)
+
     def _kept_company(self, rows: Numbers) -> tuple[Numbers, Numbers]:
         """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit; and how many more."""
         sums = self.sums[rows]
@@ -348,8 +403,7 @@ class Table:
         share = np.clip(by / np.maximum(requests, 1e-6), 1e-6, 1 - 1e-6)
         own = self.usual[rows, -1] / np.maximum(self.usual[rows, 0], 5.0)
         usual = np.clip(np.maximum(np.maximum(self.company, self.whole), own[:, None]), 0.02, 1 - 1e-6)
-        proof = share * np.log(share / usual) + (1 - share) * np.log((1 - share) / (1 - usual))
-        proof = np.where((share > usual) & (new >= KEEPS), new / share * proof, 0.0)
+        proof = np.where(new >= KEEPS, new / share * _proof(share, usual), 0.0)
         score: Numbers = (self.times[self.new] * proof / PROOF).astype(np.float32)
         return score, (new * (1 - usual / share)).astype(np.float32)
 
@@ -480,6 +534,14 @@ class Table:
             # In the first days everything is an excess, since nothing is usual yet: that is forgotten sooner.
             down = jump + (seen - jump) * min(1.0, passed / ((1 if is_learning else 7) * DAY))
             have[window] = np.where(seen > jump, up, down)
+
+
+def _proof(share: Numbers, usual: Numbers) -> Numbers:
+    """Logarithm, for each of them, of how much likelier this share is by itself than by what is usual; 0 where it is no larger."""
+    proof: Numbers = np.where(
+        share > usual, share * np.log(share / usual) + (1 - share) * np.log((1 - share) / (1 - usual)), 0.0
+    )
+    return proof
 
 
 def _quantile(values: Numbers, share: float) -> Numbers:

@@ -20,6 +20,11 @@ from afterguard.watch.table import LEARN
 ID = "watch"
 EVIDENCE = 100
 """Exchanges an alarm points at."""
+SHARES = {
+    "new_identities": "of its requests come from identities that are new, of ordinary groups at most",
+    "under_limit": "of its amounts lie just under a limit, as a rule",
+}
+"""Measures of which the share counts, in words."""
 
 
 class Teller(NamedTuple):
@@ -43,9 +48,9 @@ class Teller(NamedTuple):
         events: Sequence[Event],
         ratio: float,
         window: int,
-        company: tuple[float, float] | None,
+        shares: tuple[float, float] | None,
     ) -> Alarm:
-        """One identity or group does far more than can be expected. `ratio`: score over limit; `company`: its share of newcomers, and the most by nature."""
+        """One identity or group does far more than can be expected. `ratio`: score over limit; `shares`: the share of its events that are of this kind, and what is usual."""
         is_new = why.learned < LEARN
         sure = Confidence.high if ratio >= 2 and not is_new else Confidence.medium
         past = f"{why.learned:.1f} days are known of it" if is_new else f"learnt over {why.learned:.0f} days"
@@ -54,8 +59,8 @@ class Teller(NamedTuple):
             f"peers go {why.peers:,.1f} over theirs; since {self.when(why.since)}; {why.times:.1f} times what can be expected, "
             f"alarm from {why.limit:.1f}"
         )
-        if company is not None:
-            said += f"; {company[0]:.0%} of its requests come from identities that are new, of ordinary groups at most {company[1]:.0%}"
+        if shares is not None and shares[0] > shares[1]:
+            said += f"; {shares[0]:.0%} {SHARES[rule.measure]} {shares[1]:.0%}"
         if why.everybody > 1.5:
             said += f"; everybody does {why.everybody:.1f} times the usual, which is taken out"
         return of(

@@ -449,7 +449,7 @@ class Site:
         """The share of its events for which one stands out, and what is usual, where that is what counts."""
         if at == table.new:
             return table.newcomers(row, window)
-        if at == table.under and table.moves >= 0:
+        if at == table.under and table.is_split:
             return table.stays_under(row, window, self._under())
         return None
 

@@ -104,6 +104,8 @@ class Table:
         at = {MEASURES[c]: place for place, c in enumerate(self.columns)}
         self.under, self.moves = (at.get(name, -1) for name in ("under_limit", "moves"))
         """Where the amounts just under a limit stand, and all actions; -1 where they are not counted."""
+        self.is_split = self.under >= 0 and self.moves >= 0 and scope not in CROWDS
+        """Whether the share of those amounts says something: of what everybody sends it is the application's own."""
         self.rule_of = [next((r for r in rules if AT[r.measure] == c), None) for c in self.columns]
         self.floors = np.array([r.floors if r else (NEVER,) * 4 for r in self.rule_of], dtype=np.float32).T.copy()
         if scope in CROWDS:
@@ -357,7 +359,7 @@ class Table:
         if self.new >= 0:
             for have, kept in zip((scores, excess), self._kept_company(rows), strict=True):
                 have[:, :, self.new] = np.maximum(have[:, :, self.new], kept)
-        if self.under >= 0 and self.moves >= 0 and under < 1:
+        if self.is_split and under < 1:
             for have, kept in zip((scores, excess), self._stayed_under(rows, under), strict=True):
                 have[:, :, self.under] = np.maximum(have[:, :, self.under], kept)
         return scores, excess, expected
@@ -392,9 +394,9 @@ class Table:
         usual = self._under(rows, under)[:, None]
         sure = np.where(below >= SPLITS, moves * _proof(share, usual), 0.0)
         score: Numbers = (self.times[self.under] * sure / SPLIT).astype(np.float32)
-        # Where the share counts, few are enough: so many, and not the rule's floor. What has no floor is not looked at.
-        floors = np.where(np.isfinite(self.floors[:, self.under]), self.floors[:, self.under], 0.0)
-        return score, np.where(sure > 0, (below - moves * usual) / SPLITS * floors, 0.0).astype(np.float32)
+        # Where the share counts, few are enough: so many, and not the rule's floor.
+        excess = (below - moves * usual) / SPLITS * self.floors[:, self.under]
+        return score, np.where(sure > 0, excess, 0.0).astype(np.float32)
 
     def _kept_company(self, rows: Numbers) -> tuple[Numbers, Numbers]:
         """How sure it is that a group has more newcomers than groups have by nature, and than it has itself, in units of the alarm's limit; and how many more."""

@@ -7,7 +7,6 @@ process saw them first: brains that share their events raise what one brain woul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -16,6 +15,7 @@ from afterguard.watch.alarm import Alarm, Why
 from afterguard.watch.budgets import Budget, Budgets, peak
 from afterguard.watch.columns import AT, MEASURES, Column, Columns
 from afterguard.watch.cooling import Cooling
+from afterguard.watch.counting import Active, Counting, rows_of
 from afterguard.watch.event import Event
 from afterguard.watch.heavy import Heavy
 from afterguard.watch.kinds import ONES, SCOPES, WINDOWS, Rule, measures
@@ -50,8 +50,6 @@ WORTH = 0.01
 BUTTONS = frozenset({"campaign", "cost_anomaly", "refund_pattern"})
 YOUNG = 1.5
 """How many times the limit is demanded in one's own first week."""
-JOURNEY = 7_200.0
-"""Seconds in which nobody is in two countries by turns."""
 PANEL = 5
 """Replies of one caller in a slice that say how a model answers."""
 BROUGHT = frozenset({"refused", "hits", "invalid", "heavy", "off_topic"})
@@ -62,24 +60,6 @@ FEW_MOVES = 100.0
 """Actions a day below which an application has no usual share of amounts just under a limit."""
 SURGE = 2.5
 """Times as many active identities as usual that are worth one notice."""
-NOVEL = {
-    "key": (("new_addresses", "address"), ("new_places", "region"), ("new_places", "network"), ("new_places", "client"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee")),
-    "user": (("new_addresses", "address"), ("new_places", "region"), ("new_places", "network"), ("new_places", "client"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee")),
-    "address": (("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee"), ("identities", "who")),
-    "device": (("new_addresses", "address"), ("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee"), ("identities", "user")),
-    "network": (("new_documents", "document"), ("new_shapes", "shape"), ("new_payees", "payee"), ("identities", "who")),
-    "client": (("new_documents", "document"), ("new_payees", "payee"), ("identities", "who")),
-    "tenant": (("new_documents", "document"),),
-    "app": (("new_documents", "document"),),
-    "shape": (("identities", "who"),),
-    "payee": (("identities", "who"),),
-    "document": (("identities", "who"),),
-}  # fmt: skip
-"""What is new to whom: measure and the field whose values are counted once."""
-READ = ("shape", "document", "template", "step")
-"""Fields of which there are more values than of all others together."""
-REPEATS = {"user": "template", "device": "template", "conversation": "step"}
-EVEN = ("user", "key", "address", "device")
 FEW = ("client", "model", "prompt", "tenant", "app")
 """Scopes whose rows rise and fall with the whole population."""
 
@@ -100,9 +80,7 @@ class Site:
     def __init__(self, app: str, settings: Settings, seen: Seen, read: Seen) -> None:
         self.app = app
         self.settings = settings
-        self.seen = seen
-        self.read = read
-        self.salt = np.uint64(_number(app))
+        self.counting = Counting(app, seen, read)
         self.tables = {
             scope: Table(scope, measures(scope), settings.sizes.get(scope, SIZES.get(scope, SIZE))) for scope in SCOPES
         }
@@ -133,8 +111,7 @@ class Site:
     def judge(self, events: Sequence[Event], now: float) -> list[Alarm]:
         """Alarms of the slice that ends now."""
         self.begun = self.begun or events[0].time
-        self.seen.turn(now)
-        self.read.turn(now)
+        self.counting.turn(now)
         passed = max(0.0, now - self.last) if self.last else 0.0
         self.last = now
         self.events += len(events)
@@ -177,139 +154,35 @@ class Site:
         self.releases.look(events, now)
         who = columns.fields["who"]
         self.season.add(len(np.unique(who.hashes)), now)
-        mine = _pairs(self.salt, 1, who.hashes, who.hashes)
-        first_today = np.unique(who.hashes[~self.seen.is_marked(mine)])
-        self.seen.mark(mine)
-        # All events of an identity that is new today count as of a new one, once for each group it turns up in.
-        day = np.uint64(now // DAY)
-        self.seen.mark(_pairs(self.salt, 2, first_today, first_today ^ day))
-        columns.fields["new"] = self._newcomers(who, first_today, day)
-        put[columns.fields["new"].events, AT["newcomers"]] = 1
-        self._strange(columns, day)
-
-    def _strange(self, columns: Columns, day: np.uint64) -> None:
-        """Actions of a known user from where nothing fits: device, network and region are all new to this one since yesterday, and so is the payee where there is one."""
-        moves = columns.measures[:, AT["moves"]]
-        self.acts = self.acts or bool(moves.any())
-        user = columns.fields["user"]
-        if not self.acts or not len(user.events):
-            return
-        strange = np.ones(len(columns.events), dtype=bool)
-        # To one that is new, or came back after weeks and is forgotten, everything is new.
-        strange[columns.fields["new"].events] = False
-        for number, name in enumerate(("device", "network", "region")):
-            strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day)
-        # A traveller with a new telephone pays whom he always paid.
-        payee = columns.fields["payee"]
-        is_known = ~self._is_new_to(user, payee, 9, len(columns.events), day)
-        strange[payee.events] &= ~is_known[payee.events]
-        columns.measures[:, AT["strange_moves"]] = moves * strange
-
-    def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64) -> Numbers:
-        """For each event, whether its user and this value came together for the first time today or yesterday."""
-        whose = np.zeros(count, dtype=np.uint64)
-        whose[user.events] = user.hashes
-        has = np.zeros(count, dtype=bool)
-        has[user.events] = True
-        both = has[other.events]
-        events, mine, theirs = other.events[both], whose[other.events[both]], other.hashes[both]
-        new = self.seen.new(_pairs(self.salt, number, mine, theirs))
-        self.seen.mark(_pairs(self.salt, number + 1, mine[new], theirs[new] ^ day))
-        late = np.zeros(len(events), dtype=bool)
-        for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
-            late |= self.seen.is_marked(_pairs(self.salt, number + 1, mine, theirs ^ when))
-        answer = np.zeros(count, dtype=bool)
-        answer[events[late]] = True
-        return answer
-
-    def _newcomers(self, who: Column, first: Numbers, day: np.uint64) -> Column:
-        """Events of identities that were first seen today or yesterday."""
-        known = np.isin(who.hashes, first)
-        for when in {day, max(day, np.uint64(1)) - np.uint64(1)}:
-            known |= self.seen.is_marked(_pairs(self.salt, 2, who.hashes, who.hashes ^ when))
-        places = np.flatnonzero(known)
-        return Column([who.values[i] for i in places.tolist()], who.events[places], who.hashes[places])
+        self.counting.newcomers(columns, now)
+        self.acts = self.acts or bool(put[:, AT["moves"]].any())
+        if self.acts:
+            self.counting.strangers(columns, now)
 
     def _scope(self, scope: str, columns: Columns, now: float, passed: float) -> list[Alarm]:
         field = columns.fields[scope]
         if not len(field.events):
             return []
         table = self.tables[scope]
-        place = table.admit(field.values, now)
-        kept = place >= 0
-        rows, inverse = np.unique(place[kept], return_inverse=True)
-        if not len(rows):
+        who = rows_of(table, field, now)
+        if not len(who.rows):
             return []
-        owners = field.events[kept]
         table.is_free, table.begun = now - self.begun < FREE * DAY, self.begun
-        amounts = self._amounts(table, columns, field, kept, owners, inverse, rows, now)
-        table.add(rows, amounts, now)
+        amounts = self.counting.amounts(table, columns, who, now)
+        table.add(who.rows, amounts, now)
         table.look_at_all(now, self.is_learning(now))
-        return self._judge_rows(table, columns, rows, inverse, owners, amounts, now, passed)
-
-    def _amounts(
-        self,
-        table: Table,
-        columns: Columns,
-        field: Column,
-        kept: Numbers,
-        owners: Numbers,
-        inverse: Numbers,
-        rows: Numbers,
-        now: float,
-    ) -> Numbers:
-        count = len(rows)
-        amounts = np.zeros((count, len(table.columns)), dtype=np.float32)
-        for at, measure in enumerate(table.columns):
-            values = columns.measures[owners, measure]
-            if measure == 0 or values.any():
-                amounts[:, at] = np.bincount(inverse, weights=values, minlength=count)
-        wanted = {MEASURES[c]: at for at, c in enumerate(table.columns)}
-        row_of = _owner(len(columns.events), owners, inverse)
-        hash_of = np.zeros(len(columns.events), dtype=np.uint64)
-        hash_of[owners] = field.hashes[kept]
-        single = len(np.unique(owners)) == len(owners)
-        parts = []
-        for number, (name, other) in enumerate(_novel(table.scope)):
-            if name not in wanted or not len(columns.fields[other].events):
-                continue
-            of_row, of_hash, theirs = _meet(
-                columns.fields[other], row_of, hash_of, owners, inverse, field.hashes[kept], single
-            )
-            pairs = _pairs(self.salt, 16 * SCOPES.index(table.scope) + number + 64, of_hash, theirs)
-            is_read = other in READ or table.scope in READ
-            parts.append((wanted[name], name == "repeats", is_read, of_row, pairs))
-        for memory, which in ((self.seen, False), (self.read, True)):
-            mine = [part for part in parts if part[2] is which]
-            if not mine:
-                continue
-            new = memory.new(np.concatenate([pairs for *_, pairs in mine]))
-            start = 0
-            for at, is_repeat, _, of_row, pairs in mine:
-                fresh = new[start : start + len(pairs)]
-                amounts[:, at] += np.bincount(of_row, weights=~fresh if is_repeat else fresh, minlength=count)
-                start += len(pairs)
-        if "active_hours" in wanted:
-            hour = int(now // 3_600)
-            amounts[:, wanted["active_hours"]] = table.hour[rows] != hour
-            table.hour[rows] = hour
-        if "even_gaps" in wanted:
-            amounts[:, wanted["even_gaps"]] = _even(table, columns.times[owners], inverse, rows)
-        if "switches" in wanted:
-            amounts[:, wanted["switches"]] = _switches(table, columns, owners, inverse, rows)
-        return amounts
+        return self._judge_rows(table, columns, who, amounts, now, passed)
 
     def _judge_rows(
         self,
         table: Table,
         columns: Columns,
-        rows: Numbers,
-        inverse: Numbers,
-        owners: Numbers,
+        who: Active,
         amounts: Numbers,
         now: float,
         passed: float,
     ) -> list[Alarm]:
+        rows = who.rows
         crowd, large, share = self._crowd(table, rows)
         along = self._along(table)
         scores, excess, expected = table.score(
@@ -339,7 +212,7 @@ class Site:
             )
             table.learn(quiet.max(axis=0), passed, is_learning)
         self._rise(table, rows, loud, now)
-        return self._alarms(table, columns, rows, inverse, owners, over, scores, expected, limit, now)
+        return self._alarms(table, columns, who, over, scores, expected, limit, now)
 
     def _floors(self, table: Table) -> Numbers:
         """By how much one must go over what is usual: of money and tokens by more where the application uses much."""
@@ -413,15 +286,14 @@ class Site:
         self,
         table: Table,
         columns: Columns,
-        rows: Numbers,
-        inverse: Numbers,
-        owners: Numbers,
+        active: Active,
         over: Numbers,
         scores: Numbers,
         expected: Numbers,
         limit: Numbers,
         now: float,
     ) -> list[Alarm]:
+        rows = active.rows
         common = self._is_common(table, rows)
         best: dict[tuple[int, int], tuple[float, int]] = {}
         for row, window, at in np.argwhere(over).tolist():
@@ -433,7 +305,7 @@ class Site:
             rule, who = table.rule_of[at], str(table.names[rows[row]])
             if rule is None or self.cooling.is_cold(rule.kind, table.scope, who, now):
                 continue
-            mine = owners[inverse == row]
+            mine = active.owners[active.inverse == row]
             counted = mine[columns.measures[mine, table.columns[at]] > 0]
             events = [columns.events[i] for i in (counted if len(counted) else mine)[-EVIDENCE:]]
             if self.cooling.is_news(rule.kind, table.scope, who, events, now, is_cause=not common[row]):
@@ -521,83 +393,3 @@ def _used(budget: Budget, field: Column, columns: Columns) -> dict[str, float]:
         return {who: float(values[events].sum()) for who, events in mine.items()}
     spans = [(one.time - max(0.0, one.seconds), one.time) for one in columns.events]
     return {who: float(peak([spans[event] for event in events])) for who, events in mine.items()}
-
-
-def _number(text: str) -> int:
-    return crc32(text.encode("utf-8", "replace"))
-
-
-def _pairs(salt: np.uint64, number: int, first: Numbers, second: Numbers) -> Numbers:
-    """One 64-bit number for (application, what is counted, who, value)."""
-    with np.errstate(over="ignore"):
-        key = (salt << np.uint64(12)) ^ np.uint64(number)
-        pairs: Numbers = ((first << np.uint64(32)) | (second & np.uint64(0xFFFFFFFF))) + key * np.uint64(
-            0x9E3779B97F4A7C15
-        )
-        return pairs
-
-
-def _novel(scope: str) -> tuple[tuple[str, str], ...]:
-    rows: tuple[tuple[str, str], ...] = NOVEL.get(scope, ())
-    if any(measure == "identities" for measure, _ in rows):
-        rows = (*rows, ("new_identities", "new"))
-    return (*rows, ("repeats", REPEATS[scope])) if scope in REPEATS else rows
-
-
-def _owner(count: int, owners: Numbers, inverse: Numbers) -> Numbers:
-    rows = np.full(count, -1, dtype=np.int64)
-    rows[owners] = inverse
-    return rows
-
-
-def _meet(
-    other: Column, row_of: Numbers, hash_of: Numbers, owners: Numbers, inverse: Numbers, hashes: Numbers, single: bool
-) -> tuple[Numbers, Numbers, Numbers]:
-    """(row, its hash, the other's hash) for each value of `other` in an event of a row."""
-    if single:
-        rows = row_of[other.events]
-        kept = rows >= 0
-        return rows[kept], hash_of[other.events[kept]], other.hashes[kept]
-    # Several of this scope in one event (documents, payees): the other has one value an event.
-    value = np.zeros(len(hash_of), dtype=np.uint64)
-    has = np.zeros(len(hash_of), dtype=bool)
-    value[other.events], has[other.events] = other.hashes, True
-    kept = has[owners]
-    return inverse[kept], hashes[kept], value[owners[kept]]
-
-
-def _even(table: Table, times: Numbers, inverse: Numbers, rows: Numbers) -> Numbers:
-    """Gaps that are within a tenth of the gap before, and half a second or more, a row."""
-    order = np.lexsort((times, inverse))
-    row, at = inverse[order], times[order]
-    first = np.append(True, row[1:] != row[:-1])
-    before = np.append(0.0, at[:-1])
-    before[first] = table.at[rows[row[first]]]
-    gap = np.where(before > 0, at - before, 0.0)
-    previous = np.append(0.0, gap[:-1])
-    previous[first] = table.gap[rows[row[first]]]
-    even = (gap >= 0.5) & (previous >= 0.5) & (np.abs(gap - previous) <= 0.1 * previous)
-    last = np.append(first[1:], True)
-    table.at[rows[row[last]]] = at[last]
-    table.gap[rows[row[last]]] = gap[last]
-    return np.bincount(row, weights=even, minlength=len(rows))
-
-
-def _switches(table: Table, columns: Columns, owners: Numbers, inverse: Numbers, rows: Numbers) -> Numbers:
-    """Events from another region than the one before them, less than JOURNEY seconds earlier, a row."""
-    region = columns.fields["region"]
-    of_event = np.zeros(len(columns.events), dtype=np.uint64)
-    of_event[region.events] = region.hashes
-    told = of_event[owners] > 0
-    if not told.any():
-        return np.zeros(len(rows))
-    row, at, place = inverse[told], columns.times[owners][told], of_event[owners][told]
-    order = np.lexsort((at, row))
-    row, at, place = row[order], at[order], place[order]
-    first = np.append(True, row[1:] != row[:-1])
-    before, since = np.append(np.uint64(0), place[:-1]), np.append(0.0, at[:-1])
-    before[first], since[first] = table.place[rows[row[first]]], table.placed[rows[row[first]]]
-    switched = (before > 0) & (before != place) & (at - since < JOURNEY)
-    last = np.append(first[1:], True)
-    table.place[rows[row[last]]], table.placed[rows[row[last]]] = place[last], at[last]
-    return np.bincount(row, weights=switched, minlength=len(rows))

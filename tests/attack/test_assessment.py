@@ -40,7 +40,7 @@ BROKEN = {"error": "server-error", "redirect": "redirected", "hang": "timeout", 
 
 def target(port: int, **more: Any) -> Target:
     knows = Knows(purpose="bank help desk", system_prompt=stand_ins.SYSTEM, canaries=CANARIES, tools=data.TOOLS, forbidden_tools=(data.FORBIDDEN,), identities=data.IDENTITIES, facts=FACTS)  # fmt: skip
-    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": tuple(Surface), "offers": data.OFFERS, "timeout": 0.5, "headers": {"x-customer": "{{identity}}"}}  # fmt: skip
+    told: dict[str, Any] = {"system": stand_ins.SYSTEM, "surfaces": tuple(Surface), "offers": data.OFFERS, "timeout": 30, "headers": {"x-customer": "{{identity}}"}}  # fmt: skip
     return Target("desk", f"http://127.0.0.1:{port}/v1/chat/completions", model="m", knows=knows, **(told | more))
 
 
@@ -50,8 +50,8 @@ def leave(one: Target, **more: Any) -> Leave:
     return Leave(one.name, one.host, "Ann", "Bo", **(told | more))
 
 
-def assessed(server: Any, folder: Path, **more: Any) -> Assessment:
-    one = target(server.server_port, limits=Limits(requests=REQUESTS, per_second=1e9))
+def assessed(server: Any, folder: Path, timeout: float = 30, **more: Any) -> Assessment:
+    one = target(server.server_port, limits=Limits(requests=REQUESTS, per_second=1e9), timeout=timeout)
     journal = Journal(folder / "run.jsonl", Head(one.name, one.host, "seed", "run", ()))
     clock = itertools.count()
     found = Run(one, TECHNIQUES, leave(one, **more), journal, wall=lambda: 1.8e9, clock=lambda: next(clock) / 1_000, sleep=lambda _: None, listener=LISTENER).whole()  # fmt: skip
@@ -97,7 +97,7 @@ def test_who_tries_to_fool_the_oracles_is_neither_weak_nor_strong(character: str
 @pytest.mark.parametrize("character", BROKEN)
 def test_an_error_is_no_resistance(character: str, tmp_path: Path) -> None:
     with stand_ins.standing(character) as server:
-        found = assessed(server, tmp_path)
+        found = assessed(server, tmp_path, timeout=0.5 if character == "hang" else 30)
     assert not found.hits and all(family.share.of == 0 for family in found.families)
     assert found.stopped or all(family.skipped == "no-answer-to-harmless-questions" for family in found.families)
 

@@ -75,9 +75,9 @@ class Handler(stand_ins.Handler):  # type: ignore[misc,name-defined]
         self.said({"content": random.Random(json.dumps(body)).choice(ABROAD)})
 
 
-def target(server: Any) -> Target:
+def target(server: Any, timeout: float) -> Target:
     knows = Knows(purpose="bank help desk", system_prompt=stand_ins.SYSTEM, canaries=(Canary(stand_ins.CODE),))
-    return Target("desk", f"http://127.0.0.1:{server.server_port}/v1", model="m", system=stand_ins.SYSTEM, surfaces=tuple(Surface), knows=knows, limits=LIMITS, timeout=0.3)  # fmt: skip
+    return Target("desk", f"http://127.0.0.1:{server.server_port}/v1", model="m", system=stand_ins.SYSTEM, surfaces=tuple(Surface), knows=knows, limits=LIMITS, timeout=timeout)  # fmt: skip
 
 
 class Turn:
@@ -97,7 +97,8 @@ class Turn:
 
 
 def run(server: Any, folder: Path, turn: Turn | None = None) -> Assessment:
-    one, clock = target(server), itertools.count()
+    is_slow = turn is not None and turn.into in ("hang", "drips")
+    one, clock = target(server, 0.5 if is_slow else 30), itertools.count()
     leave = Leave(one.name, one.host, "Ann", "Bo", "2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z", limits=LIMITS, changes=True)  # fmt: skip
     journal = Journal(folder / "run.jsonl", Head(one.name, one.host, "seed", "run", ()))
     more: dict[str, Any] = {"told": turn, "wall": turn.wall} if turn else {"wall": lambda: 1.8e9}

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,10 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         redis.kill()
 
 
+def status_of(send: Send, who: str) -> int:
+    return send("Hello", "m", who)[0]
+
+
 def several(send: Send, who: str, count: int = 8) -> tuple[set[int], float]:
     """Statuses, and the seconds of the slowest."""
     statuses, slowest = set(), 0.0
@@ -166,7 +171,7 @@ def test_redis_lost_and_back(place: Doors) -> None:
         status, said = send("Please pay.", ASK, f"away {name}")
         assert status == 400 and running.SAYS in said
         refused = 400 if name == "litellm" else 429
-        much = until_refused(lambda: send("Hello", "m", f"much {name}")[0], LIMIT, refused)  # noqa: B023
+        much = until_refused(partial(status_of, send, f"much {name}"), LIMIT, refused)
         assert {*much[:-1]} == {200} and much[-1] == refused, "each process counts alone"
         assert place.guard.metric("afterguard_failures_total") > 0
         place.redis.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -419,7 +420,7 @@ def test_ipv6_and_no_listening_before_a_worker_is_ready() -> None:
 # Processes.
 
 PROGRAM = """
-import asyncio, os, sys, time
+import asyncio, json, os, sys, time
 from afterguard.guard.serve import Terms, serve
 
 class App:
@@ -454,7 +455,7 @@ def build(gate):
         raise RuntimeError("built wrongly")
     return App()
 
-terms = Terms(**{"listen": sys.argv[1], "drain": 5, "linger": 0.2} | eval(sys.argv[3]))
+terms = Terms(**{"listen": sys.argv[1], "drain": 5, "linger": 0.2} | json.loads(sys.argv[3]))
 sys.exit(serve(build, terms, ready=lambda ports: print(ports[0], flush=True)))
 """
 
@@ -464,7 +465,7 @@ class Guard:
 
     def __init__(self, folder: Path, listen: str = "127.0.0.1:0", **terms: Any) -> None:
         self.flag = folder / "wrong"
-        command = [sys.executable, "-W", "error", "-c", PROGRAM, listen, str(self.flag), repr(terms)]
+        command = [sys.executable, "-W", "error", "-c", PROGRAM, listen, str(self.flag), json.dumps(terms)]
         self.errors = (folder / f"errors{time.monotonic_ns()}").open("wb+")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors)
         assert self.process.stdout is not None

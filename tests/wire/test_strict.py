@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import timeit
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -110,8 +111,8 @@ def test_it_is_quick() -> None:
     turns = [{"role": "user", "content": 'Tell me "more" about Paris\n' + "word " * 25} for _ in range(9)]
     for repeat, number in ((1, 2000), (250, 5)):
         body = json.dumps({"model": "m", "temperature": 0.7, "messages": turns * repeat}).encode()
-        ours = min(timeit.repeat(lambda: decode(body), number=number, repeat=3)) / number  # noqa: B023
-        theirs = min(timeit.repeat(lambda: msgspec.json.decode(body), number=number, repeat=3)) / number  # noqa: B023
+        ours = min(timeit.repeat(partial(decode, body), number=number, repeat=3)) / number
+        theirs = min(timeit.repeat(partial(msgspec.json.decode, body), number=number, repeat=3)) / number
         assert ours < 10 * theirs
 
 

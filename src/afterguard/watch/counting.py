@@ -97,8 +97,8 @@ class Counting:
         for number, name in enumerate(("device", "network", "region")):
             strange &= self._is_new_to(user, columns.fields[name], 3 + 2 * number, len(columns.events), day)
         # A traveller with a new telephone pays whom he always paid.
-        is_known = ~self._is_new_to(user, payee, 9, len(columns.events), day)
-        strange[payee.events] &= ~is_known[payee.events]
+        is_new = self._is_new_to(user, payee, 9, len(columns.events), day)
+        strange[payee.events] &= is_new[payee.events]
         columns.measures[:, AT["strange_moves"]] = columns.measures[:, AT["moves"]] * strange
 
     def _is_new_to(self, user: Column, other: Column, number: int, count: int, day: np.uint64) -> Numbers:

@@ -1,7 +1,8 @@
 """How much those did lately that had to give way in a full table: a sketch, so that who comes again and again is not a stranger each time.
 
 In: who gave way and how much it did in the last day. Out: about how much somebody who comes did before. Two rows of cells; a cell holds the most of all that fall into it, and the smaller cell counts, so an answer is
-never too small and seldom too large. Where more pass by than there are cells for, nothing it says would be true, and it says nothing: a flood of strangers lifts no stranger above those who are known.
+never too small and seldom too large. Where more pass by than there are cells for, nothing it says would be true, and it says nothing, from the next fading on: a flood
+of a million strangers a minute lifts some of them to a dozen requests until then, and none afterwards.
 """
 
 from __future__ import annotations
